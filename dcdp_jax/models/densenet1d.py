@@ -1,0 +1,81 @@
+"""1-D DenseNet: each layer sees the concatenation of all before it in its block (Huang et al. 2017)."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dcdp_jax.models.conv import BatchNorm, Conv1D
+
+
+class DenseLayer(nn.Module):
+    """H([h0, ..., h(k-1)]): BN, ReLU, conv 1x1 to bottleneck * growth, BN, ReLU, conv k3 to growth."""
+
+    growth: int
+    bottleneck: int = 4
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, h: jax.Array, train: bool) -> jax.Array:
+        """(b, t, c) -> (b, t, growth)."""
+        h = nn.relu(BatchNorm(self.axis_name)(h, train))
+        h = Conv1D(self.bottleneck * self.growth, 1)(h)
+        h = nn.relu(BatchNorm(self.axis_name)(h, train))
+        return Conv1D(self.growth, 3)(h)
+
+
+class Transition(nn.Module):
+    """Between two dense blocks: BN, ReLU, conv 1x1 to half the channels, average pool 2."""
+
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, h: jax.Array, train: bool) -> jax.Array:
+        """(b, t, c) -> (b, t // 2, c // 2)."""
+        channels = h.shape[-1] // 2
+        h = nn.relu(BatchNorm(self.axis_name)(h, train))
+        h = Conv1D(channels, 1)(h)
+        return nn.avg_pool(h, (2,), (2,))
+
+
+class DenseNet1D(nn.Module):
+    """The `dense` backbone: stem k7 stride 1, one dense block per entry of blocks, a transition between blocks.
+
+    Attributes:
+      blocks: layers per dense block; the paper's best is (4, 4, 6, 4).
+      growth: channels that a layer adds.
+      stem: channels of the stem.
+      axis_name: see `BatchNorm`.
+    """
+
+    blocks: Sequence[int] = (4, 4, 6, 4)
+    growth: int = 32
+    stem: int = 64
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
+        """Pooled features of every stage.
+
+        Args:
+          x: (b, t, c).
+          train: whether batch statistics are used (and running ones updated).
+
+        Returns:
+          One (b, channels of stage l) per stage, averaged over time.
+        """
+        h = Conv1D(self.stem, 7, name="stem")(x)
+        stages = []
+        for stage, count in enumerate(self.blocks):
+            if stage > 0:
+                h = Transition(self.axis_name, name=f"transition{stage}")(h, train)
+            for layer in range(count):
+                new = DenseLayer(
+                    self.growth, axis_name=self.axis_name, name=f"stage{stage + 1}_layer{layer + 1}"
+                )(h, train)
+                h = jnp.concatenate([h, new], axis=-1)
+            if stage == len(self.blocks) - 1:
+                h = nn.relu(BatchNorm(self.axis_name, name="norm")(h, train))
+            stages.append(h.mean(axis=1))
+        return stages

@@ -1,0 +1,157 @@
+"""The paper's model over any number of branches: backbone, embedding and classifier each, projections, fusion."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dcdp_jax.models.densenet1d import DenseNet1D
+from dcdp_jax.models.projection import FusionHead, ProjectionHead
+from dcdp_jax.models.resnet1d import ResNet1D
+
+BACKBONES = ("resnet", "densenet")
+
+
+class BranchSpec(NamedTuple):
+    """One branch: its name (also its key in the parameters), its backbone and the channels it reads."""
+
+    name: str
+    backbone: str
+    channels: tuple[int, ...]
+
+
+class Outputs(NamedTuple):
+    """What one forward pass gives.
+
+    Attributes:
+      fusion: (b, k) logits, the model's prediction.
+      branches: {branch: (b, k)} logits of each branch's own classifier.
+      embeddings: {branch: (b, d)}, the paper's h.
+      stages: per stage {branch: (b, projection)}, the paper's z; not normalised.
+    """
+
+    fusion: jax.Array
+    branches: dict[str, jax.Array]
+    embeddings: dict[str, jax.Array]
+    stages: list[dict[str, jax.Array]]
+
+
+class Branch(nn.Module):
+    """Backbone, linear map to the common width d, and linear classifier of one modality.
+
+    Its parameters `backbone`, `embedding` and `classifier` are the subtree that CGM modulates.
+    """
+
+    backbone_name: str
+    resnet_blocks: Sequence[int]
+    densenet_blocks: Sequence[int]
+    width: int
+    embedding_size: int
+    classes: int
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> tuple[list[jax.Array], jax.Array, jax.Array]:
+        """(b, t, c) -> pooled features per stage, h (b, d), logits (b, k)."""
+        backbone: nn.Module
+        if self.backbone_name == "resnet":
+            backbone = ResNet1D(self.resnet_blocks, self.width, self.axis_name, name="backbone")
+        elif self.backbone_name == "densenet":
+            backbone = DenseNet1D(
+                self.densenet_blocks, self.width // 2, self.width, self.axis_name, name="backbone"
+            )
+        else:
+            raise ValueError(f"backbone {self.backbone_name!r} is none of {BACKBONES}")
+        stages = backbone(x, train)
+        h = nn.Dense(self.embedding_size, name="embedding")(stages[-1])
+        return stages, h, nn.Dense(self.classes, name="classifier")(h)
+
+
+class MultiPath(nn.Module):
+    """DCDP-HAR's network. Two branches give the paper's model, one its single-path baseline.
+
+    Parameters: one top-level entry per branch, plus `projection` and `fusion`, which belong to no branch.
+
+    Attributes:
+      branches: disjoint channel groups and the backbone that reads each.
+      classes: k.
+      width: channels of the first ResNet stage; DenseNet's stem is the same, its growth half of it.
+      resnet_blocks: basic blocks per stage of every ResNet branch.
+      densenet_blocks: layers per stage of every DenseNet branch.
+      embedding: d, the common width of h.
+      projection_hidden: hidden width of the projection heads.
+      projection: width of z.
+      fusion_hidden: hidden width of the fusion classifier.
+      dropout: rate in the fusion classifier.
+      axis_name: mapped axis over which the batch is split, or None when it is whole.
+    """
+
+    branches: Sequence[BranchSpec]
+    classes: int
+    width: int = 64
+    resnet_blocks: Sequence[int] = (3, 4, 6, 3)
+    densenet_blocks: Sequence[int] = (4, 4, 6, 4)
+    embedding: int = 256
+    projection_hidden: int = 256
+    projection: int = 128
+    fusion_hidden: int = 256
+    dropout: float = 0.5
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False, keys: jax.Array | None = None) -> Outputs:
+        """Forward pass.
+
+        Args:
+          x: (b, t, c) windows with all channels.
+          train: batch statistics instead of running ones.
+          keys: (b,) random keys for dropout, or None for none.
+
+        Returns:
+          `Outputs`.
+        """
+        pooled: dict[str, list[jax.Array]] = {}
+        embeddings: dict[str, jax.Array] = {}
+        logits: dict[str, jax.Array] = {}
+        for branch in self.branches:
+            pooled[branch.name], embeddings[branch.name], logits[branch.name] = Branch(
+                branch.backbone,
+                self.resnet_blocks,
+                self.densenet_blocks,
+                self.width,
+                self.embedding,
+                self.classes,
+                self.axis_name,
+                name=branch.name,
+            )(x[..., jnp.array(branch.channels)], train)
+        stages = Projections(
+            self.projection_hidden, self.projection, self.axis_name, name="projection"
+        )(pooled, train)
+        h = jnp.concatenate([embeddings[branch.name] for branch in self.branches], axis=-1)
+        fusion = FusionHead(self.classes, self.fusion_hidden, self.dropout, name="fusion")(h, keys)
+        return Outputs(fusion, logits, embeddings, stages)
+
+
+class Projections(nn.Module):
+    """One projection head per stage and branch; none where there is nothing to contrast with."""
+
+    hidden: int
+    features: int
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, pooled: dict[str, list[jax.Array]], train: bool) -> list[dict[str, jax.Array]]:
+        """{branch: [(b, c_l) per stage]} -> per stage {branch: (b, features)}."""
+        if len(pooled) < 2:
+            return []
+        return [
+            {
+                name: ProjectionHead(self.hidden, self.features, self.axis_name, name=f"{name}_stage{l + 1}")(
+                    stages[l], train
+                )
+                for name, stages in pooled.items()
+            }
+            for l in range(min(map(len, pooled.values())))
+        ]

@@ -1,0 +1,49 @@
+"""Heads on pooled features: projection into the contrast space, and the fusion classifier."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dcdp_jax.models.conv import BatchNorm
+
+
+class ProjectionHead(nn.Module):
+    """g: Dense, BN, ReLU, Dense; one per stage and branch."""
+
+    hidden: int = 256
+    features: int = 128
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, h: jax.Array, train: bool) -> jax.Array:
+        """(b, c) -> (b, features), not normalised."""
+        h = nn.Dense(self.hidden, use_bias=False)(h)
+        h = nn.relu(BatchNorm(self.axis_name)(h, train))
+        return nn.Dense(self.features)(h)
+
+
+class FusionHead(nn.Module):
+    """The model's prediction from the concatenated branch embeddings: Dense, ReLU, dropout, linear."""
+
+    classes: int
+    hidden: int = 256
+    dropout: float = 0.5
+
+    @nn.compact
+    def __call__(self, h: jax.Array, keys: jax.Array | None) -> jax.Array:
+        """Logits.
+
+        Args:
+          h: (b, branches * d).
+          keys: (b,) random keys, one per window, or None for no dropout. A key per window makes the mask
+            independent of how the batch is split over devices.
+
+        Returns:
+          (b, k).
+        """
+        h = nn.relu(nn.Dense(self.hidden)(h))
+        if keys is not None and self.dropout > 0:
+            keep = 1 - self.dropout
+            mask = jax.vmap(lambda key: jax.random.bernoulli(key, keep, (self.hidden,)))(keys)
+            h = jnp.where(mask, h / keep, 0)
+        return nn.Dense(self.classes)(h)

@@ -1,0 +1,64 @@
+"""1-D ResNet of pre-activation basic blocks: h^(k) = h^(k-1) + F_k(h^(k-1)), F_k of BN, ReLU and conv."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+
+from dcdp_jax.models.conv import BatchNorm, Conv1D
+
+
+class BasicBlock(nn.Module):
+    """h + F(h) with F = BN, ReLU, conv k3, BN, ReLU, conv k3; a 1x1 convolution where the shape changes."""
+
+    features: int
+    stride: int = 1
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, h: jax.Array, train: bool) -> jax.Array:
+        """(b, t, c) -> (b, ceil(t / stride), features)."""
+        residual = nn.relu(BatchNorm(self.axis_name)(h, train))
+        if self.stride != 1 or h.shape[-1] != self.features:
+            h = Conv1D(self.features, 1, self.stride, name="shortcut")(residual)
+        residual = Conv1D(self.features, 3, self.stride)(residual)
+        residual = nn.relu(BatchNorm(self.axis_name)(residual, train))
+        return h + Conv1D(self.features, 3)(residual)
+
+
+class ResNet1D(nn.Module):
+    """The `res` backbone: stem k7 stride 1, one stage per entry of blocks, widths doubling, stride 2 from the second.
+
+    Attributes:
+      blocks: basic blocks per stage; the paper's best is (3, 4, 6, 3).
+      width: channels of the first stage; 64 gives 64-128-256-512.
+      axis_name: see `BatchNorm`.
+    """
+
+    blocks: Sequence[int] = (3, 4, 6, 3)
+    width: int = 64
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
+        """Pooled features of every stage.
+
+        Args:
+          x: (b, t, c).
+          train: whether batch statistics are used (and running ones updated).
+
+        Returns:
+          One (b, width * 2**(l-1)) per stage l, averaged over time.
+        """
+        h = Conv1D(self.width, 7, name="stem")(x)
+        stages = []
+        for stage, count in enumerate(self.blocks):
+            for block in range(count):
+                stride = 2 if stage > 0 and block == 0 else 1
+                h = BasicBlock(
+                    self.width * 2**stage, stride, self.axis_name, name=f"stage{stage + 1}_block{block + 1}"
+                )(h, train)
+            if stage == len(self.blocks) - 1:
+                h = nn.relu(BatchNorm(self.axis_name, name="norm")(h, train))
+            stages.append(h.mean(axis=1))
+        return stages
