@@ -1,0 +1,75 @@
+"""Every field and its default: DCDP-HAR as SPEC section 4 settles it. Data set configs change what differs."""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.seed = 0
+
+    config.data = ConfigDict()
+    config.data.name = ""
+    config.data.raw_dir = ""  # the publisher's files; else the variable DCDP_RAW_DIR, else they are downloaded
+    config.data.cache_dir = ""  # downloads and prepared data; else the user's cache folder
+    config.data.protocol = ""
+    config.data.fold = 0
+    config.data.window = 128  # samples
+    config.data.step = 64
+    config.data.label_rule = "mode"
+    config.data.normalize = "zscore"
+    config.data.synthetic = ConfigDict()  # read by data.name=synthetic only
+    config.data.synthetic.seed = 0
+    config.data.synthetic.subjects = 10
+    config.data.synthetic.minutes = 6.0  # per subject
+    config.data.synthetic.rate = 25.0  # Hz
+    config.data.synthetic.noise = 0.25
+    config.data.synthetic.weak_group = "gyro"
+    config.data.synthetic.weakness = 0.6  # 0: as strong as the other; 1: noise only
+
+    config.model = ConfigDict()
+    # (name, backbone, channels or channel groups); any number, disjoint, covering all channels together.
+    config.model.branches = (("res", "resnet", ("acc",)), ("dense", "densenet", ("gyro",)))
+    config.model.width = 64
+    config.model.resnet_blocks = (3, 4, 6, 3)
+    config.model.densenet_blocks = (4, 4, 6, 4)
+    config.model.embedding = 256
+    config.model.projection_hidden = 256
+    config.model.projection = 128
+    config.model.fusion_hidden = 256
+    config.model.dropout = 0.5
+
+    config.loss = ConfigDict()
+    config.loss.align_weight = 0.7  # lambda
+    config.loss.temperature = 0.5  # tau
+    config.loss.label_smoothing = 0.0
+
+    config.cgm = ConfigDict()
+    config.cgm.enabled = True
+    config.cgm.alpha = 0.9
+    config.cgm.eps = 1e-8
+    config.cgm.scope = "branch"
+    config.cgm.placement = "before"
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "adamw"
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warmup_fraction = 0.05  # of all steps
+    config.optimizer.b1 = 0.9  # beta of the paper's momentum
+    config.optimizer.b2 = 0.999
+    config.optimizer.eps = 1e-8
+    config.optimizer.weight_decay = 0.01  # read by adamw only
+    config.optimizer.clip_norm = 0.0  # 0: off
+
+    config.train = ConfigDict()
+    config.train.epochs = 100
+    config.train.batch_size = 128  # over all devices
+    config.train.log_every = 10  # steps
+
+    config.augment = ConfigDict()
+    config.augment.enabled = False
+
+    config.parallel = ConfigDict()
+    config.parallel.strategy = "pmap"
+    config.parallel.devices = 0  # 0: all
+    return config

@@ -1,0 +1,105 @@
+"""UCI-HAR: 30 subjects, a phone at the waist, 50 Hz, published as windows of 128 samples with 50 % overlap.
+
+Anguita et al. 2013. Nine signals, one text file each, a window a line. Accelerations in g, angular rate in rad/s.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from dcdp_jax.data.readers.text import read_numbers
+from dcdp_jax.data.recording import Channel, Recording
+from dcdp_jax.data.source import Archive, Source
+from dcdp_jax.errors import DataError
+
+CLASS_NAMES = ("walking", "walking_upstairs", "walking_downstairs", "sitting", "standing", "laying")
+RATE = 50.0
+WINDOW = 128
+SUBJECTS = 30
+SIGNALS = tuple(
+    (Channel(f"{signal}_{axis}", group, "waist", unit), f"{file}_{axis}")
+    for signal, group, unit, file in (
+        ("total_acc", "acc", "g", "total_acc"),
+        ("body_acc", "acc", "g", "body_acc"),
+        ("gyro", "gyro", "rad/s", "body_gyro"),
+    )
+    for axis in "xyz"
+)
+CHANNELS = tuple(channel for channel, _ in SIGNALS)
+SOURCE = Source(
+    dataset="uci_har",
+    folder="UCI HAR Dataset",
+    files=tuple(
+        f"{split}/{name}_{split}.txt"
+        for split in ("train", "test")
+        for name in ("y", "subject", *(f"Inertial Signals/{file}" for _, file in SIGNALS))
+    ),
+    archives=("human+activity+recognition+using+smartphones.zip", "UCI HAR Dataset.zip"),
+    download=Archive(
+        url="https://archive.ics.uci.edu/static/public/240/human+activity+recognition+using+smartphones.zip",
+        name="human+activity+recognition+using+smartphones.zip",
+        size=61_005_872,
+        sha256="c00b803081a5c797cd5e4b83700a9810b38d53d9d84e01917e090e1fdbc81031",
+        unpacked_limit=1 << 30,
+    ),
+)
+
+
+def read(folder: Path) -> list[Recording]:
+    """Reads the publisher's folder.
+
+    Args:
+      folder: the one that holds `train` and `test`.
+
+    Returns:
+      One recording per split and subject, in order of subject; its run is the publisher's split. Every published
+      window is a contiguous stretch of its own: consecutive ones overlap, so their samples stand twice.
+
+    Raises:
+      DataError: a file is missing or damaged, or the files do not belong together.
+    """
+    recordings = [recording for split in ("train", "test") for recording in read_split(folder / split, split)]
+    return sorted(recordings, key=lambda r: r.subject)
+
+
+def read_split(folder: Path, split: str) -> list[Recording]:
+    """One recording per subject of the publisher's `train` or `test`."""
+    subjects = read_codes(folder / f"subject_{split}.txt", SUBJECTS)
+    labels = read_codes(folder / f"y_{split}.txt", len(CLASS_NAMES)) - 1
+    signals = []
+    for _, file in SIGNALS:
+        path = folder / "Inertial Signals" / f"{file}_{split}.txt"
+        table = read_numbers(path, WINDOW).astype(np.float32)
+        if len(table) != len(subjects):
+            raise DataError(f"{path}: {len(table)} windows, but subject_{split}.txt has {len(subjects)}")
+        signals.append(table)
+    if len(labels) != len(subjects):
+        raise DataError(
+            f"{folder / f'y_{split}.txt'}: {len(labels)} labels, but subject_{split}.txt has {len(subjects)}"
+        )
+    windows = np.stack(signals, axis=-1)
+    recordings = []
+    for subject in np.unique(subjects):
+        rows = subjects == subject
+        count = int(rows.sum())
+        recordings.append(
+            Recording(
+                signals=windows[rows].reshape(count * WINDOW, len(CHANNELS)),
+                labels=np.repeat(labels[rows], WINDOW).astype(np.int32),
+                subject=int(subject),
+                run=split,
+                rate=RATE,
+                channels=CHANNELS,
+                starts=np.arange(count, dtype=np.int64) * WINDOW,
+            )
+        )
+    return recordings
+
+
+def read_codes(path: Path, highest: int) -> np.ndarray:
+    """A column of whole numbers from 1 to highest."""
+    values = read_numbers(path, 1)[:, 0]
+    bad = np.flatnonzero((values < 1) | (values > highest) | (values != np.round(values)))
+    if bad.size:
+        raise DataError(f"{path}, line {bad[0] + 1}: {values[bad[0]]:g}, expected a whole number from 1 to {highest}")
+    return values.astype(np.int64)

@@ -1,0 +1,138 @@
+"""Mergeable counts and the scores made from them. k classes, rows of a count matrix are the true classes."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int, Num
+
+CALIBRATION_BINS = 15
+
+
+def scores(counts: Num[np.ndarray, "k k"] | Num[Array, "k k"]) -> dict[str, float]:
+    """Accuracy, and macro and weighted precision, recall and F1, equal to scikit-learn's with zero_division=0.
+
+    As in scikit-learn with the labels found in the data, a class that is neither present nor predicted does not
+    enter the macro means.
+
+    Args:
+      counts: (k, k) windows by true class (rows) and predicted class (columns).
+
+    Returns:
+      accuracy, precision_macro, recall_macro, f1_macro, precision_weighted, recall_weighted, f1_weighted.
+
+    Raises:
+      ValueError: no window, or a matrix that is not square.
+
+    Example:
+      >>> print(scores(np.array([[3, 1], [0, 4]]))["accuracy"])
+      0.875
+    """
+    matrix = np.asarray(counts, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"a count matrix is square, got shape {matrix.shape}")
+    if matrix.sum() == 0:
+        raise ValueError("no window was counted: scores of nothing are not defined")
+    hits, true, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    present = (true + predicted) > 0
+
+    def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+        return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+
+    per_class = {
+        "precision": ratio(hits, predicted),
+        "recall": ratio(hits, true),
+        "f1": ratio(2 * hits, true + predicted),
+    }
+    result = {"accuracy": float(hits.sum() / matrix.sum())}
+    result |= {f"{name}_macro": float(values[present].mean()) for name, values in per_class.items()}
+    result |= {f"{name}_weighted": float(values @ true / true.sum()) for name, values in per_class.items()}
+    return result
+
+
+@struct.dataclass
+class Tally:
+    """Sums over windows, from which every reported score is made. Tallies are merged by adding their leaves.
+
+    Attributes:
+      confusion: (k, k) windows, rows true.
+      loss: () sum of the cross-entropy of the fusion output.
+      branch_hits: {branch: () windows that the branch's own classifier gets right}.
+      confidence: {branch: () S, sum of the probability that the branch gives to the true class}.
+      bins: (3, 15) windows, hits and summed confidence per bin of the predicted probability.
+    """
+
+    confusion: jax.Array
+    loss: jax.Array
+    branch_hits: dict[str, jax.Array]
+    confidence: dict[str, jax.Array]
+    bins: jax.Array
+
+    def scores(self) -> dict[str, float]:
+        """`scores` of the confusion matrix, plus the mean `loss` and `ece`."""
+        windows = float(np.sum(self.confusion))
+        count, hits, confidence = np.asarray(self.bins, np.float64)
+        return scores(np.asarray(self.confusion)) | {
+            "loss": float(self.loss) / windows,
+            "ece": float(np.abs(hits - confidence).sum() / count.sum()),
+        }
+
+    def branch_accuracy(self) -> dict[str, float]:
+        """{branch: accuracy of its own classifier}."""
+        windows = float(np.sum(self.confusion))
+        return {name: float(hits) / windows for name, hits in self.branch_hits.items()}
+
+
+def true_class_confidence(
+    branches: Mapping[str, Float[Array, "b k"]], labels: Int[Array, "b"], mask: Bool[Array, "b"] | None = None
+) -> dict[str, Float[Array, ""]]:
+    """S_m of section 3.3: sum over the windows of the softmax probability of the true class.
+
+    Args:
+      branches: {branch: (b, k)} logits.
+      labels: (b,) in [0, k).
+      mask: (b,) which windows count; None for all.
+
+    Returns:
+      {branch: () S over the windows given}.
+    """
+    weight = jnp.ones(labels.shape) if mask is None else mask.astype(jnp.float32)
+    return {
+        name: jnp.sum(weight * jnp.take_along_axis(jax.nn.softmax(logits), labels[:, None], axis=-1)[:, 0])
+        for name, logits in branches.items()
+    }
+
+
+def tally(
+    fusion: Float[Array, "b k"],
+    branches: Mapping[str, Float[Array, "b k"]],
+    labels: Int[Array, "b"],
+    mask: Bool[Array, "b"],
+) -> Tally:
+    """Counts a batch.
+
+    Args:
+      fusion: (b, k) logits of the prediction.
+      branches: {branch: (b, k)} logits.
+      labels: (b,) in [0, k).
+      mask: (b,) which rows are windows and which are padding.
+
+    Returns:
+      `Tally` of the rows under the mask.
+    """
+    classes = fusion.shape[-1]
+    weight = mask.astype(jnp.float32)
+    predicted = fusion.argmax(axis=-1)
+    log_softmax = jax.nn.log_softmax(fusion)
+    top = jnp.exp(log_softmax.max(axis=-1))
+    hit = weight * (predicted == labels)
+    bin_of = jnp.clip((top * CALIBRATION_BINS).astype(jnp.int32), 0, CALIBRATION_BINS - 1)
+    return Tally(
+        confusion=jnp.zeros((classes, classes)).at[labels, predicted].add(weight),
+        loss=-jnp.sum(weight * jnp.take_along_axis(log_softmax, labels[:, None], axis=-1)[:, 0]),
+        branch_hits={name: jnp.sum(weight * (z.argmax(axis=-1) == labels)) for name, z in branches.items()},
+        confidence=true_class_confidence(branches, labels, mask),
+        bins=jnp.zeros((3, CALIBRATION_BINS)).at[:, bin_of].add(jnp.stack([weight, hit, weight * top])),
+    )

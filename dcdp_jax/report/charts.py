@@ -1,0 +1,137 @@
+"""Which curves of a run are shown, and from which fields of its metrics they come."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dcdp_jax.report.drawing import INK, PALETTE, Line, draw
+
+Record = dict[str, Any]
+
+GROUPS = {
+    "loss": (
+        "Terms of the training loss",
+        "Cross-entropy of each classifier, contrast and alignment, and their weighted total.",
+        "loss",
+        "log",
+    ),
+    "S": (
+        "Confidence S per window",
+        "Mean probability that a branch's own classifier gives to the true class.",
+        "S / windows",
+        "unit",
+    ),
+    "R": (
+        "Confidence ratio R",
+        "S of a branch over the mean S of the others. Above 1 the branch leads and is slowed down.",
+        "R",
+        "ratio",
+    ),
+    "M": (
+        "Modulation coefficient M",
+        "Factor on a branch's gradient: 1 leaves it alone, 0 stops it.",
+        "M",
+        "unit",
+    ),
+    "gradient_norm": (
+        "Gradient norm",
+        "Euclidean norm over all parameters of a part.",
+        "norm",
+        "log",
+    ),
+    "update_norm": (
+        "Update norm",
+        "Euclidean norm of the step that was really applied, after the optimizer.",
+        "norm",
+        "log",
+    ),
+}
+
+
+class Chart(NamedTuple):
+    """A finished chart: its heading, a sentence on how to read it, and the SVG element."""
+
+    title: str
+    caption: str
+    svg: str
+
+
+def epoch_charts(epochs: Sequence[Record], best_epoch: int | None) -> list[Chart]:
+    """Draws loss and scores over the epochs.
+
+    Args:
+      epochs: epoch records of `metrics.jsonl`.
+      best_epoch: the epoch whose parameters were tested, marked in both charts.
+
+    Returns:
+      The charts for which there are data.
+    """
+    loss, scores = [], []
+    for part, label, first, second in (
+        ("train", "training", PALETTE[0], PALETTE[2]),
+        ("validation", "validation", PALETTE[1], PALETTE[3]),
+    ):
+        dashed = part == "validation"
+        loss.append(Line(label, first, *_points(epochs, "epoch", part, "loss"), dashed))
+        for key, name, colour in (("accuracy", "accuracy", first), ("f1_macro", "macro F1", second)):
+            x, y = _points(epochs, "epoch", part, key)
+            scores.append(Line(f"{label} {name}", colour, x, 100 * y, dashed))
+    mark = "" if best_epoch is None else f" The dotted line marks the best epoch, {best_epoch}."
+    found = []
+    for title, caption, lines, y_label in (
+        ("Loss", "Lower is better.", loss, "loss"),
+        ("Accuracy and macro F1", "Of the model's prediction, in per cent.", scores, "per cent"),
+    ):
+        svg = draw(f"epoch-{y_label.split()[-1]}", title, lines, "epoch", y_label, mark=best_epoch)
+        found.append(Chart(title, caption + mark, svg))
+    return [chart for chart in found if chart.svg]
+
+
+def step_charts(steps: Sequence[Record], epochs: Sequence[Record], branches: Sequence[str]) -> list[Chart]:
+    """Draws the terms of the loss, S, R, M and the norms of gradients and updates over the steps.
+
+    Args:
+      steps: step records of `metrics.jsonl`.
+      epochs: epoch records, whose validation S and R are drawn beside those of training.
+      branches: names of the branches; each keeps its colour through all charts.
+
+    Returns:
+      The charts for which there are data: one branch alone has no R and no M.
+    """
+    training = [_per_window(record) for record in steps]
+    validation = [{**_per_window(record["validation"]), "step": record["step"]} for record in epochs]
+    parts = dict.fromkeys([*branches, *(key for group in GROUPS for key in _keys(training, group))])
+    colours = {part: PALETTE[index % len(PALETTE)] for index, part in enumerate(parts)} | {"total": INK}
+    found = []
+    for group, (title, caption, y_label, scale) in GROUPS.items():
+        lines = [
+            Line(key, colours[key], *_points(training, "step", group, key)) for key in _keys(training, group)
+        ]
+        lines += [
+            Line(f"{key}, validation", colours.get(key, INK), *_points(validation, "step", group, key), True)
+            for key in (_keys(validation, group) if group in ("S", "R") else ())
+        ]
+        found.append(Chart(title, caption, draw(f"step-{group}", title, lines, "step", y_label, scale)))
+    return [chart for chart in found if chart.svg]
+
+
+def _keys(records: Iterable[Record], group: str) -> list[str]:
+    """Names found in a group of the records, in order of first appearance."""
+    return list(dict.fromkeys(key for record in records for key in record.get(group) or ()))
+
+
+def _per_window(record: Record) -> Record:
+    """The record with S divided by the number of windows that it was summed over."""
+    windows = record.get("windows")
+    if not windows or "S" not in record:
+        return {key: value for key, value in record.items() if key != "S"}
+    mean = {branch: None if value is None else value / windows for branch, value in record["S"].items()}
+    return {**record, "S": mean}
+
+
+def _points(records: Iterable[Record], x: str, group: str, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Where the records have the key: its values, NaN for those that are not finite, so that the curve has a gap."""
+    found = [(record[x], record[group][key]) for record in records if key in (record.get(group) or ())]
+    points = np.array([(at, np.nan if value is None else value) for at, value in found], float).reshape(-1, 2)
+    return points[:, 0], np.where(np.isfinite(points[:, 1]), points[:, 1], np.nan)

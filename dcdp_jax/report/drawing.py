@@ -1,0 +1,163 @@
+"""Curves as SVG elements that stand inside a page and follow its light or dark colours."""
+
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK = "#1b1f24"
+GRID = "#d5d9de"
+PALETTE = ("#1f6fb4", "#c8540a", "#1a8a5f", "#8a5bb5", "#9a7200", "#1592a8", "#c0304f", "#6b7280")
+COLOUR_VARIABLES = {INK: "--ink", GRID: "--line"} | {
+    colour: f"--series-{index + 1}" for index, colour in enumerate(PALETTE)
+}
+STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "axes.formatter.useoffset": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": GRID,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+MAX_POINTS = 300
+SVG = "http://www.w3.org/2000/svg"
+XLINK = "http://www.w3.org/1999/xlink"
+
+
+class Line(NamedTuple):
+    """One curve; validation curves are dashed, with a marker per epoch."""
+
+    label: str
+    colour: str
+    x: np.ndarray
+    y: np.ndarray
+    validation: bool = False
+
+
+def draw(
+    name: str,
+    title: str,
+    lines: Sequence[Line],
+    x_label: str,
+    y_label: str,
+    scale: str = "linear",
+    mark: float | None = None,
+) -> str:
+    """Draws one chart.
+
+    Args:
+      name: prefix of all ids in the SVG; of its own for every chart of a page.
+      title: what a screen reader says.
+      lines: the curves; those without a finite value are left out.
+      x_label: label of the horizontal axis.
+      y_label: label of the vertical axis.
+      scale: `linear`, `unit` for values from 0 to 1, `log`, or `ratio` for values around 1.
+      mark: where to draw a vertical dotted line.
+
+    Returns:
+      The `svg` element, or an empty string where no curve is left.
+    """
+    lines = [line for line in lines if np.isfinite(line.y).any()]
+    if not lines:
+        return ""
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        # Text stays text in the SVG: the reader's browser has the glyphs that matplotlib's own font lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Figure(figsize=(5.2, 3.0), layout="constrained")
+        axes = figure.add_subplot()
+        for line in lines:
+            _plot(axes, line)
+        _scale(axes, scale, np.concatenate([line.y for line in lines]))
+        if mark is not None:
+            axes.axvline(mark, color=INK, linestyle=":", linewidth=1)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=7, integer=True))
+        axes.grid(linewidth=0.6)
+        axes.set_axisbelow(True)
+        handles = axes.get_lines()[: len(lines)]
+        figure.legend(
+            handles,
+            [line.label for line in lines],
+            loc="outside upper left",
+            ncols=3,
+            frameon=False,
+            fontsize=8,
+        )
+        return _svg(figure, name)
+
+
+def _plot(axes: Axes, line: Line) -> None:
+    """One curve; where there are more points than the page can show, their mean and range in equal groups."""
+    x, y = line.x, line.y
+    marker = "o" if line.validation or len(x) <= 30 else ""
+    if len(x) > MAX_POINTS:
+        groups = np.array_split(np.arange(len(x)), MAX_POINTS)
+        low, high = (np.array([reduce(y[group]) for group in groups]) for reduce in (np.min, np.max))
+        x, y = (np.array([values[group].mean() for group in groups]) for values in (x, y))
+        axes.fill_between(x, low, high, color=line.colour, alpha=0.18, linewidth=0)
+    style = "--" if line.validation else "-"
+    axes.plot(x, y, style, color=line.colour, marker=marker, markersize=2.5, linewidth=1.3)
+
+
+def _scale(axes: Axes, scale: str, values: np.ndarray) -> None:
+    """Sets the vertical axis: `linear`, `unit` for 0 to 1, `log`, or `ratio` with a line at 1."""
+    positive = values[values > 0]
+    if scale == "unit":
+        axes.set_ylim(-0.02, 1.02)
+    if scale == "ratio":
+        axes.axhline(1, color=INK, linewidth=0.8)
+    if positive.size and (scale == "log" or (scale == "ratio" and positive.max() > 5)):
+        axes.set_yscale("log")
+        decades = np.log10(positive.max() / positive.min())
+        subdivisions = (1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=subdivisions, numticks=12))
+        axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(ticker.NullLocator())
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The figure as one SVG element: ids of its own, the page's font and colours, no date and no metadata."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
+    ElementTree.register_namespace("", SVG)
+    ElementTree.register_namespace("xlink", XLINK)
+    root = ElementTree.fromstring(buffer.getvalue())
+    for element in root.iter():
+        for attribute, value in element.items():
+            if attribute == "id":
+                value = f"{name}-{value}"
+            elif attribute == f"{{{XLINK}}}href":
+                value = value.replace("#", f"#{name}-")
+            elif attribute == "style":
+                value = re.sub(r"(font: [^;']*px)[^;]*", r"\1 system-ui, sans-serif", value)
+                value = re.sub(r"#[0-9a-f]{6}", lambda match: _variable(match[0]), value)
+            element.set(attribute, value.replace("url(#", f"url(#{name}-"))
+    for attribute in ("width", "height"):
+        del root.attrib[attribute]
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{name}-title")
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _variable(colour: str) -> str:
+    """The page's variable for a colour of the palette, with the colour itself where there is no page."""
+    return f"var({COLOUR_VARIABLES[colour]}, {colour})" if colour in COLOUR_VARIABLES else colour
