@@ -33,7 +33,7 @@ def by_subjects(
     name: str, recordings: Sequence[Recording], validation: Collection[int], test: Collection[int]
 ) -> Protocol:
     """Subjects named for validation and test; everyone else trains."""
-    split_of = {s: "validation" for s in validation} | {s: "test" for s in test}
+    split_of = dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
     chosen: dict[str, list[int]] = {split: [] for split in SPLITS}
     for i, recording in enumerate(recordings):
         chosen[split_of.get(recording.subject, "train")].append(i)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +31,7 @@ class Recording:
       rate: samples per second.
       channels: one per column of signals.
       starts: (s,) int64 first sample of each contiguous stretch, beginning with 0; no window crosses one.
+      tracks: other label tracks by name, as {'locomotion': (t,) int32}; a protocol may take its labels from one.
     """
 
     signals: np.ndarray
@@ -40,6 +41,7 @@ class Recording:
     rate: float
     channels: tuple[Channel, ...]
     starts: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(1, np.int64))
+    tracks: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         t, c = self.signals.shape
@@ -51,6 +53,12 @@ class Recording:
         rising = bool(np.all(np.diff(self.starts) > 0))
         if t == 0 or self.starts[0] != 0 or self.starts[-1] >= t or not rising:
             raise ValueError(f"recording {self.subject}/{self.run}: starts {self.starts} do not divide {t} samples")
+        for name, track in self.tracks.items():
+            if track.shape != (t,):
+                raise ValueError(
+                    f"recording {self.subject}/{self.run}: track {name!r} {track.shape} has not one label for each of "
+                    f"{t} samples"
+                )
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -65,4 +73,7 @@ def fingerprint(recordings: Sequence[Recording]) -> str:
         digest.update(repr((r.subject, r.run, r.rate, r.channels, r.signals.shape)).encode())
         for array in (r.signals.astype("<f4"), r.labels.astype("<i4"), r.starts.astype("<i8")):
             digest.update(np.ascontiguousarray(array).data)
+        for name in sorted(r.tracks):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(r.tracks[name].astype("<i4")).data)
     return digest.hexdigest()

@@ -2,8 +2,14 @@
 
 import flax.linen as nn
 import jax
+from jax import lax
 
 he_normal = nn.initializers.he_normal()
+
+
+def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """(b, t, c_in) with (k, c_in, c_out) -> (b, ceil(t / stride), c_out)."""
+    return lax.conv_general_dilated(x, kernel, (stride,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
 
 
 class Conv1D(nn.Module):
@@ -22,9 +28,8 @@ class Conv1D(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """(b, t, c) -> (b, ceil(t / stride), features)."""
-        return nn.Conv(
-            self.features, (self.kernel,), (self.stride,), padding="SAME", use_bias=False, kernel_init=he_normal
-        )(x)
+        kernel = self.param("kernel", he_normal, (self.kernel, x.shape[-1], self.features))
+        return convolve(x, kernel, self.stride)
 
 
 class BatchNorm(nn.Module):

@@ -71,9 +71,9 @@ class DenseNet1D(nn.Module):
             if stage > 0:
                 h = Transition(self.axis_name, name=f"transition{stage}")(h, train)
             for layer in range(count):
-                new = DenseLayer(
-                    self.growth, axis_name=self.axis_name, name=f"stage{stage + 1}_layer{layer + 1}"
-                )(h, train)
+                new = DenseLayer(self.growth, axis_name=self.axis_name, name=f"stage{stage + 1}_layer{layer + 1}")(
+                    h, train
+                )
                 h = jnp.concatenate([h, new], axis=-1)
             if stage == len(self.blocks) - 1:
                 h = nn.relu(BatchNorm(self.axis_name, name="norm")(h, train))

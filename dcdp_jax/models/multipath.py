@@ -59,9 +59,7 @@ class Branch(nn.Module):
         if self.backbone_name == "resnet":
             backbone = ResNet1D(self.resnet_blocks, self.width, self.axis_name, name="backbone")
         elif self.backbone_name == "densenet":
-            backbone = DenseNet1D(
-                self.densenet_blocks, self.width // 2, self.width, self.axis_name, name="backbone"
-            )
+            backbone = DenseNet1D(self.densenet_blocks, self.width // 2, self.width, self.axis_name, name="backbone")
         else:
             raise ValueError(f"backbone {self.backbone_name!r} is none of {BACKBONES}")
         stages = backbone(x, train)
@@ -126,9 +124,7 @@ class MultiPath(nn.Module):
                 self.axis_name,
                 name=branch.name,
             )(x[..., jnp.array(branch.channels)], train)
-        stages = Projections(
-            self.projection_hidden, self.projection, self.axis_name, name="projection"
-        )(pooled, train)
+        stages = Projections(self.projection_hidden, self.projection, self.axis_name, name="projection")(pooled, train)
         h = jnp.concatenate([embeddings[branch.name] for branch in self.branches], axis=-1)
         fusion = FusionHead(self.classes, self.fusion_hidden, self.dropout, name="fusion")(h, keys)
         return Outputs(fusion, logits, embeddings, stages)

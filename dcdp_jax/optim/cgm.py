@@ -9,9 +9,7 @@ import optax
 from jaxtyping import Array, Float
 
 
-def contribution_ratios(
-    confidence: Mapping[str, Float[Array, ""]], eps: float = 1e-8
-) -> dict[str, Float[Array, ""]]:
+def contribution_ratios(confidence: Mapping[str, Float[Array, ""]], eps: float = 1e-8) -> dict[str, Float[Array, ""]]:
     """R_m = S_m / (mean of the other branches' S + eps); the paper's ratio where there are two branches.
 
     Args:
@@ -107,9 +105,7 @@ def scale_branches(labels: Any, updates: Any, coefficients: Mapping[str, jax.Arr
     return jax.tree.map(scale, labels, updates, is_leaf=_is_none)
 
 
-def scale_by_cgm(
-    labels: Labels, alpha: float = 0.9, eps: float = 1e-8
-) -> optax.GradientTransformationExtraArgs:
+def scale_by_cgm(labels: Labels, alpha: float = 0.9, eps: float = 1e-8) -> optax.GradientTransformationExtraArgs:
     """Scales each branch's subtree of the updates by its modulation coefficient M.
 
     Ahead of the moments this is the paper's CGM. Note that Adam's update hardly depends on a slowly changing

@@ -79,11 +79,11 @@ def epoch_charts(epochs: Sequence[Record], best_epoch: int | None) -> list[Chart
             scores.append(Line(f"{label} {name}", colour, x, 100 * y, dashed))
     mark = "" if best_epoch is None else f" The dotted line marks the best epoch, {best_epoch}."
     found = []
-    for title, caption, lines, y_label in (
-        ("Loss", "Lower is better.", loss, "loss"),
-        ("Accuracy and macro F1", "Of the model's prediction, in per cent.", scores, "per cent"),
+    for name, title, caption, lines, y_label in (
+        ("loss", "Loss", "Lower is better.", loss, "loss"),
+        ("scores", "Accuracy and macro F1", "Of the model's prediction.", scores, "per cent"),
     ):
-        svg = draw(f"epoch-{y_label.split()[-1]}", title, lines, "epoch", y_label, mark=best_epoch)
+        svg = draw(f"epoch-{name}", title, lines, "epoch", y_label, mark=best_epoch)
         found.append(Chart(title, caption + mark, svg))
     return [chart for chart in found if chart.svg]
 
@@ -131,7 +131,7 @@ def _per_window(record: Record) -> Record:
 
 
 def _points(records: Iterable[Record], x: str, group: str, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Where the records have the key: its values, NaN for those that are not finite, so that the curve has a gap."""
+    """Its values where the records have the key; NaN, a gap in the curve, for those that are not finite."""
     found = [(record[x], record[group][key]) for record in records if key in (record.get(group) or ())]
     points = np.array([(at, np.nan if value is None else value) for at, value in found], float).reshape(-1, 2)
     return points[:, 0], np.where(np.isfinite(points[:, 1]), points[:, 1], np.nan)

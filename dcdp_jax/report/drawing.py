@@ -4,7 +4,7 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import matplotlib
@@ -19,7 +19,7 @@ PALETTE = ("#1f6fb4", "#c8540a", "#1a8a5f", "#8a5bb5", "#9a7200", "#1592a8", "#c
 COLOUR_VARIABLES = {INK: "--ink", GRID: "--line"} | {
     colour: f"--series-{index + 1}" for index, colour in enumerate(PALETTE)
 }
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": "sans-serif",
@@ -35,13 +35,14 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-MAX_POINTS = 300
+MAX_POINTS = 150
+MAX_MARKERS = 40
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 
 
 class Line(NamedTuple):
-    """One curve; validation curves are dashed, with a marker per epoch."""
+    """One curve; validation curves are dashed."""
 
     label: str
     colour: str
@@ -57,7 +58,7 @@ def draw(
     x_label: str,
     y_label: str,
     scale: str = "linear",
-    mark: float | None = None,
+    mark: int | None = None,
 ) -> str:
     """Draws one chart.
 
@@ -100,13 +101,13 @@ def draw(
             frameon=False,
             fontsize=8,
         )
-        return _svg(figure, name)
+        return _svg(figure, name, title)
 
 
 def _plot(axes: Axes, line: Line) -> None:
     """One curve; where there are more points than the page can show, their mean and range in equal groups."""
     x, y = line.x, line.y
-    marker = "o" if line.validation or len(x) <= 30 else ""
+    marker = "o" if len(x) <= MAX_MARKERS else ""
     if len(x) > MAX_POINTS:
         groups = np.array_split(np.arange(len(x)), MAX_POINTS)
         low, high = (np.array([reduce(y[group]) for group in groups]) for reduce in (np.min, np.max))
@@ -132,7 +133,7 @@ def _scale(axes: Axes, scale: str, values: np.ndarray) -> None:
         axes.yaxis.set_minor_locator(ticker.NullLocator())
 
 
-def _svg(figure: Figure, name: str) -> str:
+def _svg(figure: Figure, name: str, title: str) -> str:
     """The figure as one SVG element: ids of its own, the page's font and colours, no date and no metadata."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
@@ -142,19 +143,23 @@ def _svg(figure: Figure, name: str) -> str:
     ElementTree.register_namespace("xlink", XLINK)
     root = ElementTree.fromstring(buffer.getvalue())
     for element in root.iter():
+        if element.tag == f"{{{SVG}}}g":
+            element.attrib.pop("id", None)
         for attribute, value in element.items():
             if attribute == "id":
                 value = f"{name}-{value}"
             elif attribute == f"{{{XLINK}}}href":
                 value = value.replace("#", f"#{name}-")
             elif attribute == "style":
-                value = re.sub(r"(font: [^;']*px)[^;]*", r"\1 system-ui, sans-serif", value)
-                value = re.sub(r"#[0-9a-f]{6}", lambda match: _variable(match[0]), value)
+                value = value.replace("'DejaVu Sans', sans-serif", "system-ui, sans-serif")
+                value = re.sub("#[0-9a-f]{6}", lambda match: _variable(match[0]), value)
+            elif attribute == "d":
+                value = re.sub(r"\d+\.\d+", lambda match: f"{float(match[0]):.2f}", value)
             element.set(attribute, value.replace("url(#", f"url(#{name}-"))
     for attribute in ("width", "height"):
         del root.attrib[attribute]
     root.set("role", "img")
-    root.set("aria-labelledby", f"{name}-title")
+    root.set("aria-label", title)
     return ElementTree.tostring(root, encoding="unicode")
 
 

@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dcdp_jax.errors import UserError
@@ -24,10 +24,8 @@ RESULT_KEYS = (
     *("seed", "data_fingerprint", "versions", "git_revision", "device", "parameters"),
     *("best_epoch", "wall_seconds", "windows_per_second", "command"),
 )
-NUMERIC_FIELDS = {
-    "step": ("step", "accuracy", "windows", "loss", "S", "R", "M", "gradient_norm", "update_norm"),
-    "epoch": ("step", "epoch", "train", "validation"),
-}
+STEP_GROUPS = ("loss", "S", "R", "M", "gradient_norm", "update_norm")
+EPOCH_GROUPS = ("train", "validation")
 
 
 def read_result(workdir: pathlib.Path) -> dict[str, Any]:
@@ -88,8 +86,8 @@ def read_metrics(workdir: pathlib.Path) -> tuple[list[dict[str, Any]], list[dict
       The step records in order of step, and the epoch records in order of epoch.
 
     Raises:
-      UserError: the file is missing, or a line is no JSON object, of no known kind, or has text for a number; the
-        message names the line.
+      UserError: the file is missing, or a line is no JSON object, of no known kind, or has text for a number;
+        the message names the line.
     """
     path = workdir / "metrics.jsonl"
     records: dict[str, dict[float, dict[str, Any]]] = {"step": {}, "epoch": {}}
@@ -101,14 +99,29 @@ def read_metrics(workdir: pathlib.Path) -> tuple[list[dict[str, Any]], list[dict
         kind = record.get("kind")
         if kind not in ("step", "epoch"):
             raise UserError(f"{where}: kind is {kind!r}, expected 'step' or 'epoch'")
-        for field in NUMERIC_FIELDS[kind]:
-            _require_numbers(record.get(field), f"{where}: {field}")
         for field in {"step", kind}:
             if not isinstance(record.get(field), int):
                 raise UserError(f"{where}: {field} is {record.get(field)!r}, expected a whole number")
+        if kind == "step":
+            _require_groups(record, STEP_GROUPS, where)
+        else:
+            _require_groups(record, EPOCH_GROUPS, where, optional=False)
+            _require_groups(record["validation"], ("S", "R"), f"{where}: validation")
         records[kind][record[kind]] = record
     steps, epochs = ([found[index] for index in sorted(found)] for found in records.values())
     return steps, epochs
+
+
+def _require_groups(
+    record: Mapping[str, Any], names: Sequence[str], where: str, optional: bool = True
+) -> None:
+    for name in names:
+        if optional and name not in record:
+            continue
+        group = record.get(name)
+        if not isinstance(group, dict):
+            raise UserError(f"{where}: {name} is {group!r}, expected an object of numbers")
+        _require_numbers(group, f"{where}: {name}")
 
 
 def _require_numbers(value: object, where: str) -> None:

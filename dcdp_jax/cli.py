@@ -1,0 +1,69 @@
+"""The command line: flags to functions, and errors that a user can cause to one line and exit status 2."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from dcdp_jax.errors import UserError
+
+MODES = ("train", "evaluate")
+CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="a file of configs/")
+WORKDIR = flags.DEFINE_string("workdir", "", "where the run's files go; runs/NAME for --config=configs/NAME.py")
+MODE = flags.DEFINE_enum("mode", "train", MODES, "what to do")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the mode asked for.
+
+    Args:
+      arguments: what is left of the command line after the flags.
+
+    Returns:
+      The exit status.
+    """
+    logging.set_verbosity(logging.WARNING)
+    try:
+        if len(arguments) > 1:
+            raise UserError(f"unexpected argument {arguments[1]!r}; fields are set as --config.field=value")
+        if CONFIG.value is None:
+            raise UserError("no config; for example --config=configs/demo.py")
+        name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+        workdir = Path(WORKDIR.value or f"runs/{name}")
+        # Heavy imports wait until the command line is known to be sound.
+        from dcdp_jax.report.html import write_report
+        from dcdp_jax.train.loop import evaluate_run, train
+
+        if MODE.value == "train":
+            train(CONFIG.value, workdir)
+            print(write_report(workdir))
+        else:
+            evaluate_run(CONFIG.value, workdir)
+    except UserError as error:
+        return fail(str(error))
+    except OSError as error:
+        return fail(str(error) + (f" ({error.__cause__})" if error.__cause__ else ""))
+    except KeyboardInterrupt:
+        return fail("interrupted; the same command again resumes from the last finished epoch", 128 + 2)
+    return 0
+
+
+def fail(message: str, status: int = 2) -> int:
+    """Prints one line and returns the exit status."""
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return status
+
+
+def run() -> None:
+    """Entry point."""
+    app.run(main, flags_parser=parse_flags)
+
+
+def parse_flags(arguments: list[str]) -> list[str]:
+    """Parses the command line; what cannot be parsed is one line and exit status 2."""
+    try:
+        return flags.FLAGS(arguments)
+    except (flags.Error, AttributeError, KeyError, ValueError, TypeError, FileNotFoundError) as error:
+        sys.exit(fail(str(error)))

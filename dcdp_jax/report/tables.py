@@ -1,0 +1,144 @@
+"""The report's tables as HTML; every text that comes from a file is escaped here."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+SCORES = {
+    "accuracy": "Accuracy",
+    "precision_macro": "Precision, macro",
+    "recall_macro": "Recall, macro",
+    "f1_macro": "F1, macro",
+    "precision_weighted": "Precision, weighted",
+    "recall_weighted": "Recall, weighted",
+    "f1_weighted": "F1, weighted",
+    "ece": "Expected calibration error",
+}
+SPLITS = ("train", "validation", "test")
+ABSENT = "n/a"
+
+
+def text(value: object) -> str:
+    """Writes any JSON value for a reader: strings as they are, n/a for null, JSON for the rest."""
+    if value is None:
+        return ABSENT
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def number(value: object, pattern: str) -> str:
+    """Writes a number by a format pattern, or n/a where there is none."""
+    return pattern.format(value) if isinstance(value, int | float) else ABSENT
+
+
+def percent(value: object) -> str:
+    """Writes a share of one in per cent with two decimals, or n/a where there is none."""
+    return f"{100 * value:.2f}" if isinstance(value, int | float) else ABSENT
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], style: str = "numbers") -> str:
+    """Writes a table whose first column names the rows.
+
+    Args:
+      head: column titles, or nothing for a table without a head.
+      rows: one text per column; escaped here.
+      style: class of the table: `numbers` aligns right, `texts` left.
+
+    Returns:
+      The table in a box that scrolls where the page is too narrow.
+    """
+    columns = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
+    body = ""
+    for first, *rest in rows:
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+        body += f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>\n'
+    top = f"<thead><tr>{columns}</tr></thead>\n" if head else ""
+    return _scrolling(f'<table class="{style}">\n{top}<tbody>\n{body}</tbody></table>')
+
+
+def score_table(result: Mapping[str, Any]) -> str:
+    """Writes every score on validation and test, in per cent, and the loss."""
+    parts = [result["validation"], result["test"]]
+    rows = [[label, *(percent(part.get(key)) for part in parts)] for key, label in SCORES.items()]
+    loss = ["Loss (not in per cent)", *(number(part.get("loss"), "{:.4f}") for part in parts)]
+    return table(["%", "Validation", "Test"], [*rows, loss])
+
+
+def branch_table(result: Mapping[str, Any]) -> str:
+    """Writes the test accuracy of each branch's own classifier beside that of the fusion."""
+    rows = [[branch, percent(accuracy)] for branch, accuracy in result["branches"].items()]
+    return table(
+        ["%", "Test accuracy"], [*rows, ["Fusion (the prediction)", percent(result["test"].get("accuracy"))]]
+    )
+
+
+def class_scores(confusion: Sequence[Sequence[int]]) -> np.ndarray:
+    """Scores per class, equal to scikit-learn's with `zero_division=0`.
+
+    Args:
+      confusion: (k, k) windows by true class (rows) and predicted class (columns).
+
+    Returns:
+      (k, 4): precision, recall, F1 and support.
+    """
+    counts = np.array(confusion, float).reshape(len(confusion), len(confusion))
+    hits, support, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    ratios = ((hits, predicted), (hits, support), (2 * hits, predicted + support))
+    return np.stack([*(above / np.maximum(below, 1) for above, below in ratios), support], axis=-1)
+
+
+def class_table(names: Sequence[object], confusion: Sequence[Sequence[int]]) -> str:
+    """Writes precision, recall, F1 and support of every class."""
+    rows = [
+        [text(name), *map(percent, scores), f"{support:,.0f}"]
+        for name, (*scores, support) in zip(names, class_scores(confusion).tolist(), strict=True)
+    ]
+    return table(["%", "Precision", "Recall", "F1", "Windows"], rows)
+
+
+def confusion_table(names: Sequence[object], confusion: Sequence[Sequence[int]]) -> str:
+    """Writes the confusion matrix: counts printed, each row's shares as the depth of colour."""
+    labels = [escape(text(name)) for name in names]
+    head = "".join(f'<th scope="col"><span>{label}</span></th>' for label in labels)
+    rows = []
+    for label, counts in zip(labels, confusion, strict=True):
+        cells = []
+        for predicted, count in zip(labels, counts, strict=True):
+            share = count / max(sum(counts), 1)
+            hint = f"{label} predicted as {predicted}: {100 * share:.1f} %"
+            shade = f' style="--share:{share:.3f}"' if count else ' class="zero"'
+            cells.append(f'<td{shade} title="{hint}">{count}</td>')
+        rows.append(f'<tr><th scope="row">{label}</th>{"".join(cells)}</tr>\n')
+    top = f"<thead><tr><th>true ↓ &nbsp; predicted →</th>{head}</tr></thead>"
+    return _scrolling(f'<table class="confusion">\n{top}\n<tbody>\n{"".join(rows)}</tbody></table>')
+
+
+def split_table(result: Mapping[str, Any]) -> str:
+    """Writes the windows and the subjects of every part."""
+    rows = []
+    for split in SPLITS:
+        subjects = result["subjects"].get(split)
+        known = isinstance(subjects, list)
+        listed = ", ".join(map(text, subjects)) if known else text(subjects)
+        windows = number(result["windows"].get(split), "{:,}")
+        rows.append([split, windows, str(len(subjects)) if known else ABSENT, listed])
+    return table(["Part", "Windows", "Subjects", "Which"], rows, "texts")
+
+
+def config_table(config: Mapping[str, Any]) -> str:
+    """Writes the nested configuration with dotted names, as the command line takes them."""
+    return table(["Field", "Value"], list(_flat(config)), "texts")
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterable[list[str]]:
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield [prefix + key, text(value)]
+
+
+def _scrolling(inner: str) -> str:
+    return f'<div class="scroll" tabindex="0">{inner}</div>'

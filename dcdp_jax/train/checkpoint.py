@@ -1,0 +1,111 @@
+"""Checkpoints of the training state: the last one and the best one, verified when they are read."""
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+
+from dcdp_jax.errors import CheckpointError
+
+T = TypeVar("T")
+
+
+def digest(tree: Any) -> str:
+    """SHA-256 over the leaves of a pytree: their paths, dtypes, shapes and bytes."""
+    sha = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.asarray(leaf)
+        sha.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()
+
+
+class Checkpoints:
+    """One folder of checkpoints, one per epoch saved; only the best and the last stay."""
+
+    def __init__(self, folder: Path) -> None:
+        """Opens or makes the folder; what a killed save left behind is removed.
+
+        Args:
+          folder: where they are.
+        """
+        self.folder = folder.absolute()
+        policy = AnyPreservationPolicy(
+            [LatestN(1), BestN(get_metric_fn=lambda metrics: (metrics["score"], -metrics["epoch"]), n=1)]
+        )
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policy,
+            best_fn=lambda metrics: metrics["score"],
+            enable_async_checkpointing=False,
+            cleanup_tmp_directories=True,
+        )
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manager.close()
+
+    def epochs(self) -> list[int]:
+        """Epochs that have a checkpoint, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, epoch: int, state: Any, score: float) -> None:
+        """Writes a checkpoint, whole or not at all, and removes those no longer wanted.
+
+        Args:
+          epoch: epochs finished.
+          state: a pytree of arrays.
+          score: validation score by which the best is kept; the earliest of several equal ones.
+
+        Raises:
+          OSError: it could not be written, as where no space is left.
+        """
+        arrays = jax.tree.map(np.asarray, state)
+        try:
+            self._manager.save(
+                epoch,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(arrays), check=ocp.args.JsonSave({"sha256": digest(arrays)})
+                ),
+                metrics={"score": score, "epoch": epoch},
+            )
+        except Exception as error:
+            free = shutil.disk_usage(self.folder).free
+            raise OSError(f"{self.folder}: checkpoint {epoch} could not be written ({free:,} bytes free)") from error
+
+    def restore(self, epoch: int, like: T) -> T:
+        """Reads a checkpoint and verifies it.
+
+        Args:
+          epoch: one of `epochs`.
+          like: a state of the same structure.
+
+        Returns:
+          The state, NumPy arrays in the place of arrays.
+
+        Raises:
+          CheckpointError: it is damaged or belongs to another model; the message says what to do.
+        """
+        path = self.folder / str(epoch)
+        others = [e for e in self.epochs() if e < epoch]
+        advice = f"delete this folder to resume from epoch {others[-1] if others else 0}"
+        target = jax.tree.map(np.asarray, like)
+        try:
+            found = self._manager.restore(
+                epoch,
+                args=ocp.args.Composite(state=ocp.args.StandardRestore(target), check=ocp.args.JsonRestore()),
+            )
+            arrays, expected = found["state"], found["check"]["sha256"]
+        except Exception as error:  # orbax and tensorstore raise many kinds for a damaged file
+            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            raise CheckpointError(f"{path}: this checkpoint cannot be read ({reason}); {advice}") from error
+        if digest(arrays) != expected:
+            raise CheckpointError(f"{path}: the arrays are not those that were saved; {advice}")
+        return arrays

@@ -1,0 +1,116 @@
+"""Checks of a config before anything is built, and the config as plain data."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from dcdp_jax.errors import ConfigError
+from dcdp_jax.models.multipath import BACKBONES
+from dcdp_jax.optim.chain import OPTIMIZERS, SCHEDULES
+from dcdp_jax.train.parallel import STRATEGIES
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "optimizer.name": OPTIMIZERS,
+    "optimizer.schedule": SCHEDULES,
+    "cgm.scope": ("branch",),
+    "cgm.placement": ("before",),
+    "augment.enabled": (False,),
+    "parallel.strategy": STRATEGIES,
+}
+# Field: lowest and highest value allowed.
+RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**31 - 1),
+    "model.width": (2, 4096),
+    "model.embedding": (1, 65536),
+    "model.projection_hidden": (1, 65536),
+    "model.projection": (1, 65536),
+    "model.fusion_hidden": (1, 65536),
+    "model.dropout": (0, 0.999),
+    "loss.align_weight": (0, float("inf")),
+    "loss.temperature": (1e-4, float("inf")),
+    "loss.label_smoothing": (0, 0.999),
+    "cgm.alpha": (0, float("inf")),
+    "cgm.eps": (0, 1),
+    "optimizer.learning_rate": (0, float("inf")),
+    "optimizer.warmup_fraction": (0, 0.999),
+    "optimizer.b1": (0, 0.999999),
+    "optimizer.b2": (0, 0.999999),
+    "optimizer.eps": (0, 1),
+    "optimizer.weight_decay": (0, float("inf")),
+    "optimizer.clip_norm": (0, float("inf")),
+    "train.epochs": (1, 10**6),
+    "train.batch_size": (2, 10**6),
+    "train.log_every": (1, 10**9),
+    "parallel.devices": (0, 10**6),
+}
+# Where things are, not what is computed: may differ between a run and its resumption.
+LOCATIONS = ("data.raw_dir", "data.cache_dir", "parallel.devices")
+RESERVED_NAMES = ("projection", "fusion", "total", "contrast", "align")
+
+
+def check_config(config: ConfigDict) -> None:
+    """Checks every value that can be judged without data or devices.
+
+    Raises:
+      ConfigError: names the field, what came and what was expected.
+    """
+    values = dict(flatten(config.to_dict()))
+    for field, allowed in CHOICES.items():
+        if values[field] not in allowed:
+            raise ConfigError(f"{field}={values[field]!r} is none of {', '.join(map(str, allowed))}")
+    for field, (low, high) in RANGES.items():
+        if not low <= values[field] <= high:
+            raise ConfigError(f"{field}={values[field]!r} is not between {low:g} and {high:g}")
+    for field in ("model.resnet_blocks", "model.densenet_blocks"):
+        if not values[field] or any(not isinstance(n, int) or n < 1 for n in values[field]):
+            raise ConfigError(f"{field}={values[field]!r} must be positive counts, one per stage")
+    if len(values["model.resnet_blocks"]) != len(values["model.densenet_blocks"]):
+        raise ConfigError("model.resnet_blocks and model.densenet_blocks must have the same number of stages")
+    if values["model.width"] % 2:
+        raise ConfigError(f"model.width={values['model.width']} must be even: DenseNet's growth is half of it")
+    check_branches(values["model.branches"])
+    if values["cgm.enabled"] and len(values["model.branches"]) < 2:
+        raise ConfigError("cgm.enabled=True compares branches, and there is one; set --config.cgm.enabled=False")
+
+
+def check_branches(branches: Any) -> None:
+    """Raises ConfigError unless branches are (name, backbone, (channels or groups, ...)) with different names."""
+    example = "(('res', 'resnet', ('acc',)), ('dense', 'densenet', ('gyro',)))"
+    shaped = isinstance(branches, tuple | list) and len(branches) > 0
+    for branch in branches if shaped else ():
+        shaped = shaped and isinstance(branch, tuple | list) and len(branch) == 3
+        shaped = shaped and isinstance(branch[0], str) and isinstance(branch[2], tuple | list)
+    if not shaped:
+        raise ConfigError(f"model.branches={branches!r} must look like {example}")
+    names = [branch[0] for branch in branches]
+    for name, backbone, _ in branches:
+        if backbone not in BACKBONES:
+            raise ConfigError(f"model.branches: backbone {backbone!r} of {name!r} is none of {', '.join(BACKBONES)}")
+        if names.count(name) > 1 or name in RESERVED_NAMES or not name.isidentifier():
+            raise ConfigError(f"model.branches: the name {name!r} is used twice, reserved or not an identifier")
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """{'a': {'b': 1}} -> ('a.b', 1), ..."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def as_plain_data(config: ConfigDict) -> dict[str, Any]:
+    """The config as JSON would give it back: dicts, lists, numbers and strings."""
+    return json.loads(config.to_json())
+
+
+def differences(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """Fields that differ, 'field: stored -> asked', but for `LOCATIONS`."""
+    a, b = dict(flatten(stored)), dict(flatten(asked))
+    return [
+        f"{field}: {a.get(field, '(absent)')!r} -> {b.get(field, '(absent)')!r}"
+        for field in sorted(a.keys() | b.keys())
+        if field not in LOCATIONS and a.get(field) != b.get(field)
+    ]

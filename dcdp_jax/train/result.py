@@ -1,0 +1,81 @@
+"""result.json: everything that a figure needs to be trusted and repeated."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from dcdp_jax.data.dataset import Dataset
+from dcdp_jax.metrics import Tally
+
+PACKAGES = ("dcdp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
+
+
+def make_result(
+    config: ConfigDict,
+    dataset: Dataset,
+    *,
+    validation: Tally,
+    test: Tally,
+    device: str,
+    parameters: int,
+    epochs: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """The content of result.json.
+
+    Args:
+      config: of the run.
+      dataset: that it was trained on.
+      validation: of the best checkpoint.
+      test: of the best checkpoint, the only time that the test part is read.
+      device: what trained it.
+      parameters: how many the model has.
+      epochs: the epoch records of metrics.jsonl.
+
+    Returns:
+      Plain data.
+    """
+    rates = sorted(epoch["windows_per_second"] for epoch in epochs)
+    return {
+        "dataset": config.data.name,
+        "protocol": config.data.protocol,
+        "seed": config.seed,
+        "class_names": list(dataset.class_names),
+        "test": test.scores(),
+        "validation": validation.scores(),
+        "branches": test.branch_accuracy(),
+        "confusion": [[int(n) for n in row] for row in test.confusion],
+        "windows": {name: len(split.labels) for name, split in dataset.splits.items()},
+        "subjects": {name: sorted({int(s) for s in split.subjects}) for name, split in dataset.splits.items()},
+        "marks": list(dataset.marks),
+        "data_fingerprint": dataset.fingerprint,
+        "versions": {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES},
+        "git_revision": git_revision(),
+        "device": device,
+        "parameters": parameters,
+        "best_epoch": next(epoch["epoch"] for epoch in reversed(epochs) if epoch["best"]),
+        "epochs": len(epochs),
+        "wall_seconds": sum(epoch["seconds"] for epoch in epochs),
+        "windows_per_second": rates[len(rates) // 2],
+        "command": " ".join(sys.argv),
+    }
+
+
+def git_revision() -> str | None:
+    """The commit of the source tree, with `-dirty` where files differ from it; None outside a git checkout."""
+    folder = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return described.stdout.strip() or None

@@ -1,0 +1,50 @@
+"""The training state: arrays only."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from dcdp_jax.models.multipath import MultiPath
+
+
+class TrainState(struct.PyTreeNode):
+    """All that training changes. Random keys are made from (seed, step), so this is all that resuming needs.
+
+    Attributes:
+      step: () int32, steps taken.
+      params: of the model; one top-level entry per branch, plus `projection` and `fusion`.
+      batch_stats: running statistics of batch normalisation.
+      opt_state: of the optax chain.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+
+
+def create_state(
+    model: MultiPath, optimizer: optax.GradientTransformation, seed: int, window: int, channels: int
+) -> TrainState:
+    """Initial state.
+
+    Args:
+      model: the network.
+      optimizer: the chain.
+      seed: of the initial parameters.
+      window: samples per window.
+      channels: of the data.
+
+    Returns:
+      `TrainState` at step 0.
+    """
+    variables = jax.jit(model.init)(jax.random.key(seed), jnp.zeros((1, window, channels)))
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=jax.jit(optimizer.init)(variables["params"]),
+    )

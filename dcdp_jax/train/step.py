@@ -1,0 +1,143 @@
+"""One training step and one evaluation step, written for one device of a mapped axis."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dcdp_jax.losses import total_loss
+from dcdp_jax.metrics import Tally, tally, true_class_confidence
+from dcdp_jax.models.multipath import MultiPath
+from dcdp_jax.optim import contribution_ratios
+from dcdp_jax.train.state import TrainState
+
+Batch = Mapping[str, jax.Array]
+
+
+class Signals(NamedTuple):
+    """The recordings, as they lie on every device.
+
+    Attributes:
+      values: (t, c) all recordings end to end, not normalised.
+      shift: (c,) subtracted from every sample.
+      scale: (c,) multiplies what remains.
+    """
+
+    values: jax.Array
+    shift: jax.Array
+    scale: jax.Array
+
+
+def gather_windows(signals: Signals, starts: jax.Array, window: int) -> jax.Array:
+    """Normalised windows (b, window, c) from their first samples (b,)."""
+    x = signals.values[starts[:, None] + jnp.arange(window)]
+    return (x - signals.shift) * signals.scale
+
+
+def window_keys(seed: int, step: jax.Array, windows: int, axis_name: str) -> jax.Array:
+    """(b,) random keys, a function of seed, step and place in the global batch, whatever the number of devices."""
+    first = jax.lax.axis_index(axis_name) * windows
+    key = jax.random.fold_in(jax.random.key(seed), step)
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(windows))
+
+
+def norms(tree: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """{top-level entry: Euclidean norm of its leaves}."""
+    return {name: optax.tree.norm(subtree) for name, subtree in tree.items()}
+
+
+class StepSettings(NamedTuple):
+    """What a step needs to know beside its arrays: window length, seed and the loss's constants."""
+
+    window: int
+    seed: int
+    align_weight: float
+    temperature: float
+    label_smoothing: float
+
+
+def train_step(
+    state: TrainState,
+    signals: Signals,
+    batch: Batch,
+    *,
+    model: MultiPath,
+    optimizer: optax.GradientTransformationExtraArgs,
+    settings: StepSettings,
+    axis_name: str,
+) -> tuple[TrainState, dict[str, Any]]:
+    """Losses, gradients, confidences, transformation, metrics; equal in numbers on any number of devices.
+
+    Args:
+      state: replicated.
+      signals: replicated.
+      batch: this device's share: `starts` (b,) and `labels` (b,).
+      model: built with this axis_name.
+      optimizer: its update takes `confidence`.
+      settings: see `StepSettings`.
+      axis_name: of the mapped axis.
+
+    Returns:
+      The next state, and scalars of the global batch: `loss` (total and its terms), `accuracy`; per branch `S`, `R`
+      where there are several, `M` where the chain has CGM; `gradient_norm` (unmodulated) and `update_norm` (as
+      applied) per branch and head.
+    """
+    x = gather_windows(signals, batch["starts"], settings.window)
+    labels = batch["labels"]
+    keys = window_keys(settings.seed, state.step, labels.shape[0], axis_name)
+
+    def loss_of(params: Any) -> tuple[jax.Array, tuple[Any, Any, Any]]:
+        outputs, updated = model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            x,
+            train=True,
+            keys=keys,
+            mutable=["batch_stats"],
+        )
+        total, terms = total_loss(
+            *outputs,
+            labels,
+            align_weight=settings.align_weight,
+            temperature=settings.temperature,
+            label_smoothing=settings.label_smoothing,
+            axis_name=axis_name,
+        )
+        return total, (outputs, terms, updated["batch_stats"])
+
+    (total, (outputs, terms, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    gradients = jax.lax.pmean(gradients, axis_name)
+    S = jax.lax.psum(true_class_confidence(outputs.branches, labels), axis_name)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params, confidence=S)
+
+    accuracy = jnp.mean(outputs.fusion.argmax(axis=-1) == labels)
+    metrics = jax.lax.pmean({"loss": {"total": total, **terms}, "accuracy": accuracy}, axis_name)
+    metrics |= {"S": S, "gradient_norm": norms(gradients), "update_norm": norms(updates)}
+    if len(S) > 1:
+        metrics["R"] = contribution_ratios(S)
+    if (M := optax.tree.get(opt_state, "coefficients")) is not None:
+        metrics["M"] = M
+    state = TrainState(state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt_state)
+    return state, metrics
+
+
+def evaluation_step(
+    state: TrainState, signals: Signals, batch: Batch, *, model: MultiPath, window: int, axis_name: str
+) -> Tally:
+    """Counts of one padded batch, summed over the devices.
+
+    Args:
+      state: replicated.
+      signals: replicated.
+      batch: this device's share: `starts` (b,), `labels` (b,) and `mask` (b,), False for padding.
+      model: built with this axis_name.
+      window: samples per window.
+      axis_name: of the mapped axis.
+
+    Returns:
+      `Tally` of the global batch.
+    """
+    x = gather_windows(signals, batch["starts"], window)
+    outputs = model.apply({"params": state.params, "batch_stats": state.batch_stats}, x)
+    return jax.lax.psum(tally(outputs.fusion, outputs.branches, batch["labels"], batch["mask"]), axis_name)
