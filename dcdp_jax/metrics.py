@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Num
 
 CALIBRATION_BINS = 15
@@ -64,11 +65,11 @@ class Tally:
       bins: (3, 15) windows, hits and summed confidence per bin of the predicted probability.
     """
 
-    confusion: jax.Array
-    loss: jax.Array
-    branch_hits: dict[str, jax.Array]
-    confidence: dict[str, jax.Array]
-    bins: jax.Array
+    confusion: ArrayLike
+    loss: ArrayLike
+    branch_hits: dict[str, ArrayLike]
+    confidence: dict[str, ArrayLike]
+    bins: ArrayLike
 
     def scores(self) -> dict[str, float]:
         """`scores` of the confusion matrix, plus the mean `loss` and `ece`."""
@@ -127,12 +128,12 @@ def tally(
     predicted = fusion.argmax(axis=-1)
     log_softmax = jax.nn.log_softmax(fusion)
     top = jnp.exp(log_softmax.max(axis=-1))
-    hit = weight * (predicted == labels)
+    hit = jnp.where(predicted == labels, weight, 0)
     bin_of = jnp.clip((top * CALIBRATION_BINS).astype(jnp.int32), 0, CALIBRATION_BINS - 1)
     return Tally(
         confusion=jnp.zeros((classes, classes)).at[labels, predicted].add(weight),
         loss=-jnp.sum(weight * jnp.take_along_axis(log_softmax, labels[:, None], axis=-1)[:, 0]),
-        branch_hits={name: jnp.sum(weight * (z.argmax(axis=-1) == labels)) for name, z in branches.items()},
+        branch_hits={name: jnp.sum(jnp.where(z.argmax(axis=-1) == labels, weight, 0)) for name, z in branches.items()},
         confidence=true_class_confidence(branches, labels, mask),
         bins=jnp.zeros((3, CALIBRATION_BINS)).at[:, bin_of].add(jnp.stack([weight, hit, weight * top])),
     )

@@ -1,12 +1,16 @@
 """Where the publishers' files come from: a folder, an archive in that folder, or a verified download."""
 
 import hashlib
+import lzma
 import os
 import shutil
+import struct
+import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import requests
@@ -15,6 +19,20 @@ from tqdm import tqdm
 from dcdp_jax.errors import DataError
 
 CHUNK = 1 << 20
+TIMEOUT = 60.0
+# What zipfile and tarfile raise on damaged or unsupported archives, beside their own errors.
+DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OSError,
+)
 
 
 class Archive(NamedTuple):
@@ -23,16 +41,20 @@ class Archive(NamedTuple):
     Attributes:
       url: where it is.
       name: file name to store it under.
-      size: bytes.
-      sha256: of the file.
+      size: bytes; about how many where sha256 is not known.
+      sha256: of the file; None where it is not known, and its content is the only check.
       unpacked_limit: more bytes than this are not unpacked (a damaged or hostile archive).
     """
 
     url: str
     name: str
     size: int
-    sha256: str
+    sha256: str | None
     unpacked_limit: int
+
+    def size_text(self) -> str:
+        """The size for a message."""
+        return f"{self.size:,} bytes" if self.sha256 else f"about {self.size / 1e6:.0f} MB"
 
 
 class Source(NamedTuple):
@@ -41,9 +63,11 @@ class Source(NamedTuple):
     Attributes:
       dataset: name of the data set.
       folder: the folder that the publisher's archive unpacks to.
-      files: paths within it, by which it is recognised.
+      files: paths within it that must be there.
       archives: file names under which the archive is found in a raw_dir, the outermost first.
       download: the publisher's download.
+      pattern: of the paths within folder of which at least one must be there; '' for a data set whose files are all
+        named in files. The readers judge whether such a data set is complete.
     """
 
     dataset: str
@@ -51,6 +75,7 @@ class Source(NamedTuple):
     files: tuple[str, ...]
     archives: tuple[str, ...]
     download: Archive
+    pattern: str = ""
 
 
 def cache_folder(chosen: str = "") -> Path:
@@ -77,72 +102,114 @@ def raw_folder(source: Source, raw_dir: str, cache: Path) -> Path:
     """
     raw_dir = raw_dir or os.environ.get("DCDP_RAW_DIR", "")
     if not raw_dir:
-        archive = download(source.download, cache / "downloads")
-        return unpack(archive, source, cache)
+        archive = download(source, cache / "downloads")
+        try:
+            return unpack(archive, source, cache)
+        except DataError:
+            if source.download.sha256 is None:  # its content was the only check, and it has failed
+                archive.unlink()
+            raise
     root = Path(raw_dir).expanduser()
-    for candidate in (root / source.folder, root):
-        present = [name for name in source.files if (candidate / name).is_file()]
-        if len(present) == len(source.files):
-            return candidate
-        if present:
-            missing = sorted(set(source.files) - set(present))
-            raise DataError(f"{candidate}: {source.dataset} is incomplete, missing: {', '.join(missing)}")
+    if (folder := find_folder(root, source)) is not None:
+        return folder
     for name in source.archives:
         if (root / name).is_file():
             return unpack(root / name, source, cache)
     raise DataError(
         f"{root}: no {source.dataset} here; expected the folder {source.folder!r} or one of "
-        f"{', '.join(source.archives)} (from {source.download.url})"
+        f"{', '.join(source.archives)} (from {source.download.url}, {source.download.size_text()})"
     )
 
 
-def download(archive: Archive, folder: Path) -> Path:
-    """Fetches an archive, resuming a download that was cut short, and verifies its size and SHA-256.
+def find_folder(root: Path, source: Source) -> Path | None:
+    """The folder with the data set at or below root, by its name or the end of it.
+
+    Raises:
+      DataError: a folder that holds some of source.files and not all.
+    """
+    parts = PurePosixPath(source.folder).parts
+    for candidate in [root.joinpath(*parts[i:]) for i in range(len(parts) + 1)]:
+        missing = [name for name in source.files if not (candidate / name).is_file()]
+        matches = not source.pattern or next(candidate.glob(source.pattern), None) is not None
+        if matches and not missing:
+            return candidate
+        if len(missing) < len(source.files) or (source.pattern and matches):
+            raise DataError(
+                f"{candidate}: {source.dataset} is incomplete, missing: {', '.join(missing) or source.pattern}"
+            )
+    return None
+
+
+def download(source: Source, folder: Path) -> Path:
+    """Fetches an archive, resuming a download that was cut short, and verifies what is known of it.
 
     Args:
-      archive: what to fetch.
+      source: what to fetch.
       folder: where to put it.
 
     Returns:
-      The verified file.
+      The file, of the published size and SHA-256 where they are known.
 
     Raises:
       DataError: the server cannot be reached, or what came is not what was published.
     """
+    archive = source.download
     path = folder / archive.name
     if path.is_file():
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(path.suffix + ".part")
-    have = part.stat().st_size if part.exists() else 0
-    if have < archive.size:
-        try:
-            fetch(archive, part, have)
-        except requests.RequestException as error:
-            raise DataError(
-                f"{archive.url} ({archive.size:,} bytes) could not be downloaded ({type(error).__name__}); "
-                f"fetch it by hand, put it into a folder and name that in --config.data.raw_dir"
-            ) from error
-    size, digest = part.stat().st_size, file_sha256(part)
-    if (size, digest) != (archive.size, archive.sha256):
-        part.unlink()
+    part = path.with_name(path.name + ".part")
+    try:
+        fetch(archive, part)
+    except (requests.RequestException, OSError) as error:
         raise DataError(
-            f"{archive.url}: {size:,} bytes with SHA-256 {digest} came, expected {archive.size:,} bytes with "
-            f"{archive.sha256}; the download was removed"
-        )
+            f"{archive.url} ({archive.size_text()}) could not be downloaded ({type(error).__name__}); fetch it by "
+            f"hand, put {archive.name} or the folder {source.folder!r} that it unpacks to into a folder, and name "
+            f"that in --config.data.raw_dir or the variable DCDP_RAW_DIR"
+        ) from error
+    if archive.sha256:
+        size, digest = part.stat().st_size, file_sha256(part)
+        if (size, digest) != (archive.size, archive.sha256):
+            part.unlink()
+            raise DataError(
+                f"{archive.url}: {size:,} bytes with SHA-256 {digest} came, expected {archive.size:,} bytes with "
+                f"{archive.sha256}; the download was removed"
+            )
     os.replace(part, path)
     return path
 
 
-def fetch(archive: Archive, part: Path, have: int) -> None:
+def fetch(archive: Archive, part: Path) -> None:
+    """Completes the partial file; a connection that is cut is taken up again as long as every attempt brings bytes."""
+    while True:
+        have = part.stat().st_size if part.exists() else 0
+        if archive.sha256 and have >= archive.size:
+            return
+        try:
+            transfer(archive, part, have)
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+            if not part.exists() or part.stat().st_size <= have:
+                raise
+        else:
+            return
+
+
+def transfer(archive: Archive, part: Path, have: int) -> None:
     """Appends the bytes from `have` on to the partial file, with a progress bar."""
     headers = {"Range": f"bytes={have}-"} if have else {}
-    with requests.get(archive.url, headers=headers, stream=True, timeout=60) as response:
+    # Without this, a server may compress an archive on the way, and the Range would count compressed bytes.
+    headers["Accept-Encoding"] = "identity"
+    with requests.get(archive.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        span = response.headers.get("Content-Range", "")
+        if response.status_code == requests.codes.requested_range_not_satisfiable and span == f"bytes */{have}":
+            return
         response.raise_for_status()
-        resumed = response.status_code == requests.codes.partial_content
+        resumed = response.status_code == requests.codes.partial_content and span.startswith(f"bytes {have}-")
+        start = have if resumed else 0
+        total = start + int(response.headers.get("Content-Length", 0)) or None
         with (
             part.open("ab" if resumed else "wb") as file,
-            tqdm(total=archive.size, initial=have if resumed else 0, unit="B", unit_scale=True, desc=archive.name) as bar,
+            tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=archive.name) as bar,
         ):
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
@@ -156,10 +223,10 @@ def file_sha256(path: Path) -> str:
 
 
 def unpack(archive: Path, source: Source, cache: Path) -> Path:
-    """Unpacks a zip, and the zip within it, into the cache; whole or not at all.
+    """Unpacks a zip or tar file, and the zips within it, into the cache; whole or not at all.
 
     Args:
-      archive: a zip file.
+      archive: a zip or tar file.
       source: what it must contain.
       cache: the folder to unpack into; an archive unpacked before is found again.
 
@@ -174,41 +241,84 @@ def unpack(archive: Path, source: Source, cache: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
         try:
-            extract_zip(archive, temporary, source.download.unpacked_limit)
+            left = extract(archive, temporary, source.download.unpacked_limit)
             for inner in sorted(temporary.rglob("*.zip")):
-                extract_zip(inner, temporary, source.download.unpacked_limit)
+                left = extract(inner, inner.parent, left)
                 inner.unlink()
-            check_files(temporary / source.folder, source.files, archive)
-            os.replace(temporary, target)
+            if find_folder(temporary, source) is None:
+                wanted = ", ".join([*source.files[:1], source.pattern][:2]).strip(", ")
+                raise DataError(f"{archive}: holds no {source.dataset}; expected {source.folder} with {wanted}")
+            try:
+                os.replace(temporary, target)
+            except OSError:  # another process was faster
+                if not target.is_dir():
+                    raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    return target / source.folder
+    folder = find_folder(target, source)
+    if folder is None:
+        raise DataError(f"{target}: files are missing here; remove the folder, so that {archive} is unpacked again")
+    return folder
 
 
-def check_files(folder: Path, files: Sequence[str], archive: Path) -> None:
-    """Raises DataError unless all files are there."""
-    missing = [name for name in files if not (folder / name).is_file()]
-    if missing:
-        raise DataError(f"{archive}: holds no {folder.name}/{missing[0]} ({len(missing)} of {len(files)} files missing)")
+def extract(archive: Path, folder: Path, limit: int) -> int:
+    """Extracts all members but resource forks into a folder.
 
+    Args:
+      archive: a tar file by its name, else a zip file.
+      folder: where to.
+      limit: bytes that may be unpacked.
 
-def extract_zip(archive: Path, folder: Path, limit: int) -> None:
-    """Extracts all members but resource forks (`__MACOSX`) into a folder.
+    Returns:
+      What is left of the limit.
 
     Raises:
-      DataError: not a zip file, a damaged member, a path that leaves the folder, or more than limit bytes.
+      DataError: a damaged archive or member, a path that leaves the folder, a member that is neither file nor folder,
+        or more than limit bytes.
     """
+    is_tar = archive.name.endswith((".tar", ".tar.gz", ".tgz"))
     try:
-        with zipfile.ZipFile(archive) as file:
-            members = [m for m in file.infolist() if not m.filename.startswith("__MACOSX/")]
-            size = sum(member.file_size for member in members)
-            if size > limit:
-                raise DataError(f"{archive}: would unpack to {size:,} bytes, more than the {limit:,} expected at most")
-            for member in members:
-                inside = (folder / member.filename).resolve().is_relative_to(folder.resolve())
-                if not inside or member.filename.startswith("/"):
-                    raise DataError(f"{archive}: member {member.filename!r} would leave the folder")
-            for member in members:
-                file.extract(member, folder)
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise DataError(f"{archive}: not a whole zip file ({error}); fetch it again") from error
+        return (extract_tar if is_tar else extract_zip)(archive, folder, limit)
+    except DAMAGE as error:
+        kind = "tar" if is_tar else "zip"
+        raise DataError(f"{archive}: not a whole {kind} file ({error}); fetch it again") from error
+
+
+def extract_zip(archive: Path, folder: Path, limit: int) -> int:
+    """`extract` for zip files; nothing is written before all members have been looked at."""
+    with zipfile.ZipFile(archive) as file:
+        members = [m for m in file.infolist() if not is_resource_fork(m.filename)]
+        for member in members:
+            limit = admit(archive, folder, member.filename, member.file_size, limit)
+        for member in members:
+            file.extract(member, folder)
+    return limit
+
+
+def extract_tar(archive: Path, folder: Path, limit: int) -> int:
+    """`extract` for tar files, which are read once from front to back."""
+    with tarfile.open(archive, "r:*") as file:
+        for member in file:
+            if is_resource_fork(member.name):
+                continue
+            if not (member.isreg() or member.isdir()):
+                raise DataError(f"{archive}: member {member.name!r} is neither a file nor a folder")
+            limit = admit(archive, folder, member.name, member.size, limit)
+            file.extract(member, folder, filter="data")
+    return limit
+
+
+def admit(archive: Path, folder: Path, name: str, size: int, limit: int) -> int:
+    """Raises DataError unless a member stays in the folder and within the limit; returns what is left of the limit."""
+    if size > limit:
+        raise DataError(f"{archive}: would unpack to more bytes than a whole data set has; member {name!r}")
+    inside = (folder / name).resolve().is_relative_to(folder.resolve())
+    if not inside or name.startswith(("/", "\\")):
+        raise DataError(f"{archive}: member {name!r} would leave the folder")
+    return limit - size
+
+
+def is_resource_fork(name: str) -> bool:
+    """Whether macOS put the member there, not the publisher."""
+    parts: Sequence[str] = PurePosixPath(name).parts
+    return "__MACOSX" in parts or bool(parts and parts[-1].startswith("._"))

@@ -144,10 +144,10 @@ class Projections(nn.Module):
             return []
         return [
             {
-                name: ProjectionHead(self.hidden, self.features, self.axis_name, name=f"{name}_stage{l + 1}")(
-                    stages[l], train
+                name: ProjectionHead(self.hidden, self.features, self.axis_name, name=f"{name}_stage{stage + 1}")(
+                    stages[stage], train
                 )
                 for name, stages in pooled.items()
             }
-            for l in range(min(map(len, pooled.values())))
+            for stage in range(min(map(len, pooled.values())))
         ]

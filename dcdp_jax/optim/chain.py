@@ -1,6 +1,6 @@
 """The optimiser as one optax chain: clip, CGM, moments, weight decay, learning rate."""
 
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import optax
@@ -12,7 +12,7 @@ SCHEDULES = ("cosine", "constant")
 
 
 def learning_rate_schedule(
-    name: Literal["cosine", "constant"], peak: float, total_steps: int, warmup_steps: int
+    name: str, peak: float, total_steps: int, warmup_steps: int
 ) -> optax.Schedule:
     """Linear warm-up, then a cosine to 0 or a constant.
 
@@ -58,7 +58,7 @@ def decays(params: Any) -> Any:
 
 
 def build_optimizer(
-    name: Literal["adamw", "adam", "sgd"],
+    name: str,
     schedule: optax.Schedule,
     *,
     b1: float,
@@ -73,7 +73,7 @@ def build_optimizer(
     """The training chain.
 
     Args:
-      name: `adamw`; `adam`, the same without weight decay; or `sgd` with the paper's momentum rule.
+      name: one of `OPTIMIZERS`: `adamw`; `adam`, the same without weight decay; or `sgd` with the paper's momentum rule.
       schedule: step -> learning rate.
       b1: decay of the first moment (beta of the paper).
       b2: decay of the second moment, of adamw and adam.

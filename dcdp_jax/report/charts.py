@@ -12,7 +12,7 @@ Record = dict[str, Any]
 GROUPS = {
     "loss": (
         "Terms of the training loss",
-        "Cross-entropy of each classifier, contrast and alignment, and their weighted total.",
+        "The total and its terms.",
         "loss",
         "log",
     ),
@@ -24,7 +24,7 @@ GROUPS = {
     ),
     "R": (
         "Confidence ratio R",
-        "S of a branch over the mean S of the others. Above 1 the branch leads and is slowed down.",
+        "S of a branch over the mean S of the others. Above 1 the branch leads, and CGM slows it down.",
         "R",
         "ratio",
     ),
@@ -57,63 +57,86 @@ class Chart(NamedTuple):
     svg: str
 
 
-def epoch_charts(epochs: Sequence[Record], best_epoch: int | None) -> list[Chart]:
+def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: int | None) -> list[Chart]:
     """Draws loss and scores over the epochs.
 
     Args:
+      steps: step records of `metrics.jsonl`; their fusion term is what compares with the validation loss.
       epochs: epoch records of `metrics.jsonl`.
       best_epoch: the epoch whose parameters were tested, marked in both charts.
 
     Returns:
       The charts for which there are data.
     """
-    loss, scores = [], []
+    fusion = _points(_fusion_means(steps), "epoch", "train", "fusion")
+    loss = [Line("training, total", INK, *_points(epochs, "epoch", "train", "loss"))]
+    loss += [Line("training, fusion", PALETTE[0], *fusion)]
+    loss += [Line("validation, fusion", PALETTE[1], *_points(epochs, "epoch", "validation", "loss"), True)]
+    scores = []
     for part, label, first, second in (
         ("train", "training", PALETTE[0], PALETTE[2]),
         ("validation", "validation", PALETTE[1], PALETTE[3]),
     ):
-        dashed = part == "validation"
-        loss.append(Line(label, first, *_points(epochs, "epoch", part, "loss"), dashed))
         for key, name, colour in (("accuracy", "accuracy", first), ("f1_macro", "macro F1", second)):
             x, y = _points(epochs, "epoch", part, key)
-            scores.append(Line(f"{label} {name}", colour, x, 100 * y, dashed))
+            scores.append(Line(f"{label} {name}", colour, x, 100 * y, part == "validation"))
     mark = "" if best_epoch is None else f" The dotted line marks the best epoch, {best_epoch}."
-    found = []
-    for name, title, caption, lines, y_label in (
-        ("loss", "Loss", "Lower is better.", loss, "loss"),
-        ("scores", "Accuracy and macro F1", "Of the model's prediction.", scores, "per cent"),
-    ):
-        svg = draw(f"epoch-{name}", title, lines, "epoch", y_label, mark=best_epoch)
-        found.append(Chart(title, caption + mark, svg))
+    found = [
+        Chart(
+            "Loss",
+            "Cross-entropy of the fusion, and the total with all terms that training minimises." + mark,
+            draw("epoch-loss", "Loss", loss, "epoch", "loss", "log", best_epoch),
+        ),
+        Chart(
+            "Accuracy and macro F1",
+            "Of the model's prediction." + mark,
+            draw("epoch-scores", "Accuracy and macro F1", scores, "epoch", "per cent", mark=best_epoch),
+        ),
+    ]
     return [chart for chart in found if chart.svg]
 
 
-def step_charts(steps: Sequence[Record], epochs: Sequence[Record], branches: Sequence[str]) -> list[Chart]:
+def step_charts(
+    steps: Sequence[Record], epochs: Sequence[Record], branches: Sequence[str], batch_size: int | None
+) -> list[Chart]:
     """Draws the terms of the loss, S, R, M and the norms of gradients and updates over the steps.
 
     Args:
       steps: step records of `metrics.jsonl`.
       epochs: epoch records, whose validation S and R are drawn beside those of training.
       branches: names of the branches; each keeps its colour through all charts.
+      batch_size: windows that S was summed over in a step whose record does not say it.
 
     Returns:
       The charts for which there are data: one branch alone has no R and no M.
     """
-    training = [_per_window(record) for record in steps]
+    training = [_per_window({"windows": batch_size, **record}) for record in steps]
     validation = [{**_per_window(record["validation"]), "step": record["step"]} for record in epochs]
     parts = dict.fromkeys([*branches, *(key for group in GROUPS for key in _keys(training, group))])
     colours = {part: PALETTE[index % len(PALETTE)] for index, part in enumerate(parts)} | {"total": INK}
     found = []
     for group, (title, caption, y_label, scale) in GROUPS.items():
-        lines = [
-            Line(key, colours[key], *_points(training, "step", group, key)) for key in _keys(training, group)
-        ]
+        lines = [Line(key, colours[key], *_points(training, "step", group, key)) for key in _keys(training, group)]
         lines += [
             Line(f"{key}, validation", colours.get(key, INK), *_points(validation, "step", group, key), True)
             for key in (_keys(validation, group) if group in ("S", "R") else ())
         ]
         found.append(Chart(title, caption, draw(f"step-{group}", title, lines, "step", y_label, scale)))
     return [chart for chart in found if chart.svg]
+
+
+def _fusion_means(steps: Iterable[Record]) -> list[Record]:
+    """The fusion term of the training loss, meaned over each epoch."""
+    found: dict[int, list[tuple[float, float]]] = {}
+    for record in steps:
+        term = (record.get("loss") or {}).get("fusion")
+        if term is not None:
+            found.setdefault(record["epoch"], []).append((term, record.get("steps") or 1))
+    means = []
+    for epoch, pairs in sorted(found.items()):
+        terms, weights = zip(*pairs, strict=True)
+        means.append({"epoch": epoch, "train": {"fusion": np.average(terms, weights=weights)}})
+    return means
 
 
 def _keys(records: Iterable[Record], group: str) -> list[str]:
@@ -134,4 +157,5 @@ def _points(records: Iterable[Record], x: str, group: str, key: str) -> tuple[np
     """Its values where the records have the key; NaN, a gap in the curve, for those that are not finite."""
     found = [(record[x], record[group][key]) for record in records if key in (record.get(group) or ())]
     points = np.array([(at, np.nan if value is None else value) for at, value in found], float).reshape(-1, 2)
-    return points[:, 0], np.where(np.isfinite(points[:, 1]), points[:, 1], np.nan)
+    finite = np.abs(points[:, 1]) <= np.finfo(np.float32).max
+    return points[:, 0], np.where(finite, points[:, 1], np.nan)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 INK = "#1b1f24"
 GRID = "#d5d9de"
-PALETTE = ("#1f6fb4", "#c8540a", "#1a8a5f", "#8a5bb5", "#9a7200", "#1592a8", "#c0304f", "#6b7280")
+PALETTE = ("#1f6fb4", "#c8540a", "#1a8a5f", "#8a5bb5", "#1592a8", "#c0304f", "#9a7200", "#6b7280")
 COLOUR_VARIABLES = {INK: "--ink", GRID: "--line"} | {
     colour: f"--series-{index + 1}" for index, colour in enumerate(PALETTE)
 }
@@ -24,7 +24,7 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9.0,
+    "font.size": 9.5,
     "axes.formatter.useoffset": False,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -68,7 +68,8 @@ def draw(
       lines: the curves; those without a finite value are left out.
       x_label: label of the horizontal axis.
       y_label: label of the vertical axis.
-      scale: `linear`, `unit` for values from 0 to 1, `log`, or `ratio` for values around 1.
+      scale: `linear`, `unit` for values from 0 to 1, `ratio` for values around 1, or `log`, which is linear
+        where the values span less than a factor of five.
       mark: where to draw a vertical dotted line.
 
     Returns:
@@ -80,7 +81,7 @@ def draw(
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # Text stays text in the SVG: the reader's browser has the glyphs that matplotlib's own font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(5.2, 3.0), layout="constrained")
+        figure = Figure(figsize=(4.8, 3.0), layout="constrained")
         axes = figure.add_subplot()
         for line in lines:
             _plot(axes, line)
@@ -93,13 +94,14 @@ def draw(
         axes.grid(linewidth=0.6)
         axes.set_axisbelow(True)
         handles = axes.get_lines()[: len(lines)]
+        long = any(len(line.label) > 12 for line in lines)
         figure.legend(
             handles,
             [line.label for line in lines],
             loc="outside upper left",
-            ncols=3,
+            ncols=2 if long else 3,
             frameon=False,
-            fontsize=8,
+            fontsize=9,
         )
         return _svg(figure, name, title)
 
@@ -118,16 +120,17 @@ def _plot(axes: Axes, line: Line) -> None:
 
 
 def _scale(axes: Axes, scale: str, values: np.ndarray) -> None:
-    """Sets the vertical axis: `linear`, `unit` for 0 to 1, `log`, or `ratio` with a line at 1."""
-    positive = values[values > 0]
+    """Sets the vertical axis as `draw` describes it."""
     if scale == "unit":
         axes.set_ylim(-0.02, 1.02)
     if scale == "ratio":
         axes.axhline(1, color=INK, linewidth=0.8)
-    if positive.size and (scale == "log" or (scale == "ratio" and positive.max() > 5)):
+    positive = values[values > 0]
+    span = positive.max() / positive.min() if positive.size else 1.0
+    # Over less than a factor of five, 1-2-5 ticks may leave an axis with a single label.
+    if span >= 5 and (scale == "log" or (scale == "ratio" and positive.max() > 5)):
         axes.set_yscale("log")
-        decades = np.log10(positive.max() / positive.min())
-        subdivisions = (1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)
+        subdivisions = (1.0, 2.0, 5.0) if span < 300 else (1.0,)
         axes.yaxis.set_major_locator(ticker.LogLocator(subs=subdivisions, numticks=12))
         axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(ticker.NullLocator())

@@ -51,6 +51,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
 
     Raises:
       UserError: one of the three files is missing or damaged.
+      OSError: the page could not be written.
     """
     page = _page(read_result(workdir), read_config(workdir), *read_metrics(workdir))
     path = workdir / "report.html"
@@ -66,9 +67,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
 def _page(result: dict[str, Any], config: dict[str, Any], steps: list[Any], epochs: list[Any]) -> str:
     names, confusion = result["class_names"], result["confusion"]
     sections = [
-        _section(
-            "Scores", tables.score_table(result), "Validation chose the epoch; the test part was scored once."
-        ),
+        _section("Scores", tables.score_table(result), "The epoch was chosen by macro F1 on the validation part."),
         _section(
             "Accuracy per branch",
             tables.branch_table(result) if result["branches"] else "",
@@ -84,10 +83,10 @@ def _page(result: dict[str, Any], config: dict[str, Any], steps: list[Any], epoc
             tables.confusion_table(names, confusion),
             "Test part, in windows. The colour shows the share of the row, that is of the true class.",
         ),
-        _section("Over the epochs", _charts(epoch_charts(epochs, result["best_epoch"]))),
+        _section("Over the epochs", _charts(epoch_charts(steps, epochs, result["best_epoch"]))),
         _section(
             "Over the steps",
-            _charts(step_charts(steps, epochs, list(result["branches"]))),
+            _charts(step_charts(steps, epochs, list(result["branches"]), _batch_size(config))),
             "Dashed: validation, once an epoch. Where a curve has a pale band there are more steps "
             "than fit: the line is the mean of neighbouring steps, the band their range.",
         ),
@@ -164,11 +163,14 @@ def _origin(result: dict[str, Any]) -> list[list[str]]:
     ]
 
 
+def _batch_size(config: dict[str, Any]) -> int | None:
+    train = config.get("train")
+    return train.get("batch_size") if isinstance(train, dict) else None
+
+
 def _duration(seconds: object) -> str:
     if not isinstance(seconds, int | float):
         return tables.ABSENT
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
-    )
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

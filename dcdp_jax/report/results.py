@@ -53,9 +53,7 @@ def read_result(workdir: pathlib.Path) -> dict[str, Any]:
     rows = result["confusion"]
     square = len(rows) == k and all(isinstance(row, list) and len(row) == k for row in rows)
     if not square or not all(isinstance(count, int) and count >= 0 for row in rows for count in row):
-        raise UserError(
-            f"{path}: confusion is not a {k} x {k} list of counts, though class_names has {k} names"
-        )
+        raise UserError(f"{path}: confusion is not a {k} x {k} list of counts, though class_names has {k} names")
     return result
 
 
@@ -99,10 +97,12 @@ def read_metrics(workdir: pathlib.Path) -> tuple[list[dict[str, Any]], list[dict
         kind = record.get("kind")
         if kind not in ("step", "epoch"):
             raise UserError(f"{where}: kind is {kind!r}, expected 'step' or 'epoch'")
-        for field in {"step", kind}:
+        for field in ("step", "epoch"):
             if not isinstance(record.get(field), int):
                 raise UserError(f"{where}: {field} is {record.get(field)!r}, expected a whole number")
         if kind == "step":
+            for name in ("windows", "steps"):
+                _require_numbers(record.get(name), f"{where}: {name}")
             _require_groups(record, STEP_GROUPS, where)
         else:
             _require_groups(record, EPOCH_GROUPS, where, optional=False)
@@ -112,9 +112,7 @@ def read_metrics(workdir: pathlib.Path) -> tuple[list[dict[str, Any]], list[dict
     return steps, epochs
 
 
-def _require_groups(
-    record: Mapping[str, Any], names: Sequence[str], where: str, optional: bool = True
-) -> None:
+def _require_groups(record: Mapping[str, Any], names: Sequence[str], where: str, optional: bool = True) -> None:
     for name in names:
         if optional and name not in record:
             continue

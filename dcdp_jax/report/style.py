@@ -5,14 +5,14 @@ CSS = """
   --paper: #ffffff; --ink: #1b1f24; --quiet: #59636e; --line: #d5d9de; --shade: #f4f6f8;
   --share-colour: 31 111 180; --badge: #8a3b00; --badge-paper: #fff1e0;
   --series-1: #1f6fb4; --series-2: #c8540a; --series-3: #1a8a5f; --series-4: #8a5bb5;
-  --series-5: #9a7200; --series-6: #1592a8; --series-7: #c0304f; --series-8: #6b7280;
+  --series-5: #1592a8; --series-6: #c0304f; --series-7: #9a7200; --series-8: #6b7280;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
     --paper: #14171b; --ink: #e4e7eb; --quiet: #9ba5b0; --line: #353b43; --shade: #1c2026;
     --share-colour: 77 156 224; --badge: #ffc78a; --badge-paper: #3b2912;
     --series-1: #6cb2ee; --series-2: #f19a5b; --series-3: #55c79b; --series-4: #c3a0ea;
-    --series-5: #d9b13c; --series-6: #5cc9dc; --series-7: #f07f97; --series-8: #a7b0bd;
+    --series-5: #5cc9dc; --series-6: #f07f97; --series-7: #d9b13c; --series-8: #a7b0bd;
   }
 }
 * { box-sizing: border-box; }
@@ -47,10 +47,11 @@ dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25rem 0.75rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { color: var(--quiet); vertical-align: bottom; }
-th { text-align: left; font-weight: 500; overflow-wrap: anywhere; }
-tbody th { min-width: 7rem; }
+th { text-align: left; font-weight: 500; }
+tbody th { min-width: 6rem; overflow-wrap: anywhere; }
+.numbers th:first-child, .texts th:first-child { padding-left: 0; }
 .numbers td, .numbers thead th:not(:first-child) { text-align: right; }
-.texts td { overflow-wrap: anywhere; }
+.texts td:last-child { overflow-wrap: anywhere; }
 .confusion { font-size: 0.8rem; }
 .confusion th, .confusion td { padding: 0.2rem 0.3rem; }
 .confusion tbody th {
@@ -59,6 +60,7 @@ tbody th { min-width: 7rem; }
 .confusion thead th:first-child { font-size: 0.75rem; }
 .confusion thead span {
   display: inline-block; writing-mode: vertical-rl; transform: rotate(180deg); max-height: 9rem;
+  overflow-wrap: anywhere;
 }
 .confusion td {
   min-width: 2.3rem; text-align: center; border: 1px solid var(--line);
@@ -70,11 +72,15 @@ tbody th { min-width: 7rem; }
 }
 figure svg { display: block; width: 100%; height: auto; margin: 0.25rem 0; }
 summary { cursor: pointer; margin-bottom: 0.5rem; }
+@media (max-width: 30rem) {
+  th, td { padding: 0.25rem 0.4rem; }
+}
 @media print {
   main { max-width: none; padding: 0; }
   body { font-size: 10pt; }
-  figure, tr, .tiles { break-inside: avoid; }
-  h2, h3 { break-after: avoid; }
+  figure, tr, .tiles, .scroll { break-inside: avoid; }
+  details .scroll { break-inside: auto; }
+  h2, h3, .note, summary { break-after: avoid; }
   .scroll { overflow: visible; }
   .confusion { font-size: 7.5pt; }
   .confusion td { min-width: 0; print-color-adjust: exact; -webkit-print-color-adjust: exact; }

@@ -69,9 +69,7 @@ def score_table(result: Mapping[str, Any]) -> str:
 def branch_table(result: Mapping[str, Any]) -> str:
     """Writes the test accuracy of each branch's own classifier beside that of the fusion."""
     rows = [[branch, percent(accuracy)] for branch, accuracy in result["branches"].items()]
-    return table(
-        ["%", "Test accuracy"], [*rows, ["Fusion (the prediction)", percent(result["test"].get("accuracy"))]]
-    )
+    return table(["%", "Test accuracy"], [*rows, ["Fusion (the prediction)", percent(result["test"].get("accuracy"))]])
 
 
 def class_scores(confusion: Sequence[Sequence[int]]) -> np.ndarray:

@@ -15,6 +15,7 @@ import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
 from dcdp_jax.errors import UserError
+from dcdp_jax.report.charts import step_charts
 from dcdp_jax.report.html import write_report
 from dcdp_jax.report.results import read_metrics, read_result
 from dcdp_jax.report.tables import class_scores
@@ -78,7 +79,9 @@ def make_metrics(
                 "kind": "step",
                 "step": step,
                 "epoch": epoch,
-                "loss": {name: float(2 * np.exp(-3 * part) + rng.random() / 9) for name in ("total", *parts)},
+                "loss": {
+                    name: float(2 * np.exp(-3 * part) + rng.random() / 9) for name in ("total", *branches, "fusion")
+                },
                 "accuracy": 0.5,
                 "learning_rate": 1e-3,
                 "windows": 128,
@@ -262,9 +265,19 @@ def test_charts_are_xml_and_show_training_beside_validation(workdir: Path) -> No
     assert len(charts) == 8
     for chart in charts:
         ElementTree.fromstring(chart)
-    for text in ("validation macro F1", "res, validation", "dense, validation", "contrast", "projection"):
+    for text in ("validation macro F1", "training, total", "training, fusion", "validation, fusion"):
+        assert text in parsed.texts
+    for text in ("res, validation", "dense, validation", "contrast", "projection"):
         assert text in parsed.texts
     assert parsed.has("the best epoch, 7")
+
+
+def test_confidence_is_divided_by_the_windows_or_the_batch() -> None:
+    steps = [{"step": 1, "epoch": 1, "windows": 64, "S": {"res": 16.0}}, {"step": 2, "epoch": 1, "S": {"res": 16.0}}]
+    (with_batch,) = step_charts(steps, [], ["res"], batch_size=64)
+    (stated,) = step_charts([record | {"windows": 64} for record in steps], [], ["res"], batch_size=None)
+    assert with_batch.svg == stated.svg
+    assert step_charts(steps[1:], [], ["res"], batch_size=None) == []
 
 
 def test_names_cannot_break_the_page(tmp_path: Path) -> None:
@@ -334,8 +347,10 @@ def test_later_line_of_a_step_counts(workdir: Path) -> None:
         "[1]",
         '{"kind": "eval", "step": 1}',
         '{"kind": "step", "step": null}',
-        '{"kind": "step", "step": 3, "S": 2.0}',
-        '{"kind": "step", "step": 3, "S": {"res": "high"}}',
+        '{"kind": "step", "step": 3}',
+        '{"kind": "step", "epoch": 1, "step": 3, "windows": "all"}',
+        '{"kind": "step", "epoch": 1, "step": 3, "S": 2.0}',
+        '{"kind": "step", "epoch": 1, "step": 3, "S": {"res": "high"}}',
         '{"kind": "epoch", "epoch": 3, "step": 3, "train": {}}',
         '{"kind": "epoch", "epoch": 3, "step": 3, "train": {}, "validation": {"S": 1}}',
         '{"kind": "\xff"}',
@@ -384,3 +399,14 @@ def test_report_imports_no_model_and_no_jax() -> None:
     code = "import sys, dcdp_jax.report.html; print([m for m in sys.modules if m in ('jax', 'flax')])"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e-30, 3e38, None])
+@pytest.mark.parametrize("count", [1, 2, 500])
+def test_any_value_can_be_drawn(value: float | None, count: int) -> None:
+    groups = ("loss", "S", "R", "M", "gradient_norm")
+    steps = [
+        {"step": step, "epoch": 1, "windows": 4} | {group: {"res": value} for group in groups} for step in range(count)
+    ]
+    charts = step_charts(steps, [], ["res"], batch_size=None)
+    assert len(charts) == (0 if value is None else len(groups))

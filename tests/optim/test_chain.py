@@ -1,0 +1,109 @@
+"""The chain's first ten updates against NumPy in float64. Tolerance: 1e-5 relative."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dcdp_jax.optim import build_optimizer, learning_rate_schedule
+
+SHAPES = {"res": (3, 4), "dense": (4,), "fusion": (2, 2)}
+LABELS = {"res": "res", "dense": "dense", "fusion": None}
+B1, B2, EPS, DECAY, RATE, ALPHA = 0.9, 0.999, 1e-8, 0.01, 0.05, 0.9
+
+
+def modulation(S):
+    M = {}
+    for name, other in (("res", "dense"), ("dense", "res")):
+        R = S[name] / (S[other] + 1e-8)
+        M[name] = 1 - np.tanh(ALPHA * max(R - 1, 0))
+    return {**M, "fusion": 1.0}
+
+
+def reference(name, params, gradients, confidences):
+    """Section 3.3's momentum rule for sgd; Kingma and Ba, and Loshchilov and Hutter, for adam and adamw."""
+    m = {key: np.zeros(shape) for key, shape in SHAPES.items()}
+    v = {key: np.zeros(shape) for key, shape in SHAPES.items()}
+    history = []
+    for t, (g, S) in enumerate(zip(gradients, confidences, strict=True), 1):
+        M = modulation(S)
+        for key in params:
+            modulated = M[key] * g[key]
+            m[key] = B1 * m[key] + (1 - B1) * modulated
+            v[key] = B2 * v[key] + (1 - B2) * modulated**2
+            if name == "sgd":
+                step = m[key]
+            else:
+                step = (m[key] / (1 - B1**t)) / (np.sqrt(v[key] / (1 - B2**t)) + EPS)
+            if name == "adamw" and params[key].ndim > 1:
+                step = step + DECAY * params[key]
+            params[key] = params[key] - RATE * step
+        history.append({key: p.copy() for key, p in params.items()})
+    return history
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_first_ten_updates(name):
+    rng = np.random.default_rng(0)
+    params = {key: rng.normal(size=shape) for key, shape in SHAPES.items()}
+    gradients = [{key: rng.normal(size=shape) for key, shape in SHAPES.items()} for _ in range(10)]
+    confidences = [{"res": rng.uniform(10, 60), "dense": rng.uniform(10, 60)} for _ in range(10)]
+    tx = build_optimizer(
+        name,
+        lambda step: RATE,
+        b1=B1,
+        b2=B2,
+        eps=EPS,
+        weight_decay=DECAY,
+        clip_norm=0.0,
+        cgm_labels=LABELS,
+        cgm_alpha=ALPHA,
+    )
+    current = jax.tree.map(lambda p: jnp.asarray(p, jnp.float32), params)
+    state = tx.init(current)
+    update = jax.jit(tx.update)
+    for g, S, expected in zip(
+        gradients, confidences, reference(name, dict(params), gradients, confidences), strict=True
+    ):
+        updates, state = update(
+            jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), g),
+            state,
+            current,
+            confidence={key: jnp.float32(s) for key, s in S.items()},
+        )
+        current = jax.tree.map(lambda p, u: p + u, current, updates)
+        for key in params:
+            np.testing.assert_allclose(current[key], expected[key], rtol=1e-5, atol=1e-6)
+
+
+def test_clip_comes_before_cgm():
+    """The bound holds for the unmodulated gradient; M then scales what is left."""
+    params = {"res": jnp.ones((2, 2)), "dense": jnp.ones((2, 2)), "fusion": jnp.zeros((2, 2))}
+    settings = {"b1": 0.0, "b2": B2, "eps": EPS, "weight_decay": 0.0, "cgm_labels": LABELS}
+    tx = build_optimizer("sgd", lambda step: 1.0, clip_norm=1.0, **settings)
+    S = {"res": jnp.float32(60), "dense": jnp.float32(40)}
+    updates, _ = tx.update(params, tx.init(params), params, confidence=S)
+    np.testing.assert_allclose(-updates["dense"], 1 / np.sqrt(8), rtol=1e-6)
+    np.testing.assert_allclose(-updates["res"], (1 - np.tanh(0.45)) / np.sqrt(8), rtol=1e-5)
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 5])
+def test_schedule(warmup):
+    total, peak = 50, 0.2
+    cosine = learning_rate_schedule("cosine", peak, total, warmup)
+    constant = learning_rate_schedule("constant", peak, total, warmup)
+    for step in range(total):
+        if step < warmup:
+            assert float(cosine(step)) == pytest.approx(peak * (step + 1) / warmup)
+            assert float(constant(step)) == pytest.approx(peak * (step + 1) / warmup)
+        else:
+            share = (step - warmup) / (total - warmup)
+            assert float(cosine(step)) == pytest.approx(peak * (1 + np.cos(np.pi * share)) / 2, abs=1e-7)
+            assert float(constant(step)) == pytest.approx(peak)
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match="adamw"):
+        build_optimizer("rmsprop", lambda s: 1.0, b1=0.9, b2=0.9, eps=1e-8, weight_decay=0.0, clip_norm=0.0)
+    with pytest.raises(ValueError, match="cosine"):
+        learning_rate_schedule("step", 1.0, 10, 0)

@@ -1,0 +1,77 @@
+"""Checkpoints: the best and the last stay, and damage is noticed and named."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from dcdp_jax.errors import CheckpointError
+from dcdp_jax.train.checkpoint import Checkpoints, digest
+
+
+def state_of(seed):
+    rng = np.random.default_rng(seed)
+    return {"params": {"w": rng.normal(size=(64, 64)).astype(np.float32)}, "step": np.int32(seed)}
+
+
+def saved(folder, scores):
+    with Checkpoints(folder) as checkpoints:
+        for epoch, score in enumerate(scores, 1):
+            checkpoints.save(epoch, state_of(epoch), score)
+        return checkpoints.epochs()
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [([0.1, 0.9, 0.5, 0.7], [2, 4]), ([0.1, 0.2, 0.3], [3]), ([0.5, 0.5, 0.5], [1, 3])],
+    ids=["best in the middle", "best is last", "earliest of equals"],
+)
+def test_best_and_last_stay(tmp_path, scores, kept):
+    assert saved(tmp_path, scores) == kept
+
+
+def test_restored_to_the_bit(tmp_path):
+    saved(tmp_path, [0.1, 0.2])
+    with Checkpoints(tmp_path) as checkpoints:
+        assert digest(checkpoints.restore(2, like=state_of(0))) == digest(state_of(2))
+
+
+def files_of(folder):
+    return sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: (-p.stat().st_size, str(p)))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "removed", "emptied"])
+def test_damage_is_named(tmp_path, damage):
+    saved(tmp_path, [0.9, 0.1])
+    largest = files_of(tmp_path / "2")[0]
+    content = largest.read_bytes()
+    if damage == "truncated":
+        largest.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        middle = len(content) // 2
+        largest.write_bytes(content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :])
+    elif damage == "removed":
+        largest.unlink()
+    else:
+        largest.write_bytes(b"")
+    with (
+        Checkpoints(tmp_path) as checkpoints,
+        pytest.raises(CheckpointError, match=re.escape(str(tmp_path / "2")) + ".*delete this folder .* epoch 1"),
+    ):
+        checkpoints.restore(2, like=state_of(0))
+
+
+def test_wrong_digest_is_named(tmp_path):
+    saved(tmp_path, [0.9])
+    (check,) = (tmp_path / "1" / "check").rglob("metadata")
+    check.write_text(json.dumps({"sha256": "0" * 64}))
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match="not those that were saved"):
+        checkpoints.restore(1, like=state_of(0))
+
+
+def test_another_model_is_named(tmp_path):
+    saved(tmp_path, [0.9])
+    other = {"params": {"v": np.zeros(3, np.float32)}, "step": np.int32(0)}
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match="cannot be read"):
+        checkpoints.restore(1, like=other)

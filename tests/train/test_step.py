@@ -1,0 +1,193 @@
+"""The training step: one, seven and eight devices give the same numbers; gradients prove what CGM does."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dcdp_jax import losses
+from dcdp_jax.models.multipath import BranchSpec, MultiPath
+from dcdp_jax.optim import build_optimizer, modulation_coefficients
+from dcdp_jax.train import step as step_module
+from dcdp_jax.train.parallel import AXIS, Devices
+from dcdp_jax.train.state import create_state
+from dcdp_jax.train.step import Signals, StepSettings, evaluation_step, train_step
+
+BRANCHES = (BranchSpec("res", "resnet", (0, 1, 2)), BranchSpec("dense", "densenet", (3, 4)))
+LABELS = {"res": "res", "dense": "dense", "fusion": None, "projection": None}
+WINDOW, CLASSES, BATCH, STEPS = 16, 4, 56, 12
+SETTINGS = StepSettings(WINDOW, 3, 0.7, 0.5, 0.0)
+
+
+def make_model(axis_name=AXIS):
+    return MultiPath(
+        BRANCHES,
+        CLASSES,
+        width=8,
+        resnet_blocks=(1, 1),
+        densenet_blocks=(1, 1),
+        embedding=16,
+        projection_hidden=16,
+        projection=8,
+        fusion_hidden=16,
+        axis_name=axis_name,
+    )
+
+
+def make_optimizer(name="adamw", rate=1e-3, labels=LABELS, alpha=0.9):
+    return build_optimizer(
+        name,
+        optax.constant_schedule(rate),
+        b1=0.9,
+        b2=0.999,
+        eps=1e-8,
+        weight_decay=0.01,
+        clip_norm=0.0,
+        cgm_labels=labels,
+        cgm_alpha=alpha,
+    )
+
+
+@pytest.fixture(scope="module")
+def signals():
+    rng = np.random.default_rng(0)
+    values = np.cumsum(rng.normal(size=(2000, 5)), axis=0).astype(np.float32)
+    return Signals(values, values.mean(axis=0), 1 / values.std(axis=0))
+
+
+def batches(steps=STEPS):
+    rng = np.random.default_rng(1)
+    for _ in range(steps):
+        yield {
+            "starts": rng.integers(0, 2000 - WINDOW, BATCH).astype(np.int32),
+            "labels": rng.integers(0, CLASSES, BATCH).astype(np.int32),
+        }
+
+
+def run(count, signals, model=None, optimizer=None, steps=STEPS):
+    """Total losses and the last state after some steps on this many devices."""
+    devices = Devices(count)
+    model = model or make_model()
+    optimizer = optimizer or make_optimizer()
+    state = devices.replicate(create_state(model, optimizer, 0, WINDOW, 5))
+    step = devices.map_step(train_step, donate_state=True, model=model, optimizer=optimizer, settings=SETTINGS)
+    on_device = devices.replicate(signals)
+    history = []
+    for batch in batches(steps):
+        state, metrics = step(state, on_device, devices.shard(batch))
+        history.append(jax.device_get(metrics))
+    return history, jax.device_get(state)
+
+
+def largest_loss_difference(a, b):
+    return max(abs(x["loss"]["total"] - y["loss"]["total"]) for x, y in zip(a, b, strict=True))
+
+
+def relative_difference(a, b):
+    """Largest over the arrays of ||a - b|| / ||b||."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return max(np.linalg.norm(x - y) / max(np.linalg.norm(y), 1e-3) for x, y in pairs)
+
+
+@pytest.fixture(scope="module")
+def one_device(signals):
+    return run(1, signals)
+
+
+@pytest.mark.parametrize("count", [7, 8])
+def test_twelve_steps_agree_on_any_number_of_devices(count, signals, one_device):
+    history, state = run(count, signals)
+    expected, expected_state = one_device
+    assert largest_loss_difference(history, expected) < 1e-5
+    assert relative_difference(state.params, expected_state.params) < 1e-4
+    assert relative_difference(state.batch_stats, expected_state.batch_stats) < 1e-4
+    for found, wanted in zip(history, expected, strict=True):
+        for name in ("S", "R", "M"):
+            for branch in ("res", "dense"):
+                np.testing.assert_allclose(found[name][branch], wanted[name][branch], rtol=1e-4)
+
+
+def test_normalising_per_device_would_be_noticed(signals, one_device):
+    """Were batch normalisation not synchronous, the test above would fail."""
+    history, _ = run(8, signals, model=make_model(axis_name=None))
+    assert largest_loss_difference(history, one_device[0]) > 1e-3
+
+
+def test_local_negatives_would_be_noticed(signals, one_device, monkeypatch):
+    """Were windows contrasted with those of their own device only, the test above would fail."""
+
+    def local(*args, axis_name, **kwargs):
+        del axis_name
+        return losses.total_loss(*args, axis_name=None, **kwargs)
+
+    monkeypatch.setattr(step_module, "total_loss", local)
+    history, _ = run(8, signals)
+    assert largest_loss_difference(history, one_device[0]) > 1e-3
+
+
+def test_dominant_branch_is_scaled_by_M_and_nothing_else_is_changed(signals):
+    """With SGD and beta 0 the update is the gradient: compare it with and without CGM."""
+    _, modulated = run(1, signals, optimizer=make_sgd(LABELS), steps=1)
+    history, plain = run(1, signals, optimizer=make_sgd(None), steps=1)
+    initial = create_state(make_model(), make_sgd(None), 0, WINDOW, 5).params
+    S = {name: jnp.float32(value) for name, value in history[0]["S"].items()}
+    M = modulation_coefficients(S, 0.9)
+    dominant = max(S, key=S.get)
+    assert M[dominant] < 1
+
+    def gradient(state, name):
+        return jax.tree.map(lambda new, old: np.asarray(new - old), state.params[name], initial[name])
+
+    for name in initial:
+        factor = float(M[name]) if name == dominant else 1.0
+        jax.tree.map(
+            lambda found, wanted, factor=factor: np.testing.assert_allclose(
+                found, factor * wanted, rtol=1e-5, atol=1e-6 * np.abs(wanted).max() + 1e-12
+            ),
+            gradient(modulated, name),
+            gradient(plain, name),
+        )
+
+
+def make_sgd(labels):
+    return build_optimizer(
+        "sgd", lambda s: 2.0**10, b1=0.0, b2=0.9, eps=1e-8, weight_decay=0.0, clip_norm=0.0, cgm_labels=labels
+    )
+
+
+def test_gradient_is_that_of_the_loss_of_the_global_batch(signals):
+    """Against jax.grad of the loss over the whole batch on one device, without pmap, for 8 devices."""
+    model, optimizer = make_model(), make_sgd(None)
+    state = create_state(model, optimizer, 0, WINDOW, 5)
+    batch = next(batches())
+    whole = make_model(axis_name=None)
+    x = jnp.asarray((signals.values[batch["starts"][:, None] + np.arange(WINDOW)] - signals.shift) * signals.scale)
+    key = jax.random.fold_in(jax.random.key(SETTINGS.seed), 0)
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(BATCH))
+
+    def loss(params):
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        outputs, _ = whole.apply(variables, x, train=True, keys=keys, mutable=["batch_stats"])
+        return losses.total_loss(*outputs, jnp.asarray(batch["labels"]), align_weight=0.7, temperature=0.5)[0]
+
+    expected = jax.jit(jax.grad(loss))(state.params)
+    history, _ = run(8, signals, steps=1)
+    for name, subtree in expected.items():
+        np.testing.assert_allclose(history[0]["gradient_norm"][name], optax.tree.norm(subtree), rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 7, 8])
+def test_padding_does_not_count(count, signals):
+    devices = Devices(count)
+    model = make_model()
+    state = devices.replicate(create_state(model, make_optimizer(), 0, WINDOW, 5))
+    step = devices.map_step(evaluation_step, donate_state=False, model=model, window=WINDOW)
+    on_device = devices.replicate(signals)
+    batch = next(batches())
+    masks = [np.arange(BATCH) < 23, np.arange(BATCH) >= 23]
+    parts = [jax.device_get(step(state, on_device, devices.shard({**batch, "mask": mask}))) for mask in masks]
+    whole = jax.device_get(step(state, on_device, devices.shard({**batch, "mask": np.ones(BATCH, bool)})))
+    assert parts[0].confusion.sum() == 23
+    for *split, total in zip(*map(jax.tree.leaves, (*parts, whole)), strict=True):
+        np.testing.assert_allclose(sum(split), total, rtol=1e-5, atol=1e-5)
