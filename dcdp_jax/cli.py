@@ -63,7 +63,11 @@ def run() -> None:
 
 def parse_flags(arguments: list[str]) -> list[str]:
     """Parses the command line; what cannot be parsed is one line and exit status 2."""
+    for argument in arguments:
+        name, _, path = argument.lstrip("-").partition("=")
+        if name == "config" and not Path(path.partition(":")[0]).is_file():
+            sys.exit(fail(f"{path}: no such config file"))
     try:
         return flags.FLAGS(arguments)
-    except (flags.Error, AttributeError, KeyError, ValueError, TypeError, FileNotFoundError) as error:
-        sys.exit(fail(str(error)))
+    except (flags.Error, AttributeError, KeyError, ValueError, TypeError) as error:
+        sys.exit(fail(str(error.args[0] if error.args else error)))

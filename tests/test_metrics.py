@@ -11,6 +11,8 @@ from dcdp_jax.metrics import CALIBRATION_BINS, scores, tally
 
 
 pytestmark = pytest.mark.usefixtures("strict_types")
+
+
 def sklearn_scores(true, predicted):
     expected = {"accuracy": accuracy_score(true, predicted)}
     for average in ("macro", "weighted"):

@@ -13,6 +13,8 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 from dcdp_jax.errors import CheckpointError
 
 T = TypeVar("T")
+# At most what orbax writes beside the arrays.
+METADATA_BYTES = 4 << 20
 
 
 def digest(tree: Any) -> str:
@@ -68,6 +70,13 @@ class Checkpoints:
           OSError: it could not be written, as where no space is left.
         """
         arrays = jax.tree.map(np.asarray, state)
+        needed = sum(x.nbytes for x in jax.tree.leaves(arrays)) + METADATA_BYTES
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise OSError(
+                f"{self.folder}: checkpoint {epoch} could not be written: it takes up to {needed:,} bytes and {free:,} are "
+                f"free; make room, and the same command resumes"
+            )
         try:
             self._manager.save(
                 epoch,
@@ -76,9 +85,8 @@ class Checkpoints:
                 ),
                 metrics={"score": score, "epoch": epoch},
             )
-        except Exception as error:
-            free = shutil.disk_usage(self.folder).free
-            raise OSError(f"{self.folder}: checkpoint {epoch} could not be written ({free:,} bytes free)") from error
+        except Exception as error:  # orbax and tensorstore raise many kinds
+            raise OSError(f"{self.folder}: checkpoint {epoch} could not be written") from error
 
     def restore(self, epoch: int, like: T) -> T:
         """Reads a checkpoint and verifies it.

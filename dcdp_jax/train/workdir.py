@@ -39,31 +39,36 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def open_workdir(workdir: Path, config: dict[str, Any]) -> None:
-    """Makes the workdir, or checks that it belongs to this config.
+def check_workdir(workdir: Path, config: dict[str, Any]) -> None:
+    """Checks that a workdir is new or belongs to this config; changes nothing.
 
     Args:
       workdir: of the run.
       config: plain data, see `as_plain_data`.
 
     Raises:
-      CheckpointError: the workdir holds a run of another config; the message lists the differences.
+      CheckpointError: the workdir holds something else, or a run of another config; the message lists the differences.
     """
     path = workdir / CONFIG
-    if path.exists():
-        try:
-            stored = json.loads(path.read_text())
-        except ValueError as error:
-            raise CheckpointError(f"{path}: not JSON ({error}); choose another --workdir") from error
-        if different := differences(stored, config):
-            raise CheckpointError(
-                f"{workdir} holds a run of another config ({'; '.join(different)}); choose another --workdir"
-            )
+    if not path.exists():
+        if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+            raise CheckpointError(f"{workdir} is not an empty folder and holds no {CONFIG}; choose another --workdir")
         return
-    if workdir.exists() and any(workdir.iterdir()):
-        raise CheckpointError(f"{workdir} is not empty and holds no {CONFIG}; choose another --workdir")
+    try:
+        stored = json.loads(path.read_text())
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not JSON ({error}); choose another --workdir") from error
+    if different := differences(stored, config):
+        raise CheckpointError(
+            f"{workdir} holds a run of another config ({'; '.join(different)}); choose another --workdir"
+        )
+
+
+def make_workdir(workdir: Path, config: dict[str, Any]) -> None:
+    """Makes a workdir that `check_workdir` has passed, where it is new."""
     workdir.mkdir(parents=True, exist_ok=True)
-    write_json(path, config)
+    if not (workdir / CONFIG).exists():
+        write_json(workdir / CONFIG, config)
 
 
 class MetricsLog:

@@ -1,0 +1,145 @@
+"""The main job as a user runs it: training, evaluation, repetition, resumption after SIGKILL."""
+
+import json
+import random
+import signal
+import time
+
+import pytest
+
+from tests.e2e.running import SMALL, SMALL_DATA, launch, read_json, start
+
+TIMES = ("seconds", "windows_per_second")
+RESULT_KEYS = {
+    "dataset",
+    "protocol",
+    "seed",
+    "class_names",
+    "test",
+    "validation",
+    "branches",
+    "confusion",
+    "windows",
+    "subjects",
+    "marks",
+    "data_fingerprint",
+    "versions",
+    "git_revision",
+    "device",
+    "parameters",
+    "best_epoch",
+    "wall_seconds",
+    "windows_per_second",
+}
+EPOCHS = 6
+ARGUMENTS = (*SMALL, *SMALL_DATA, f"--config.train.epochs={EPOCHS}")
+
+
+def metrics_of(workdir):
+    """metrics.jsonl without what depends on the clock."""
+    records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in record.items() if key not in TIMES} for record in records]
+
+
+def digests_of(workdir):
+    """{epoch: SHA-256 over the whole training state} of the checkpoints kept."""
+    return {
+        int(path.parents[1].name): read_json(path)["sha256"]
+        for path in (workdir / "checkpoints").glob("*/check/metadata")
+    }
+
+
+def finished_epochs(workdir):
+    path = workdir / "metrics.jsonl"
+    return path.read_text().count('"kind": "epoch"') if path.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
+    status, output, errors = launch(*ARGUMENTS, f"--workdir={workdir}")
+    assert status == 0, errors
+    return workdir, output
+
+
+def test_a_finished_run_leaves_what_the_contract_says(uninterrupted):
+    workdir, output = uninterrupted
+    for name in ("result.json", "config.json", "metrics.jsonl", "report.html", "checkpoints", "tensorboard"):
+        assert (workdir / name).exists()
+    result = read_json(workdir / "result.json")
+    assert result.keys() >= RESULT_KEYS
+    assert result["marks"] == ["synthetic"]
+    assert "synthetic" in (workdir / "report.html").read_text()
+    assert sum(map(sum, result["confusion"])) == result["windows"]["test"]
+    accuracy = sum(result["confusion"][i][i] for i in range(len(result["class_names"]))) / result["windows"]["test"]
+    assert result["test"]["accuracy"] == pytest.approx(accuracy)
+    assert f"{EPOCHS}/{EPOCHS}" in output
+    splits = [set(subjects) for subjects in result["subjects"].values()]
+    assert sum(map(len, splits)) == len(set.union(*splits))
+
+
+def test_metrics_are_logged(uninterrupted):
+    records = metrics_of(uninterrupted[0])
+    step = next(record for record in records if record["kind"] == "step")
+    for name in ("S", "R", "M"):
+        assert set(step[name]) == {"res", "dense"}
+    for name in ("gradient_norm", "update_norm"):
+        assert set(step[name]) == {"res", "dense", "projection", "fusion"}
+    epochs = [record for record in records if record["kind"] == "epoch"]
+    assert [record["epoch"] for record in epochs] == list(range(1, EPOCHS + 1))
+    assert set(epochs[0]["validation"]["S"]) == {"res", "dense"}
+    best = max(record["validation"]["f1_macro"] for record in epochs)
+    chosen = read_json(uninterrupted[0] / "result.json")["best_epoch"]
+    assert epochs[chosen - 1]["validation"]["f1_macro"] == best
+
+
+def test_training_learns(uninterrupted):
+    epochs = [record for record in metrics_of(uninterrupted[0]) if record["kind"] == "epoch"]
+    assert epochs[-1]["train"]["loss"] < epochs[0]["train"]["loss"]
+
+
+def test_the_same_command_again_is_finished(uninterrupted):
+    workdir, _ = uninterrupted
+    before = (workdir / "result.json").read_bytes()
+    status, output, errors = launch(*ARGUMENTS, f"--workdir={workdir}")
+    assert status == 0, errors
+    assert "is finished" in output
+    assert (workdir / "result.json").read_bytes() == before
+
+
+def test_evaluate_repeats_the_result(uninterrupted):
+    workdir, _ = uninterrupted
+    status, output, errors = launch(*ARGUMENTS, f"--workdir={workdir}", "--mode=evaluate")
+    assert status == 0, errors
+    assert f"accuracy {read_json(workdir / 'result.json')['test']['accuracy']:.4f}" in output
+
+
+def test_another_config_in_the_workdir_is_refused(uninterrupted):
+    workdir, _ = uninterrupted
+    status, _, errors = launch(*ARGUMENTS, f"--workdir={workdir}", "--config.cgm.alpha=0.5")
+    assert status == 2
+    assert "cgm.alpha: 0.9 -> 0.5" in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_killed_three_times_and_resumed_is_the_same_to_the_bit(uninterrupted, tmp_path):
+    expected, _ = uninterrupted
+    workdir = tmp_path / "run"
+    rng = random.Random(0)
+    for kill in range(3):
+        process = start(*ARGUMENTS, f"--workdir={workdir}")
+        wanted = finished_epochs(workdir) + 1
+        deadline = time.monotonic() + 300
+        while finished_epochs(workdir) < wanted and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.2))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not (workdir / "result.json").exists(), f"kill {kill} came too late to test anything"
+    status, output, errors = launch(*ARGUMENTS, f"--workdir={workdir}")
+    assert status == 0, errors
+    assert "resuming after epoch" in output
+    assert digests_of(workdir) == digests_of(expected)
+    assert metrics_of(workdir) == metrics_of(expected)
+    for name in ("test", "validation", "confusion", "best_epoch", "data_fingerprint"):
+        assert read_json(workdir / "result.json")[name] == read_json(expected / "result.json")[name]
