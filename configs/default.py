@@ -11,12 +11,18 @@ def get_config() -> ConfigDict:
     config.data.name = ""
     config.data.raw_dir = ""  # the publisher's files; else the variable DCDP_RAW_DIR, else they are downloaded
     config.data.cache_dir = ""  # downloads and prepared data; else the user's cache folder
+    config.data.require_complete = False  # True: files that the publisher has and you have not are an error
     config.data.protocol = ""
-    config.data.fold = 0
+    config.data.fold = 0  # loso: which subject tests; random: which draw
+    config.data.classes = ()  # names to keep; (): the protocol's own
+    config.data.channels = ()  # names or groups to keep; (): all
+    config.data.decimate = 1  # every n-th sample
+    config.data.view = "raw"  # or derived, mirror, axis: see dcdp_jax/data/views.py
     config.data.window = 128  # samples
-    config.data.step = 64
-    config.data.label_rule = "mode"
-    config.data.normalize = "zscore"
+    config.data.step = 64  # the same for training and testing
+    config.data.label_rule = "mode"  # or last, drop_mixed, majority: see dcdp_jax/data/windows.py
+    config.data.join_recordings = False  # windows run from one recording into the next, see configs/oppo_challenge.py
+    config.data.normalize = "zscore"  # or minmax, none
     config.data.synthetic = ConfigDict()  # read by data.name=synthetic only
     config.data.synthetic.seed = 0
     config.data.synthetic.subjects = 10
@@ -26,9 +32,26 @@ def get_config() -> ConfigDict:
     config.data.synthetic.weak_group = "gyro"
     config.data.synthetic.weakness = 0.6  # 0: as strong as the other; 1: noise only
 
+    config.data.table = ConfigDict()  # read by data.name=table only: docs/your_own_data.md
+    config.data.table.files = ("*.csv",)  # in data.raw_dir
+    config.data.table.delimiter = ","
+    config.data.table.time = "time"  # column; "": rows are 1 / rate apart
+    config.data.table.time_unit = "s"  # or ms, us, ns, datetime
+    config.data.table.label = "label"  # column; "": none
+    config.data.table.subject = "subject"  # column; "": the file's name
+    config.data.table.recording = ""  # column; "": a file is a recording
+    config.data.table.channels = ()  # (column, group, site, unit) of each
+    config.data.table.rate = 50.0  # Hz, to which rows are resampled
+    config.data.table.resample = "linear"  # or nearest
+    config.data.table.max_gap = 1.0  # seconds between rows; more divides the recording
+    config.data.table.missing = "interpolate"  # or split, error
+    config.data.table.test = ()  # subjects, or recordings, by name; (): the last fifth
+    config.data.table.validation = ()  # likewise; (): the fifth before
+
     config.model = ConfigDict()
     # (name, backbone, channels or channel groups); any number, disjoint, covering all channels together.
     config.model.branches = (("res", "resnet", ("acc",)), ("dense", "densenet", ("gyro",)))
+    config.model.partition = "named"  # controls: swap, random, single
     config.model.width = 64
     config.model.resnet_blocks = (3, 4, 6, 3)
     config.model.densenet_blocks = (4, 4, 6, 4)
@@ -67,7 +90,14 @@ def get_config() -> ConfigDict:
     config.train.log_every = 10  # steps
 
     config.augment = ConfigDict()
-    config.augment.enabled = False
+    config.augment.enabled = False  # training windows only; see dcdp_jax/train/augment.py for the order
+    config.augment.probability = 0.5  # of each of the five, for every window
+    config.augment.jitter_sigma = 0.05  # of the normalised signals; 0: off
+    config.augment.scaling_sigma = 0.1  # of the factors around 1, one per channel; 0: off
+    config.augment.rotation = True  # 3-axis sensors, one matrix per device
+    config.augment.time_warp_sigma = 0.2  # of the speed around 1; 0: off
+    config.augment.time_warp_knots = 4
+    config.augment.permutation_segments = 4  # 1: off
 
     config.parallel = ConfigDict()
     config.parallel.strategy = "pmap"

@@ -1,4 +1,7 @@
-"""DSADS, 19 activities, 5 inertial units. `python launch.py --config=configs/dsads.py [--config.data.raw_dir=FOLDER]`."""
+"""DSADS, 19 activities, 5 inertial units.
+
+`python launch.py --config=configs/dsads.py [--config.data.raw_dir=FOLDER]`.
+"""
 
 from configs import default
 

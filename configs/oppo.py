@@ -1,4 +1,7 @@
-"""OPPORTUNITY, 17 gestures, the paper's protocol. `python launch.py --config=configs/oppo.py [--config.data.raw_dir=FOLDER]`."""
+"""OPPORTUNITY, 17 gestures, the paper's protocol.
+
+`python launch.py --config=configs/oppo.py [--config.data.raw_dir=FOLDER]`.
+"""
 
 from configs import default
 

@@ -1,13 +1,23 @@
-"""WISDM v1.1, by subject. `python launch.py --config=configs/wisdm.py [--config.data.raw_dir=FOLDER]`."""
+"""WISDM v1.1, by subject. `python launch.py --config=configs/wisdm.py [--config.data.raw_dir=FOLDER]`.
+
+One accelerometer has no two modalities: what the second branch reads is derived. `configs/wisdm.py:mirror` gives both
+branches the same signals, `configs/wisdm.py:axis` one the axes x and y, the other z.
+"""
 
 from configs import default
 
+SECOND_BRANCH = {"derived": ("gravity", "residual"), "mirror": ("mirror",), "axis": ("z",)}
 
-def get_config():
+
+def get_config(view="derived"):
+    if view not in SECOND_BRANCH:
+        raise ValueError(f"configs/wisdm.py:{view} is none of {', '.join(SECOND_BRANCH)}")
     config = default.get_config()
     config.data.name = "wisdm"
     config.data.protocol = "subject"
     config.data.window = 200
     config.data.step = 100
-    config.model.branches = (("res", "resnet", ("acc",)), ("dense", "densenet", ("gravity", "residual")))
+    config.data.view = view
+    first = ("x", "y") if view == "axis" else ("acc",)
+    config.model.branches = (("res", "resnet", first), ("dense", "densenet", SECOND_BRANCH[view]))
     return config

@@ -30,8 +30,7 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(f"unexpected argument {arguments[1]!r}; fields are set as --config.field=value")
         if CONFIG.value is None:
             raise UserError("no config; for example --config=configs/demo.py")
-        name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
-        workdir = Path(WORKDIR.value or f"runs/{name}")
+        workdir = Path(WORKDIR.value or default_workdir(config_flags.get_config_filename(flags.FLAGS["config"])))
         # Heavy imports wait until the command line is known to be sound.
         from dcdp_jax.report.html import write_report
         from dcdp_jax.train.loop import evaluate_run, train
@@ -48,6 +47,12 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return fail("interrupted; the same command again resumes from the last finished epoch", 128 + 2)
     return 0
+
+
+def default_workdir(config_file: str) -> str:
+    """configs/X.py -> runs/X; with an argument to the config, configs/X.py:Y -> runs/X-Y."""
+    path, _, argument = config_file.partition(":")
+    return f"runs/{Path(path).stem}" + (f"-{argument}" if argument else "")
 
 
 def fail(message: str, status: int = 2) -> int:

@@ -44,11 +44,10 @@ def contrastive_loss(
       0.3408 2.3408
     """
     z_a, z_b = l2_normalize(z_a), l2_normalize(z_b)
-    all_a, all_b, first = z_a, z_b, 0
+    all_a, all_b, own = z_a, z_b, jnp.arange(z_a.shape[0])
     if axis_name is not None:
         all_a, all_b = (jax.lax.all_gather(z, axis_name, tiled=True) for z in (z_a, z_b))
-        first = jax.lax.axis_index(axis_name) * z_a.shape[0]
-    own = first + jnp.arange(z_a.shape[0])
+        own = own + jax.lax.axis_index(axis_name) * z_a.shape[0]
 
     def cross_entropy(queries: jax.Array, candidates: jax.Array) -> jax.Array:
         log_softmax = jax.nn.log_softmax(queries @ candidates.T / temperature, axis=-1)

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Num
 
 CALIBRATION_BINS = 15
@@ -53,8 +52,7 @@ def scores(counts: Num[np.ndarray, "k k"] | Num[Array, "k k"]) -> dict[str, floa
     return result
 
 
-@struct.dataclass
-class Tally:
+class Tally(struct.PyTreeNode):
     """Sums over windows, from which every reported score is made. Tallies are merged by adding their leaves.
 
     Attributes:
@@ -65,11 +63,11 @@ class Tally:
       bins: (3, 15) windows, hits and summed confidence per bin of the predicted probability.
     """
 
-    confusion: ArrayLike
-    loss: ArrayLike
-    branch_hits: dict[str, ArrayLike]
-    confidence: dict[str, ArrayLike]
-    bins: ArrayLike
+    confusion: jax.Array
+    loss: jax.Array
+    branch_hits: dict[str, jax.Array]
+    confidence: dict[str, jax.Array]
+    bins: jax.Array
 
     def scores(self) -> dict[str, float]:
         """`scores` of the confusion matrix, plus the mean `loss` and `ece`."""

@@ -1,53 +1,161 @@
-"""Proves at every run that the splits are separate."""
+"""Proves at every run that the splits are separate, from the windows that training will use."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
 
+from dcdp_jax.data.normalize import Normalizer, blocks, covered_samples
+from dcdp_jax.data.pool import Pool, merge_touching
 from dcdp_jax.data.protocols import Protocol
-from dcdp_jax.data.recording import Recording
 from dcdp_jax.data.windows import WindowIndex
 from dcdp_jax.errors import DataError
 
+# Of a normalised channel's mean and deviation, for rounding to single precision.
+TOLERANCE = 1e-5
+
 
 def audit(
-    recordings: Sequence[Recording], protocol: Protocol, windows: dict[str, WindowIndex], window: int
-) -> None:
-    """Checks the windows that training will use, not the intentions of the protocol.
+    pool: Pool,
+    protocol: Protocol,
+    windows: Mapping[str, WindowIndex],
+    window: int,
+    normalizer: Normalizer,
+    method: str,
+    digests: Sequence[str] = (),
+    join: bool = False,
+) -> list[str]:
+    """Checks the windows and statistics themselves, not the intentions of the protocol.
 
     Args:
-      recordings: the data.
+      pool: the data.
       protocol: how it was divided.
       windows: {split: its windows}.
       window: samples per window.
+      normalizer: what training will use.
+      method: its method, `data.normalize`.
+      digests: of the content of each recording, to find the same one under two names; () skips this.
+      join: whether windows may run from one recording into the next, see `Pool.stretches`.
+
+    Returns:
+      What was proved, one sentence each, for the record.
 
     Raises:
-      DataError: two splits share a raw sample, or a subject where the protocol is by subject; the message names
-        the splits and the recording or subjects.
+      DataError: a window crosses a gap or leaves its part; two splits share a raw sample, a copy of a recording, or a
+        subject where the protocol is by subject; the normaliser is not the training part's. The message names the
+        splits and the subject, run and sample.
     """
+    for split, index in windows.items():
+        check_inside(pool, protocol, split, index, window, join)
+    covered = {split: covered_samples(index.start, window, len(pool.labels)) for split, index in windows.items()}
+    check_normalizer(pool, covered["train"], normalizer, method)
+    proved = [
+        "every window lies within one contiguous stretch of its own part"
+        if not join
+        else "every window lies within its own part",
+        "the normaliser's statistics are those of the training windows",
+    ]
+    if protocol.leaky:
+        return [*proved, describe_leak(pool, covered)]
     for a, b in combinations(windows, 2):
-        for number in set(windows[a].recording) & set(windows[b].recording):
-            used = [
-                covered_samples(windows[split], number, window, len(recordings[number].labels)) for split in (a, b)
-            ]
-            shared = np.flatnonzero(used[0] & used[1])
-            if shared.size:
-                recording = recordings[number]
-                raise DataError(
-                    f"protocol {protocol.name}: {a} and {b} share {shared.size} samples of subject "
-                    f"{recording.subject}, run {recording.run}, from sample {shared[0]} on"
-                )
+        check_separate(pool, protocol, a, b, covered[a] & covered[b])
+        check_copies(pool, a, b, covered, digests)
         if protocol.by_subject:
-            subjects = [{recordings[i].subject for i in set(windows[split].recording)} for split in (a, b)]
-            if both := subjects[0] & subjects[1]:
-                raise DataError(f"protocol {protocol.name}: {a} and {b} share the subjects {sorted(both)}")
+            check_subjects(pool, protocol, a, b, covered)
+    proved.append("no two parts share a sample" + (" or a copy of a recording" if digests else ""))
+    if protocol.by_subject:
+        proved.append("no two parts share a subject")
+    return proved
 
 
-def covered_samples(windows: WindowIndex, recording: int, window: int, length: int) -> np.ndarray:
-    """Which samples of a recording lie in a window: (length,) bool."""
-    starts = windows.start[windows.recording == recording]
-    steps = np.zeros(length + 1, np.int64)
-    np.add.at(steps, starts, 1)
-    np.add.at(steps, starts + window, -1)
-    return np.cumsum(steps[:-1]) > 0
+def describe_leak(pool: Pool, covered: Mapping[str, np.ndarray]) -> str:
+    """How much of the test part training has seen."""
+    share = float(np.count_nonzero(covered["test"] & covered["train"]) / np.count_nonzero(covered["test"]))
+    test, train = ({int(s) for s in pool.subjects[recordings_of(pool, covered[split])]} for split in ("test", "train"))
+    return (
+        f"leaky: {share:.0%} of the test samples lie in training windows, too, and {len(test & train)} of "
+        f"{len(test)} test subjects train"
+    )
+
+
+def recordings_of(pool: Pool, covered: np.ndarray) -> np.ndarray:
+    """Indices of the recordings that have a covered sample."""
+    return np.unique(pool.recording_of(np.flatnonzero(covered)))
+
+
+def check_inside(pool: Pool, protocol: Protocol, split: str, index: WindowIndex, window: int, join: bool) -> None:
+    """Raises DataError for a window that crosses a gap or leaves the intervals of its split."""
+    spans = pool.absolute(protocol.intervals[split])
+    breaks = pool.starts
+    if join:
+        spans, breaks = merge_touching(spans), np.setdiff1d(breaks, pool.offsets)
+    last = index.start + window - 1
+    owner = np.searchsorted(spans[:, 0], index.start, side="right") - 1
+    bounds = np.append(spans[:, 1], 0)  # windows before the first span get the bound 0
+    outside = np.flatnonzero((index.start < 0) | (owner < 0) | (last >= bounds[owner]))
+    if outside.size:
+        at = int(np.clip(index.start[outside[0]], 0, len(pool.labels) - 1))
+        raise DataError(f"protocol {protocol.name}: a {split} window from {pool.describe(at)} on leaves the part")
+    gap = np.searchsorted(breaks, index.start, side="right") != np.searchsorted(breaks, last, side="right")
+    if gap.any():
+        at = int(index.start[gap][0])
+        raise DataError(f"protocol {protocol.name}: a {split} window from {pool.describe(at)} on crosses a gap")
+
+
+def check_separate(pool: Pool, protocol: Protocol, a: str, b: str, shared: np.ndarray) -> None:
+    """Raises DataError where two splits share samples."""
+    samples = np.flatnonzero(shared)
+    if samples.size:
+        raise DataError(
+            f"protocol {protocol.name}: {a} and {b} share {samples.size} samples, the first is "
+            f"{pool.describe(int(samples[0]))}"
+        )
+
+
+def check_copies(pool: Pool, a: str, b: str, covered: Mapping[str, np.ndarray], digests: Sequence[str]) -> None:
+    """Raises DataError where a recording of one split has the content of another one in the other split."""
+    if not digests:
+        return
+    in_a, in_b = (recordings_of(pool, covered[split]).tolist() for split in (a, b))
+    holders = {digests[i]: i for i in in_a}
+    for i in in_b:
+        twin = holders.get(digests[i])
+        if twin is not None and twin != i:
+            raise DataError(
+                f"{a} and {b} share a recording: subject {pool.subjects[twin]}, run {pool.runs[twin]} and subject "
+                f"{pool.subjects[i]}, run {pool.runs[i]} have the same content"
+            )
+
+
+def check_subjects(pool: Pool, protocol: Protocol, a: str, b: str, covered: Mapping[str, np.ndarray]) -> None:
+    """Raises DataError where a subject stands in two splits."""
+    in_a, in_b = ({int(s) for s in pool.subjects[recordings_of(pool, covered[split])]} for split in (a, b))
+    if both := in_a & in_b:
+        raise DataError(f"protocol {protocol.name}: {a} and {b} share the subjects {sorted(both)}")
+
+
+def check_normalizer(pool: Pool, training: np.ndarray, normalizer: Normalizer, method: str) -> None:
+    """Raises DataError unless the normaliser makes of the training samples what its method promises."""
+    shift, scale = (np.asarray(part, np.float64) for part in normalizer)
+    count = np.count_nonzero(training)
+    total, squares = np.zeros(len(shift)), np.zeros(len(shift))
+    low, high = np.full(len(shift), np.inf), np.full(len(shift), -np.inf)
+    for block in blocks(pool.signals, training):
+        values = (block - shift) * scale
+        total += values.sum(axis=0)
+        squares += np.square(values).sum(axis=0)
+        low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
+    tolerance = TOLERANCE * (1 + np.abs(shift * scale))
+    # A constant channel is only shifted; what is left of it is the rounding of its value.
+    flat = (scale == 1) * (2e-7 * np.abs(shift) + 1e-30)
+    if method == "zscore":
+        mean, deviation = total / count, np.sqrt(squares / count)
+        wrong = (np.abs(mean) > tolerance) | ((np.abs(deviation - 1) > tolerance) & (deviation > flat))
+    elif method == "minmax":
+        wrong = (np.abs(low) > tolerance) | ((np.abs(high - 1) > tolerance) & (high > flat))
+    else:
+        wrong = (shift != 0) | (scale != 1)
+    if wrong.any():
+        raise DataError(
+            f"the normaliser of channel {pool.channels[int(np.argmax(wrong))].name} is not the training part's"
+        )

@@ -1,4 +1,4 @@
-"""All of the data part, from a config to arrays that are ready for the device."""
+"""All of the data part, from a config to arrays that are ready for the device, in the order it happens."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -7,12 +7,26 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.audit import audit
-from dcdp_jax.data.load import class_names, load_recordings
-from dcdp_jax.data.normalize import Normalizer, fit_normalizer
-from dcdp_jax.data.protocols import divide
-from dcdp_jax.data.recording import Channel, Recording, fingerprint
-from dcdp_jax.data.windows import WindowIndex, index_windows
-from dcdp_jax.errors import ConfigError
+from dcdp_jax.data.classes import Task, choose_task
+from dcdp_jax.data.normalize import Normalizer, covered_samples, fit_normalizer
+from dcdp_jax.data.partition import partition, select_channels
+from dcdp_jax.data.pool import Pool, make_pool
+from dcdp_jax.data.protocols import (
+    SPLITS,
+    TEST_SHARE,
+    VALIDATION_SHARE,
+    Choice,
+    Protocol,
+    divide,
+    listed,
+)
+from dcdp_jax.data.read import Loaded, read_recordings
+from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, content_digest, fingerprint
+from dcdp_jax.data.views import decimate, interval_cuts, keep_channels, relabel, view_recording
+from dcdp_jax.data.windows import WindowIndex, cut_at_label_changes, index_windows
+from dcdp_jax.errors import ConfigError, DataError
+
+__all__ = ["Dataset", "Split", "build_dataset", "partition", "select_channels"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +49,19 @@ class Dataset:
     """Recordings end to end, the windows of each part as indices into them, and what to call things.
 
     Attributes:
-      signals: (t, c) float32, all recordings one after the other, not normalised.
+      signals: (t, c) float32, all recordings of the protocol one after the other, not normalised.
       splits: {train, validation, test: Split}.
       window: samples per window.
-      normalizer: statistics of the training part.
+      normalizer: statistics of the training windows.
       class_names: k names.
       channels: c of them.
       marks: any of synthetic, leaky, incomplete.
-      fingerprint: of the recordings, see `recording.fingerprint`.
+      fingerprint: of the recordings as they were read, see `recording.fingerprint`.
+      rate: samples per second.
+      windows: {split: number of windows}.
+      counts: {split: {class name: number of windows}}.
+      subject_counts: {split: {subject: number of windows}}; subjects as the data calls them.
+      notes: what was chosen, left out, missing and proved, a sentence each, for the record.
     """
 
     signals: np.ndarray
@@ -53,34 +72,15 @@ class Dataset:
     channels: tuple[Channel, ...]
     marks: tuple[str, ...]
     fingerprint: str
-
-
-def select_channels(channels: Sequence[Channel], selectors: Sequence[str], field: str) -> tuple[int, ...]:
-    """Indices of the channels that are named, or whose group is.
-
-    Args:
-      channels: all there are.
-      selectors: channel or group names.
-      field: the config field that they come from, for the error.
-
-    Returns:
-      Ascending indices.
-
-    Raises:
-      ConfigError: a selector that matches nothing, or no channel at all.
-    """
-    for selector in selectors:
-        if not any(selector in (c.name, c.group) for c in channels):
-            groups = sorted({c.group for c in channels})
-            raise ConfigError(f"{field}: no channel or group {selector!r}; the groups are {', '.join(groups)}")
-    chosen = tuple(i for i, c in enumerate(channels) if c.name in selectors or c.group in selectors)
-    if not chosen:
-        raise ConfigError(f"{field}: an empty channel group")
-    return chosen
+    rate: float
+    windows: Mapping[str, int]
+    counts: Mapping[str, Mapping[str, int]]
+    subject_counts: Mapping[str, Mapping[str, int]]
+    notes: tuple[str, ...]
 
 
 def build_dataset(config: ConfigDict) -> Dataset:
-    """Loads, divides, windows, audits and fits the normaliser, in this order.
+    """Reads, divides, windows, fits the normaliser and audits, in this order.
 
     Args:
       config: the `data` part of a config.
@@ -92,46 +92,188 @@ def build_dataset(config: ConfigDict) -> Dataset:
       ConfigError: a value that cannot be used, as a window longer than the recordings.
       DataError: files that are missing or damaged, or splits that are not separate.
     """
-    options = config.synthetic.to_dict() if config.name == "synthetic" else None
-    recordings = load_recordings(
-        config.name, config.raw_dir, cache_dir=config.cache_dir, synthetic_options=options
-    )
-    protocol = divide(config.name, config.protocol, recordings)
-    windows = {
-        split: index_windows(recordings, intervals, config.window, config.step, config.label_rule)
-        for split, intervals in protocol.intervals.items()
-    }
+    for field in ("classes", "channels"):
+        if isinstance(config[field], str):
+            raise ConfigError(f"data.{field}={config[field]!r} must be a tuple, as ({config[field]!r},)")
+    loaded = read_recordings(config)
+    marks = ["synthetic"] if config.name == "synthetic" else []
+    notes = list(loaded.notes)
+    if loaded.missing:
+        if config.require_complete:
+            raise DataError(f"data.require_complete=True, and {config.name} is incomplete: {'; '.join(loaded.missing)}")
+        marks.append("incomplete")
+        notes += [f"incomplete: {what}" for what in loaded.missing]
+    digests = [content_digest(r) for r in loaded.recordings]
+    data_fingerprint = fingerprint(loaded.recordings, digests)
+
+    choice = choice_of(config, loaded)
+    task = choose_task(config.name, config.protocol, loaded.class_names, config.classes)
+    recordings = prepare_recordings(config, loaded.recordings, task)
+    notes += left_out_classes(recordings)
+    try:
+        protocol = divide(config.name, config.protocol, recordings, choice)
+    except DataError as error:
+        if not loaded.missing:
+            raise
+        raise DataError(f"{error}; the data is incomplete: {'; '.join(loaded.missing)}") from error
+    if protocol.leaky:
+        marks.append("leaky")
+    notes += protocol.notes
+
+    order, protocol = arrange(protocol)
+    intervals = [interval for parts in protocol.intervals.values() for interval in parts]
+    recordings = [
+        view_recording(recordings[old], config.view, interval_cuts(intervals, new)) for new, old in enumerate(order)
+    ]
+    pool = make_pool(recordings)
+    windows = make_windows(config, pool, protocol)
     for split, index in windows.items():
         if len(index.label) == 0:
-            raise ConfigError(
-                f"data.window={config.window}: no window fits into the {split} part of protocol {protocol.name}; "
-                f"the longest contiguous stretch of the data has {longest_stretch(recordings)} samples"
-            )
-    audit(recordings, protocol, windows, config.window)
+            raise ConfigError(empty_part(config, pool, protocol, split))
+    training = covered_samples(windows["train"].start, config.window, len(pool.labels))
+    normalizer = fit_normalizer(pool.signals, training, config.normalize)
+    proved = audit(
+        pool,
+        protocol,
+        windows,
+        config.window,
+        normalizer,
+        config.normalize,
+        [digests[i] for i in order],
+        config.join_recordings,
+    )
+    splits = {
+        split: Split(index.start.astype(np.int32), index.label, pool.subjects[pool.recording_of(index.start)])
+        for split, index in windows.items()
+    }
+    counts = {split: count_classes(part.labels, task.classes) for split, part in splits.items()}
+    if unseen := [name for name in task.classes if not counts["train"][name]]:
+        notes.append(f"no training window has the class {listed(unseen)}")
+    if config.join_recordings:
+        notes.append(joined_windows(pool, windows, config.window))
     return Dataset(
-        signals=np.concatenate([r.signals for r in recordings]),
-        splits={split: locate(recordings, index) for split, index in windows.items()},
+        signals=pool.signals,
+        splits=splits,
         window=config.window,
-        normalizer=fit_normalizer(recordings, protocol.intervals["train"], config.normalize),
-        class_names=class_names(config.name),
-        channels=recordings[0].channels,
-        marks=("synthetic",) if config.name == "synthetic" else (),
-        fingerprint=fingerprint(recordings),
+        normalizer=normalizer,
+        class_names=task.classes,
+        channels=pool.channels,
+        marks=tuple(marks),
+        fingerprint=data_fingerprint,
+        rate=pool.rate,
+        windows={split: len(part.labels) for split, part in splits.items()},
+        counts=counts,
+        subject_counts={split: count_subjects(part.subjects, loaded.subject_names) for split, part in splits.items()},
+        notes=(*notes, *proved),
     )
 
 
-def longest_stretch(recordings: Sequence[Recording]) -> int:
-    """Samples of the longest stretch without a gap."""
-    return max(int(np.diff(np.append(r.starts, len(r.labels))).max()) for r in recordings)
+def prepare_recordings(config: ConfigDict, loaded: list[Recording], task: Task) -> list[Recording]:
+    """The recordings with the labels of a task, the channels asked for and fewer samples.
+
+    The list of loaded recordings is emptied on the way, so that the data is not held twice.
+    """
+    recordings = []
+    loaded.reverse()
+    while loaded:
+        recording = keep_channels(decimate(loaded.pop(), config.decimate), config.channels)
+        recordings.append(relabel(recording, task))
+    return recordings
 
 
-def locate(recordings: Sequence[Recording], index: WindowIndex) -> Split:
-    """Turns (recording, start) into positions in the concatenated signals."""
-    lengths = [len(r.labels) for r in recordings]
-    offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
-    subjects = np.array([r.subject for r in recordings], np.int32)
-    return Split(
-        starts=(offsets[index.recording] + index.start).astype(np.int32),
-        labels=index.label,
-        subjects=subjects[index.recording],
+def choice_of(config: ConfigDict, loaded: Loaded) -> Choice:
+    """The fold, and for own tables the subjects or runs that are named for testing and validation."""
+    if config.name != "table":
+        return Choice(config.fold)
+    test, validation = (tuple(str(name) for name in names) for names in (config.table.test, config.table.validation))
+    if config.protocol == "recording":
+        return Choice(config.fold, test, validation)
+    if config.protocol != "subject" and (test or validation):
+        raise ConfigError(
+            f"data.table.test and data.table.validation are for the protocols subject and recording; "
+            f"{config.protocol} chooses by itself"
+        )
+    return Choice(config.fold, loaded.subject_numbers("test", test), loaded.subject_numbers("validation", validation))
+
+
+def arrange(protocol: Protocol) -> tuple[list[int], Protocol]:
+    """Puts the recordings of a part next to each other and leaves out those in none.
+
+    Returns:
+      Old indices of the recordings in their new order, and the protocol with new indices.
+    """
+    order = list(dict.fromkeys(i for split in SPLITS for i, _, _ in protocol.intervals[split]))
+    new = {old: i for i, old in enumerate(order)}
+    intervals = {
+        split: [part._replace(recording=new[part.recording]) for part in parts]
+        for split, parts in protocol.intervals.items()
+    }
+    return order, protocol._replace(intervals=intervals)
+
+
+def make_windows(config: ConfigDict, pool: Pool, protocol: Protocol) -> dict[str, WindowIndex]:
+    """The windows of every part; those of a leaky protocol are drawn from all windows."""
+    if protocol.leaky:
+        stretches = pool.stretches(protocol.intervals["train"])
+        every = index_windows(pool.labels, stretches, config.window, config.step, config.label_rule)
+        order = np.random.default_rng(config.fold).permutation(len(every.start))
+        test = round(len(order) * TEST_SHARE)
+        cuts = [test, test + round(len(order) * VALIDATION_SHARE)]
+        drawn = dict(zip(("test", "validation", "train"), np.split(order, cuts), strict=True))
+        return {split: WindowIndex(*(column[np.sort(drawn[split])] for column in every)) for split in SPLITS}
+    return {
+        split: index_windows(
+            pool.labels,
+            pool.stretches(protocol.intervals[split], config.join_recordings),
+            config.window,
+            config.step,
+            config.label_rule,
+        )
+        for split in SPLITS
+    }
+
+
+def empty_part(config: ConfigDict, pool: Pool, protocol: Protocol, split: str) -> str:
+    """Why a part has no window."""
+    stretches = pool.stretches(protocol.intervals[split], config.join_recordings)
+    runs = cut_at_label_changes(pool.labels, stretches)
+    runs = runs[pool.labels[runs[:, 0]] != UNLABELLED]
+    longest = int(np.diff(stretches).max(initial=0))
+    longest_run = int(np.diff(runs).max(initial=0))
+    return (
+        f"data.window={config.window}: no window fits into the {split} part of protocol {protocol.name}: its longest "
+        f"contiguous stretch has {longest} samples, its longest stretch of one class {longest_run}; choose a shorter "
+        f"window, other classes or another protocol"
     )
+
+
+def left_out_classes(recordings: Sequence[Recording]) -> list[str]:
+    """How many samples have no class of the protocol."""
+    unlabelled = sum(int(np.count_nonzero(r.labels == UNLABELLED)) for r in recordings)
+    total = sum(len(r.labels) for r in recordings)
+    return [f"{unlabelled:,} of {total:,} samples have none of the classes"] if unlabelled else []
+
+
+def joined_windows(pool: Pool, windows: Mapping[str, WindowIndex], window: int) -> str:
+    """How many windows run from one recording into the next."""
+    crossing = {
+        split: int(np.count_nonzero(pool.recording_of(i.start) != pool.recording_of(i.start + window - 1)))
+        for split, i in windows.items()
+    }
+    return "recordings are joined, and windows run from one into the next: " + ", ".join(
+        f"{n} in {split}" for split, n in crossing.items()
+    )
+
+
+def count_classes(labels: np.ndarray, class_names: Sequence[str]) -> dict[str, int]:
+    """{class name: windows}, also of classes without any."""
+    numbers = np.bincount(labels, minlength=len(class_names)).tolist()
+    return dict(zip(class_names, numbers, strict=True))
+
+
+def count_subjects(subjects: np.ndarray, names: Mapping[int, str]) -> dict[str, int]:
+    """{subject: windows}, in order of the subjects' numbers."""
+    numbers, counts = np.unique(subjects, return_counts=True)
+    return {
+        names.get(number, str(number)): count for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
+    }

@@ -1,14 +1,14 @@
 """Statistics of the training part, per channel."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from dcdp_jax.data.recording import Recording
-from dcdp_jax.data.windows import Interval
+from dcdp_jax.errors import ConfigError
 
-METHODS = ("zscore", "none")
+METHODS = ("zscore", "minmax", "none")
+BLOCK = 1 << 14  # samples that are held in double precision at a time
 
 
 class Normalizer(NamedTuple):
@@ -23,28 +23,63 @@ class Normalizer(NamedTuple):
     scale: np.ndarray
 
 
-def fit_normalizer(recordings: Sequence[Recording], training: Sequence[Interval], method: str) -> Normalizer:
-    """Fits on the training intervals only.
+def covered_samples(starts: np.ndarray, window: int, length: int) -> np.ndarray:
+    """Which samples lie in a window.
 
     Args:
-      recordings: the data.
-      training: the training part.
-      method: `zscore` (zero mean, unit deviation) or `none`. A constant channel is only shifted.
+      starts: (n,) first sample of each window.
+      window: samples per window.
+      length: samples in all, t.
+
+    Returns:
+      (t,) bool.
+
+    >>> covered_samples(np.array([1, 2]), window=2, length=5).astype(int).tolist()
+    [0, 1, 1, 1, 0]
+    """
+    change = np.bincount(starts, minlength=length + 1) - np.bincount(starts + window, minlength=length + 1)
+    return np.cumsum(change[:length]) > 0
+
+
+def blocks(signals: np.ndarray, chosen: np.ndarray) -> Iterator[np.ndarray]:
+    """The chosen samples, (t,) bool, of (t, c) signals, a block in double precision at a time."""
+    for at in range(0, len(signals), BLOCK):
+        mask = chosen[at : at + BLOCK]
+        if mask.any():
+            yield signals[at : at + BLOCK][mask].astype(np.float64)
+
+
+def fit_normalizer(signals: np.ndarray, training: np.ndarray, method: str) -> Normalizer:
+    """Fits on every sample of the training windows, each counted once however many windows it lies in.
+
+    Args:
+      signals: (t, c).
+      training: (t,) bool, samples of training windows; at least one.
+      method: `zscore` (zero mean, unit deviation), `minmax` (lowest value 0, highest 1) or `none`. A constant channel
+        is only shifted.
 
     Returns:
       `Normalizer`.
 
     Raises:
-      ValueError: an unknown method.
+      ConfigError: an unknown method.
     """
-    channels = len(recordings[0].channels)
+    if method not in METHODS:
+        raise ConfigError(f"data.normalize={method!r} is none of {', '.join(METHODS)}")
+    channels = signals.shape[1]
     if method == "none":
         return Normalizer(np.zeros(channels, np.float32), np.ones(channels, np.float32))
-    if method != "zscore":
-        raise ValueError(f"normaliser {method!r} is none of {METHODS}")
-    parts = [recordings[i].signals[start:stop] for i, start, stop in training]
-    count = sum(map(len, parts))
-    mean = sum(part.sum(axis=0, dtype=np.float64) for part in parts) / count
-    variance = sum(np.square(part - mean).sum(axis=0) for part in parts) / count
-    deviation = np.sqrt(np.where(variance > 0, variance, 1))
-    return Normalizer(mean.astype(np.float32), (1 / deviation).astype(np.float32))
+    if method == "minmax":
+        low = np.min([block.min(axis=0) for block in blocks(signals, training)], axis=0)
+        high = np.max([block.max(axis=0) for block in blocks(signals, training)], axis=0)
+        return to_normalizer(low, high - low)
+    count = np.count_nonzero(training)
+    mean = sum(block.sum(axis=0) for block in blocks(signals, training)) / count
+    variance = sum(np.square(block - mean).sum(axis=0) for block in blocks(signals, training)) / count
+    return to_normalizer(mean, np.sqrt(variance))
+
+
+def to_normalizer(shift: np.ndarray, spread: np.ndarray) -> Normalizer:
+    """Divides by the spread where there is any beyond rounding."""
+    constant = spread <= np.maximum(1e-7 * np.abs(shift), 1e-30)
+    return Normalizer(shift.astype(np.float32), (1 / np.where(constant, 1, spread)).astype(np.float32))

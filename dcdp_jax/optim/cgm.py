@@ -160,4 +160,4 @@ def scale_by_cgm(labels: Labels, alpha: float = 0.9, eps: float = 1e-8) -> optax
         updates = scale_branches(label_tree(updates), updates, coefficients)
         return updates, CGMState({name: M.astype(jnp.float32) for name, M in coefficients.items()})
 
-    return optax.GradientTransformationExtraArgs(init, update)  # type: ignore[arg-type]
+    return optax.GradientTransformationExtraArgs(init, update)

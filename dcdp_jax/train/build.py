@@ -3,33 +3,19 @@
 import optax
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.dataset import Dataset, select_channels
-from dcdp_jax.errors import ConfigError
+from dcdp_jax.data.dataset import Dataset
+from dcdp_jax.data.partition import partition
 from dcdp_jax.models.multipath import BranchSpec, MultiPath
 from dcdp_jax.optim import build_optimizer, learning_rate_schedule
 from dcdp_jax.train.parallel import AXIS
 
 
 def build_branches(config: ConfigDict, dataset: Dataset) -> tuple[BranchSpec, ...]:
-    """Resolves `model.branches` into disjoint channels that together cover all.
-
-    Raises:
-      ConfigError: a group that is empty, a channel used twice or not at all.
-    """
-    owner: dict[int, str] = {}
-    branches = []
-    for name, backbone, selectors in config.model.branches:
-        chosen = select_channels(dataset.channels, selectors, f"model.branches, branch {name!r}")
-        for i in chosen:
-            if i in owner:
-                raise ConfigError(
-                    f"model.branches: channel {dataset.channels[i].name!r} is used by {owner[i]!r} and {name!r}"
-                )
-            owner[i] = name
-        branches.append(BranchSpec(name, backbone, chosen))
-    if left := [c.name for i, c in enumerate(dataset.channels) if i not in owner]:
-        raise ConfigError(f"model.branches: no branch reads {', '.join(left)}")
-    return tuple(branches)
+    """The branches of `model.branches` with the channels that each reads; see `dcdp_jax.data.partition`."""
+    model = config.model
+    return tuple(
+        BranchSpec(*branch) for branch in partition(dataset.channels, model.branches, model.partition, config.seed)
+    )
 
 
 def build_model(config: ConfigDict, branches: tuple[BranchSpec, ...], classes: int) -> MultiPath:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from dcdp_jax.data.partition import CONTROLS
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.multipath import BACKBONES
 from dcdp_jax.optim.chain import OPTIMIZERS, SCHEDULES
@@ -16,7 +17,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "optimizer.schedule": SCHEDULES,
     "cgm.scope": ("branch",),
     "cgm.placement": ("before",),
-    "augment.enabled": (False,),
+    "model.partition": CONTROLS,
     "parallel.strategy": STRATEGIES,
 }
 # Field: lowest and highest value allowed.
@@ -43,6 +44,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.epochs": (1, 10**6),
     "train.batch_size": (2, 10**6),
     "train.log_every": (1, 10**9),
+    "augment.probability": (0, 1),
+    "augment.jitter_sigma": (0, 100),
+    "augment.scaling_sigma": (0, 100),
+    "augment.time_warp_sigma": (0, 100),
+    "augment.time_warp_knots": (1, 1000),
+    "augment.permutation_segments": (1, 1000),
     "parallel.devices": (0, 10**6),
 }
 # Where things are, not what is computed: may differ between a run and its resumption.
@@ -70,8 +77,12 @@ def check_config(config: ConfigDict) -> None:
         raise ConfigError("model.resnet_blocks and model.densenet_blocks must have the same number of stages")
     if values["model.width"] % 2:
         raise ConfigError(f"model.width={values['model.width']} must be even: DenseNet's growth is half of it")
+    segments, window = values["augment.permutation_segments"], values["data.window"]
+    if values["augment.enabled"] and window < max(segments, 2):
+        raise ConfigError(f"augment.permutation_segments={segments} do not fit into data.window={window}")
     check_branches(values["model.branches"])
-    if values["cgm.enabled"] and len(values["model.branches"]) < 2:
+    one_branch = len(values["model.branches"]) < 2 or values["model.partition"] == "single"
+    if values["cgm.enabled"] and one_branch:
         raise ConfigError("cgm.enabled=True compares branches, and there is one; set --config.cgm.enabled=False")
 
 

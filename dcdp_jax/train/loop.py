@@ -16,6 +16,7 @@ from dcdp_jax.errors import CheckpointError, ConfigError
 from dcdp_jax.metrics import Tally
 from dcdp_jax.models.multipath import MultiPath
 from dcdp_jax.optim import contribution_ratios
+from dcdp_jax.train.augment import build_augmentation
 from dcdp_jax.train.build import build_branches, build_chain, build_model
 from dcdp_jax.train.checkpoint import Checkpoints
 from dcdp_jax.train.config import as_plain_data, check_config
@@ -23,7 +24,7 @@ from dcdp_jax.train.parallel import Devices
 from dcdp_jax.train.result import make_result
 from dcdp_jax.train.state import TrainState, create_state
 from dcdp_jax.train.step import Signals, StepSettings, evaluation_step, train_step
-from dcdp_jax.train.workdir import CHECKPOINTS, RESULT, MetricsLog, open_workdir, write_json
+from dcdp_jax.train.workdir import CHECKPOINTS, RESULT, MetricsLog, check_workdir, make_workdir, write_json
 
 SELECTION_SCORE = "f1_macro"
 
@@ -53,12 +54,11 @@ class Run(NamedTuple):
 
 
 def prepare(config: ConfigDict) -> Run:
-    """Checks the config, reads the data and builds model, optimiser and steps.
+    """Reads the data and builds model, optimiser and steps from a config that `check_config` has passed.
 
     Raises:
       UserError: config or data cannot be used.
     """
-    check_config(config)
     devices = Devices(config.parallel.devices)
     batch_size = config.train.batch_size
     if batch_size % len(devices):
@@ -75,8 +75,15 @@ def prepare(config: ConfigDict) -> Run:
     model = build_model(config, branches, len(dataset.class_names))
     optimizer, schedule = build_chain(config, branches, steps_per_epoch)
     loss = config.loss
-    settings = StepSettings(dataset.window, config.seed, loss.align_weight, loss.temperature, loss.label_smoothing)
-    signals = devices.replicate(Signals(dataset.signals, *dataset.normalizer))
+    settings = StepSettings(
+        window=dataset.window,
+        seed=config.seed,
+        align_weight=loss.align_weight,
+        temperature=loss.temperature,
+        label_smoothing=loss.label_smoothing,
+        augmentation=build_augmentation(config.augment, dataset.channels),
+    )
+    signals = devices.replicate(Signals(dataset.signals, dataset.normalizer.shift, dataset.normalizer.scale))
     return Run(
         dataset=dataset,
         devices=devices,
@@ -100,11 +107,13 @@ def train(config: ConfigDict, workdir: Path) -> None:
       UserError: config, data or workdir cannot be used.
       OSError: a file could not be written.
     """
-    run = prepare(config)
-    open_workdir(workdir, as_plain_data(config))
+    check_config(config)
+    check_workdir(workdir, as_plain_data(config))
     if (workdir / RESULT).exists():
         print(f"{workdir} is finished; its result is {workdir / RESULT}")
         return
+    run = prepare(config)
+    make_workdir(workdir, as_plain_data(config))
     print(describe(config, run))
     splits, steps_per_epoch = run.dataset.splits, run.steps_per_epoch
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
@@ -123,6 +132,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
                 for number, record in records:
                     record |= {"kind": "step", "epoch": epoch, "step": (epoch - 1) * steps_per_epoch + number}
                     record["learning_rate"] = float(run.schedule(record["step"] - 1))
+                    record["windows"] = config.train.batch_size
                 validation = run.evaluate(state, splits["validation"])
                 score = validation.scores()[SELECTION_SCORE]
                 summary = {
@@ -168,7 +178,8 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     """
     if not (workdir / RESULT).exists():
         raise CheckpointError(f"{workdir} holds no finished run ({RESULT} is missing); train it first")
-    open_workdir(workdir, as_plain_data(config))
+    check_config(config)
+    check_workdir(workdir, as_plain_data(config))
     result = json.loads((workdir / RESULT).read_text())
     run = prepare(config)
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints:

@@ -5,12 +5,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from dcdp_jax.losses import total_loss
 from dcdp_jax.metrics import Tally, tally, true_class_confidence
 from dcdp_jax.models.multipath import MultiPath
 from dcdp_jax.optim import contribution_ratios
+from dcdp_jax.train.augment import Augmentation, augment
 from dcdp_jax.train.state import TrainState
 
 Batch = Mapping[str, jax.Array]
@@ -25,9 +27,9 @@ class Signals(NamedTuple):
       scale: (c,) multiplies what remains.
     """
 
-    values: jax.Array
-    shift: jax.Array
-    scale: jax.Array
+    values: jax.Array | np.ndarray
+    shift: jax.Array | np.ndarray
+    scale: jax.Array | np.ndarray
 
 
 def gather_windows(signals: Signals, starts: jax.Array, window: int) -> jax.Array:
@@ -49,13 +51,22 @@ def norms(tree: Mapping[str, Any]) -> dict[str, jax.Array]:
 
 
 class StepSettings(NamedTuple):
-    """What a step needs to know beside its arrays: window length, seed and the loss's constants."""
+    """What a step needs to know beside its arrays: window length, seed, the loss's constants, and augmentation."""
 
     window: int
     seed: int
     align_weight: float
     temperature: float
     label_smoothing: float
+    augmentation: Augmentation | None = None
+
+
+def training_windows(signals: Signals, starts: jax.Array, keys: jax.Array, settings: StepSettings) -> jax.Array:
+    """Normalised windows (b, window, c) from their first samples (b,), augmented where the settings say so."""
+    if settings.augmentation is None:
+        return gather_windows(signals, starts, settings.window)
+    x = signals.values[starts[:, None] + jnp.arange(settings.window)]
+    return augment(x, keys, settings.augmentation, signals.shift, signals.scale)
 
 
 def train_step(
@@ -84,9 +95,9 @@ def train_step(
       where there are several, `M` where the chain has CGM; `gradient_norm` (unmodulated) and `update_norm` (as
       applied) per branch and head.
     """
-    x = gather_windows(signals, batch["starts"], settings.window)
     labels = batch["labels"]
     keys = window_keys(settings.seed, state.step, labels.shape[0], axis_name)
+    x = training_windows(signals, batch["starts"], keys, settings)
 
     def loss_of(params: Any) -> tuple[jax.Array, tuple[Any, Any, Any]]:
         outputs, updated = model.apply(
@@ -97,7 +108,10 @@ def train_step(
             mutable=["batch_stats"],
         )
         total, terms = total_loss(
-            *outputs,
+            outputs.fusion,
+            outputs.branches,
+            outputs.embeddings,
+            outputs.stages,
             labels,
             align_weight=settings.align_weight,
             temperature=settings.temperature,

@@ -9,18 +9,25 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
+from dcdp_jax.data.readers.reading import Reading
 from dcdp_jax.data.recording import Recording
 from dcdp_jax.data.source import cache_folder, raw_folder
 
 
-class RecordingsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """One record per recording: signals (t, c), labels (t,), starts (s,), subject, run.
+class RecordingsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """One record per recording: signals (t, c), labels (t,), other tracks (t,), starts (s,), subject, run.
 
-    Rate and channels are the same for a whole data set and come from the reader.
+    Rate and channels are the same for a whole data set and come from the reader. What the reader noted, and what it
+    missed, is kept as the data set's metadata.
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = "The publisher's unpacked folder, archive, or the folder that holds them."
     reader: ClassVar[ModuleType]
+
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        """Names of the label tracks beside the labels."""
+        return tuple(getattr(self.reader, "TRACK_CLASS_NAMES", ()))
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -30,34 +37,39 @@ class RecordingsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
                     "signals": tfds.features.Tensor(
                         shape=(None, len(self.reader.CHANNELS)), dtype=np.float32, encoding="bytes"
                     ),
-                    "labels": tfds.features.Tensor(shape=(None,), dtype=np.int32, encoding="bytes"),
+                    "labels": label_feature(),
+                    **{f"track_{name}": label_feature() for name in self.tracks},
                     "starts": tfds.features.Tensor(shape=(None,), dtype=np.int64, encoding="bytes"),
                     "subject": np.int64,
                     "run": tfds.features.Text(),
                 }
             ),
             disable_shuffling=True,
+            metadata=tfds.core.MetadataDict(notes=[], missing=[]),
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         return {"recordings": self._generate_examples(dl_manager.manual_dir)}
 
     def _generate_examples(self, folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-        for number, recording in enumerate(self.reader.read(Path(folder))):
+        reading = self.reader.read(Path(folder))
+        self.info.metadata.update(notes=list(reading.notes), missing=list(reading.missing))
+        for number, recording in enumerate(reading):
             yield (
                 number,
                 {
                     "signals": recording.signals,
                     "labels": recording.labels,
+                    **{f"track_{name}": recording.tracks[name] for name in self.tracks},
                     "starts": recording.starts,
                     "subject": recording.subject,
                     "run": recording.run,
                 },
             )
 
-    def recordings(self) -> list[Recording]:
+    def recordings(self) -> Reading:
         """All recordings, from the prepared files."""
-        return [
+        recordings = [
             Recording(
                 signals=record["signals"],
                 labels=record["labels"],
@@ -66,9 +78,16 @@ class RecordingsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
                 rate=self.reader.RATE,
                 channels=self.reader.CHANNELS,
                 starts=record["starts"],
+                tracks={name: record[f"track_{name}"] for name in self.tracks},
             )
             for record in self.as_data_source("recordings")
         ]
+        return Reading(recordings, self.info.metadata["notes"], self.info.metadata["missing"])
+
+
+def label_feature() -> tfds.features.Tensor:
+    """(t,) class indices."""
+    return tfds.features.Tensor(shape=(None,), dtype=np.int32, encoding="bytes")
 
 
 def state_of(folder: Path) -> str:
@@ -80,7 +99,7 @@ def state_of(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def load(builder_class: type[RecordingsBuilder], raw_dir: str, cache_dir: str = "") -> list[Recording]:
+def load(builder_class: type[RecordingsBuilder], raw_dir: str, cache_dir: str = "") -> Reading:
     """Recordings of a data set; the publisher's files are parsed on first use and whenever they change.
 
     Args:
@@ -89,7 +108,7 @@ def load(builder_class: type[RecordingsBuilder], raw_dir: str, cache_dir: str = 
       cache_dir: see `cache_folder`.
 
     Returns:
-      One `Recording` per recording.
+      One `Recording` per recording, what the reader noted, and what is missing.
 
     Raises:
       DataError: see `raw_folder` and the reader.

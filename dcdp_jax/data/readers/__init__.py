@@ -2,6 +2,13 @@
 
 from types import ModuleType
 
-from dcdp_jax.data.readers import uci_har
+from dcdp_jax.data.readers import dsads, hapt, opportunity, pamap2, uci_har, wisdm
 
-READERS: dict[str, ModuleType] = {"uci_har": uci_har}
+READERS: dict[str, ModuleType] = {
+    "opportunity": opportunity,
+    "pamap2": pamap2,
+    "wisdm": wisdm,
+    "uci_har": uci_har,
+    "hapt": hapt,
+    "dsads": dsads,
+}

@@ -8,6 +8,7 @@ import numpy as np
 
 from dcdp_jax.data.recording import Recording
 from dcdp_jax.data.source import file_sha256
+from dcdp_jax.errors import DataError
 
 NAMED = 5
 
@@ -33,6 +34,14 @@ class PublishedFile(NamedTuple):
 
     size: int
     sha256: str
+
+
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """The files of a data set in order of their paths; raises DataError where there is none."""
+    paths = sorted(path for path in folder.glob(pattern) if path.is_file())
+    if not paths:
+        raise DataError(f"{folder}: no files {pattern}")
+    return paths
 
 
 def found(recordings: Sequence[Recording], class_names: Sequence[str]) -> str:

@@ -1,88 +1,76 @@
 """Tables of numbers in text files, read fast, and checked so that a bad line is named."""
 
+import os
 import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
 from dcdp_jax.errors import DataError
 
 BLOCK = 1 << 20
+LARGEST = float(np.finfo(np.float32).max)
+# More threads gain little and hold more memory.
+THREADS = 4
+Part = TypeVar("Part")
 NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-
-
-def read_numbers(path: Path, columns: int) -> np.ndarray:
-    """Reads a table of finite numbers separated by any run of blanks.
-
-    Args:
-      path: a text file.
-      columns: numbers on every line.
-
-    Returns:
-      (lines, columns) float64.
-
-    Raises:
-      DataError: the file is absent or empty, or a line has another number of columns or something that is not a
-        finite number; the message names the file, the line, what came and what was expected.
-    """
-    try:
-        table = pd.read_csv(
-            path, sep=r"\s+", header=None, dtype=np.float64, na_filter=False, skip_blank_lines=False
-        ).to_numpy()
-    except OSError as error:
-        raise unreadable(path, error) from error
-    except ValueError as error:  # pandas' parser errors and decoding errors are ValueErrors
-        if bad := first_bad_line(path, columns):
-            raise DataError(bad) from error
-        table = pd.read_csv(path, sep=r"\s+", header=None, dtype=np.float64).to_numpy()  # blank lines at the end
-    if table.shape[1] != columns or not np.isfinite(table).all():
-        raise DataError(first_bad_line(path, columns) or f"{path}: {table.shape[1]} columns read, expected {columns}")
-    return table
 
 
 def read_columns(
     path: Path,
     columns: int,
     signals: range | tuple[int, ...],
-    exact: tuple[int, ...] = (),
+    exact: range | tuple[int, ...] = (),
     *,
     delimiter: str = " ",
     missing: bool = False,
+    aligned: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads some columns of a table of numbers, several times as fast as all of them.
+    """Reads some columns of a table of numbers, in a fraction of the time that all of them would take.
 
-    PyArrow's reader checks the number of columns of every line and the content of the columns that are asked for; the
-    others are not looked at. It wants exactly one delimiter between numbers: a file that has more blanks, and nothing
-    else against it, is read again by pandas.
+    Several threads parse a block each with PyArrow, which checks the number of columns of every line and the content of
+    the columns that are asked for; the others are not looked at.
 
     Args:
       path: a text file.
       columns: fields on every line.
       signals: columns to read as float32, counted from 0.
       exact: columns to read as float64.
-      delimiter: what stands between two fields.
+      delimiter: what stands between two fields; where it is a blank, several are as good as one.
       missing: whether a field may be NaN.
+      aligned: whether the file is known to have runs of blanks; others are read faster without.
 
     Returns:
       (t, c) float32 and (t, k) float64, for t lines.
 
     Raises:
-      DataError: as `read_numbers`; NaN is accepted if missing is True.
+      DataError: the file is absent or empty, or a line has another number of columns or something that is not a
+        finite number; the message names the file, the line, what came and what was expected.
     """
-    chosen = tuple(signals) + exact
+    chosen = (*signals, *exact)
+
+    def attempt(tidy: Callable[[bytes], bytes]) -> tuple[np.ndarray, np.ndarray]:
+        parts = in_blocks(path, lambda text, _: parse(tidy(text), columns, tuple(signals), tuple(exact), delimiter))
+        if not parts:
+            raise DataError(f"{path}: empty")
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
     try:
-        table = parse(str(path), columns, tuple(signals), exact, delimiter)
+        table = attempt(single_blanks if aligned else lambda text: text)
     except OSError as error:
         raise unreadable(path, error) from error
     except pa.ArrowInvalid as error:
-        bad = first_bad_line(path, columns, delimiter, chosen, missing)
-        if bad or delimiter != " ":
-            raise DataError(bad or f"{path}: {error}") from error
-        whole = pd.read_csv(path, sep=r"\s+", header=None, usecols=list(chosen), dtype=np.float64)
-        table = whole[list(signals)].to_numpy(np.float32), whole[list(exact)].to_numpy(np.float64)
+        if bad := first_bad_line(path, columns, delimiter, chosen, missing):
+            raise DataError(bad) from error
+        try:
+            table = attempt(single_blanks)
+        except pa.ArrowInvalid:
+            raise DataError(f"{path}: {error}") from error
     acceptable = (lambda part: ~np.isinf(part)) if missing else np.isfinite
     if not all(acceptable(part).all() for part in table):
         bad = first_bad_line(path, columns, delimiter, chosen, missing)
@@ -90,23 +78,92 @@ def read_columns(
     return table
 
 
+def read_codes(path: Path, highest: Sequence[int], names: Sequence[str]) -> np.ndarray:
+    """Reads a table of whole numbers from 1 on.
+
+    Args:
+      path: a text file.
+      highest: of each column.
+      names: of each column, for the error.
+
+    Returns:
+      (lines, columns) int64.
+
+    Raises:
+      DataError: as `read_columns`, or another number.
+    """
+    _, table = read_columns(path, len(highest), (), range(len(highest)), aligned=True)
+    bad = np.argwhere((table < 1) | (table > np.array(highest)) | (table != np.round(table)))
+    if bad.size:
+        line, column = bad[0]
+        raise DataError(
+            f"{path}, line {line + 1}: {names[column]} {table[line, column]:g}, expected a whole number from 1 to "
+            f"{highest[column]:,}"
+        )
+    return table.astype(np.int64)
+
+
+def single_blanks(text: bytes) -> bytes:
+    """The lines with one blank between fields and none around them, and without blank lines at the end."""
+    characters = np.frombuffer(text.replace(b"\t", b" "), np.uint8)
+    blank = characters == ord(" ")
+    after_gap = np.concatenate([[True], (blank | (characters == ord("\n")))[:-1]])
+    single = characters[~(blank & after_gap)].tobytes()
+    return single.replace(b" \r", b"\r").replace(b" \n", b"\n").rstrip(b" \r\n") + b"\n"
+
+
+def in_blocks(path: Path, parse_block: Callable[[bytes, int], Part]) -> list[Part]:
+    """Parses whole lines of a file, a block at a time, in several threads.
+
+    Args:
+      path: a text file.
+      parse_block: called with the text of some lines and their position in the file, in bytes.
+
+    Returns:
+      What it returned, in the order of the file; empty for an empty file.
+
+    Raises:
+      OSError: the file cannot be read; and whatever parse_block raises.
+    """
+
+    def one(bounds: tuple[int, int]) -> Part:
+        with path.open("rb") as file:
+            file.seek(bounds[0])
+            return parse_block(file.read(bounds[1] - bounds[0]), bounds[0])
+
+    with ThreadPoolExecutor(min(pa.cpu_count(), THREADS)) as threads:
+        return list(threads.map(one, line_ranges(path)))
+
+
+def line_ranges(path: Path) -> Iterator[tuple[int, int]]:
+    """Positions of blocks of whole lines, about `BLOCK` bytes each."""
+    size, start = os.path.getsize(path), 0
+    with path.open("rb") as file:
+        while start < size:
+            file.seek(min(start + BLOCK, size))
+            file.readline()
+            yield start, file.tell()
+            start = file.tell()
+
+
 def parse(
-    source: str | pa.BufferReader, columns: int, signals: tuple[int, ...], exact: tuple[int, ...], delimiter: str
+    text: bytes, columns: int, signals: tuple[int, ...], exact: tuple[int, ...], delimiter: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What `read_columns` returns, of a path or of bytes, without its checks and its error messages."""
+    """What `read_columns` returns, of some lines, without its checks and its error messages."""
+    if text == b"\n":
+        return np.empty((0, len(signals)), np.float32), np.empty((0, len(exact)), np.float64)
     types = {str(c): pa.float32() for c in signals} | {str(c): pa.float64() for c in exact}
-    batches = csv.open_csv(
-        source,
-        csv.ReadOptions(column_names=[str(c) for c in range(columns)], block_size=BLOCK),
+    table = csv.read_csv(
+        pa.BufferReader(text),
+        csv.ReadOptions(column_names=[str(c) for c in range(columns)], block_size=len(text) + 1, use_threads=False),
         csv.ParseOptions(delimiter=delimiter, quote_char=False, ignore_empty_lines=False),
         csv.ConvertOptions(include_columns=list(types), column_types=types, null_values=[]),
     )
-    parts: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    for batch in batches:
-        arrays = [column.to_numpy() for column in batch.columns]
-        parts[0].append(columns_to_rows(arrays[: len(signals)], batch.num_rows, np.float32))
-        parts[1].append(columns_to_rows(arrays[len(signals) :], batch.num_rows, np.float64))
-    return np.concatenate(parts[0]), np.concatenate(parts[1])
+    arrays = [column.to_numpy() for column in table.columns]
+    return (
+        columns_to_rows(arrays[: len(signals)], table.num_rows, np.float32),
+        columns_to_rows(arrays[len(signals) :], table.num_rows, np.float64),
+    )
 
 
 def columns_to_rows(arrays: list[np.ndarray], rows: int, dtype: type) -> np.ndarray:
@@ -139,25 +196,25 @@ def first_bad_line(
       A message with file, line, what came and what was expected; None where all lines are right. Blank lines at the
       end of a file are right.
     """
-    separator = None if delimiter == " " else delimiter.encode()
     number, blank = 0, 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            if not line.strip():
+            text = line.rstrip(b"\r\n").replace(b"\t", b" ").strip(b" ")
+            if not text:
                 blank = blank or number
                 continue
             if blank:
-                break
-            fields = line.strip().split(separator)
+                return f"{path}, line {blank}: empty, expected {columns} columns"
+            fields = [field.strip(b" ") for field in text.split(delimiter.encode())]
+            if delimiter == " ":
+                fields = [field for field in fields if field]
             if len(fields) != columns:
                 return f"{path}, line {number}: {len(fields)} columns, expected {columns}"
             for column in range(columns) if chosen is None else sorted(chosen):
-                field = fields[column].strip()
+                field = fields[column]
                 if not (is_finite_number(field) or (missing and field.lower() == b"nan")):
                     return f"{path}, line {number}, column {column + 1}: {show(field)} is not a finite number"
-        else:
-            return f"{path}: empty" if number == 0 or blank == 1 else None
-    return f"{path}, line {blank}: empty, expected {columns} columns"
+    return f"{path}: empty" if number == 0 or blank == 1 else None
 
 
 def show(field: bytes) -> str:
@@ -167,7 +224,7 @@ def show(field: bytes) -> str:
 
 def is_finite_number(field: bytes) -> bool:
     """Whether the bytes are a decimal number that is finite in single precision."""
-    return NUMBER.fullmatch(field) is not None and bool(abs(float(field)) <= np.finfo(np.float32).max)
+    return NUMBER.fullmatch(field) is not None and abs(float(field)) <= LARGEST
 
 
 def codes_to_labels(path: Path, codes: np.ndarray, classes: dict[int, int], first_line: int = 1) -> np.ndarray:
@@ -221,15 +278,21 @@ def fill_missing(signals: np.ndarray, leading: str) -> int:
     return count
 
 
-def stretch_starts(times: np.ndarray, longest_step: float) -> np.ndarray:
+def stretch_starts(path: Path, times: np.ndarray, longest_step: float) -> np.ndarray:
     """First sample of each stretch in which time goes forward by no more than longest_step from sample to sample.
 
     Args:
-      times: (t,) time of each sample.
+      path: where the times come from, for the error.
+      times: (t,) time of each sample, one per line.
       longest_step: in the unit of times.
 
     Returns:
       (s,) int64, beginning with 0.
+
+    Raises:
+      DataError: a time is missing.
     """
+    if np.isnan(times).any():
+        raise DataError(f"{path}, line {np.flatnonzero(np.isnan(times))[0] + 1}: NaN, expected a time")
     step = np.diff(times)
     return np.concatenate([[0], np.flatnonzero((step <= 0) | (step > longest_step)) + 1]).astype(np.int64)

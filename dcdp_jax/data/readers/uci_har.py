@@ -3,11 +3,13 @@
 Anguita et al. 2013. Nine signals, one text file each, a window a line. Accelerations in g, angular rate in rad/s.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from dcdp_jax.data.readers.text import read_numbers
+from dcdp_jax.data.readers.reading import Reading, found, shortage
+from dcdp_jax.data.readers.text import read_codes, read_columns
 from dcdp_jax.data.recording import Channel, Recording
 from dcdp_jax.data.source import Archive, Source
 from dcdp_jax.errors import DataError
@@ -16,6 +18,7 @@ CLASS_NAMES = ("walking", "walking_upstairs", "walking_downstairs", "sitting", "
 RATE = 50.0
 WINDOW = 128
 SUBJECTS = 30
+WINDOWS = (1722, 1544, 1406, 1777, 1906, 1944)
 SIGNALS = tuple(
     (Channel(f"{signal}_{axis}", group, "waist", unit), f"{file}_{axis}")
     for signal, group, unit, file in (
@@ -45,7 +48,7 @@ SOURCE = Source(
 )
 
 
-def read(folder: Path) -> list[Recording]:
+def read(folder: Path) -> Reading:
     """Reads the publisher's folder.
 
     Args:
@@ -59,17 +62,18 @@ def read(folder: Path) -> list[Recording]:
       DataError: a file is missing or damaged, or the files do not belong together.
     """
     recordings = [recording for split in ("train", "test") for recording in read_split(folder / split, split)]
-    return sorted(recordings, key=lambda r: r.subject)
+    recordings.sort(key=lambda r: r.subject)
+    return Reading(recordings, [found(recordings, CLASS_NAMES)], shortfall(recordings))
 
 
 def read_split(folder: Path, split: str) -> list[Recording]:
     """One recording per subject of the publisher's `train` or `test`."""
-    subjects = read_codes(folder / f"subject_{split}.txt", SUBJECTS)
-    labels = read_codes(folder / f"y_{split}.txt", len(CLASS_NAMES)) - 1
+    subjects = read_codes(folder / f"subject_{split}.txt", (SUBJECTS,), ("subject",))[:, 0]
+    labels = read_codes(folder / f"y_{split}.txt", (len(CLASS_NAMES),), ("label",))[:, 0] - 1
     signals = []
     for _, file in SIGNALS:
         path = folder / "Inertial Signals" / f"{file}_{split}.txt"
-        table = read_numbers(path, WINDOW).astype(np.float32)
+        table, _ = read_columns(path, WINDOW, range(WINDOW), aligned=True)
         if len(table) != len(subjects):
             raise DataError(f"{path}: {len(table)} windows, but subject_{split}.txt has {len(subjects)}")
         signals.append(table)
@@ -96,10 +100,10 @@ def read_split(folder: Path, split: str) -> list[Recording]:
     return recordings
 
 
-def read_codes(path: Path, highest: int) -> np.ndarray:
-    """A column of whole numbers from 1 to highest."""
-    values = read_numbers(path, 1)[:, 0]
-    bad = np.flatnonzero((values < 1) | (values > highest) | (values != np.round(values)))
-    if bad.size:
-        raise DataError(f"{path}, line {bad[0] + 1}: {values[bad[0]]:g}, expected a whole number from 1 to {highest}")
-    return values.astype(np.int64)
+def shortfall(recordings: Sequence[Recording]) -> list[str]:
+    """In what these recordings fall short of the published ones."""
+    notes = shortage("subjects", len({r.subject for r in recordings}), SUBJECTS)
+    counts = sum(np.bincount(r.labels[r.starts], minlength=len(CLASS_NAMES)) for r in recordings)
+    for name, count, published in zip(CLASS_NAMES, np.asarray(counts).tolist(), WINDOWS, strict=True):
+        notes += shortage(f"windows of {name}", count, published)
+    return notes

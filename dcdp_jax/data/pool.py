@@ -1,0 +1,142 @@
+"""Recordings end to end in one array: a window is then a position in it, and the data is held once."""
+
+import dataclasses
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from dcdp_jax.data.recording import Channel, Recording
+from dcdp_jax.errors import DataError
+
+
+class Interval(NamedTuple):
+    """Samples [start, stop) of the recording with this index."""
+
+    recording: int
+    start: int
+    stop: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """r recordings of t samples in all.
+
+    Attributes:
+      signals: (t, c) float32.
+      labels: (t,) int32 class index, or `UNLABELLED`.
+      offsets: (r + 1,) int64 first sample of each recording, and t.
+      subjects: (r,) int32.
+      runs: r names of sessions.
+      starts: (s,) int64 first sample of every contiguous stretch of every recording.
+      channels: c of them.
+      rate: samples per second.
+    """
+
+    signals: np.ndarray
+    labels: np.ndarray
+    offsets: np.ndarray
+    subjects: np.ndarray
+    runs: tuple[str, ...]
+    starts: np.ndarray
+    channels: tuple[Channel, ...]
+    rate: float
+
+    def recording_of(self, samples: np.ndarray) -> np.ndarray:
+        """Index of the recording that each sample belongs to."""
+        return np.searchsorted(self.offsets, samples, side="right") - 1
+
+    def describe(self, sample: int) -> str:
+        """The subject, run and position within it of a sample, for messages."""
+        recording = int(self.recording_of(np.array([sample]))[0])
+        return (
+            f"subject {self.subjects[recording]}, run {self.runs[recording]}, sample {sample - self.offsets[recording]}"
+        )
+
+    def absolute(self, intervals: Sequence[Interval]) -> np.ndarray:
+        """(i, 2) int64 positions of intervals, ascending."""
+        spans = [(self.offsets[i] + start, self.offsets[i] + stop) for i, start, stop in intervals]
+        return np.array(sorted(spans), np.int64).reshape(-1, 2)
+
+    def stretches(self, intervals: Sequence[Interval], join: bool = False) -> np.ndarray:
+        """Contiguous samples of some intervals.
+
+        Args:
+          intervals: disjoint.
+          join: whether the end of one recording and the beginning of the next count as contiguous, where both are in
+            the intervals and next to each other here.
+
+        Returns:
+          (s, 2) int64 first sample and the one after the last, ascending.
+        """
+        spans = self.absolute(intervals)
+        breaks = self.starts
+        if join:
+            spans = merge_touching(spans)
+            breaks = np.setdiff1d(breaks, self.offsets)
+        first = np.searchsorted(breaks, spans[:, 0], side="right")
+        last = np.searchsorted(breaks, spans[:, 1], side="left")
+        cuts = [
+            np.concatenate([[a], breaks[i:j], [b]]) for (a, b), i, j in zip(spans, first, last, strict=True) if a < b
+        ]
+        if not cuts:
+            return np.zeros((0, 2), np.int64)
+        return np.concatenate([np.stack([cut[:-1], cut[1:]], axis=1) for cut in cuts])
+
+
+def merge_touching(spans: np.ndarray) -> np.ndarray:
+    """Ascending (i, 2) spans, those that touch made one.
+
+    >>> merge_touching(np.array([[0, 3], [3, 5], [6, 7]])).tolist()
+    [[0, 5], [6, 7]]
+    """
+    if len(spans) == 0:
+        return spans
+    breaks = np.flatnonzero(spans[1:, 0] != spans[:-1, 1])
+    return np.stack([spans[np.append(0, breaks + 1), 0], spans[np.append(breaks, len(spans) - 1), 1]], axis=1)
+
+
+def make_pool(recordings: list[Recording]) -> Pool:
+    """Lays recordings end to end.
+
+    Args:
+      recordings: with the same channels and rate. The list is emptied on the way: each recording is let go as soon
+        as it is copied, so that no more than one is held twice.
+
+    Returns:
+      `Pool`.
+
+    Raises:
+      DataError: recordings that differ in channels or rate, or a value that is not finite.
+    """
+    first = recordings[0]
+    for r in recordings:
+        if r.channels != first.channels or r.rate != first.rate:
+            raise DataError(
+                f"subject {r.subject}, run {r.run}: channels or rate differ from those of subject {first.subject}, "
+                f"run {first.run}; all recordings of a data set must have the same"
+            )
+    offsets = np.cumsum([0] + [len(r.labels) for r in recordings], dtype=np.int64)
+    subjects = np.array([r.subject for r in recordings], np.int32)
+    runs = tuple(r.run for r in recordings)
+    starts = np.concatenate([r.starts + a for r, a in zip(recordings, offsets, strict=False)])
+    labels = np.concatenate([r.labels for r in recordings])
+    signals = np.empty((offsets[-1], len(first.channels)), np.float32)
+    recordings.reverse()
+    for a, b in pairwise(offsets):
+        recording = recordings.pop()
+        check_finite(recording)
+        signals[a:b] = recording.signals
+    return Pool(signals, labels, offsets, subjects, runs, starts, first.channels, first.rate)
+
+
+def check_finite(recording: Recording) -> None:
+    """Raises DataError for the first value that is NaN or infinite."""
+    finite = np.isfinite(recording.signals)
+    if not finite.all():
+        sample, channel = np.argwhere(~finite)[0]
+        raise DataError(
+            f"subject {recording.subject}, run {recording.run}, sample {sample}: channel "
+            f"{recording.channels[channel].name} is {recording.signals[sample, channel]}, expected a finite number"
+        )

@@ -1,0 +1,279 @@
+"""Augmentation of training windows, inside the compiled step.
+
+Every window draws for itself which of five changes it gets, each with the same probability. In this order:
+
+1. rotation, of the raw signals: a physical vector turns, its z-scored axes do not. One matrix per device and window,
+   uniform on SO(3), for all vectors that the device measures: the device as if worn in another orientation.
+2. time warp: the speed of time is 1 at the mean and changes linearly between random knots. A cubic through the same
+   knots, as in Um et al. 2017, may fall below zero between them, and time would run backwards.
+3. permutation: equal segments of the window in a random order. After the warp, so that nothing is interpolated across
+   the joins.
+4. normalisation, not drawn: the statistics of the training part.
+5. scaling: one factor per channel, of the normalised signal. Of the raw one it would move a channel with a large mean
+   and a small deviation, as gravity or a magnetic field, by many deviations.
+6. jitter: white noise, in deviations. Last, so that no interpolation smooths it.
+
+2 and 3 are one map of time for all channels, whichever branch reads them: what contrastive pairs compare stays
+simultaneous. Draws are functions of (seed, step, place in the global batch), whatever the number of devices; one that
+is switched off changes nothing in the others.
+
+T. T. Um et al. 2017, Data augmentation of wearable sensor data for Parkinson's disease monitoring using convolutional
+neural networks. https://arxiv.org/abs/1706.00527
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from dcdp_jax.data.recording import Channel
+from dcdp_jax.errors import ConfigError
+
+# Keeps the keys apart from those of dropout, which draws from the windows' own keys.
+STREAM = 0x61756775
+SLOWEST = 0.1  # of the mean speed of time; keeps time from standing still, whatever is drawn
+ANGLES = ("deg", "rad")
+
+Triple = tuple[int, int, int]
+
+
+class Augmentation(NamedTuple):
+    """What may be done to a window.
+
+    Attributes:
+      probability: of each change.
+      jitter_sigma: deviation of the noise, in units of the normalised signals; 0 for none.
+      scaling_sigma: deviation of the factors around 1; 0 for none.
+      devices: for each device the (x, y, z) channels of its vectors, see `devices_of`; () for no rotation.
+      time_warp_sigma: deviation of the speed of time around 1 at the knots; 0 for none.
+      time_warp_knots: between the ends of the window, which are knots as well.
+      permutation_segments: 1 for none.
+    """
+
+    probability: float
+    jitter_sigma: float
+    scaling_sigma: float
+    devices: tuple[tuple[Triple, ...], ...]
+    time_warp_sigma: float
+    time_warp_knots: int
+    permutation_segments: int
+
+
+class Draws(NamedTuple):
+    """What one window gets; the neutral element wherever a change was not drawn.
+
+    Attributes:
+      rotations: (devices, 3, 3).
+      positions: (t,) where in the window each sample is taken from; fractions interpolate.
+      factors: (c,).
+      noise: (t, c).
+    """
+
+    rotations: jax.Array
+    positions: jax.Array
+    factors: jax.Array
+    noise: jax.Array
+
+
+def build_augmentation(config: ConfigDict, channels: Sequence[Channel]) -> Augmentation | None:
+    """The `augment` part of a config, for the channels of a data set; None where it is off.
+
+    Raises:
+      ConfigError: rotation is asked for, and no three channels are a vector.
+    """
+    if not config.enabled:
+        return None
+    devices = devices_of(channels) if config.rotation else ()
+    if config.rotation and not devices:
+        raise ConfigError(
+            f"augment.rotation=True, but no three of the channels {', '.join(c.name for c in channels)} are named "
+            f"..x, ..y, ..z and have one device and unit; set --config.augment.rotation=False"
+        )
+    return Augmentation(
+        probability=config.probability,
+        jitter_sigma=config.jitter_sigma,
+        scaling_sigma=config.scaling_sigma,
+        devices=devices,
+        time_warp_sigma=config.time_warp_sigma,
+        time_warp_knots=config.time_warp_knots,
+        permutation_segments=config.permutation_segments,
+    )
+
+
+def devices_of(channels: Sequence[Channel]) -> tuple[tuple[Triple, ...], ...]:
+    """Which channels turn together when a device is turned.
+
+    A vector is three channels of one site and unit whose names differ in a last letter x, y, z (or X, Y, Z). Angles
+    are none, though they come in threes as well: neither channels of the group `orientation` nor units `ANGLES`.
+
+    Args:
+      channels: of the data set.
+
+    Returns:
+      For each site with a vector, the (x, y, z) channel indices of all its vectors.
+
+    >>> waist = [Channel(f"{name}_{axis}", name, "waist", "g") for name in ("acc", "gyro") for axis in "xyz"]
+    >>> devices_of([*waist, Channel("heart_rate", "heart_rate", "chest", "bpm")])
+    (((0, 1, 2), (3, 4, 5)),)
+    """
+    index = {(c.name, c.site, c.unit): i for i, c in enumerate(channels)}
+    devices: dict[str, list[Triple]] = {}
+    for name, group, site, unit in channels:
+        for axes in ("xyz", "XYZ"):
+            x, y, z = (index.get((name[:-1] + axis, site, unit)) for axis in axes)
+            if not name.endswith(axes[0]) or x is None or y is None or z is None:
+                continue
+            if group != "orientation" and unit not in ANGLES:
+                devices.setdefault(site, []).append((x, y, z))
+    return tuple(map(tuple, devices.values()))
+
+
+def augment(x: jax.Array, keys: jax.Array, augmentation: Augmentation, shift: jax.Array, scale: jax.Array) -> jax.Array:
+    """Augmented and normalised windows.
+
+    Args:
+      x: (b, t, c) windows, not normalised.
+      keys: (b,) one per window, see `step.window_keys`.
+      augmentation: what may be done.
+      shift: (c,) subtracted from every sample when normalising.
+      scale: (c,) multiplies what remains.
+
+    Returns:
+      (b, t, c).
+    """
+
+    def one(window: jax.Array, key: jax.Array) -> jax.Array:
+        draws = draw(jax.random.fold_in(key, STREAM), augmentation, *window.shape)
+        return apply(window, draws, augmentation.devices, shift, scale)
+
+    return jax.vmap(one)(x, keys)
+
+
+def draw(key: jax.Array, augmentation: Augmentation, t: int, c: int) -> Draws:
+    """All random numbers of one window of t samples and c channels."""
+    a = augmentation
+    # Three draws and no more: each costs half a second of compilation. What may be absent stands last.
+    choosing, shaping, jittering = jax.random.split(key, 3)
+    uniform = jax.random.uniform(choosing, (5 + a.permutation_segments,))
+    rotated, warped, permuted, scaled, jittered = uniform[:5] < a.probability
+    knots = a.time_warp_knots + 2
+    normal = jax.random.normal(shaping, (c + knots + 4 * len(a.devices),))
+    scaling, warping, rotating = jnp.split(normal, (c, c + knots))
+
+    rotations = jnp.where(rotated, rotation_matrices(rotating.reshape(-1, 4)), jnp.eye(3))
+    positions = jnp.arange(t, dtype=jnp.float32)
+    if a.time_warp_sigma:
+        positions = jnp.where(warped, warp(1 + a.time_warp_sigma * warping, t), positions)
+    if a.permutation_segments > 1:
+        positions = jnp.where(permuted, positions[permute(jnp.argsort(uniform[5:]), t)], positions)
+    factors = jnp.where(scaled, 1 + a.scaling_sigma * scaling, 1.0)
+    noise = jnp.zeros((t, c))
+    if a.jitter_sigma:
+        noise = jnp.where(jittered, a.jitter_sigma * jax.random.normal(jittering, (t, c)), 0.0)
+    return Draws(rotations, positions, factors, noise)
+
+
+def apply(
+    x: jax.Array, draws: Draws, devices: Sequence[Sequence[Triple]], shift: jax.Array, scale: jax.Array
+) -> jax.Array:
+    """Does to one window (t, c) what was drawn, and normalises it."""
+    x = rotate(x, draws.rotations, devices)
+    x = interpolate(x, draws.positions)
+    return (x - shift) * scale * draws.factors + draws.noise
+
+
+def rotation_matrices(normals: jax.Array) -> jax.Array:
+    """Rotations uniform on SO(3): a normal 4-vector, normalised, is a uniform unit quaternion (Shoemake 1992).
+
+    Args:
+      normals: (n, 4) standard normal numbers.
+
+    Returns:
+      (n, 3, 3).
+    """
+    w, x, y, z = (normals / jnp.sqrt(jnp.sum(normals**2, axis=1, keepdims=True))).T
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def rotate(x: jax.Array, rotations: jax.Array, devices: Sequence[Sequence[Triple]]) -> jax.Array:
+    """Turns all vectors of each device by its matrix; other channels stay.
+
+    Written as sums of products, not as a matrix product, which accelerators compute with fewer digits.
+
+    Args:
+      x: (t, c).
+      rotations: (devices, 3, 3).
+      devices: see `devices_of`.
+
+    Returns:
+      (t, c).
+    """
+    if not devices:
+        return x
+    channels = x.shape[-1]
+    # Every channel is row `axis` of a matrix times the channels `source`; those of no vector are the first row of an
+    # identity, the last matrix, times themselves.
+    device, axis = np.full(channels, len(devices)), np.zeros(channels, int)
+    source = np.repeat(np.arange(channels)[:, None], 3, axis=1)
+    for d, triples in enumerate(devices):
+        for triple in triples:
+            for a, channel in enumerate(triple):
+                device[channel], axis[channel], source[channel] = d, a, triple
+    rows = jnp.concatenate([rotations, jnp.eye(3)[None]])[device, axis]
+    first, second, third = (rows[:, k] * x[:, source[:, k]] for k in range(3))
+    return first + second + third
+
+
+def warp(speeds: jax.Array, t: int) -> jax.Array:
+    """A smooth, strictly rising map of time from its speed at evenly spaced knots, the first and last sample included.
+
+    The speed v is linear between the knots and at least `SLOWEST`; sample i is taken from
+    (t - 1) * integral(v, 0..i) / integral(v, 0..t-1), by the trapezoidal rule. So both ends stay where they are.
+
+    Args:
+      speeds: (knots + 2,).
+      t: samples, two or more.
+
+    Returns:
+      (t,) from 0 to t - 1.
+    """
+    knots = np.linspace(0, t - 1, len(speeds))
+    v = np.stack([np.interp(np.arange(t), knots, unit) for unit in np.eye(len(speeds))], axis=1)
+    travelled = np.concatenate([np.zeros((1, len(speeds))), np.cumsum((v[1:] + v[:-1]) / 2, axis=0)])
+    # A sum, not a matrix product: see `rotate`.
+    distance = jnp.sum(jnp.asarray(travelled, speeds.dtype) * jnp.maximum(speeds, SLOWEST), axis=1)
+    return distance / distance[-1] * (t - 1)
+
+
+def permute(order: jax.Array, t: int) -> jax.Array:
+    """Samples of a window whose equal segments stand in another order.
+
+    Args:
+      order: (segments,) which segment stands first, second, ...
+      t: samples; where they do not divide, the segments' lengths differ by one.
+
+    Returns:
+      (t,) int32: the sample to take for each.
+    """
+    bounds = np.arange(len(order) + 1) * t // len(order)
+    lengths = jnp.asarray(np.diff(bounds), jnp.int32)[order]
+    ends = jnp.cumsum(lengths)
+    place = jnp.arange(t, dtype=jnp.int32)
+    at = jnp.sum(place[:, None] >= ends, axis=1, dtype=jnp.int32)
+    return jnp.asarray(bounds[:-1], jnp.int32)[order][at] + place - (ends - lengths)[at]
+
+
+def interpolate(x: jax.Array, positions: jax.Array) -> jax.Array:
+    """Samples of a window (t, c) at positions (t,) between 0 and t - 1, linear between neighbours; exact at them."""
+    last = x.shape[0] - 1
+    below = jnp.minimum(positions.astype(jnp.int32), last)
+    low, high = x[below], x[jnp.minimum(below + 1, last)]
+    return low + (positions - below.astype(x.dtype))[:, None] * (high - low)

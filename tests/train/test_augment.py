@@ -1,0 +1,447 @@
+"""Augmentation: against NumPy with the same draws, what must stay as it is, and the same on any number of devices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy import stats
+
+from configs import default
+from dcdp_jax import losses
+from dcdp_jax.data import synthetic
+from dcdp_jax.data.readers import dsads, hapt, opportunity, pamap2, uci_har, wisdm
+from dcdp_jax.data.recording import Channel, Recording
+from dcdp_jax.data.views import view_recording
+from dcdp_jax.errors import ConfigError
+from dcdp_jax.models.multipath import BranchSpec, MultiPath
+from dcdp_jax.optim import build_optimizer
+from dcdp_jax.train.augment import (
+    STREAM,
+    Augmentation,
+    apply,
+    augment,
+    build_augmentation,
+    devices_of,
+    draw,
+    interpolate,
+    permute,
+    random_rotations,
+    rotate,
+    warp,
+)
+from dcdp_jax.train.config import check_config
+from dcdp_jax.train.parallel import AXIS, Devices
+from dcdp_jax.train.state import create_state
+from dcdp_jax.train.step import Signals, StepSettings, gather_windows, train_step, training_windows, window_keys
+
+# Two devices: one with an accelerometer and a gyroscope, one with an accelerometer; and a channel that is no vector.
+CHANNELS = (
+    Channel("heart_rate", "heart_rate", "chest", "bpm"),
+    *(Channel(f"hand_{group}_{axis}", group, "hand", unit) for group, unit in (("acc", "g"), ("gyro", "rad/s"))
+      for axis in "xyz"),
+    *(Channel(f"foot_acc{axis}", "acc", "foot", "g") for axis in "ZXY"),
+)  # fmt: skip
+DEVICES = (((1, 2, 3), (4, 5, 6)), ((8, 9, 7),))
+T, C, BATCH = 30, len(CHANNELS), 56
+SHIFT = np.linspace(-1, 2, C, dtype=np.float32)
+SCALE = np.linspace(0.5, 3, C, dtype=np.float32)
+FULL = Augmentation(0.5, 0.05, 0.1, DEVICES, 0.2, 4, 4)
+NOTHING = Augmentation(1.0, 0.0, 0.0, (), 0.0, 4, 1)
+SIZES = {
+    "uci_har": (uci_har.CHANNELS, [3]),
+    "hapt": (hapt.CHANNELS, [2]),
+    "wisdm": (wisdm.CHANNELS, [1]),
+    "pamap2": ((*pamap2.CHANNELS, pamap2.HEART_RATE_CHANNEL), [4, 4, 4]),
+    "dsads": (dsads.CHANNELS, [3] * 5),
+    "synthetic": (synthetic.CHANNELS, [2] * 3),
+    # Bluetooth accelerometers, jacket units, shoes without their Euler angles and compass.
+    "opportunity": (opportunity.CHANNELS, [1] * 12 + [3] * 5 + [4] * 2),
+}
+
+
+def keys_of(n, seed=0):
+    return jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.arange(n))
+
+
+def drawn(augmentation, n, t=T, c=C):
+    return jax.device_get(jax.jit(jax.vmap(lambda key: draw(key, augmentation, t, c)))(keys_of(n)))
+
+
+@pytest.fixture(scope="module")
+def windows():
+    return np.cumsum(np.random.default_rng(0).normal(size=(BATCH, T, C)), axis=1).astype(np.float32)
+
+
+# Which channels are vectors.
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_vectors_of_every_data_set(name):
+    channels, expected = SIZES[name]
+    devices = devices_of(channels)
+    assert sorted(map(len, devices)) == sorted(expected)
+    used = [i for triples in devices for triple in triples for i in triple]
+    assert len(used) == len(set(used))
+    for triples in devices:
+        assert len({channels[i].site for triple in triples for i in triple}) == 1
+        for triple in triples:
+            assert [channels[i].name[-1].lower() for i in triple] == ["x", "y", "z"]
+            assert len({(channels[i].name[:-1], channels[i].group, channels[i].unit) for i in triple}) == 1
+    left = {c.group for i, c in enumerate(channels) if i not in used}
+    assert left <= {"heart_rate", "orientation"}
+
+
+@pytest.mark.parametrize(("view", "vectors"), [("raw", 1), ("derived", 3), ("mirror", 2), ("axis", 1)])
+def test_vectors_of_views(view, vectors):
+    recording = Recording(
+        np.zeros((50, 3), np.float32), np.zeros(50, np.int32), 1, "1", wisdm.RATE, tuple(wisdm.CHANNELS)
+    )
+    (triples,) = devices_of(view_recording(recording, view).channels)
+    assert triples == tuple((3 * i, 3 * i + 1, 3 * i + 2) for i in range(vectors))
+
+
+def test_what_is_no_vector():
+    assert devices_of(CHANNELS) == DEVICES
+
+    def three(names, group="acc", sites=("a", "a", "a"), units=("g", "g", "g")):
+        return [Channel(name, group, site, unit) for name, site, unit in zip(names, sites, units, strict=True)]
+
+    assert devices_of(three(["ax", "ay", "az"])) == (((0, 1, 2),),)
+    assert devices_of(three(["ax", "ay", "bz"])) == ()
+    assert devices_of(three(["ax", "aY", "az"])) == ()
+    assert devices_of(three(["ax", "ay", "az"], sites="aab")) == ()
+    assert devices_of(three(["ax", "ay", "az"], units=("g", "g", "m/s^2"))) == ()
+    assert devices_of(three(["ax", "ay", "az"], units=("deg",) * 3)) == ()
+    assert devices_of(three(["qx", "qy", "qz"], group="orientation", units=("1",) * 3)) == ()
+    assert devices_of(three(["ax", "ay", "az"])[:2]) == ()
+
+
+# Each change, against NumPy.
+
+
+def test_rotations_are_uniform_on_SO3():
+    R = np.asarray(random_rotations(jax.random.key(0), 4000), np.float64)
+    np.testing.assert_allclose(R @ R.transpose(0, 2, 1), np.broadcast_to(np.eye(3), R.shape), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.det(R), 1, atol=1e-6)
+    # Under the uniform distribution every entry is uniform from -1 to 1, and an angle has density (1 - cos) / pi.
+    for i in range(3):
+        for j in range(3):
+            assert stats.kstest(R[:, i, j], stats.uniform(-1, 2).cdf).pvalue > 1e-3
+    angle = np.arccos(np.clip((np.trace(R, axis1=1, axis2=2) - 1) / 2, -1, 1))
+    assert stats.kstest(angle, lambda a: (a - np.sin(a)) / np.pi).pvalue > 1e-3
+
+
+def test_every_vector_turns_by_the_matrix_of_its_device(windows):
+    x = windows[0]
+    R = np.asarray(random_rotations(jax.random.key(1), 2))
+    expected = x.copy()
+    for matrix, triples in zip(R, DEVICES, strict=True):
+        for triple in triples:
+            expected[:, triple] = x[:, triple].astype(np.float64) @ matrix.astype(np.float64).T
+    found = np.asarray(rotate(x, R, DEVICES))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_array_equal(found[:, 0], x[:, 0])
+    np.testing.assert_array_equal(rotate(x, np.stack([np.eye(3, dtype=np.float32)] * 2), DEVICES), x)
+
+
+def test_rotation_leaves_gravity_its_norm():
+    """At rest, in m/s^2: before normalisation, whatever the statistics are."""
+    rng = np.random.default_rng(0)
+    x = np.zeros((BATCH, T, C), np.float32)
+    directions = rng.normal(size=(BATCH, 3))
+    x[..., 1:4] = 9.81 * (directions / np.linalg.norm(directions, axis=1, keepdims=True))[:, None]
+    turned = augment(jnp.asarray(x), keys_of(BATCH), NOTHING._replace(devices=DEVICES), SHIFT, SCALE)
+    raw = np.asarray(turned) / SCALE + SHIFT
+    assert np.abs(raw - x).max() > 1
+    np.testing.assert_allclose(np.linalg.norm(raw[..., 1:4], axis=-1), 9.81, rtol=1e-5)
+
+
+@pytest.mark.parametrize("t", [2, 5, T, 171])
+def test_warp_is_the_integral_of_its_speed(t):
+    speeds = np.array([0.7, 1.3, -0.5, 1.0, 1.6, 0.9], np.float32)
+    found = np.asarray(warp(jnp.asarray(speeds), t))
+    knots = np.linspace(0, t - 1, 6)
+    v = np.interp(np.arange(t), knots, np.maximum(speeds, 0.1))
+    expected = np.array([np.trapezoid(v[: i + 1]) for i in range(t)])
+    np.testing.assert_allclose(found, expected / expected[-1] * (t - 1), atol=1e-5 * t)
+    assert found[0] == 0
+    assert found[-1] == t - 1
+    assert (np.diff(found) > 0).all()
+
+
+def test_constant_speed_warps_nothing():
+    np.testing.assert_allclose(warp(jnp.full(6, 1.7), T), np.arange(T), atol=1e-5)
+
+
+@pytest.mark.parametrize(("t", "segments"), [(4, 4), (30, 4), (31, 4), (33, 4), (171, 7), (5, 1)])
+def test_permutation_moves_whole_segments(t, segments):
+    parts = np.split(np.arange(t), [i * t // segments for i in range(1, segments)])
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    for seed in range(8):
+        order = np.random.default_rng(seed).permutation(segments)
+        np.testing.assert_array_equal(permute(jnp.asarray(order), t), np.concatenate([parts[i] for i in order]))
+
+
+def test_interpolation(windows):
+    positions = np.random.default_rng(1).uniform(0, T - 1, 50).astype(np.float32)
+    expected = np.stack([np.interp(positions, np.arange(T), column) for column in windows[0].T], axis=1)
+    np.testing.assert_allclose(interpolate(windows[0], jnp.asarray(positions)), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(interpolate(windows[0], jnp.arange(T, dtype=jnp.float32)), windows[0])
+
+
+def test_all_of_it_in_this_order(windows):
+    """Rotation, time map, normalisation, scaling, jitter; from the draws of the same keys."""
+    found = np.asarray(augment(jnp.asarray(windows), keys_of(BATCH), FULL._replace(probability=1.0), SHIFT, SCALE))
+    for x, key, result in zip(windows, keys_of(BATCH), found, strict=True):
+        draws = jax.device_get(draw(jax.random.fold_in(key, STREAM), FULL._replace(probability=1.0), T, C))
+        expected = x.astype(np.float64)
+        for matrix, triples in zip(draws.rotations, DEVICES, strict=True):
+            for triple in triples:
+                expected[:, triple] = expected[:, triple] @ matrix.T
+        expected = np.stack([np.interp(draws.positions, np.arange(T), column) for column in expected.T], axis=1)
+        expected = (expected - SHIFT) * SCALE * draws.factors + draws.noise
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=2e-4)
+
+
+# The draws.
+
+
+def test_statistics_of_the_draws():
+    draws = drawn(FULL, 4000)
+    got = np.stack(
+        [
+            np.abs(draws.rotations - np.eye(3)).max(axis=(1, 2, 3)) > 0,
+            (draws.positions % 1).max(axis=1) > 1e-3,
+            (np.diff(draws.positions) < 0).any(axis=1),
+            (draws.factors != 1).all(axis=1),
+            (draws.noise != 0).any(axis=(1, 2)),
+        ]
+    )
+    # One order of four segments in 24 changes nothing.
+    expected = 0.5 * np.array([1, 1, 23 / 24, 1, 1])
+    np.testing.assert_allclose(got.mean(axis=1), expected, atol=4 * 0.5 / np.sqrt(4000))
+    correlation = np.corrcoef(got)
+    assert np.abs(correlation - np.eye(5)).max() < 4 / np.sqrt(4000)
+    factors = draws.factors[got[3]]
+    assert factors.std() == pytest.approx(0.1, rel=0.03)
+    assert factors.mean() == pytest.approx(1, abs=0.003)
+    noise = draws.noise[got[4]]
+    assert noise.std() == pytest.approx(0.05, rel=0.01)
+    assert abs(np.corrcoef(noise[:, 0].T)[0, 1]) < 0.1
+    np.testing.assert_array_equal(draws.factors[~got[3]], 1)
+    np.testing.assert_array_equal(draws.noise[~got[4]], 0)
+    np.testing.assert_array_equal(draws.positions[~got[1] & ~got[2]], np.broadcast_to(np.arange(T), (1, T)))
+
+
+def test_speed_of_time_varies_by_sigma():
+    positions = drawn(NOTHING._replace(time_warp_sigma=0.05), 3000, t=121).positions
+    assert (np.diff(positions) > 0).all()
+    # With knots 24 samples apart; the mean over the window, by which the map is divided, takes some of it away.
+    speed = np.diff(positions)[:, 47]
+    assert speed.mean() == pytest.approx(1, abs=0.005)
+    assert 0.04 < speed.std() < 0.05
+
+
+def test_all_orders_of_segments_are_drawn_alike():
+    positions = drawn(NOTHING._replace(permutation_segments=3), 3000, t=6).positions
+    _, counts = np.unique(positions, axis=0, return_counts=True)
+    assert len(counts) == 6
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("off", "changed"),
+    [
+        ({"jitter_sigma": 0.0}, "noise"),
+        ({"scaling_sigma": 0.0}, "factors"),
+        ({"devices": ()}, "rotations"),
+        ({"time_warp_sigma": 0.0}, "positions"),
+        ({"permutation_segments": 1}, "positions"),
+    ],
+)
+def test_one_switched_off_leaves_the_draws_of_the_others(off, changed):
+    with_all, without = drawn(FULL, 20), drawn(FULL._replace(**off), 20)
+    for name in with_all._fields:
+        same = np.array_equal(getattr(with_all, name), getattr(without, name))
+        assert same == (name != changed)
+
+
+def test_keys_are_not_those_of_dropout():
+    keys = keys_of(4)
+    mine = jax.vmap(lambda key: jax.random.fold_in(key, STREAM))(keys)
+    found = {tuple(key) for key in np.concatenate([jax.random.key_data(keys), jax.random.key_data(mine)])}
+    assert len(found) == 8
+
+
+# What must stay.
+
+
+def test_time_map_is_the_same_for_all_channels(windows):
+    """The branches read different channels of one array, so equal channels must stay equal."""
+    x = np.repeat(windows[..., :1], C, axis=-1)
+    time_only = NOTHING._replace(time_warp_sigma=0.2, permutation_segments=4)
+    found = np.asarray(augment(jnp.asarray(x), keys_of(BATCH), time_only, np.zeros(C, np.float32), np.ones(C)))
+    assert np.abs(found - x).max() > 1
+    for c in range(1, C):
+        np.testing.assert_array_equal(found[..., c], found[..., 0])
+
+
+def test_shapes_dtypes_and_no_surprise_promotion(windows, strict_types):
+    for t in (4, 5, T):
+        x = jnp.asarray(windows[:8, :t])
+        found = jax.jit(lambda x, keys: augment(x, keys, FULL, SHIFT, SCALE))(x, keys_of(8))
+        assert (found.shape, found.dtype) == (x.shape, x.dtype)
+        assert np.isfinite(found).all()
+
+
+def test_extreme_draws_are_finite(windows):
+    wild = Augmentation(1.0, 100.0, 100.0, DEVICES, 100.0, 40, 29)
+    assert np.isfinite(augment(jnp.asarray(windows), keys_of(BATCH), wild, SHIFT, SCALE)).all()
+    positions = drawn(wild._replace(permutation_segments=1), 200).positions
+    assert positions.min() == 0
+    assert positions.max() <= T - 1
+    assert (np.diff(positions) >= 0).all()
+
+
+def test_nothing_drawn_is_nothing_changed(windows):
+    draws = drawn(FULL._replace(probability=0.0), 1)
+    x = np.asarray(apply(windows[0], jax.tree.map(lambda d: d[0], draws), DEVICES, SHIFT, SCALE))
+    np.testing.assert_allclose(x, (windows[0] - SHIFT) * SCALE, rtol=1e-6)
+
+
+# In the step.
+
+BRANCHES = (BranchSpec("res", "resnet", (1, 2, 3, 7, 8, 9)), BranchSpec("dense", "densenet", (0, 4, 5, 6)))
+SETTINGS = StepSettings(T, 3, 0.7, 0.5, 0.0, FULL)
+
+
+@pytest.fixture(scope="module")
+def signals():
+    values = np.cumsum(np.random.default_rng(2).normal(size=(2000, C)), axis=0).astype(np.float32)
+    return Signals(values, values.mean(axis=0), 1 / values.std(axis=0))
+
+
+def batch_of(seed):
+    rng = np.random.default_rng(seed)
+    return {
+        "starts": rng.integers(0, 2000 - T, BATCH).astype(np.int32),
+        "labels": rng.integers(0, 4, BATCH).astype(np.int32),
+    }
+
+
+def windows_in_step(count, signals, settings, step=5):
+    """(b, t, c) windows as devices see them in a step."""
+    devices = Devices(count)
+
+    def see(signals, starts):
+        keys = window_keys(settings.seed, jnp.int32(step), starts.shape[0], AXIS)
+        return training_windows(signals, starts, keys, settings)
+
+    starts = devices.shard(batch_of(0))["starts"]
+    found = jax.pmap(see, axis_name=AXIS, in_axes=(None, 0), devices=devices.devices)(signals, starts)
+    return np.asarray(found).reshape(BATCH, T, C)
+
+
+def test_windows_are_the_same_on_any_number_of_devices(signals):
+    one = windows_in_step(1, signals, SETTINGS)
+    for count in (7, 8):
+        np.testing.assert_allclose(windows_in_step(count, signals, SETTINGS), one, rtol=1e-6, atol=1e-6)
+
+
+def test_windows_depend_on_seed_and_step_and_are_repeated(signals):
+    first = windows_in_step(1, signals, SETTINGS)
+    np.testing.assert_array_equal(windows_in_step(1, signals, SETTINGS), first)
+    assert np.abs(windows_in_step(1, signals, SETTINGS, step=6) - first).max() > 0.1
+    assert np.abs(windows_in_step(1, signals, SETTINGS._replace(seed=4)) - first).max() > 0.1
+
+
+def test_off_is_exactly_the_plain_windows(signals):
+    starts = batch_of(0)["starts"]
+    plain = jax.jit(lambda s, i: gather_windows(s, i, T))(signals, starts)
+    np.testing.assert_array_equal(windows_in_step(1, signals, SETTINGS._replace(augmentation=None)), plain)
+
+
+def make_model(axis_name=AXIS):
+    return MultiPath(
+        BRANCHES,
+        4,
+        width=4,
+        resnet_blocks=(1,),
+        densenet_blocks=(1,),
+        embedding=8,
+        projection_hidden=8,
+        projection=8,
+        fusion_hidden=8,
+        axis_name=axis_name,
+    )
+
+
+def test_two_training_steps_agree_on_any_number_of_devices(signals):
+    """And the first loss is that of the augmented windows under the labels of the batch, computed by hand."""
+    optimizer = build_optimizer(
+        "adamw", optax.constant_schedule(1e-3), b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.01, clip_norm=0.0
+    )
+    state = create_state(make_model(), optimizer, 0, T, C)
+    history = {}
+    for count in (1, 7, 8):
+        devices = Devices(count)
+        step = devices.map_step(
+            train_step, donate_state=True, model=make_model(), optimizer=optimizer, settings=SETTINGS
+        )
+        now, on_device, history[count] = devices.replicate(state), devices.replicate(signals), []
+        for seed in (0, 1):
+            now, metrics = step(now, on_device, devices.shard(batch_of(seed)))
+            history[count].append(float(metrics["loss"]["total"]))
+    np.testing.assert_allclose(history[7], history[1], atol=1e-5)
+    np.testing.assert_allclose(history[8], history[1], atol=1e-5)
+
+    @jax.jit
+    def by_hand(x, labels, keys):
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        outputs, _ = make_model(None).apply(variables, x, train=True, keys=keys, mutable=["batch_stats"])
+        return losses.total_loss(*outputs, labels, align_weight=0.7, temperature=0.5)[0]
+
+    key = jax.random.fold_in(jax.random.key(SETTINGS.seed), 0)
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(BATCH))
+    x = signals.values[batch_of(0)["starts"][:, None] + np.arange(T)]
+    x = augment(jnp.asarray(x), keys, FULL, signals.shift, signals.scale)
+    assert float(by_hand(x, batch_of(0)["labels"], keys)) == pytest.approx(history[1][0], abs=1e-5)
+
+
+# In the config.
+
+
+def config_with(**fields):
+    config = default.get_config()
+    config.augment.enabled = True
+    for name, value in fields.items():
+        config.augment[name] = value
+    return config
+
+
+def test_config_to_settings():
+    assert build_augmentation(default.get_config().augment, CHANNELS) is None
+    assert build_augmentation(config_with().augment, CHANNELS) == FULL
+    assert build_augmentation(config_with(rotation=False).augment, CHANNELS[:3]) == FULL._replace(devices=())
+    with pytest.raises(ConfigError, match=r"augment\.rotation=True, .*hand_acc_y.*augment\.rotation=False"):
+        build_augmentation(config_with().augment, CHANNELS[:3])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("probability", 1.5),
+        ("probability", float("nan")),
+        ("jitter_sigma", -0.1),
+        ("scaling_sigma", float("inf")),
+        ("time_warp_sigma", -1.0),
+        ("time_warp_knots", 0),
+        ("permutation_segments", 0),
+        ("permutation_segments", 129),
+    ],
+)
+def test_bad_fields_are_named(field, value):
+    check_config(config_with())
+    with pytest.raises(ConfigError, match=rf"augment\.{field}"):
+        check_config(config_with(**{field: value}))
