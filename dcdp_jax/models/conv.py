@@ -1,15 +1,51 @@
 """1-D convolution and batch normalisation, the two layers that both backbones are made of."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 he_normal = nn.initializers.he_normal()
 
 
-def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """(b, t, c_in) with (k, c_in, c_out) -> (b, ceil(t / stride), c_out)."""
+def library_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """(b, t, c_in) with (k, c_in, c_out) -> (b, ceil(t / stride), c_out), by XLA."""
     return lax.conv_general_dilated(x, kernel, (stride,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def convolution_for_cpu(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """`library_convolution` whose gradients are matrix products of the unfolded output gradient.
+
+    XLA's own gradients of a convolution miss the fast path on CPU; benchmarks/RESULTS.md has the figures.
+    """
+    return library_convolution(x, kernel, stride)
+
+
+def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return library_convolution(x, kernel, stride), (x, kernel)
+
+
+def _backward(stride: int, saved: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, kernel = saved
+    taps, c_in, c_out = kernel.shape
+    t = x.shape[1]
+    spread = (g.shape[1] - 1) * stride + 1
+    before = max(spread - 1 + taps - t, 0) // 2
+    # The barriers keep XLA from computing the unfolded array anew inside both products.
+    x, g = lax.optimization_barrier((x, g))
+    padding = ((0, 0, 0), (taps - 1 - before, t + before - spread, stride - 1), (0, 0, 0))
+    padded = lax.pad(g, jnp.zeros((), g.dtype), padding)
+    unfolded = jnp.concatenate([padded[:, taps - 1 - i : taps - 1 - i + t] for i in range(taps)], axis=-1)
+    unfolded = lax.optimization_barrier(unfolded)
+    d_kernel = jnp.einsum("btc,btf->cf", x, unfolded).reshape(c_in, taps, c_out).transpose(1, 0, 2)
+    d_x = jnp.einsum("btf,cf->btc", unfolded, kernel.transpose(1, 0, 2).reshape(c_in, taps * c_out))
+    return d_x, d_kernel
+
+
+convolution_for_cpu.defvjp(_forward, _backward)
 
 
 class Conv1D(nn.Module):
@@ -29,7 +65,8 @@ class Conv1D(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """(b, t, c) -> (b, ceil(t / stride), features)."""
         kernel = self.param("kernel", he_normal, (self.kernel, x.shape[-1], self.features))
-        return convolve(x, kernel, self.stride)
+        on_cpu = jax.default_backend() == "cpu"
+        return (convolution_for_cpu if on_cpu else library_convolution)(x, kernel, self.stride)
 
 
 class BatchNorm(nn.Module):
@@ -44,6 +81,4 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(b, ..., c) -> (b, ..., c)."""
-        return nn.BatchNorm(
-            use_running_average=not train, momentum=0.9, epsilon=1e-5, axis_name=self.axis_name
-        )(x)
+        return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, axis_name=self.axis_name)(x)
