@@ -70,8 +70,10 @@ def get_config() -> ConfigDict:
     config.cgm.enabled = True
     config.cgm.alpha = 0.9
     config.cgm.eps = 1e-8
-    config.cgm.scope = "branch"
-    config.cgm.placement = "before"
+    config.cgm.scope = "branch"  # or classification (the paper's formula to the letter), head
+    config.cgm.placement = "before"  # or after, decoupled: see dcdp_jax/optim/chain.py
+    config.cgm.start_epoch = 0  # epochs before the first one modulated
+    config.cgm.end_epoch = 0  # the last one modulated; 0: the last of all
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "adamw"

@@ -1,6 +1,7 @@
-"""The worked example of docs/your_own_data.md; copy it and name your own columns.
+"""Recordings of your own, the worked example of docs/your_own_data.md: copy this and name your own columns.
 
-`python launch.py --config=configs/your_own.py --config.data.raw_dir=FOLDER`, the folder with your tables.
+`python launch.py --config=configs/your_own.py --config.data.raw_dir=FOLDER`, the folder with your tables. The network
+is tiny, so that the example trains in seconds; leave out the lines from model.width on to train the paper's.
 """
 
 from configs import default
@@ -15,10 +16,13 @@ def get_config():
     config.data.table.time_unit = "ms"
     config.data.table.label = "activity"
     config.data.table.subject = "person"
-    config.data.table.channels = tuple(
-        (f"{signal}_{axis}", signal, "wrist", unit)
-        for signal, unit in (("acc", "g"), ("gyro", "rad/s"))
-        for axis in "xyz"
+    config.data.table.channels = (  # column, group, where it is worn, unit
+        ("acc_x", "acc", "wrist", "g"),
+        ("acc_y", "acc", "wrist", "g"),
+        ("acc_z", "acc", "wrist", "g"),
+        ("gyro_x", "gyro", "wrist", "rad/s"),
+        ("gyro_y", "gyro", "wrist", "rad/s"),
+        ("gyro_z", "gyro", "wrist", "rad/s"),
     )
     config.data.table.rate = 25.0
     config.data.table.max_gap = 0.5
@@ -28,8 +32,8 @@ def get_config():
     config.data.step = 25
     config.model.branches = (("res", "resnet", ("acc",)), ("dense", "densenet", ("gyro",)))
     config.model.width = 8
-    config.model.resnet_blocks = (1, 1, 1, 1)
-    config.model.densenet_blocks = (1, 1, 1, 1)
+    config.model.resnet_blocks = (1,)
+    config.model.densenet_blocks = (1,)
     config.train.epochs = 5
     config.train.batch_size = 16
     return config

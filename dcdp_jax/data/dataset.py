@@ -61,6 +61,8 @@ class Dataset:
       windows: {split: number of windows}.
       counts: {split: {class name: number of windows}}.
       subject_counts: {split: {subject: number of windows}}; subjects as the data calls them.
+      samples: {subject: {class name: samples}} of all that was read, also of what is in no part; under the name ''
+        those of no class.
       notes: what was chosen, left out, missing and proved, a sentence each, for the record.
     """
 
@@ -76,6 +78,7 @@ class Dataset:
     windows: Mapping[str, int]
     counts: Mapping[str, Mapping[str, int]]
     subject_counts: Mapping[str, Mapping[str, int]]
+    samples: Mapping[str, Mapping[str, int]]
     notes: tuple[str, ...]
 
 
@@ -110,6 +113,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
     task = choose_task(config.name, config.protocol, loaded.class_names, config.classes)
     recordings = prepare_recordings(config, loaded.recordings, task)
     notes += left_out_classes(recordings)
+    samples = count_samples(recordings, task.classes, loaded.subject_names)
     try:
         protocol = divide(config.name, config.protocol, recordings, choice)
     except DataError as error:
@@ -164,6 +168,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
         windows={split: len(part.labels) for split, part in splits.items()},
         counts=counts,
         subject_counts={split: count_subjects(part.subjects, loaded.subject_names) for split, part in splits.items()},
+        samples=samples,
         notes=(*notes, *proved),
     )
 
@@ -269,6 +274,20 @@ def count_classes(labels: np.ndarray, class_names: Sequence[str]) -> dict[str, i
     """{class name: windows}, also of classes without any."""
     numbers = np.bincount(labels, minlength=len(class_names)).tolist()
     return dict(zip(class_names, numbers, strict=True))
+
+
+def count_samples(
+    recordings: Sequence[Recording], class_names: Sequence[str], names: Mapping[int, str]
+) -> dict[str, dict[str, int]]:
+    """{subject: {class name: samples}}, in order of the subjects' numbers; '' for samples of no class."""
+    totals: dict[int, np.ndarray] = {}
+    for r in sorted(recordings, key=lambda r: r.subject):
+        counts = np.bincount(r.labels - UNLABELLED, minlength=1 + len(class_names))
+        totals[r.subject] = totals.get(r.subject, 0) + counts
+    return {
+        names.get(subject, str(subject)): dict(zip(("", *class_names), counts.tolist(), strict=True))
+        for subject, counts in totals.items()
+    }
 
 
 def count_subjects(subjects: np.ndarray, names: Mapping[int, str]) -> dict[str, int]:

@@ -67,9 +67,7 @@ def _one_subject(
     for s, site in enumerate(SITES):
         tilt = pitch + rng.normal(0, 0.15)
         roll = rng.normal(0, 0.15)
-        acceleration[:, s] = np.stack(
-            [np.sin(tilt), np.cos(tilt) * np.sin(roll), np.cos(tilt) * np.cos(roll)], axis=1
-        )
+        acceleration[:, s] = np.stack([np.sin(tilt), np.cos(tilt) * np.sin(roll), np.cos(tilt) * np.cos(roll)], axis=1)
         rotation[:, s, 1] = np.gradient(tilt) * rate
         direction = rng.normal(size=(2, 3))
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)

@@ -88,7 +88,7 @@ def as_text(cell: object) -> str:
 
 def read_parquet(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     """The columns needed of a Parquet file; the index counts rows from 1 on."""
-    import pyarrow.parquet as parquet  # type: ignore[import-untyped]  # half a second that tables of text need not wait for
+    import pyarrow.parquet as parquet  # half a second that tables of text need not wait for
 
     try:
         header = parquet.read_schema(path).names
@@ -155,6 +155,9 @@ def check_lines(path: Path, needed: Sequence[str], delimiter: str) -> int:
                 raise DataError(
                     f"{path}, line {number}: byte {error.object[error.start]:#x} is not UTF-8; save the table as UTF-8"
                 ) from error
+            text = text.removesuffix("\n").removesuffix("\r")
+            if "\r" in text:
+                raise DataError(f"{path}, line {number}: a carriage return within the line; end lines with a line feed")
             if "\0" in text:
                 raise DataError(f"{path}, line {number}: a zero byte; this is not a text table")
             if number == 1:

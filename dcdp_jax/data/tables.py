@@ -147,8 +147,8 @@ def check_fields(table: ConfigDict) -> tuple[Channel, ...]:
     for field in ("rate", "max_gap"):
         if not 0 < table[field] < np.inf:
             raise ConfigError(f"data.table.{field}={table[field]!r} must be a positive number")
-    if len(table.delimiter) != 1:
-        raise ConfigError(f"data.table.delimiter={table.delimiter!r} must be one character")
+    if len(table.delimiter) != 1 or table.delimiter in '\r\n"':
+        raise ConfigError(f"data.table.delimiter={table.delimiter!r} must be one character between fields")
     for field in ("files", "test", "validation"):
         if isinstance(table[field], str):
             raise ConfigError(f"data.table.{field}={table[field]!r} must be a tuple, as ({table[field]!r},)")

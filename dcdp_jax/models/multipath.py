@@ -1,6 +1,6 @@
 """The paper's model over any number of branches: backbone, embedding and classifier each, projections, fusion."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dcdp_jax.models.densenet1d import DenseNet1D
+from dcdp_jax.models.gradient import scale_gradient
 from dcdp_jax.models.projection import FusionHead, ProjectionHead
 from dcdp_jax.models.resnet1d import ResNet1D
 
@@ -99,13 +100,22 @@ class MultiPath(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False, keys: jax.Array | None = None) -> Outputs:
+    def __call__(
+        self,
+        x: jax.Array,
+        train: bool = False,
+        keys: jax.Array | None = None,
+        modulation: Callable[[dict[str, jax.Array]], dict[str, jax.Array]] | None = None,
+    ) -> Outputs:
         """Forward pass.
 
         Args:
           x: (b, t, c) windows with all channels.
           train: batch statistics instead of running ones.
           keys: (b,) random keys for dropout, or None for none.
+          modulation: {branch: (b, k) logits} -> {branch: () M}. Scales, per branch, the gradient of its classifier
+            and all that reaches the branch through its classifier and through the fusion: M * grad(L_cls) in the
+            same backward pass as the unscaled gradients of contrast and alignment. The values do not change.
 
         Returns:
           `Outputs`.
@@ -125,7 +135,12 @@ class MultiPath(nn.Module):
                 name=branch.name,
             )(x[..., jnp.array(branch.channels)], train)
         stages = Projections(self.projection_hidden, self.projection, self.axis_name, name="projection")(pooled, train)
-        h = jnp.concatenate([embeddings[branch.name] for branch in self.branches], axis=-1)
+        into_fusion = embeddings
+        if modulation is not None:
+            M = modulation(logits)
+            logits = {name: scale_gradient(z, M[name]) for name, z in logits.items()}
+            into_fusion = {name: scale_gradient(h, M[name]) for name, h in embeddings.items()}
+        h = jnp.concatenate([into_fusion[branch.name] for branch in self.branches], axis=-1)
         fusion = FusionHead(self.classes, self.fusion_hidden, self.dropout, name="fusion")(h, keys)
         return Outputs(fusion, logits, embeddings, stages)
 

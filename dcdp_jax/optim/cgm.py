@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from dcdp_jax.optim.branches import as_float32, branch_names, checked_confidence, label_tree, scale_branches
+
 
 def contribution_ratios(confidence: Mapping[str, Float[Array, ""]], eps: float = 1e-8) -> dict[str, Float[Array, ""]]:
     """R_m = S_m / (mean of the other branches' S + eps); the paper's ratio where there are two branches.
@@ -67,55 +69,36 @@ class CGMState(NamedTuple):
     """State of `scale_by_cgm`.
 
     Attributes:
+      count: () int32 updates so far.
       coefficients: {branch: () M last applied}; 1 before the first update.
     """
 
+    count: jax.Array  # type: ignore[assignment]
     coefficients: dict[str, jax.Array]
 
 
+def value_at(schedule: float | optax.Schedule, count: jax.Array) -> Any:
+    """A constant, or the value of a schedule at an update."""
+    return schedule(count) if callable(schedule) else schedule
+
+
+# A pytree prefix of the parameters, or a callable that makes one from them; see `scale_by_cgm`.
 Labels = Any | Callable[[Any], Any]
 
 
-def _is_none(x: Any) -> bool:
-    return x is None
-
-
-def branch_names(labels: Any) -> list[str]:
-    """The branch names in a label tree, sorted and once each."""
-    return sorted({label for label in jax.tree.leaves(labels, is_leaf=_is_none) if label is not None})
-
-
-def scale_branches(labels: Any, updates: Any, coefficients: Mapping[str, jax.Array]) -> Any:
-    """Multiplies each branch's subtree by its coefficient, keeping dtypes.
-
-    Args:
-      labels: a pytree prefix of updates with a branch name, or None for «leave alone».
-      updates: any pytree.
-      coefficients: {branch: ()}.
-
-    Returns:
-      updates, scaled.
-    """
-
-    def scale(label: str | None, subtree: Any) -> Any:
-        if label is None:
-            return subtree
-        return jax.tree.map(lambda u: u * coefficients[label].astype(u.dtype), subtree)
-
-    return jax.tree.map(scale, labels, updates, is_leaf=_is_none)
-
-
-def scale_by_cgm(labels: Labels, alpha: float = 0.9, eps: float = 1e-8) -> optax.GradientTransformationExtraArgs:
+def scale_by_cgm(
+    labels: Labels, alpha: float | optax.Schedule = 0.9, eps: float = 1e-8
+) -> optax.GradientTransformationExtraArgs:
     """Scales each branch's subtree of the updates by its modulation coefficient M.
 
-    Ahead of the moments this is the paper's CGM. Note that Adam's update hardly depends on a slowly changing
-    factor on its input.
+    Ahead of the moments this is the paper's CGM; behind them M is a learning rate per branch. Note that Adam's update
+    hardly depends on a slowly changing factor on its input.
 
     Args:
       labels: a pytree prefix of the parameters with a branch name, or None for «leave alone»; or a callable that
         makes one from the parameters. As `optax.partition` takes them.
-      alpha: see `modulation_coefficients`.
-      eps: see `modulation_coefficients`.
+      alpha: see `modulation_coefficients`; or a schedule, update number -> alpha, as for a modulation that ends.
+      eps: see `contribution_ratios`.
 
     Returns:
       A transformation whose `update` requires the keyword `confidence`, {branch: () S over the global batch}.
@@ -135,11 +118,9 @@ def scale_by_cgm(labels: Labels, alpha: float = 0.9, eps: float = 1e-8) -> optax
       {'dense': 1.0, 'fusion': 1.0, 'res': 0.578}
     """
 
-    def label_tree(tree: Any) -> Any:
-        return labels(tree) if callable(labels) else labels
-
     def init(params: optax.Params) -> CGMState:
-        return CGMState({name: jnp.ones((), jnp.float32) for name in branch_names(label_tree(params))})
+        names = branch_names(label_tree(labels, params))
+        return CGMState(jnp.zeros((), jnp.int32), {name: jnp.ones((), jnp.float32) for name in names})
 
     def update(
         updates: optax.Updates,
@@ -150,14 +131,9 @@ def scale_by_cgm(labels: Labels, alpha: float = 0.9, eps: float = 1e-8) -> optax
         **extra: Any,
     ) -> tuple[optax.Updates, CGMState]:
         del params, extra
-        if confidence is None:
-            raise ValueError("scale_by_cgm: update() needs the keyword confidence={branch: S}")
-        if sorted(confidence) != sorted(state.coefficients):
-            raise ValueError(
-                f"scale_by_cgm: confidence has branches {sorted(confidence)}, the labels {sorted(state.coefficients)}"
-            )
-        coefficients = modulation_coefficients(confidence, alpha, eps)
-        updates = scale_branches(label_tree(updates), updates, coefficients)
-        return updates, CGMState({name: M.astype(jnp.float32) for name, M in coefficients.items()})
+        S = checked_confidence("scale_by_cgm", confidence, state.coefficients)
+        coefficients = as_float32(modulation_coefficients(S, value_at(alpha, state.count), eps))
+        updates = scale_branches(label_tree(labels, updates), updates, coefficients)
+        return updates, CGMState(optax.safe_increment(state.count), coefficients)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -6,14 +6,14 @@ import jax
 import optax
 
 from dcdp_jax.optim.cgm import Labels, scale_by_cgm
+from dcdp_jax.optim.decoupled import scale_by_adam_with_decoupled_cgm
 
+PLACEMENTS = ("before", "after", "decoupled")
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "constant")
 
 
-def learning_rate_schedule(
-    name: str, peak: float, total_steps: int, warmup_steps: int
-) -> optax.Schedule:
+def learning_rate_schedule(name: str, peak: float, total_steps: int, warmup_steps: int) -> optax.Schedule:
     """Linear warm-up, then a cosine to 0 or a constant.
 
     Args:
@@ -67,13 +67,14 @@ def build_optimizer(
     weight_decay: float,
     clip_norm: float,
     cgm_labels: Labels | None = None,
-    cgm_alpha: float = 0.9,
+    cgm_alpha: float | optax.Schedule = 0.9,
     cgm_eps: float = 1e-8,
+    cgm_placement: str = "before",
 ) -> optax.GradientTransformationExtraArgs:
     """The training chain.
 
     Args:
-      name: one of `OPTIMIZERS`: `adamw`; `adam`, the same without weight decay; or `sgd` with the paper's momentum rule.
+      name: one of `OPTIMIZERS`: `adamw`; `adam`, the same without weight decay; `sgd`, with the paper's momentum rule.
       schedule: step -> learning rate.
       b1: decay of the first moment (beta of the paper).
       b2: decay of the second moment, of adamw and adam.
@@ -83,6 +84,9 @@ def build_optimizer(
       cgm_labels: which parameters belong to which branch, see `scale_by_cgm`; None for no modulation.
       cgm_alpha: see `scale_by_cgm`.
       cgm_eps: see `scale_by_cgm`.
+      cgm_placement: one of `PLACEMENTS`. `before`, the paper's: ahead of the moments. `after`: on the preconditioned
+        update, ahead of the weight decay: a learning rate per branch. `decoupled`: in the first moment and not in the
+        second; sgd has no second, and `before` is the same there.
 
     Returns:
       A named chain whose `update` takes `confidence`, which it needs when cgm_labels are given.
@@ -92,15 +96,21 @@ def build_optimizer(
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer {name!r} is none of {OPTIMIZERS}")
+    if cgm_placement not in PLACEMENTS:
+        raise ValueError(f"placement {cgm_placement!r} is none of {PLACEMENTS}")
+    moments = momentum(b1) if name == "sgd" else optax.scale_by_adam(b1, b2, eps)
     chain: list[tuple[str, optax.GradientTransformation]] = []
     if clip_norm > 0:
         chain.append(("clip", optax.clip_by_global_norm(clip_norm)))
-    if cgm_labels is not None:
-        chain.append(("cgm", scale_by_cgm(cgm_labels, cgm_alpha, cgm_eps)))
-    if name == "sgd":
-        chain.append(("moments", momentum(b1)))
+    if cgm_labels is None:
+        chain.append(("moments", moments))
+    elif cgm_placement == "decoupled" and name != "sgd":
+        adam = scale_by_adam_with_decoupled_cgm(cgm_labels, b1, b2, eps, alpha=cgm_alpha, cgm_eps=cgm_eps)
+        chain.append(("moments", adam))
     else:
-        chain.append(("moments", optax.scale_by_adam(b1, b2, eps)))
+        cgm = scale_by_cgm(cgm_labels, cgm_alpha, cgm_eps)
+        both = [("cgm", cgm), ("moments", moments)]
+        chain += reversed(both) if cgm_placement == "after" else both
     if name == "adamw":
         chain.append(("decay", optax.add_decayed_weights(weight_decay, mask=decays)))
     chain.append(("rate", optax.scale_by_learning_rate(schedule)))

@@ -1,9 +1,10 @@
 """Curves as SVG elements that stand inside a page and follow its light or dark colours."""
 
+import contextlib
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -51,6 +52,14 @@ class Line(NamedTuple):
     validation: bool = False
 
 
+class Panel(NamedTuple):
+    """Curves over a common vertical axis, one of several panels above each other."""
+
+    label: str
+    lines: Sequence[Line]
+    limits: tuple[float, float]
+
+
 def draw(
     name: str,
     title: str,
@@ -78,9 +87,7 @@ def draw(
     lines = [line for line in lines if np.isfinite(line.y).any()]
     if not lines:
         return ""
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        # Text stays text in the SVG: the reader's browser has the glyphs that matplotlib's own font lacks.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with _style():
         figure = Figure(figsize=(4.8, 3.0), layout="constrained")
         axes = figure.add_subplot()
         for line in lines:
@@ -104,6 +111,42 @@ def draw(
             fontsize=9,
         )
         return _svg(figure, name, title)
+
+
+def draw_panels(name: str, title: str, panels: Sequence[Panel], x_label: str) -> str:
+    """Draws panels above each other, over one horizontal axis and without a legend.
+
+    Args:
+      name: prefix of all ids in the SVG; of its own for every chart of a page.
+      title: what a screen reader says.
+      panels: from top to bottom.
+      x_label: label of the horizontal axis.
+
+    Returns:
+      The `svg` element.
+    """
+    with _style():
+        figure = Figure(figsize=(4.8, 0.5 + 1.15 * len(panels)), layout="constrained")
+        for axes, panel in zip(figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0], panels, strict=True):
+            for line in panel.lines:
+                axes.plot(line.x, line.y, color=line.colour, linewidth=1.1)
+            axes.set_ylim(panel.limits)
+            axes.set_ylabel(panel.label)
+            axes.margins(x=0.01)
+            axes.yaxis.set_major_locator(ticker.MaxNLocator(nbins=4))
+            axes.grid(linewidth=0.6)
+        axes.set_xlabel(x_label)
+        figure.align_ylabels()
+        return _svg(figure, name, title)
+
+
+@contextlib.contextmanager
+def _style() -> Iterator[None]:
+    """Matplotlib as the pages want it."""
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        # Text stays text in the SVG: the reader's browser has the glyphs that matplotlib's own font lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def _plot(axes: Axes, line: Line) -> None:

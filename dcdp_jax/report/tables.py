@@ -98,19 +98,43 @@ def class_table(names: Sequence[object], confusion: Sequence[Sequence[int]]) -> 
 
 def confusion_table(names: Sequence[object], confusion: Sequence[Sequence[int]]) -> str:
     """Writes the confusion matrix: counts printed, each row's shares as the depth of colour."""
-    labels = [escape(text(name)) for name in names]
-    head = "".join(f'<th scope="col"><span>{label}</span></th>' for label in labels)
+    labels = list(map(text, names))
     rows = []
     for label, counts in zip(labels, confusion, strict=True):
-        cells = []
-        for predicted, count in zip(labels, counts, strict=True):
-            share = count / max(sum(counts), 1)
-            hint = f"{label} predicted as {predicted}: {100 * share:.1f} %"
-            shade = f' style="--share:{share:.3f}"' if count else ' class="zero"'
-            cells.append(f'<td{shade} title="{hint}">{count}</td>')
-        rows.append(f'<tr><th scope="row">{label}</th>{"".join(cells)}</tr>\n')
-    top = f"<thead><tr><th>true ↓ &nbsp; predicted →</th>{head}</tr></thead>"
-    return _scrolling(f'<table class="confusion">\n{top}\n<tbody>\n{"".join(rows)}</tbody></table>')
+        shares = [count / max(sum(counts), 1) for count in counts]
+        rows.append(
+            [
+                (str(count), share, f"{label} predicted as {predicted}: {100 * share:.1f} %")
+                for predicted, count, share in zip(labels, counts, shares, strict=True)
+            ]
+        )
+    return shaded_table("true ↓ \xa0 predicted →", labels, labels, rows)
+
+
+def shaded_table(
+    corner: str, columns: Sequence[str], labels: Sequence[str], rows: Sequence[Sequence[tuple[str, float, str]]]
+) -> str:
+    """Writes numbers on a ground that is the darker the larger they are.
+
+    Args:
+      corner: what rows and columns are.
+      columns: title of each column; they stand upright.
+      labels: title of each row.
+      rows: (text, depth of colour from 0 to 1, hint) of every cell; all is escaped here.
+
+    Returns:
+      The table in a box that scrolls where the page is too narrow.
+    """
+    head = "".join(f'<th scope="col"><span>{escape(title)}</span></th>' for title in columns)
+    body = ""
+    for label, cells in zip(labels, rows, strict=True):
+        body += f'<tr><th scope="row">{escape(label)}</th>'
+        for content, depth, hint in cells:
+            shade = f' style="--share:{depth:.3f}"' if depth else ' class="zero"'
+            body += f'<td{shade} title="{escape(hint)}">{escape(content)}</td>'
+        body += "</tr>\n"
+    top = f"<thead><tr><th>{escape(corner)}</th>{head}</tr></thead>"
+    return _scrolling(f'<table class="confusion">\n{top}\n<tbody>\n{body}</tbody></table>')
 
 
 def split_table(result: Mapping[str, Any]) -> str:

@@ -38,6 +38,7 @@ SLOWEST = 0.1  # of the mean speed of time; keeps time from standing still, what
 ANGLES = ("deg", "rad")
 
 Triple = tuple[int, int, int]
+Array = jax.Array | np.ndarray
 
 
 class Augmentation(NamedTuple):
@@ -131,7 +132,7 @@ def devices_of(channels: Sequence[Channel]) -> tuple[tuple[Triple, ...], ...]:
     return tuple(map(tuple, devices.values()))
 
 
-def augment(x: jax.Array, keys: jax.Array, augmentation: Augmentation, shift: jax.Array, scale: jax.Array) -> jax.Array:
+def augment(x: jax.Array, keys: jax.Array, augmentation: Augmentation, shift: Array, scale: Array) -> jax.Array:
     """Augmented and normalised windows.
 
     Args:
@@ -155,7 +156,8 @@ def augment(x: jax.Array, keys: jax.Array, augmentation: Augmentation, shift: ja
 def draw(key: jax.Array, augmentation: Augmentation, t: int, c: int) -> Draws:
     """All random numbers of one window of t samples and c channels."""
     a = augmentation
-    # Three draws and no more: each costs half a second of compilation. What may be absent stands last.
+    # Three draws, each of one row: every draw costs half a second of compilation, one of a table two. What may be
+    # absent stands last.
     choosing, shaping, jittering = jax.random.split(key, 3)
     uniform = jax.random.uniform(choosing, (5 + a.permutation_segments,))
     rotated, warped, permuted, scaled, jittered = uniform[:5] < a.probability
@@ -172,13 +174,11 @@ def draw(key: jax.Array, augmentation: Augmentation, t: int, c: int) -> Draws:
     factors = jnp.where(scaled, 1 + a.scaling_sigma * scaling, 1.0)
     noise = jnp.zeros((t, c))
     if a.jitter_sigma:
-        noise = jnp.where(jittered, a.jitter_sigma * jax.random.normal(jittering, (t, c)), 0.0)
+        noise = jnp.where(jittered, a.jitter_sigma * jax.random.normal(jittering, (t * c,)).reshape(t, c), 0.0)
     return Draws(rotations, positions, factors, noise)
 
 
-def apply(
-    x: jax.Array, draws: Draws, devices: Sequence[Sequence[Triple]], shift: jax.Array, scale: jax.Array
-) -> jax.Array:
+def apply(x: jax.Array, draws: Draws, devices: Sequence[Sequence[Triple]], shift: Array, scale: Array) -> jax.Array:
     """Does to one window (t, c) what was drawn, and normalises it."""
     x = rotate(x, draws.rotations, devices)
     x = interpolate(x, draws.positions)
@@ -250,7 +250,7 @@ def warp(speeds: jax.Array, t: int) -> jax.Array:
     travelled = np.concatenate([np.zeros((1, len(speeds))), np.cumsum((v[1:] + v[:-1]) / 2, axis=0)])
     # A sum, not a matrix product: see `rotate`.
     distance = jnp.sum(jnp.asarray(travelled, speeds.dtype) * jnp.maximum(speeds, SLOWEST), axis=1)
-    return distance / distance[-1] * (t - 1)
+    return jnp.minimum(distance / distance[-1] * (t - 1), t - 1)
 
 
 def permute(order: jax.Array, t: int) -> jax.Array:

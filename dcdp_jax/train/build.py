@@ -1,5 +1,9 @@
 """From a config and a data set to the model and the optimiser."""
 
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
@@ -35,20 +39,36 @@ def build_model(config: ConfigDict, branches: tuple[BranchSpec, ...], classes: i
     )
 
 
+def modulation_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
+    """Alpha by step: that of the config from `cgm.start_epoch` to `cgm.end_epoch` (0: to the last), else 0."""
+    first = config.cgm.start_epoch * steps_per_epoch
+    last = (config.cgm.end_epoch or config.train.epochs) * steps_per_epoch
+    alpha = config.cgm.alpha
+    return lambda step: jnp.where((step >= first) & (step < last), alpha, 0.0)
+
+
+def modulation_labels(branches: tuple[BranchSpec, ...], scope: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Which parameters the chain modulates: of every branch all (`branch`) or only its classifier (`head`)."""
+
+    def labels(params: dict[str, Any]) -> dict[str, Any]:
+        tree = dict.fromkeys(params)
+        for name in (branch.name for branch in branches):
+            tree[name] = name if scope == "branch" else dict.fromkeys(params[name]) | {"classifier": name}
+        return tree
+
+    return labels
+
+
 def build_chain(
     config: ConfigDict, branches: tuple[BranchSpec, ...], steps_per_epoch: int
 ) -> tuple[optax.GradientTransformationExtraArgs, optax.Schedule]:
     """The optax chain of the `optimizer` and `cgm` parts of a config, and its learning rate by step."""
     total = steps_per_epoch * config.train.epochs
-    optimizer = config.optimizer
+    optimizer, cgm = config.optimizer, config.cgm
     schedule = learning_rate_schedule(
         optimizer.schedule, optimizer.learning_rate, total, round(optimizer.warmup_fraction * total)
     )
-    owned = {branch.name for branch in branches}
-
-    def labels(params: dict[str, object]) -> dict[str, str | None]:
-        return {name: name if name in owned else None for name in params}
-
+    in_chain = cgm.enabled and cgm.scope != "classification"
     chain = build_optimizer(
         optimizer.name,
         schedule,
@@ -57,8 +77,9 @@ def build_chain(
         eps=optimizer.eps,
         weight_decay=optimizer.weight_decay,
         clip_norm=optimizer.clip_norm,
-        cgm_labels=labels if config.cgm.enabled else None,
-        cgm_alpha=config.cgm.alpha,
-        cgm_eps=config.cgm.eps,
+        cgm_labels=modulation_labels(branches, cgm.scope) if in_chain else None,
+        cgm_alpha=modulation_schedule(config, steps_per_epoch),
+        cgm_eps=cgm.eps,
+        cgm_placement=cgm.placement,
     )
     return chain, schedule

@@ -74,8 +74,8 @@ class Checkpoints:
         free = shutil.disk_usage(self.folder).free
         if free < needed:
             raise OSError(
-                f"{self.folder}: checkpoint {epoch} could not be written: it takes up to {needed:,} bytes and {free:,} are "
-                f"free; make room, and the same command resumes"
+                f"{self.folder}: checkpoint {epoch} could not be written: it takes up to {needed:,} bytes and "
+                f"{free:,} are free; make room, and the same command resumes"
             )
         try:
             self._manager.save(

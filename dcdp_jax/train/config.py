@@ -9,14 +9,14 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.partition import CONTROLS
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.multipath import BACKBONES
-from dcdp_jax.optim.chain import OPTIMIZERS, SCHEDULES
+from dcdp_jax.optim.chain import OPTIMIZERS, PLACEMENTS, SCHEDULES
 from dcdp_jax.train.parallel import STRATEGIES
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "optimizer.name": OPTIMIZERS,
     "optimizer.schedule": SCHEDULES,
-    "cgm.scope": ("branch",),
-    "cgm.placement": ("before",),
+    "cgm.scope": ("branch", "classification", "head"),
+    "cgm.placement": PLACEMENTS,
     "model.partition": CONTROLS,
     "parallel.strategy": STRATEGIES,
 }
@@ -34,6 +34,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "loss.label_smoothing": (0, 0.999),
     "cgm.alpha": (0, float("inf")),
     "cgm.eps": (0, 1),
+    "cgm.start_epoch": (0, 10**6),
+    "cgm.end_epoch": (0, 10**6),
     "optimizer.learning_rate": (0, float("inf")),
     "optimizer.warmup_fraction": (0, 0.999),
     "optimizer.b1": (0, 0.999999),
@@ -52,6 +54,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "augment.permutation_segments": (1, 1000),
     "parallel.devices": (0, 10**6),
 }
+UNDEFINED = (("classification", "after"), ("classification", "decoupled"))
 # Where things are, not what is computed: may differ between a run and its resumption.
 LOCATIONS = ("data.raw_dir", "data.cache_dir", "parallel.devices")
 RESERVED_NAMES = ("projection", "fusion", "total", "contrast", "align")
@@ -81,6 +84,8 @@ def check_config(config: ConfigDict) -> None:
     if values["augment.enabled"] and window < max(segments, 2):
         raise ConfigError(f"augment.permutation_segments={segments} do not fit into data.window={window}")
     check_branches(values["model.branches"])
+    if values["cgm.enabled"] and (values["cgm.scope"], values["cgm.placement"]) in UNDEFINED:
+        raise ConfigError("cgm.scope=classification acts inside the backward pass and has only cgm.placement=before")
     one_branch = len(values["model.branches"]) < 2 or values["model.partition"] == "single"
     if values["cgm.enabled"] and one_branch:
         raise ConfigError("cgm.enabled=True compares branches, and there is one; set --config.cgm.enabled=False")

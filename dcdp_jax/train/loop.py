@@ -17,7 +17,7 @@ from dcdp_jax.metrics import Tally
 from dcdp_jax.models.multipath import MultiPath
 from dcdp_jax.optim import contribution_ratios
 from dcdp_jax.train.augment import build_augmentation
-from dcdp_jax.train.build import build_branches, build_chain, build_model
+from dcdp_jax.train.build import build_branches, build_chain, build_model, modulation_schedule
 from dcdp_jax.train.checkpoint import Checkpoints
 from dcdp_jax.train.config import as_plain_data, check_config
 from dcdp_jax.train.parallel import Devices
@@ -82,6 +82,9 @@ def prepare(config: ConfigDict) -> Run:
         temperature=loss.temperature,
         label_smoothing=loss.label_smoothing,
         augmentation=build_augmentation(config.augment, dataset.channels),
+        classification_modulation=(modulation_schedule(config, steps_per_epoch), config.cgm.eps)
+        if config.cgm.enabled and config.cgm.scope == "classification"
+        else None,
     )
     signals = devices.replicate(Signals(dataset.signals, dataset.normalizer.shift, dataset.normalizer.scale))
     return Run(

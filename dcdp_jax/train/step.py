@@ -11,7 +11,7 @@ import optax
 from dcdp_jax.losses import total_loss
 from dcdp_jax.metrics import Tally, tally, true_class_confidence
 from dcdp_jax.models.multipath import MultiPath
-from dcdp_jax.optim import contribution_ratios
+from dcdp_jax.optim import coefficients_of, contribution_ratios, modulation_coefficients, norms_of
 from dcdp_jax.train.augment import Augmentation, augment
 from dcdp_jax.train.state import TrainState
 
@@ -45,13 +45,19 @@ def window_keys(seed: int, step: jax.Array, windows: int, axis_name: str) -> jax
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(windows))
 
 
-def norms(tree: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """{top-level entry: Euclidean norm of its leaves}."""
-    return {name: optax.tree.norm(subtree) for name, subtree in tree.items()}
-
-
 class StepSettings(NamedTuple):
-    """What a step needs to know beside its arrays: window length, seed, the loss's constants, and augmentation."""
+    """What a step needs to know beside its arrays.
+
+    Attributes:
+      window: samples.
+      seed: of all random keys.
+      align_weight: lambda.
+      temperature: tau.
+      label_smoothing: see `losses.cross_entropy`.
+      augmentation: of the training windows, or None.
+      classification_modulation: with scope `classification`, step -> alpha and eps of the CGM that acts inside the
+        backward pass; None where the chain modulates, or nothing does.
+    """
 
     window: int
     seed: int
@@ -59,6 +65,7 @@ class StepSettings(NamedTuple):
     temperature: float
     label_smoothing: float
     augmentation: Augmentation | None = None
+    classification_modulation: tuple[optax.Schedule, float] | None = None
 
 
 def training_windows(signals: Signals, starts: jax.Array, keys: jax.Array, settings: StepSettings) -> jax.Array:
@@ -92,12 +99,18 @@ def train_step(
 
     Returns:
       The next state, and scalars of the global batch: `loss` (total and its terms), `accuracy`; per branch `S`, `R`
-      where there are several, `M` where the chain has CGM; `gradient_norm` (unmodulated) and `update_norm` (as
-      applied) per branch and head.
+      where there are several, `M` where there is CGM; `gradient_norm` (before the chain) and `update_norm` (as applied)
+      per branch and head.
     """
     labels = batch["labels"]
     keys = window_keys(settings.seed, state.step, labels.shape[0], axis_name)
     x = training_windows(signals, batch["starts"], keys, settings)
+
+    def classification_coefficients(branches: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        assert settings.classification_modulation is not None
+        alpha, eps = settings.classification_modulation
+        S = jax.lax.psum(true_class_confidence(jax.lax.stop_gradient(branches), labels), axis_name)
+        return modulation_coefficients(S, alpha(state.step), eps)
 
     def loss_of(params: Any) -> tuple[jax.Array, tuple[Any, Any, Any]]:
         outputs, updated = model.apply(
@@ -105,6 +118,7 @@ def train_step(
             x,
             train=True,
             keys=keys,
+            modulation=classification_coefficients if settings.classification_modulation else None,
             mutable=["batch_stats"],
         )
         total, terms = total_loss(
@@ -127,10 +141,12 @@ def train_step(
 
     accuracy = jnp.mean(outputs.fusion.argmax(axis=-1) == labels)
     metrics = jax.lax.pmean({"loss": {"total": total, **terms}, "accuracy": accuracy}, axis_name)
-    metrics |= {"S": S, "gradient_norm": norms(gradients), "update_norm": norms(updates)}
+    metrics |= {"S": S, "gradient_norm": norms_of(gradients), "update_norm": norms_of(updates)}
     if len(S) > 1:
         metrics["R"] = contribution_ratios(S)
-    if (M := optax.tree.get(opt_state, "coefficients")) is not None:
+    if settings.classification_modulation:
+        metrics["M"] = classification_coefficients(outputs.branches)
+    elif (M := coefficients_of(opt_state)) is not None:
         metrics["M"] = M
     state = TrainState(state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt_state)
     return state, metrics

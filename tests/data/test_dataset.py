@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from dcdp_jax.data import read
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.data.normalize import covered_samples
 from dcdp_jax.data.partition import partition
+from dcdp_jax.data.readers import hapt as hapt_reader
+from dcdp_jax.data.readers import wisdm as wisdm_reader
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.errors import ConfigError, DataError
 from tests.data.making import CHANNELS, random_recordings
@@ -191,6 +194,47 @@ def test_challenge_windows_from_its_rows(readers):
     labels = np.concatenate([r.labels for r in recordings if (r.subject, r.run) in testing])
     first = 24 - 1
     assert dataset.splits["test"].labels[0] == labels[first] + 1
+
+
+def test_opportunity_sized_data_is_held_once(readers):
+    channels = tuple(CHANNELS[0]._replace(name=f"c{i}") for i in range(113))
+    labels = np.repeat(np.arange(700) % 17, 1000).astype(np.int32)
+    signals = np.zeros((700_000, 113), np.float32)
+    signals[:, 0] = np.random.default_rng(0).normal(size=700_000)
+    recordings = [
+        Recording(signals[at : at + 70_000], labels[at : at + 70_000], 1 + at // 70_000, "1", 30.0, channels)
+        for at in range(0, 700_000, 70_000)
+    ]
+    readers(recordings, tuple("abcdefghijklmnopq"))
+    tracemalloc.start()
+    dataset = build_dataset(small(name="dsads", protocol="standard", label_rule="majority"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sum(dataset.windows.values()) > 40_000
+    assert peak < 1.5 * signals.nbytes  # beside the recordings themselves, which this test keeps
+
+
+def test_hapt_has_as_many_windows_as_its_publishers_state(raw_dir, readers):
+    readers(hapt_reader.read(raw_dir / hapt_reader.SOURCE.folder), hapt_reader.CLASS_NAMES)
+    dataset = build_dataset(hapt.get_config().data)
+    assert sum(dataset.windows.values()) == 10_929
+    assert list(dataset.subject_counts["test"]) == ["2", "4", "9", "10", "12", "13", "18", "20", "24"]
+
+
+@pytest.fixture(scope="module")
+def wisdm_recordings(raw_dir):
+    return wisdm_reader.read(raw_dir / wisdm_reader.SOURCE.folder)
+
+
+@pytest.mark.parametrize("protocol", ["subject", "paper", "random", "loso"])
+def test_real_wisdm(wisdm_recordings, readers, protocol):
+    readers(wisdm_recordings, wisdm_reader.CLASS_NAMES)
+    data = wisdm.get_config().data
+    data.protocol = protocol
+    dataset = build_dataset(data)
+    assert len({subject for counts in dataset.subject_counts.values() for subject in counts}) == 36
+    assert all(dataset.counts["train"].values())
+    assert ("leaky" in dataset.marks) == (protocol == "random")
 
 
 def test_hapt_with_six_or_twelve_classes():

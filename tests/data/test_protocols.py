@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcdp_jax.data.protocols import PROTOCOLS, SPLITS, UCI_HAR_TEST, Choice, divide
-from dcdp_jax.data.readers import hapt, uci_har
+from dcdp_jax.data.readers import uci_har
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.errors import ConfigError, DataError
-from tests.data.making import ADLS, CHANNELS, EVERY, NAMES, RATE, random_recordings
+from tests.data.making import ADLS, CHANNELS, EVERY, RATE, random_recordings
 
 # SPEC section 5 and what issue 3 adds to it.
 WANTED = {
@@ -203,30 +203,10 @@ def test_no_interval_leaves_its_recording():
             assert all(0 <= start < stop <= len(recordings[i].labels) for i, start, stop in parts)
 
 
-def test_random_recordings_have_all_subjects():
-    # What these tests stand on: every data set has the subjects that its protocols name.
-    assert len(NAMES["opportunity"]) == 24
-    assert len(NAMES["uci_har"]) == len(NAMES["hapt"]) // 2 == 30
-
-
 def test_official_subjects_are_the_publishers(raw_dir):
     recordings = uci_har.read(raw_dir / "UCI HAR Dataset")
     assert tuple(sorted({r.subject for r in recordings if r.run == "test"})) == UCI_HAR_TEST
     assert len({r.subject for r in recordings if r.run == "train"}) == 21
-
-
-def test_hapt_has_as_many_windows_as_its_publishers_state(raw_dir):
-    from dcdp_jax.data.pool import make_pool
-    from dcdp_jax.data.windows import index_windows
-
-    recordings = hapt.read(raw_dir / "HAPT Data Set")
-    protocol = divide("hapt", "official", recordings)
-    pool = make_pool(recordings)
-    counts = [
-        len(index_windows(pool.labels, pool.stretches(parts), 128, 64, "mode").start)
-        for parts in protocol.intervals.values()
-    ]
-    assert sum(counts) == 10_929
 
 
 def test_wisdm_paper_of_one_long_recording_is_fast():

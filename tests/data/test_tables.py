@@ -182,6 +182,8 @@ def test_another_delimiter_quotes_and_a_byte_order_mark(tmp_path):
             "are 100 s apart, farther than .*time_unit='s' right",
         ),
         (["0,si\0t,ann,1,1"], "line 2: a zero byte"),
+        (["0,sit,ann,1,1\r0.1,sit,ann,1,1"], "line 2: a carriage return within the line"),
+        (["0,sit,ann,1,1\r\r", "0.1,sit,ann,1,1"], "line 2: a carriage return within the line"),
         (['0,"sit,ann,1,1', "0.1,sit,ann,1,1"], "line 2: 2 fields"),
         (['0,sit,ann,1,"1', '0.1",sit,ann,1,1'], "a quote is not closed|line 3: "),
     ],
@@ -209,7 +211,8 @@ def test_bad_columns_are_named(tmp_path):
         read(write(tmp_path, header="time,label,subject,x,x"), channels=(("x", "acc", "hip", "g"),))
 
 
-def test_bad_files_are_named(tmp_path):
+def test_bad_files_are_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("DCDP_RAW_DIR", raising=False)
     with pytest.raises(DataError, match=r"no such folder"):
         read(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"no file matches data\.table\.files='\*\.csv'"):
@@ -248,6 +251,7 @@ def test_bad_parquet_cells_are_named(tmp_path):
         ("max_gap", float("inf"), "must be a positive number"),
         ("delimiter", "", "must be one character"),
         ("delimiter", ", ", "must be one character"),
+        ("delimiter", "\n", "must be one character between fields"),
         ("channels", (), r"must be \(column, group, site, unit\)"),
         ("channels", (("x", "acc"),), r"must be \(column, group, site, unit\)"),
         ("channels", ("abcd",), r"must be \(column, group, site, unit\)"),

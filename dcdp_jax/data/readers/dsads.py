@@ -117,7 +117,7 @@ def read_segments(paths: Sequence[Path]) -> np.ndarray:
     if all(text.count(b"\n") == LINES for text in texts):
         try:
             columns = tuple(range(len(CHANNELS)))
-            table, _ = parse(b"".join(texts), len(CHANNELS), columns, (), ",")
+            table, _ = parse(b"".join(texts), columns=len(columns), signals=columns, exact=(), delimiter=",")
             if len(table) == LINES * len(paths) and np.isfinite(table).all():
                 return table
         except pa.ArrowInvalid:

@@ -5,7 +5,7 @@ The first channel of every sample is its number, so that a test can say which sa
 
 import numpy as np
 
-from dcdp_jax.data.readers import dsads, opportunity, pamap2, uci_har
+from dcdp_jax.data.readers import dsads, opportunity, uci_har
 
 
 def lines(rows, delimiter=" "):
@@ -30,7 +30,7 @@ def opportunity_rows(rng, samples, first=1000, missing=0.03, numbered=True):
 
 def write_opportunity(folder, rng, sizes=None):
     folder.mkdir(parents=True, exist_ok=True)
-    sizes = sizes or {"S1-ADL1": 25, "S2-Drill": 12}
+    sizes = sizes or {"S1-ADL1": 18, "S2-Drill": 9}
     for i, (name, samples) in enumerate(sizes.items()):
         (folder / f"{name}.dat").write_text(lines(opportunity_rows(rng, samples, 1000 * (i + 1))))
 
@@ -88,7 +88,7 @@ def write_hapt(folder, rng):
 
 
 def write_dsads(folder, rng):
-    for activity, subject, segments in ((1, 1, (1, 2, 4)), (19, 8, (60,))):
+    for activity, subject, segments in ((1, 1, (1, 3)), (19, 8, (60,))):
         for segment in segments:
             path = folder / f"a{activity:02d}" / f"p{subject}" / f"s{segment:02d}.txt"
             path.parent.mkdir(parents=True, exist_ok=True)

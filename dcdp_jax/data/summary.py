@@ -1,0 +1,80 @@
+"""A data set as plain data, for a page that shows it before anything is trained."""
+
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from dcdp_jax.data.dataset import Dataset
+
+# UCI-HAR is published as windows that overlap by half.
+STANDS_TWICE = {"uci_har": "The publisher's windows overlap by half, so that most samples count twice here."}
+
+
+def summarize(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
+    """What is in a data set and how the protocol divides it.
+
+    Args:
+      config: the `data` part of the config that the data set was built from.
+      dataset: see `build_dataset`.
+
+    Returns:
+      JSON types. `minutes`: {subject: {class name: minutes}}, of all that was read; '' for samples of no class.
+      `channels`: one dict each, with the statistics of the raw signal. `examples`: {class name: a window of it}.
+    """
+    per_minute = 60 * dataset.rate
+    return {
+        "dataset": config.name,
+        "protocol": config.protocol,
+        "fold": config.fold if config.protocol in ("loso", "random") else None,
+        "marks": list(dataset.marks),
+        "rate": float(dataset.rate),
+        "window": dataset.window,
+        "step": config.step,
+        "label_rule": config.label_rule,
+        "normalize": config.normalize,
+        "class_names": list(dataset.class_names),
+        "minutes": {
+            subject: {name: samples / per_minute for name, samples in classes.items()}
+            for subject, classes in dataset.samples.items()
+        },
+        "minutes_note": STANDS_TWICE.get(config.name, ""),
+        "windows": dict(dataset.windows),
+        "counts": {split: dict(counts) for split, counts in dataset.counts.items()},
+        "subjects": {split: list(counts) for split, counts in dataset.subject_counts.items()},
+        "channels": [
+            {**channel._asdict(), **statistics(values)}
+            for channel, values in zip(dataset.channels, dataset.signals.T, strict=True)
+        ],
+        "notes": list(dataset.notes),
+        "data_fingerprint": dataset.fingerprint,
+        "examples": examples(dataset),
+    }
+
+
+def statistics(values: np.ndarray) -> dict[str, float]:
+    """Mean, deviation and range of one channel (t,)."""
+    return {
+        "mean": float(values.mean(dtype=np.float64)),
+        "deviation": float(values.std(dtype=np.float64)),
+        "lowest": float(values.min()),
+        "highest": float(values.max()),
+    }
+
+
+def examples(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """For every class with a window the middle one of its training windows, or of the first part that has any."""
+    found = {}
+    for label, name in enumerate(dataset.class_names):
+        for split, part in dataset.splits.items():
+            rows = np.flatnonzero(part.labels == label)
+            if rows.size:
+                row = rows[len(rows) // 2]
+                start = int(part.starts[row])
+                found[name] = {
+                    "part": split,
+                    "subject": int(part.subjects[row]),
+                    "values": dataset.signals[start : start + dataset.window].tolist(),
+                }
+                break
+    return found

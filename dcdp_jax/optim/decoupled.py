@@ -1,0 +1,97 @@
+"""Adam with decoupled modulation: the first moment accumulates the modulated gradient, the second the plain one."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dcdp_jax.optim.branches import as_float32, branch_names, checked_confidence, label_tree, scale_branches
+from dcdp_jax.optim.cgm import Labels, modulation_coefficients, value_at
+
+
+class DecoupledCGMState(NamedTuple):
+    """State of `scale_by_adam_with_decoupled_cgm`.
+
+    Attributes:
+      count: () int32 updates so far.
+      mu: first moment of the modulated gradient, like the parameters.
+      nu: second moment of the unmodulated gradient, like the parameters.
+      coefficients: {branch: () M last applied}; 1 before the first update.
+    """
+
+    count: jax.Array  # type: ignore[assignment]
+    mu: Any
+    nu: Any
+    coefficients: dict[str, jax.Array]
+
+
+def scale_by_adam_with_decoupled_cgm(
+    labels: Labels,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    *,
+    alpha: float | optax.Schedule = 0.9,
+    cgm_eps: float = 1e-8,
+) -> optax.GradientTransformationExtraArgs:
+    """Adam's preconditioner that cannot divide the modulation out again.
+
+    m_t = b1 m_(t-1) + (1 - b1) M g_t, v_t = b2 v_(t-1) + (1 - b2) g_t^2, update m^ / (sqrt(v^) + eps), both moments
+    debiased as Adam does. With M = 1 it is `optax.scale_by_adam`. Ahead of Adam a constant M cancels in m^ / sqrt(v^);
+    here the update is M times the unmodulated one.
+
+    Args:
+      labels: see `scale_by_cgm`.
+      b1: decay of the first moment.
+      b2: decay of the second moment.
+      eps: added to the root.
+      alpha: see `scale_by_cgm`.
+      cgm_eps: see `contribution_ratios`.
+
+    Returns:
+      A transformation whose `update` requires the keyword `confidence`; its state's `coefficients` holds the M last
+      applied.
+
+    Raises:
+      ValueError: from `update`, where `confidence` is missing or its branches are not those of the labels.
+
+    Example:
+      >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2)}
+      >>> tx = scale_by_adam_with_decoupled_cgm({"res": "res", "dense": "dense"}, alpha=0.9)
+      >>> S = {"res": jnp.float32(60.0), "dense": jnp.float32(40.0)}
+      >>> updates, state = tx.update(params, tx.init(params), confidence=S)
+      >>> print({name: round(float(u[0]), 3) for name, u in updates.items()})
+      {'dense': 1.0, 'res': 0.578}
+    """
+
+    def init(params: optax.Params) -> DecoupledCGMState:
+        names = branch_names(label_tree(labels, params))
+        return DecoupledCGMState(
+            count=jnp.zeros((), jnp.int32),
+            mu=optax.tree.zeros_like(params),
+            nu=optax.tree.zeros_like(params),
+            coefficients={name: jnp.ones((), jnp.float32) for name in names},
+        )
+
+    def update(
+        updates: optax.Updates,
+        state: DecoupledCGMState,
+        params: optax.Params | None = None,
+        *,
+        confidence: Mapping[str, jax.Array] | None = None,
+        **extra: Any,
+    ) -> tuple[optax.Updates, DecoupledCGMState]:
+        del params, extra
+        S = checked_confidence("scale_by_adam_with_decoupled_cgm", confidence, state.coefficients)
+        coefficients = as_float32(modulation_coefficients(S, value_at(alpha, state.count), cgm_eps))
+        modulated = scale_branches(label_tree(labels, updates), updates, coefficients)
+        mu = optax.tree.update_moment(modulated, state.mu, b1, 1)
+        nu = optax.tree.update_moment_per_elem_norm(updates, state.nu, b2, 2)
+        count = optax.safe_increment(state.count)
+        mu_hat, nu_hat = optax.tree.bias_correction(mu, b1, count), optax.tree.bias_correction(nu, b2, count)
+        scaled = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mu_hat, nu_hat)
+        return scaled, DecoupledCGMState(count, mu, nu, coefficients)
+
+    return optax.GradientTransformationExtraArgs(init, update)

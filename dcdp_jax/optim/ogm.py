@@ -1,0 +1,134 @@
+"""OGM and OGM-GE, the ancestors of CGM.
+
+Peng et al. 2022, Balanced multimodal learning via on-the-fly gradient modulation. https://arxiv.org/abs/2203.15332
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from dcdp_jax.optim.branches import (
+    as_float32,
+    branch_names,
+    checked_confidence,
+    is_none,
+    label_tree,
+    scale_branches,
+)
+from dcdp_jax.optim.cgm import Labels, contribution_ratios
+
+
+def ogm_coefficients(
+    confidence: Mapping[str, Float[Array, ""]], alpha: float | Float[Array, ""], eps: float = 1e-8
+) -> dict[str, Float[Array, ""]]:
+    """1 - tanh(alpha R_m) where R_m > 1, else 1: unlike CGM's it jumps at R = 1.
+
+    Args:
+      confidence: {branch: S}, see `contribution_ratios`.
+      alpha: strength.
+      eps: see `contribution_ratios`.
+
+    Returns:
+      {branch: coefficient}, each in (0, 1].
+
+    Raises:
+      ValueError: fewer than two branches.
+
+    Example:
+      >>> found = ogm_coefficients({"res": jnp.float32(60.0), "dense": jnp.float32(40.0)}, alpha=0.1)
+      >>> print({name: round(float(c), 3) for name, c in found.items()})
+      {'res': 0.851, 'dense': 1.0}
+    """
+
+    def coefficient(R: jax.Array) -> jax.Array:
+        # As in CGM's: 1 - tanh(x) without cancellation.
+        below_one = jnp.maximum(2 / (1 + jnp.exp(2 * alpha * R)), jnp.finfo(R.dtype).tiny)
+        return jnp.where(R > 1, below_one, 1)
+
+    return {name: coefficient(R) for name, R in contribution_ratios(confidence, eps).items()}
+
+
+class OGMState(NamedTuple):
+    """State of `scale_by_ogm`.
+
+    Attributes:
+      key: () random key of the next update's noise, as its data.
+      coefficients: {branch: () coefficient last applied}; 1 before the first update.
+    """
+
+    key: jax.Array
+    coefficients: dict[str, jax.Array]
+
+
+def scale_by_ogm(
+    labels: Labels, alpha: float = 0.1, eps: float = 1e-8, *, generalization_enhancement: bool = False, seed: int = 0
+) -> optax.GradientTransformationExtraArgs:
+    """Scales each branch's subtree by its OGM coefficient; OGM-GE also adds Gaussian noise.
+
+    Args:
+      labels: see `scale_by_cgm`.
+      alpha: see `ogm_coefficients`.
+      eps: see `contribution_ratios`.
+      generalization_enhancement: whether to add, to every array of a branch after scaling, noise with zero mean and
+        the deviation of the unscaled gradient array.
+      seed: of the noise.
+
+    Returns:
+      A transformation whose `update` requires the keyword `confidence`; its state's `coefficients` holds the
+      coefficients last applied.
+
+    Raises:
+      ValueError: from `update`, where `confidence` is missing or its branches are not those of the labels.
+
+    Example:
+      >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2)}
+      >>> tx = scale_by_ogm({"res": "res", "dense": "dense"}, alpha=0.1)
+      >>> S = {"res": jnp.float32(60.0), "dense": jnp.float32(40.0)}
+      >>> updates, state = tx.update(params, tx.init(params), confidence=S)
+      >>> print({name: round(float(u[0]), 3) for name, u in updates.items()})
+      {'dense': 1.0, 'res': 0.851}
+    """
+
+    def init(params: optax.Params) -> OGMState:
+        names = branch_names(label_tree(labels, params))
+        # Key data, since checkpoints hold plain arrays.
+        key = jax.random.key_data(jax.random.key(seed))
+        return OGMState(key, {name: jnp.ones((), jnp.float32) for name in names})
+
+    def update(
+        updates: optax.Updates,
+        state: OGMState,
+        params: optax.Params | None = None,
+        *,
+        confidence: Mapping[str, jax.Array] | None = None,
+        **extra: Any,
+    ) -> tuple[optax.Updates, OGMState]:
+        del params, extra
+        S = checked_confidence("scale_by_ogm", confidence, state.coefficients)
+        coefficients = as_float32(ogm_coefficients(S, alpha, eps))
+        tree = label_tree(labels, updates)
+        scaled = scale_branches(tree, updates, coefficients)
+        if not generalization_enhancement:
+            return scaled, OGMState(state.key, coefficients)
+        now, following = jax.random.split(jax.random.wrap_key_data(state.key))
+        scaled = jax.tree.map(jnp.add, scaled, gradient_noise(tree, updates, now))
+        return scaled, OGMState(jax.random.key_data(following), coefficients)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def gradient_noise(labels: Any, updates: Any, key: jax.Array) -> Any:
+    """Gaussian noise with each array's own deviation for the leaves of branches; zeros for those left alone."""
+    count = len(jax.tree.leaves(updates))
+    keys = jax.tree.unflatten(jax.tree.structure(updates), list(jax.random.split(key, count)))
+
+    def noise(label: str | None, subtree: Any, subkeys: Any) -> Any:
+        if label is None:
+            return jax.tree.map(jnp.zeros_like, subtree)
+        return jax.tree.map(lambda u, k: jnp.std(u) * jax.random.normal(k, u.shape, u.dtype), subtree, subkeys)
+
+    return jax.tree.map(noise, labels, updates, keys, is_leaf=is_none)
