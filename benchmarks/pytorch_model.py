@@ -20,7 +20,9 @@ class Conv1d(nn.Conv1d):
     """Convolution without bias whose padding is XLA's SAME (one step more on the right where it is odd)."""
 
     def __init__(self, channels: int, features: int, kernel: int, stride: int = 1):
-        super().__init__(channels, features, kernel, stride, padding=(kernel - 1) // 2 if stride == 1 else 0, bias=False)
+        super().__init__(
+            channels, features, kernel, stride, padding=(kernel - 1) // 2 if stride == 1 else 0, bias=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, c, t) -> (b, features, ceil(t / stride))."""

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from dcdp_jax.errors import UserError
 
-MODES = ("train", "evaluate")
+MODES = ("train", "evaluate", "describe")
 CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="a file of configs/")
 WORKDIR = flags.DEFINE_string("workdir", "", "where the run's files go; runs/NAME for --config=configs/NAME.py")
 MODE = flags.DEFINE_enum("mode", "train", MODES, "what to do")
@@ -38,6 +38,8 @@ def main(arguments: Sequence[str]) -> int:
         if MODE.value == "train":
             train(CONFIG.value, workdir)
             print(write_report(workdir))
+        elif MODE.value == "describe":
+            describe(CONFIG.value, workdir)
         else:
             evaluate_run(CONFIG.value, workdir)
     except UserError as error:
@@ -47,6 +49,22 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return fail("interrupted; the same command again resumes from the last finished epoch", 128 + 2)
     return 0
+
+
+def describe(config: ConfigDict, workdir: Path) -> None:
+    """Writes describe.html: the data set of a config, before anything is trained on it."""
+    from dcdp_jax.data.dataset import build_dataset
+    from dcdp_jax.data.summary import summarize
+    from dcdp_jax.report.describe import description_lines, write_description
+    from dcdp_jax.train.config import as_plain_data, check_config
+    from dcdp_jax.train.workdir import check_workdir
+
+    check_config(config)
+    check_workdir(workdir, as_plain_data(config))
+    summary = summarize(config.data, build_dataset(config.data))
+    workdir.mkdir(parents=True, exist_ok=True)
+    print(description_lines(summary))
+    print(write_description(workdir, summary))
 
 
 def default_workdir(config_file: str) -> str:

@@ -63,6 +63,7 @@ class Dataset:
       subject_counts: {split: {subject: number of windows}}; subjects as the data calls them.
       samples: {subject: {class name: samples}} of all that was read, also of what is in no part; under the name ''
         those of no class.
+      missing_values: {channel name: values that the files lack}, before anything was filled in or left out.
       notes: what was chosen, left out, missing and proved, a sentence each, for the record.
     """
 
@@ -79,6 +80,7 @@ class Dataset:
     counts: Mapping[str, Mapping[str, int]]
     subject_counts: Mapping[str, Mapping[str, int]]
     samples: Mapping[str, Mapping[str, int]]
+    missing_values: Mapping[str, int]
     notes: tuple[str, ...]
 
 
@@ -169,6 +171,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
         counts=counts,
         subject_counts={split: count_subjects(part.subjects, loaded.subject_names) for split, part in splits.items()},
         samples=samples,
+        missing_values=loaded.missing_values,
         notes=(*notes, *proved),
     )
 

@@ -21,6 +21,7 @@ class Loaded(NamedTuple):
       subject_names: {number: name} of subjects that the data calls by something else than their number.
       missing: what a complete data set would have, a sentence each.
       notes: what happened while reading, a sentence each.
+      missing_values: {channel name: values that the files lack}.
     """
 
     recordings: list[Recording]
@@ -28,6 +29,7 @@ class Loaded(NamedTuple):
     subject_names: Mapping[int, str] = {}
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    missing_values: Mapping[str, int] = {}
 
     def subject_numbers(self, field: str, names: tuple[str, ...]) -> tuple[int, ...]:
         """Numbers of subjects that are named in `data.table.FIELD`.
@@ -52,7 +54,13 @@ def read_recordings(config: ConfigDict) -> Loaded:
     """
     if config.name == "table":
         tables = read_tables(config.table, config.raw_dir)
-        return Loaded(tables.recordings, tables.class_names, subject_names=tables.subject_names, notes=tables.notes)
+        return Loaded(
+            tables.recordings,
+            tables.class_names,
+            subject_names=tables.subject_names,
+            notes=tables.notes,
+            missing_values=tables.missing_values,
+        )
     if config.name not in DATASETS:
         raise ConfigError(f"data.name={config.name!r} is none of {', '.join((*DATASETS, 'table'))}")
     options = config.synthetic.to_dict() if config.name == "synthetic" else None
@@ -62,4 +70,5 @@ def read_recordings(config: ConfigDict) -> Loaded:
         class_names(config.name),
         missing=tuple(completeness(config.name, recordings)),
         notes=recordings.notes if isinstance(recordings, Reading) else (),
+        missing_values=recordings.missing_values if isinstance(recordings, Reading) else {},
     )

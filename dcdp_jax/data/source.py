@@ -1,5 +1,6 @@
 """Where the publishers' files come from: a folder, an archive in that folder, or a verified download."""
 
+import gzip
 import hashlib
 import lzma
 import os
@@ -14,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import requests
+import urllib3
 from tqdm import tqdm
 
 from dcdp_jax.errors import DataError
@@ -31,7 +33,7 @@ DAMAGE = (
     NotImplementedError,
     RuntimeError,
     ValueError,
-    OSError,
+    gzip.BadGzipFile,
 )
 
 
@@ -161,7 +163,7 @@ def download(source: Source, folder: Path) -> Path:
     part = path.with_name(path.name + ".part")
     try:
         fetch(archive, part)
-    except (requests.RequestException, OSError) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise DataError(
             f"{archive.url} ({archive.size_text()}) could not be downloaded ({type(error).__name__}); fetch it by "
             f"hand, put {archive.name} or the folder {source.folder!r} that it unpacks to into a folder, and name "
@@ -187,7 +189,7 @@ def fetch(archive: Archive, part: Path) -> None:
             return
         try:
             transfer(archive, part, have)
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+        except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError):
             if not part.exists() or part.stat().st_size <= have:
                 raise
         else:
@@ -211,7 +213,8 @@ def transfer(archive: Archive, part: Path, have: int) -> None:
             part.open("ab" if resumed else "wb") as file,
             tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=archive.name) as bar,
         ):
-            for chunk in response.iter_content(CHUNK):
+            # iter_content would lose what came since its last whole chunk when the connection is cut.
+            while chunk := response.raw.read1(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
 
@@ -282,6 +285,8 @@ def extract(archive: Path, folder: Path, limit: int) -> int:
     except DAMAGE as error:
         kind = "tar" if is_tar else "zip"
         raise DataError(f"{archive}: not a whole {kind} file ({error}); fetch it again") from error
+    except OSError as error:
+        raise DataError(f"{archive}: cannot be unpacked into {folder} ({error})") from error
 
 
 def extract_zip(archive: Path, folder: Path, limit: int) -> int:
@@ -305,6 +310,10 @@ def extract_tar(archive: Path, folder: Path, limit: int) -> int:
                 raise DataError(f"{archive}: member {member.name!r} is neither a file nor a folder")
             limit = admit(archive, folder, member.name, member.size, limit)
             file.extract(member, folder, filter="data")
+        # The checksum of all that was read stands behind the end of the tar file, where tarfile does not look.
+        stream = file.fileobj
+        while stream is not None and (chunk := stream.read(CHUNK)):
+            limit = admit(archive, folder, "", len(chunk), limit)
     return limit
 
 

@@ -43,7 +43,7 @@ def summarize(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
         "counts": {split: dict(counts) for split, counts in dataset.counts.items()},
         "subjects": {split: list(counts) for split, counts in dataset.subject_counts.items()},
         "channels": [
-            {**channel._asdict(), **statistics(values)}
+            {**channel._asdict(), "missing": dataset.missing_values.get(channel.name, 0), **statistics(values)}
             for channel, values in zip(dataset.channels, dataset.signals.T, strict=True)
         ],
         "notes": list(dataset.notes),

@@ -27,12 +27,14 @@ class Tables(NamedTuple):
       class_names: all labels found, sorted.
       subject_names: {number: name} where subjects are called by something else than a number.
       notes: what was resampled, filled and left out, a sentence each.
+      missing_values: {channel name: cells without a value}.
     """
 
     recordings: list[Recording]
     class_names: tuple[str, ...]
     subject_names: Mapping[int, str]
     notes: tuple[str, ...]
+    missing_values: Mapping[str, int]
 
 
 class Rows(NamedTuple):
@@ -89,13 +91,13 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Tables:
     folder = raw_dir or os.environ.get("DCDP_RAW_DIR", "")
     if not folder:
         raise ConfigError("data.raw_dir is empty (and so is DCDP_RAW_DIR): name the folder with your tables")
-    sampled, tally = [], Counter[str]()
+    sampled, tally, missing = [], Counter[str](), np.zeros(len(channels), np.int64)
     for path in find_files(Path(folder).expanduser(), table.files):
         for rows in read_rows(path, table, [channel.name for channel in channels]):
             sampled.append(sample_rows(path, rows, table))
             tally["rows"] += len(rows.time)
             tally["repeated"] += rows.repeated
-            tally["missing"] += int(np.isnan(rows.values).sum())
+            missing += np.isnan(rows.values).sum(axis=0)
     names = sorted({label for part in sampled for label in set(part.labels)} - {""}, key=natural)
     codes = {name: code for code, name in enumerate(names)} | {"": UNLABELLED}
     numbers = number_subjects([part.subject for part in sampled])
@@ -113,7 +115,9 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Tables:
         for part in sampled
     ]
     subject_names = {number: name for name, number in numbers.items() if name != str(number)}
-    return Tables(recordings, tuple(names), subject_names, make_notes(table, tally, recordings))
+    missing_values = {channel.name: count for channel, count in zip(channels, missing.tolist(), strict=True)}
+    tally["missing"] = sum(missing_values.values())
+    return Tables(recordings, tuple(names), subject_names, make_notes(table, tally, recordings), missing_values)
 
 
 def sample_rows(path: Path, rows: Rows, table: ConfigDict) -> Sampled:

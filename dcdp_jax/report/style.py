@@ -43,6 +43,8 @@ section { margin-top: 2.5rem; }
 .facts { grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); }
 dt { font-size: 0.8rem; line-height: 1.3; }
 dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+.notes { padding-left: 1.2rem; font-size: 0.9rem; overflow-wrap: anywhere; }
+.notes li { margin-top: 0.25rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25rem 0.75rem; border-bottom: 1px solid var(--line); vertical-align: top; }
@@ -51,6 +53,7 @@ th { text-align: left; font-weight: 500; }
 tbody th { min-width: 6rem; overflow-wrap: anywhere; }
 .numbers th:first-child, .texts th:first-child { padding-left: 0; }
 .numbers td, .numbers thead th:not(:first-child) { text-align: right; }
+.numbers.channels td:nth-child(-n+4), .numbers.channels thead th:nth-child(-n+4) { text-align: left; }
 .texts td:last-child { overflow-wrap: anywhere; }
 .confusion { font-size: 0.8rem; }
 .confusion th, .confusion td { padding: 0.2rem 0.3rem; }
@@ -59,7 +62,7 @@ tbody th { min-width: 6rem; overflow-wrap: anywhere; }
 }
 .confusion thead th:first-child { font-size: 0.75rem; }
 .confusion thead span {
-  display: inline-block; writing-mode: vertical-rl; transform: rotate(180deg); max-height: 9rem;
+  display: inline-block; writing-mode: vertical-rl; transform: rotate(180deg); max-height: 13rem;
   overflow-wrap: anywhere;
 }
 .confusion td {
@@ -70,6 +73,7 @@ tbody th { min-width: 6rem; overflow-wrap: anywhere; }
 .charts {
   display: grid; gap: 1.75rem 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr));
 }
+.scroll + .charts { margin-top: 1.5rem; }
 figure svg { display: block; width: 100%; height: auto; margin: 0.25rem 0; }
 summary { cursor: pointer; margin-bottom: 0.5rem; }
 @media (max-width: 30rem) {

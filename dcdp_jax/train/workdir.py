@@ -20,6 +20,9 @@ CONFIG, RESULT, METRICS, CHECKPOINTS, TENSORBOARD = (
     "tensorboard",
 )
 
+# The page of --mode=describe may be there before the run, and binds it to nothing.
+DESCRIPTION = "describe.html"
+
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes a file such that a reader, also after a crash, finds the old content or all of the new."""
@@ -51,7 +54,7 @@ def check_workdir(workdir: Path, config: dict[str, Any]) -> None:
     """
     path = workdir / CONFIG
     if not path.exists():
-        if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+        if workdir.exists() and (not workdir.is_dir() or any(p.name != DESCRIPTION for p in workdir.iterdir())):
             raise CheckpointError(f"{workdir} is not an empty folder and holds no {CONFIG}; choose another --workdir")
         return
     try:

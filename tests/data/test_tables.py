@@ -35,7 +35,7 @@ def read(folder, **fields):
 
 
 def test_one_file(tmp_path):
-    recordings, names, subject_names, notes = read(write(tmp_path))
+    recordings, names, subject_names, notes, _ = read(write(tmp_path))
     assert names == ("sit", "walk")
     assert subject_names == {1: "ann"}
     (recording,) = recordings
@@ -85,7 +85,7 @@ def test_labels_and_subjects_of_whole_numbers(tmp_path):
     folder = write(tmp_path, rows)
     pd.read_csv(folder / "a.csv").to_parquet(folder / "a.parquet")  # the labels are floats with a NaN there
     for files in (("*.csv",), ("*.parquet",)):
-        recordings, names, subject_names, _ = read(folder, files=files)
+        recordings, names, subject_names, *_ = read(folder, files=files)
         assert names == ("9", "10")
         assert recordings[0].labels.tolist() == [1, 0, UNLABELLED]
         assert recordings[0].subject == 7
@@ -95,7 +95,7 @@ def test_labels_and_subjects_of_whole_numbers(tmp_path):
 def test_file_names_without_columns(tmp_path):
     for name in ("p1.csv", "p2.csv"):
         write(tmp_path, ["1,2", "3,4", "5,6"], name, "x,y")
-    recordings, names, subject_names, notes = read(tmp_path, time="", label="", subject="")
+    recordings, names, subject_names, notes, _ = read(tmp_path, time="", label="", subject="")
     assert [r.run for r in recordings] == ["p1", "p2"]
     assert subject_names == {1: "p1", 2: "p2"}
     assert names == ()
@@ -137,7 +137,7 @@ def test_gaps_missing_values_and_repeated_times(tmp_path):
         "5.0,walk,1,5,5",
         "5.1,walk,1,6,6",
     ]
-    recordings, _, _, notes = read(write(tmp_path, rows))
+    recordings, _, _, notes, missing_values = read(write(tmp_path, rows))
     (recording,) = recordings
     np.testing.assert_allclose(recording.signals, [[i, i] for i in range(7)], atol=1e-5)
     assert recording.starts.tolist() == [0, 5]
@@ -147,6 +147,7 @@ def test_gaps_missing_values_and_repeated_times(tmp_path):
         "1 gaps divide recordings",
         "2 missing values, data.table.missing='interpolate'",
     )
+    assert missing_values == {"x": 0, "y": 2}
     (recording,) = read(tmp_path, missing="split").recordings
     assert recording.signals[:, 0].tolist() == pytest.approx([0, 2, 4, 5, 6], abs=1e-5)
     assert recording.starts.tolist() == [0, 1, 2, 3]

@@ -45,15 +45,17 @@ class RecordingsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
                 }
             ),
             disable_shuffling=True,
-            metadata=tfds.core.MetadataDict(notes=[], missing=[]),
+            metadata=tfds.core.MetadataDict(notes=[], missing=[], missing_values={}),
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        return {"recordings": self._generate_examples(dl_manager.manual_dir)}
+        return {"recordings": self._generate_examples(Path(dl_manager.manual_dir))}
 
     def _generate_examples(self, folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-        reading = self.reader.read(Path(folder))
-        self.info.metadata.update(notes=list(reading.notes), missing=list(reading.missing))
+        reading = self.reader.read(folder)
+        self.info.metadata.update(
+            notes=list(reading.notes), missing=list(reading.missing), missing_values=reading.missing_values
+        )
         for number, recording in enumerate(reading):
             yield (
                 number,
@@ -82,7 +84,8 @@ class RecordingsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             )
             for record in self.as_data_source("recordings")
         ]
-        return Reading(recordings, self.info.metadata["notes"], self.info.metadata["missing"])
+        kept = self.info.metadata
+        return Reading(recordings, kept["notes"], kept["missing"], kept.get("missing_values"))
 
 
 def label_feature() -> tfds.features.Tensor:

@@ -12,8 +12,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from dcdp_jax.data.readers.published import OPPORTUNITY as PUBLISHED
-from dcdp_jax.data.readers.reading import Reading, absent, altered, found, listed, shortage
+from dcdp_jax.data.readers.reading import Reading, absent, altered, found, listed, shortage, values_missing
 from dcdp_jax.data.readers.text import codes_to_labels, fill_missing, read_columns, stretch_starts
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
 from dcdp_jax.data.source import Archive, Source
@@ -117,24 +119,26 @@ def read(folder: Path) -> Reading:
     Raises:
       DataError: a file is damaged.
     """
-    recordings, notes, files = [], [], []
+    recordings, notes, files, lacking = [], [], [], []
     for path in listed(folder, SOURCE.pattern):
         match = re.fullmatch(r"S([1-4])-(ADL[1-5]|Drill)\.dat", path.name)
         if match is None:
             raise DataError(f"{path}: expected files named S1-ADL1.dat to S4-ADL5.dat and S1-Drill.dat to S4-Drill.dat")
         recording, missing = read_file(path, int(match[1]), match[2])
         recordings.append(recording)
+        lacking.append(missing)
         files.append(path.name)
-        notes.append(f"{path.name}: {missing:,} missing values filled, {len(recording.starts) - 1} gaps in time")
+        notes.append(f"{path.name}: {missing.sum():,} missing values filled, {len(recording.starts) - 1} gaps in time")
     return Reading(
         recordings,
         [found(recordings, CLASS_NAMES), *notes],
         [*shortfall(recordings), *altered(folder, files, PUBLISHED)],
+        values_missing(recordings, lacking),
     )
 
 
-def read_file(path: Path, subject: int, run: str) -> tuple[Recording, int]:
-    """One recording, and how many of its values were missing."""
+def read_file(path: Path, subject: int, run: str) -> tuple[Recording, np.ndarray]:
+    """One recording, and (c,) how many values of each channel were missing."""
     signals, exact = read_columns(path, COLUMNS, CHANNEL_COLUMNS, (TIME, LOCOMOTION, GESTURE), missing=True)
     time, locomotion, gesture = exact.T
     missing = fill_missing(signals, leading="zero")

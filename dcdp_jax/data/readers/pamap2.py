@@ -13,8 +13,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from dcdp_jax.data.readers.published import PAMAP2 as PUBLISHED
-from dcdp_jax.data.readers.reading import Reading, absent, altered, found, listed, shortage
+from dcdp_jax.data.readers.reading import Reading, absent, altered, found, listed, shortage, values_missing
 from dcdp_jax.data.readers.text import codes_to_labels, fill_missing, read_columns, stretch_starts
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
 from dcdp_jax.data.source import Archive, Source
@@ -87,24 +89,26 @@ def read(folder: Path, *, heart_rate: bool = False) -> Reading:
     Raises:
       DataError: a file is damaged.
     """
-    recordings, notes, files = [], [], []
+    recordings, notes, files, lacking = [], [], [], []
     for path in sorted(listed(folder, SOURCE.pattern), key=lambda path: (path.name, path.parent.name != "Protocol")):
         match = re.fullmatch(r"(Protocol|Optional)/subject(\d+)\.dat", path.relative_to(folder).as_posix())
         if match is None:
             raise DataError(f"{path}: expected the folders Protocol and Optional")
         recording, missing = read_file(path, int(match[2]), match[1], heart_rate)
         recordings.append(recording)
+        lacking.append(missing)
         files.append(match[0])
-        notes.append(f"{match[0]}: {missing:,} missing values filled, {len(recording.starts) - 1} gaps in time")
+        notes.append(f"{match[0]}: {missing.sum():,} missing values filled, {len(recording.starts) - 1} gaps in time")
     return Reading(
         recordings,
         [found(recordings, CLASS_NAMES), *notes],
         [*shortfall(recordings), *altered(folder, files, PUBLISHED)],
+        values_missing(recordings, lacking),
     )
 
 
-def read_file(path: Path, subject: int, run: str, heart_rate: bool) -> tuple[Recording, int]:
-    """One recording, and how many of its values were missing."""
+def read_file(path: Path, subject: int, run: str, heart_rate: bool) -> tuple[Recording, np.ndarray]:
+    """One recording, and (c,) how many values of each channel were missing."""
     columns = (*CHANNEL_COLUMNS, HEART_RATE) if heart_rate else CHANNEL_COLUMNS
     signals, exact = read_columns(path, COLUMNS, columns, (TIME, ACTIVITY), missing=True)
     time, activity = exact.T

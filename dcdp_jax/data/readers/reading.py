@@ -19,14 +19,20 @@ class Reading(list[Recording]):
     Attributes:
       notes: what was found in the files and how it was dealt with, a sentence each.
       missing: in what the files fall short of what was published, a sentence each; empty where they are complete.
+      missing_values: {channel name: values that the files lack, and that were filled in}.
     """
 
     def __init__(
-        self, recordings: Iterable[Recording] = (), notes: Iterable[str] = (), missing: Iterable[str] = ()
+        self,
+        recordings: Iterable[Recording] = (),
+        notes: Iterable[str] = (),
+        missing: Iterable[str] = (),
+        missing_values: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(recordings)
         self.notes = tuple(notes)
         self.missing = tuple(missing)
+        self.missing_values = dict(missing_values or {})
 
 
 class PublishedFile(NamedTuple):
@@ -53,6 +59,13 @@ def found(recordings: Sequence[Recording], class_names: Sequence[str]) -> str:
         f"{len(recordings)} recordings of {len({r.subject for r in recordings})} subjects, {len(labels):,} samples: "
         f"{classes}, unlabelled {np.count_nonzero(labels < 0):,}"
     )
+
+
+def values_missing(recordings: Sequence[Recording], counts: Sequence[np.ndarray]) -> dict[str, int]:
+    """{channel name: values} from the (c,) counts of each recording."""
+    if not recordings:
+        return {}
+    return dict(zip(recordings[0].channel_names, np.sum(counts, axis=0).tolist(), strict=True))
 
 
 def altered(folder: Path, files: Iterable[str], published: Mapping[str, PublishedFile]) -> list[str]:

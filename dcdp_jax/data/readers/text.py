@@ -16,6 +16,7 @@ from dcdp_jax.errors import DataError
 
 BLOCK = 1 << 20
 LARGEST = float(np.finfo(np.float32).max)
+COLUMNS_AT_ONCE = 16
 # More threads gain little and hold more memory.
 THREADS = 4
 Part = TypeVar("Part")
@@ -284,7 +285,7 @@ def codes_to_labels(path: Path, codes: np.ndarray, classes: dict[int, int], firs
     return np.array([classes[code] for code in known], np.int32)[position]
 
 
-def fill_missing(signals: np.ndarray, leading: str) -> int:
+def fill_missing(signals: np.ndarray, leading: str) -> np.ndarray:
     """Replaces NaN, in place: linear between its neighbours, the last value held at the end.
 
     Args:
@@ -293,20 +294,29 @@ def fill_missing(signals: np.ndarray, leading: str) -> int:
         any value becomes 0.
 
     Returns:
-      How many values were missing.
+      (c,) how many values were missing.
     """
-    count = 0
-    for column in np.flatnonzero(np.isnan(signals).any(axis=0)):
-        absent = np.isnan(signals[:, column])
-        count += int(absent.sum())
-        known = np.flatnonzero(~absent)
-        if known.size == 0:
-            signals[:, column] = 0
-            continue
-        values = signals[known, column]
+    counts = np.zeros(signals.shape[1], np.int64)
+    for first in range(0, signals.shape[1], COLUMNS_AT_ONCE):
+        block = signals[:, first : first + COLUMNS_AT_ONCE]
+        absent = np.isnan(block)
+        counts[first : first + COLUMNS_AT_ONCE] = absent.sum(axis=0)
+        if absent.any():
+            columns = np.ascontiguousarray(block.T)  # a column of a wide table is spread all over the memory
+            for column, gaps in zip(columns, np.ascontiguousarray(absent.T), strict=True):
+                fill_column(column, gaps, leading)
+            block[:] = columns.T
+    return counts
+
+
+def fill_column(column: np.ndarray, absent: np.ndarray, leading: str) -> None:
+    """`fill_missing` for (t,) values and (t,) bool."""
+    known = np.flatnonzero(~absent)
+    if known.size == 0:
+        column[:] = 0
+    elif known.size < column.size:
         left = 0.0 if leading == "zero" else None
-        signals[absent, column] = np.interp(np.flatnonzero(absent), known, values, left=left)
-    return count
+        column[absent] = np.interp(np.flatnonzero(absent), known, column[known], left=left)
 
 
 def stretch_starts(path: Path, times: np.ndarray, longest_step: float) -> np.ndarray:
