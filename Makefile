@@ -10,7 +10,7 @@ demo: $(VENV)/installed
 	$(RUN) launch.py --config=configs/demo.py
 
 test: $(VENV)/installed
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses auto --dist loadscope
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check

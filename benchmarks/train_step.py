@@ -2,8 +2,8 @@
 
     python benchmarks/train_step.py [--batch 64] [--time 128] [--channels 6 3] [--classes 6] [--width 64] [--rounds 20]
 
-Both compute the same logits and loss from the same parameters, which is checked before anything is timed. Rounds alternate
-between the two, so that a machine whose speed drifts does not favour either. Needs the extra `benchmark`.
+Both compute the same logits and loss from the same parameters, which is checked before anything is timed. Rounds
+alternate between the two, so that a machine whose speed drifts does not favour either. Needs the extra `benchmark`.
 """
 
 import argparse

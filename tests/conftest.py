@@ -1,5 +1,7 @@
 """What all tests share: eight fake devices, strict types on demand, and the real recordings where they are."""
 
+import fcntl
+import hashlib
 import os
 import subprocess
 import sys
@@ -11,13 +13,14 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
 # Tests compile the same programs again and again, also in processes that they start.
-COMPILED = tempfile.TemporaryDirectory(prefix="dcdp_jax-compiled-")
-os.environ |= {"JAX_COMPILATION_CACHE_DIR": COMPILED.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-jax.config.update("jax_compilation_cache_dir", COMPILED.name)
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    COMPILED = tempfile.TemporaryDirectory(prefix="dcdp_jax-compiled-")
+    os.environ |= {"JAX_COMPILATION_CACHE_DIR": COMPILED.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 ROOT = Path(__file__).parents[1]
-REAL_DATA = ROOT.parent / "shared" / "data" / "unpack.py"
+REAL_DATA = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture
@@ -28,12 +31,20 @@ def strict_types():
 
 
 @pytest.fixture(scope="session")
-def raw_dir(tmp_path_factory) -> Path:
-    """The publishers' folders: DCDP_RAW_DIR, else unpacked from ../shared/data; skips where there is neither."""
+def raw_dir() -> Path:
+    """The publishers' folders: DCDP_RAW_DIR, else unpacked once from ../shared/data; skips where there is neither."""
     if folder := os.environ.get("DCDP_RAW_DIR"):
         return Path(folder)
-    if not REAL_DATA.exists():
+    if not (REAL_DATA / "unpack.py").exists():
         pytest.skip("no real recordings: neither DCDP_RAW_DIR nor ../shared/data")
-    folder = tmp_path_factory.mktemp("raw")
-    subprocess.run([sys.executable, str(REAL_DATA), str(folder)], check=True, capture_output=True)
+    sizes = [(path.name, path.stat().st_size) for path in sorted(REAL_DATA.rglob("*")) if path.is_file()]
+    key = hashlib.sha256(repr((os.getuid(), sizes)).encode()).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"dcdp_jax-raw-{key}"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the test run's other workers wait for the one that unpacks
+        if not folder.exists():
+            unpacking = Path(tempfile.mkdtemp(dir=folder.parent, prefix="dcdp_jax-unpacking-"))
+            command = [sys.executable, str(REAL_DATA / "unpack.py"), str(unpacking), "--archives"]
+            subprocess.run(command, check=True, capture_output=True)
+            unpacking.rename(folder)
     return folder

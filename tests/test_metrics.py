@@ -9,7 +9,6 @@ from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_f
 
 from dcdp_jax.metrics import CALIBRATION_BINS, scores, tally
 
-
 pytestmark = pytest.mark.usefixtures("strict_types")
 
 

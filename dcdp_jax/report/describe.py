@@ -16,6 +16,7 @@ GROUPS_SHOWN = 4
 # Channels of a group in the example windows, and what their colours are called.
 COLOURS = {"blue": PALETTE[0], "orange": PALETTE[1], "green": PALETTE[2]}
 MANY_CHANNELS = 24
+LINES_SHOWN = 6
 NO_CLASS = "none of these"
 CHANNEL_NOTE = (
     "Statistics of all samples of the protocol, before normalisation. Missing values are those of the files, before "
@@ -64,6 +65,7 @@ def description_lines(summary: Mapping[str, Any]) -> str:
     found = f" [{', '.join(summary['marks'])}]" if summary["marks"] else ""
     parts = ", ".join(f"{part} {windows[part]:,} ({_subjects(summary, part)})" for part in windows)
     minutes = _class_minutes(summary)
+    lacking = [note for note in summary["notes"] if note.startswith("incomplete")]
     head = ["class", "minutes", *windows]
     rows = [[name, f"{minutes[name]:,.1f}", *(f"{summary['counts'][p][name]:,}" for p in windows)] for name in names]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
@@ -79,7 +81,8 @@ def description_lines(summary: Mapping[str, Any]) -> str:
             f"Windows of {_seconds(summary, 'window')}, every {_seconds(summary, 'step')}: {parts}",
             *table,
             *([summary["minutes_note"]] if summary["minutes_note"] else []),
-            *(note for note in summary["notes"] if note.startswith("incomplete")),
+            *lacking[:LINES_SHOWN],
+            *([f"... and {len(lacking) - LINES_SHOWN} more on the page"] if len(lacking) > LINES_SHOWN else []),
         ]
     )
 

@@ -109,6 +109,8 @@ def devices_of(channels: Sequence[Channel]) -> tuple[tuple[Triple, ...], ...]:
 
     A vector is three channels of one site and unit whose names differ in a last letter x, y, z (or X, Y, Z). Angles
     are none, though they come in threes as well: neither channels of the group `orientation` nor units `ANGLES`.
+    Vectors in a frame of the room, as OPPORTUNITY's shoes have, turn with the others of their device: a change of
+    both frames.
 
     Args:
       channels: of the data set.

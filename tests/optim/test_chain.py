@@ -31,10 +31,8 @@ def reference(name, params, gradients, confidences):
             modulated = M[key] * g[key]
             m[key] = B1 * m[key] + (1 - B1) * modulated
             v[key] = B2 * v[key] + (1 - B2) * modulated**2
-            if name == "sgd":
-                step = m[key]
-            else:
-                step = (m[key] / (1 - B1**t)) / (np.sqrt(v[key] / (1 - B2**t)) + EPS)
+            adam = (m[key] / (1 - B1**t)) / (np.sqrt(v[key] / (1 - B2**t)) + EPS)
+            step = m[key] if name == "sgd" else adam
             if name == "adamw" and params[key].ndim > 1:
                 step = step + DECAY * params[key]
             params[key] = params[key] - RATE * step

@@ -1,5 +1,6 @@
 """Where the modulation acts: ahead of Adam it cancels, behind it or decoupled it does not."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,7 +75,7 @@ def test_decoupled_without_dominance_is_adam():
         gradients = {name: jnp.asarray(rng.normal(size=8), jnp.float32) for name in LABELS}
         updates, state = tx.update(gradients, state, params, confidence=S)
         expected, expected_state = adam.update(gradients, expected_state, params)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), updates, expected)
+        chex.assert_trees_all_close(updates, expected, rtol=1e-6)
 
 
 def test_decoupled_against_numpy():

@@ -206,6 +206,8 @@ def test_lines_for_a_terminal(summary):
     assert head.split() == ["class", "minutes", "train", "validation", "test"]
     assert len({len(line) for line in (head, *rows[:8])}) == 1
     assert rows[8:] == ["Samples count twice.", "incomplete: 3 of 9 files"]
+    summary["notes"] += ["incomplete: more"] * 9
+    assert description_lines(summary).split("\n")[-1] == "... and 4 more on the page"
     assert [int(row.split()[2]) for row in rows[:8]] == list(summary["counts"]["train"].values())
 
 

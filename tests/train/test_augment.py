@@ -219,7 +219,7 @@ def test_all_of_it_in_this_order(windows):
                 expected[:, triple] = expected[:, triple] @ matrix.T
         expected = np.stack([np.interp(draws.positions, np.arange(T), column) for column in expected.T], axis=1)
         expected = (expected - SHIFT) * SCALE * draws.factors + draws.noise
-        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=2e-4)
+        np.testing.assert_allclose(result, expected, rtol=1e-5, atol=5e-5)
 
 
 # The draws.

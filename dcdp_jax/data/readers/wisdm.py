@@ -75,7 +75,8 @@ def read(folder: Path) -> Reading:
     if malformed:
         more = "; ..." if len(malformed) > NAMED else ""
         notes.append(f"{FILE}: {len(malformed)} malformed records left out: {'; '.join(malformed[:NAMED])}{more}")
-    empty = (records.time == 0) & ~records.acceleration.any(axis=1)
+    empty = records.time == 0
+    empty[empty] = ~records.acceleration[empty].any(axis=1)
     repeated = repetitions(records)
     for mask, what in ((empty, "records with neither time nor acceleration"), (repeated, "repeated records")):
         if mask.any():
