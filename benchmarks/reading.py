@@ -5,9 +5,9 @@
 Writes the files into a temporary folder, in the publishers' layouts and sizes. The readings take turns, each in
 processes of its own and twice in each; the time is the best, the peak that of the first less what its process had
 before. The readers do all they do: columns, labels, checks, filling of missing values, stretches. Pandas only parses:
-`all columns` as a plain call does; `same columns` with usecols and float32 and, for WISDM, without the semicolons.
-Lines of WISDM that pandas cannot read are skipped. --whole adds all 24 files of OPPORTUNITY: reading, preparing,
-loading.
+`all columns` as a plain call does, which leaves WISDM's z a text that ends in a semicolon; `same columns` with usecols
+and float32 and, for WISDM, z turned into numbers. Lines of WISDM that pandas cannot read are skipped. --whole adds all
+24 files of OPPORTUNITY: reading, preparing, loading.
 """
 
 import argparse
@@ -166,7 +166,7 @@ def whole(folder):
         "      f'{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB in all |')"
     )
     for how in ("read", "prepare", "second start"):
-        command = [sys.executable, "-c", code, str(folder), str(folder / "cache"), how]
+        command = [sys.executable, "-c", code, str(folder), str(folder.parent / "cache"), how]
         print(
             subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout.splitlines()[-1],
             flush=True,

@@ -90,7 +90,11 @@ def parse_flags(arguments: list[str]) -> list[str]:
         name, _, path = argument.lstrip("-").partition("=")
         if name == "config" and not Path(path.partition(":")[0]).is_file():
             sys.exit(fail(f"{path}: no such config file"))
+    program, *rest = arguments
+    # config_flags looks for the config file in sys.argv, and wants it ahead of its fields.
+    rest.sort(key=lambda argument: argument.lstrip("-").partition("=")[0] != "config")
+    sys.argv = [program, *rest]
     try:
-        return flags.FLAGS(arguments)
+        return flags.FLAGS(sys.argv)
     except (flags.Error, AttributeError, KeyError, ValueError, TypeError) as error:
         sys.exit(fail(str(error.args[0] if error.args else error)))

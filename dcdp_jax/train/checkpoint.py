@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -112,6 +113,8 @@ class Checkpoints:
             )
             arrays, expected = found["state"], found["check"]["sha256"]
         except Exception as error:  # orbax and tensorstore raise many kinds for a damaged file
+            # Reads still under way in tensorstore's threads would each print a traceback when they end.
+            sys.unraisablehook = lambda _: None
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise CheckpointError(f"{path}: this checkpoint cannot be read ({reason}); {advice}") from error
         if digest(arrays) != expected:

@@ -37,6 +37,13 @@ def test_the_second_start_does_not_parse(name, tmp_path, monkeypatch):
     load_recordings(name, str(folder), cache_dir=str(tmp_path / "cache"))
 
 
+def test_a_cache_among_the_files_is_no_change_of_them(tmp_path, monkeypatch):
+    folder = small.write("opportunity", tmp_path)
+    load_recordings("opportunity", str(folder), cache_dir=str(folder / "cache"))
+    monkeypatch.setattr(READERS["opportunity"], "read", None)
+    load_recordings("opportunity", str(folder), cache_dir=str(folder / "cache"))
+
+
 def test_changed_files_are_read_again(tmp_path):
     folder = small.write("pamap2", tmp_path / "raw")
     before = load_recordings("pamap2", str(folder), cache_dir=str(tmp_path / "cache"))
@@ -81,7 +88,10 @@ def test_completeness_of_a_plain_list_judges_the_counts(tmp_path):
 
 def test_the_state_of_a_folder(tmp_path):
     (tmp_path / "a.txt").write_text("1")
-    before = base.state_of(tmp_path)
-    assert base.state_of(tmp_path) == before
+    cache = tmp_path / "cache"
+    before = base.state_of(tmp_path, cache)
+    cache.mkdir()
+    (cache / "prepared.txt").write_text("1")
+    assert base.state_of(tmp_path, cache) == before
     (tmp_path / "a.txt").write_text("12")
-    assert base.state_of(tmp_path) != before
+    assert base.state_of(tmp_path, cache) != before

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -11,7 +12,7 @@ from configs import demo
 from dcdp_jax.data.readers import uci_har
 from dcdp_jax.errors import UserError
 from dcdp_jax.train.loop import train
-from tests.e2e.running import SMALL, SMALL_DATA, launch
+from tests.e2e.running import ROOT, SMALL, SMALL_DATA, launch
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,14 @@ def test_bad_values(changes, message, tmp_path):
 def test_no_config_and_no_such_config(tmp_path):
     status, _, errors = launch(config="configs/nosuch.py")
     assert (status, errors) == (2, "error: configs/nosuch.py: no such config file\n")
+
+
+def test_the_config_may_stand_anywhere(tmp_path):
+    """ml_collections itself wants it before its fields."""
+    arguments = ["--config.train.epochs=0", f"--workdir={tmp_path / 'run'}", "--config=configs/demo.py"]
+    finished = subprocess.run([sys.executable, "launch.py", *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert finished.returncode == 2
+    assert finished.stderr == "error: train.epochs=0 is not between 1 and 1e+06\n"
 
 
 def test_absent_raw_files(tmp_path):

@@ -2,12 +2,19 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
 
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.train.checkpoint import Checkpoints, digest
+
+
+@pytest.fixture(autouse=True)
+def unraisable_hook(monkeypatch):
+    """A failed restore silences it, as the process is about to end."""
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
 
 
 def state_of(seed):

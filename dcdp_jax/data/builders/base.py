@@ -93,10 +93,10 @@ def label_feature() -> tfds.features.Tensor:
     return tfds.features.Tensor(shape=(None,), dtype=np.int32, encoding="bytes")
 
 
-def state_of(folder: Path) -> str:
-    """A key that changes with the names, sizes or times of the files below a folder."""
+def state_of(folder: Path, cache: Path) -> str:
+    """A key that changes with the names, sizes or times of the files below a folder, but for those of the cache."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and cache not in p.parents):
         status = path.stat()
         digest.update(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
@@ -119,6 +119,6 @@ def load(builder_class: type[RecordingsBuilder], raw_dir: str, cache_dir: str = 
     cache = cache_folder(cache_dir)
     folder = raw_folder(builder_class.reader.SOURCE, raw_dir, cache)
     tfds.disable_progress_bar()
-    builder = builder_class(data_dir=cache / "prepared" / state_of(folder), file_format="array_record")
+    builder = builder_class(data_dir=cache / "prepared" / state_of(folder, cache), file_format="array_record")
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=folder))
     return builder.recordings()

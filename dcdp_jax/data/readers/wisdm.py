@@ -125,14 +125,15 @@ def by_user(records: Records) -> list[Recording]:
     step = np.diff(records.time)
     new = (np.diff(records.user) != 0) | (np.diff(records.label) != 0) | (step < 0) | (step > LONGEST_STEP)
     new = np.concatenate([[True], new])
+    order = np.argsort(records.user, kind="stable")
+    bounds = np.flatnonzero(np.diff(records.user[order])) + 1
     recordings = []
-    for user in np.unique(records.user):
-        rows = np.flatnonzero(records.user == user)
+    for rows in np.split(order, bounds):
         recordings.append(
             Recording(
                 signals=records.acceleration[rows],
                 labels=records.label[rows].astype(np.int32),
-                subject=int(user),
+                subject=int(records.user[rows[0]]),
                 run="all",
                 rate=RATE,
                 channels=CHANNELS,
