@@ -1,0 +1,86 @@
+"""Convolution and batch normalisation against the library and against NumPy in float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dcdp_jax.models.conv import BatchNorm, Conv1D, convolution_for_cpu, library_convolution
+
+pytestmark = pytest.mark.usefixtures("strict_types")
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("taps", [1, 2, 3, 5, 7, 31])
+def test_both_forms_agree_in_values_and_gradients(taps, stride):
+    rng = np.random.default_rng(taps)
+    kernel = jnp.asarray(rng.normal(size=(taps, 5, 4)), jnp.float32)
+    for t in (1, 3, 8, 9, 24, 33):
+        x = jnp.asarray(rng.normal(size=(3, t, 5)), jnp.float32)
+        wanted, pull_wanted = jax.vjp(lambda x, k: library_convolution(x, k, stride), x, kernel)
+        found, pull_found = jax.vjp(lambda x, k: convolution_for_cpu(x, k, stride), x, kernel)
+        np.testing.assert_array_equal(found, wanted)
+        g = jnp.asarray(rng.normal(size=wanted.shape), jnp.float32)
+        for a, b in zip(pull_found(g), pull_wanted(g), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
+
+
+@pytest.mark.parametrize(("taps", "stride"), [(3, 1), (3, 2), (7, 1), (1, 2)])
+def test_convolution_against_numpy(taps, stride):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 9, 3))
+    module = Conv1D(4, taps, stride)
+    variables = module.init(jax.random.key(0), jnp.asarray(x, jnp.float32))
+    kernel = np.asarray(variables["params"]["kernel"], np.float64)
+    t_out = -(-9 // stride)
+    total = max((t_out - 1) * stride + taps - 9, 0)
+    padded = np.pad(x, ((0, 0), (total // 2, total - total // 2), (0, 0)))
+    wanted = np.stack(
+        [np.einsum("bkc,kco->bo", padded[:, i * stride : i * stride + taps], kernel) for i in range(t_out)], axis=1
+    )
+    found = jax.jit(module.apply)(variables, jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_convolution_works_under_vmap():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(4, 2, 8, 3)), jnp.float32)
+    kernels = jnp.asarray(rng.normal(size=(4, 3, 3, 5)), jnp.float32)
+
+    def loss(kernel, x):
+        return jnp.sum(convolution_for_cpu(x, kernel, 2) ** 2)
+
+    found = jax.vmap(jax.grad(loss))(kernels, x)
+    wanted = jnp.stack([jax.grad(loss)(kernel, row) for kernel, row in zip(kernels, x, strict=True)])
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("devices", [1, 7, 8])
+def test_batch_norm_uses_the_global_batch(devices):
+    rng = np.random.default_rng(0)
+    x = rng.normal(2, 3, size=(56, 5, 4))
+    module = BatchNorm("data" if devices > 1 else None)
+    variables = module.init(jax.random.key(0), jnp.zeros((1, 5, 4)), True)
+    mean, variance = x.mean(axis=(0, 1)), x.var(axis=(0, 1))
+    wanted = (x - mean) / np.sqrt(variance + 1e-5)
+
+    def apply(x):
+        return module.apply(variables, x, True, mutable=["batch_stats"])
+
+    x32 = jnp.asarray(x, jnp.float32)
+    if devices > 1:
+        split = x32.reshape(devices, -1, 5, 4)
+        found, updated = jax.pmap(apply, axis_name="data", devices=jax.devices()[:devices], out_axes=(0, None))(split)
+    else:
+        found, updated = apply(x32)
+    np.testing.assert_allclose(found.reshape(x.shape), wanted, rtol=1e-4, atol=1e-5)
+    (running,) = updated["batch_stats"].values()
+    np.testing.assert_allclose(running["mean"], 0.1 * mean, rtol=1e-5)
+    np.testing.assert_allclose(running["var"], 0.9 + 0.1 * variance, rtol=1e-5)
+
+
+def test_batch_norm_evaluates_with_running_statistics():
+    module = BatchNorm()
+    x = jnp.arange(12.0).reshape(3, 4)
+    variables = module.init(jax.random.key(0), x, False)
+    np.testing.assert_allclose(module.apply(variables, x, False), x / np.sqrt(1 + 1e-5), rtol=1e-6)
