@@ -15,7 +15,8 @@ def scale_gradient(x: jax.Array, factor: jax.Array) -> jax.Array:
       x.
 
     Example:
-      >>> float(jax.grad(lambda x: scale_gradient(x, 0.5) ** 2)(3.0))
+      >>> import jax.numpy as jnp
+      >>> float(jax.grad(lambda x: scale_gradient(x, jnp.array(0.5)) ** 2)(jnp.array(3.0)))
       3.0
     """
     del factor
