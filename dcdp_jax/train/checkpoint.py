@@ -1,8 +1,8 @@
 """Checkpoints of the training state: the last one and the best one, verified when they are read."""
 
 import hashlib
+import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,8 @@ from dcdp_jax.errors import CheckpointError
 T = TypeVar("T")
 # At most what orbax writes beside the arrays.
 METADATA_BYTES = 4 << 20
+# In each checkpoint's folder: the SHA-256 of every other file in it.
+FILES = "files.json"
 
 
 def digest(tree: Any) -> str:
@@ -26,6 +28,25 @@ def digest(tree: Any) -> str:
         sha.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
         sha.update(np.ascontiguousarray(array).data)
     return sha.hexdigest()
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a checkpoint, by its path in the folder."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != FILES
+    }
+
+
+def first_difference(expected: dict[str, str], found: dict[str, str]) -> str | None:
+    """Names the first file that is missing or was changed since; None where there is none."""
+    for name, sha256 in expected.items():
+        if name not in found:
+            return f"{name} is missing"
+        if found[name] != sha256:
+            return f"{name} has changed since it was written"
+    return None
 
 
 class Checkpoints:
@@ -88,6 +109,10 @@ class Checkpoints:
             )
         except Exception as error:  # orbax and tensorstore raise many kinds
             raise OSError(f"{self.folder}: checkpoint {epoch} could not be written") from error
+        folder = self.folder / str(epoch)
+        temporary = folder / f"{FILES}.tmp"
+        temporary.write_text(json.dumps(file_digests(folder), indent=1))
+        temporary.replace(folder / FILES)
 
     def restore(self, epoch: int, like: T) -> T:
         """Reads a checkpoint and verifies it.
@@ -106,6 +131,15 @@ class Checkpoints:
         others = [e for e in self.epochs() if e < epoch]
         advice = f"delete this folder to resume from epoch {others[-1] if others else 0}"
         target = jax.tree.map(np.asarray, like)
+        # Absent where the process was killed between orbax's save and this file; the digest of the arrays remains.
+        # Files are compared before orbax opens them: after a failed read its other reads go on in threads of their own.
+        if (path / FILES).is_file():
+            try:
+                difference = first_difference(json.loads((path / FILES).read_text()), file_digests(path))
+            except (ValueError, AttributeError):
+                difference = f"{FILES} has changed since it was written"
+            if difference:
+                raise CheckpointError(f"{path}: this checkpoint is damaged: {difference}; {advice}")
         try:
             found = self._manager.restore(
                 epoch,
@@ -113,8 +147,6 @@ class Checkpoints:
             )
             arrays, expected = found["state"], found["check"]["sha256"]
         except Exception as error:  # orbax and tensorstore raise many kinds for a damaged file
-            # Reads still under way in tensorstore's threads would each print a traceback when they end.
-            sys.unraisablehook = lambda _: None
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise CheckpointError(f"{path}: this checkpoint cannot be read ({reason}); {advice}") from error
         if digest(arrays) != expected:

@@ -2,19 +2,12 @@
 
 import json
 import re
-import sys
 
 import numpy as np
 import pytest
 
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.train.checkpoint import Checkpoints, digest
-
-
-@pytest.fixture(autouse=True)
-def unraisable_hook(monkeypatch):
-    """A failed restore silences it, as the process is about to end."""
-    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
 
 
 def state_of(seed):
@@ -73,7 +66,23 @@ def test_wrong_digest_is_named(tmp_path):
     saved(tmp_path, [0.9])
     (check,) = (tmp_path / "1" / "check").rglob("metadata")
     check.write_text(json.dumps({"sha256": "0" * 64}))
+    (tmp_path / "1" / "files.json").unlink()
     with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match="not those that were saved"):
+        checkpoints.restore(1, like=state_of(0))
+
+
+def test_killed_before_the_files_were_listed(tmp_path):
+    saved(tmp_path, [0.9])
+    (tmp_path / "1" / "files.json").unlink()
+    with Checkpoints(tmp_path) as checkpoints:
+        assert digest(checkpoints.restore(1, like=state_of(0))) == digest(state_of(1))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"state": 1}'])
+def test_damaged_list_of_files_is_named(tmp_path, content):
+    saved(tmp_path, [0.9])
+    (tmp_path / "1" / "files.json").write_text(content)
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match="damaged"):
         checkpoints.restore(1, like=state_of(0))
 
 
