@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from dcdp_jax.data.readers.reading import Reading, absent, found, listed, shortage
-from dcdp_jax.data.readers.text import parse, read_columns, unreadable
+from dcdp_jax.data.readers.text import end_to_end, parse, read_columns, unreadable
 from dcdp_jax.data.recording import Channel, Recording
 from dcdp_jax.data.source import Archive, Source
 from dcdp_jax.errors import DataError
@@ -117,7 +117,8 @@ def read_segments(paths: Sequence[Path]) -> np.ndarray:
     if all(text.count(b"\n") == LINES for text in texts):
         try:
             columns = tuple(range(len(CHANNELS)))
-            table, _ = parse(b"".join(texts), columns=len(columns), signals=columns, exact=(), delimiter=",")
+            parsed = parse(b"".join(texts), columns=len(columns), signals=columns, exact=(), delimiter=",")
+            table, _ = end_to_end([parsed], len(columns), 0)
             if len(table) == LINES * len(paths) and np.isfinite(table).all():
                 return table
         except pa.ArrowInvalid:

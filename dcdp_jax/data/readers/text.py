@@ -1,6 +1,7 @@
 """Tables of numbers in text files, read fast, and checked so that a bad line is named."""
 
 import functools
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from pyarrow import csv
 
 from dcdp_jax.errors import DataError
 
-BLOCK = 1 << 20
+BLOCK = 2 << 20
 LARGEST = float(np.finfo(np.float32).max)
 COLUMNS_AT_ONCE = 16
 # More threads gain little and hold more memory.
@@ -58,16 +59,19 @@ def read_columns(
     parser = functools.partial(parse, columns=columns, signals=tuple(signals), exact=tuple(exact), delimiter=delimiter)
     tidy_parser = functools.partial(parse_tidied, parser)
     try:
-        table = whole_file(path, tidy_parser if aligned else parser)
+        tables = in_blocks(path, tidy_parser if aligned else parser)
     except OSError as error:
         raise unreadable(path, error) from error
     except pa.ArrowInvalid as error:
         if bad := first_bad_line(path, columns, delimiter, chosen, missing):
             raise DataError(bad) from error
         try:
-            table = whole_file(path, tidy_parser)
+            tables = in_blocks(path, tidy_parser)
         except pa.ArrowInvalid:
             raise DataError(f"{path}: {error}") from error
+    if not tables:
+        raise DataError(f"{path}: empty")
+    table = end_to_end(tables, len(signals), len(exact))
     acceptable = (lambda part: ~np.isinf(part)) if missing else np.isfinite
     if not all(acceptable(part).all() for part in table):
         bad = first_bad_line(path, columns, delimiter, chosen, missing)
@@ -123,11 +127,16 @@ def in_blocks(path: Path, parse_block: Callable[[bytes, int], Part]) -> list[Par
       OSError: the file cannot be read; and whatever parse_block raises.
     """
     ranges = list(line_ranges(path))
-    block = functools.partial(read_block, path, parse_block)
-    if len(ranges) < 2:  # starting threads takes longer than reading a small file
-        return [block(*bounds) for bounds in ranges]
+    starts, ends = zip(*ranges, strict=True) if ranges else ((), ())
+    return in_threads(functools.partial(read_block, path, parse_block), starts, ends)
+
+
+def in_threads(function: Callable[..., Part], *arguments: Sequence) -> list[Part]:
+    """What `map` yields, of several threads."""
+    if len(arguments[0]) < 2:  # starting threads takes longer than reading a small file
+        return list(map(function, *arguments))
     with ThreadPoolExecutor(min(pa.cpu_count(), THREADS)) as threads:
-        return list(threads.map(block, *zip(*ranges, strict=True)))
+        return list(threads.map(function, *arguments))
 
 
 def read_block(path: Path, parse_block: Callable[[bytes, int], Part], start: int, end: int) -> Part:
@@ -148,38 +157,40 @@ def line_ranges(path: Path) -> Iterator[tuple[int, int]]:
             start = file.tell()
 
 
-def whole_file(path: Path, parser: Callable[[bytes, int], tuple[np.ndarray, np.ndarray]]) -> tuple:
-    """What a parser makes of all blocks of a file, end to end."""
-    parts = in_blocks(path, parser)
-    if not parts:
-        raise DataError(f"{path}: empty")
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-
-
-def parse_tidied(
-    parser: Callable[[bytes, int], tuple[np.ndarray, np.ndarray]], text: bytes, position: int
-) -> tuple[np.ndarray, np.ndarray]:
+def parse_tidied(parser: Callable[[bytes, int], pa.Table], text: bytes, position: int) -> pa.Table:
     """What a parser makes of the text without superfluous blanks."""
     return parser(single_blanks(text), position)
 
 
 def parse(
     text: bytes, position: int = 0, *, columns: int, signals: tuple[int, ...], exact: tuple[int, ...], delimiter: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """What `read_columns` returns, of some lines, without its checks and its error messages.
+) -> pa.Table:
+    """The columns that `read_columns` returns, of some lines, without its checks; empty where there is no line.
 
     The position of the lines in their file does not matter; `in_blocks` passes it.
     """
     if text == b"\n":
-        return np.empty((0, len(signals)), np.float32), np.empty((0, len(exact)), np.float64)
+        return pa.table({})
     read_options = csv.ReadOptions(column_names=numbered(columns), block_size=len(text) + 1, use_threads=False)
     parse_options = csv.ParseOptions(delimiter=delimiter, quote_char=False, ignore_empty_lines=False)
-    table = csv.read_csv(pa.BufferReader(text), read_options, parse_options, convert_options(signals, exact))
-    arrays = [column.to_numpy() for column in table.columns]
-    return (
-        columns_to_rows(arrays[: len(signals)], table.num_rows, np.float32),
-        columns_to_rows(arrays[len(signals) :], table.num_rows, np.float64),
-    )
+    return csv.read_csv(pa.BufferReader(text), read_options, parse_options, convert_options(signals, exact))
+
+
+def end_to_end(tables: Sequence[pa.Table], signals: int, exact: int) -> tuple[np.ndarray, np.ndarray]:
+    """(t, signals) float32 and (t, exact) float64 of the tables' first and last columns."""
+    tables = [table for table in tables if table.num_rows]
+    ends = list(itertools.accumulate(table.num_rows for table in tables))
+    rows = ends[-1] if ends else 0
+    parts = np.empty((rows, signals), np.float32), np.empty((rows, exact), np.float64)
+
+    def place(table: pa.Table, end: int) -> None:
+        arrays = [column.to_numpy() for column in table.columns]
+        for part, columns in zip(parts, (arrays[:signals], arrays[signals:]), strict=True):
+            if columns:
+                np.stack(columns, axis=1, out=part[end - table.num_rows : end])
+
+    in_threads(place, tables, ends)
+    return parts
 
 
 @functools.cache
@@ -193,11 +204,6 @@ def convert_options(signals: tuple[int, ...], exact: tuple[int, ...]) -> csv.Con
     """Which columns to convert to what; for many small files, making this takes longer than reading one."""
     types = {str(c): pa.float32() for c in signals} | {str(c): pa.float64() for c in exact}
     return csv.ConvertOptions(include_columns=list(types), column_types=types, null_values=[])
-
-
-def columns_to_rows(arrays: list[np.ndarray], rows: int, dtype: type) -> np.ndarray:
-    """(rows, columns) of a list of columns, which may be empty."""
-    return np.stack(arrays, axis=1) if arrays else np.empty((rows, 0), dtype)
 
 
 def unreadable(path: Path, error: OSError) -> DataError:
@@ -296,17 +302,19 @@ def fill_missing(signals: np.ndarray, leading: str) -> np.ndarray:
     Returns:
       (c,) how many values were missing.
     """
-    counts = np.zeros(signals.shape[1], np.int64)
-    for first in range(0, signals.shape[1], COLUMNS_AT_ONCE):
-        block = signals[:, first : first + COLUMNS_AT_ONCE]
-        absent = np.isnan(block)
-        counts[first : first + COLUMNS_AT_ONCE] = absent.sum(axis=0)
-        if absent.any():
-            columns = np.ascontiguousarray(block.T)  # a column of a wide table is spread all over the memory
-            for column, gaps in zip(columns, np.ascontiguousarray(absent.T), strict=True):
-                fill_column(column, gaps, leading)
-            block[:] = columns.T
-    return counts
+    blocks = np.split(signals, range(COLUMNS_AT_ONCE, signals.shape[1], COLUMNS_AT_ONCE), axis=1)
+    return np.concatenate(in_threads(lambda block: fill_block(block, leading), blocks))
+
+
+def fill_block(block: np.ndarray, leading: str) -> np.ndarray:
+    """`fill_missing` for a few columns."""
+    absent = np.isnan(block)
+    if absent.any():
+        columns = np.ascontiguousarray(block.T)  # a column of a wide table is spread all over the memory
+        for column, gaps in zip(columns, np.ascontiguousarray(absent.T), strict=True):
+            fill_column(column, gaps, leading)
+        block[:] = columns.T
+    return absent.sum(axis=0)
 
 
 def fill_column(column: np.ndarray, absent: np.ndarray, leading: str) -> None:
