@@ -47,16 +47,16 @@ def as_float32(coefficients: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
     return {name: M.astype(jnp.float32) for name, M in coefficients.items()}
 
 
-def checked_confidence(
-    name: str, confidence: Mapping[str, jax.Array] | None, expected: Mapping[str, Any]
+def checked_branches(
+    name: str, keyword: str, given: Mapping[str, jax.Array] | None, expected: Mapping[str, Any]
 ) -> Mapping[str, jax.Array]:
-    """The keyword `confidence` of an update.
+    """A keyword of an update that has a number per branch, such as `confidence`.
 
     Raises:
       ValueError: it was not given, or its branches are not those expected.
     """
-    if confidence is None:
-        raise ValueError(f"{name}: update() needs the keyword confidence={{branch: S}}")
-    if sorted(confidence) != sorted(expected):
-        raise ValueError(f"{name}: confidence has branches {sorted(confidence)}, the labels {sorted(expected)}")
-    return confidence
+    if given is None:
+        raise ValueError(f"{name}: update() needs the keyword {keyword}={{branch: ()}}")
+    if sorted(given) != sorted(expected):
+        raise ValueError(f"{name}: {keyword} has branches {sorted(given)}, the labels {sorted(expected)}")
+    return given

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from dcdp_jax.optim.branches import as_float32, branch_names, checked_confidence, label_tree, scale_branches
+from dcdp_jax.optim.branches import as_float32, branch_names, checked_branches, label_tree, scale_branches
 
 
 def contribution_ratios(confidence: Mapping[str, Float[Array, ""]], eps: float = 1e-8) -> dict[str, Float[Array, ""]]:
@@ -131,7 +131,7 @@ def scale_by_cgm(
         **extra: Any,
     ) -> tuple[optax.Updates, CGMState]:
         del params, extra
-        S = checked_confidence("scale_by_cgm", confidence, state.coefficients)
+        S = checked_branches("scale_by_cgm", "confidence", confidence, state.coefficients)
         coefficients = as_float32(modulation_coefficients(S, value_at(alpha, state.count), eps))
         updates = scale_branches(label_tree(labels, updates), updates, coefficients)
         return updates, CGMState(optax.safe_increment(state.count), coefficients)

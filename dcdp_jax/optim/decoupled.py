@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dcdp_jax.optim.branches import as_float32, branch_names, checked_confidence, label_tree, scale_branches
+from dcdp_jax.optim.branches import as_float32, branch_names, checked_branches, label_tree, scale_branches
 from dcdp_jax.optim.cgm import Labels, modulation_coefficients, value_at
 
 
@@ -84,7 +84,7 @@ def scale_by_adam_with_decoupled_cgm(
         **extra: Any,
     ) -> tuple[optax.Updates, DecoupledCGMState]:
         del params, extra
-        S = checked_confidence("scale_by_adam_with_decoupled_cgm", confidence, state.coefficients)
+        S = checked_branches("scale_by_adam_with_decoupled_cgm", "confidence", confidence, state.coefficients)
         coefficients = as_float32(modulation_coefficients(S, value_at(alpha, state.count), cgm_eps))
         modulated = scale_branches(label_tree(labels, updates), updates, coefficients)
         mu = optax.tree.update_moment(modulated, state.mu, b1, 1)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from dcdp_jax.optim.branches import (
     as_float32,
     branch_names,
-    checked_confidence,
+    checked_branches,
     is_none,
     label_tree,
     scale_branches,
@@ -108,7 +108,7 @@ def scale_by_ogm(
         **extra: Any,
     ) -> tuple[optax.Updates, OGMState]:
         del params, extra
-        S = checked_confidence("scale_by_ogm", confidence, state.coefficients)
+        S = checked_branches("scale_by_ogm", "confidence", confidence, state.coefficients)
         coefficients = as_float32(ogm_coefficients(S, alpha, eps))
         tree = label_tree(labels, updates)
         scaled = scale_branches(tree, updates, coefficients)

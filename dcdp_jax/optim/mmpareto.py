@@ -1,0 +1,136 @@
+"""MMPareto: the gradients of the multimodal and of the unimodal losses, combined so that neither is opposed.
+
+Wei and Hu 2024, MMPareto: boosting multimodal learning with innocent unimodal assistance.
+https://arxiv.org/abs/2405.17730, as https://github.com/GeWu-Lab/MMPareto_ICML2024 computes it.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dcdp_jax.optim.branches import branch_names, is_none, label_tree
+from dcdp_jax.optim.cgm import Labels
+
+
+def min_norm_weight(multimodal: Any, unimodal: Any) -> jax.Array:
+    """The weight of the multimodal gradient, the unimodal one having the rest.
+
+    Args:
+      multimodal: the arrays of one branch, any pytree.
+      unimodal: the same of the other loss.
+
+    Returns:
+      () w: 0.5 where the inner product of the two is not negative; else that of the point of least norm between them,
+      argmin_w ||w multimodal + (1 - w) unimodal||.
+
+    Example:
+      >>> print(min_norm_weight(jnp.array([2.0, 0.0]), jnp.array([-1.0, 1.0])))
+      0.4
+    """
+    dot = inner_product(multimodal, unimodal)
+    squares = inner_product(multimodal, multimodal), inner_product(unimodal, unimodal)
+    conflict = dot < 0
+    # The squared distance between the two is positive where they conflict.
+    distance = jnp.where(conflict, squares[0] + squares[1] - 2 * dot, 1)
+    return jnp.where(conflict, (squares[1] - dot) / distance, 0.5)
+
+
+class MMParetoState(NamedTuple):
+    """State of `combine_by_mmpareto`.
+
+    Attributes:
+      weights: {branch: () weight of the multimodal gradient in the last update}; 0.5 before the first and wherever
+        there was no conflict.
+    """
+
+    weights: dict[str, jax.Array]
+
+
+def combine_by_mmpareto(labels: Labels, rescale: float = 1.5) -> optax.GradientTransformationExtraArgs:
+    """Replaces the gradient of the multimodal loss by MMPareto's combination with that of the unimodal losses.
+
+    Per branch h = 2 (w g + (1 - w) u), with g its multimodal and u its unimodal gradient and w from `min_norm_weight`
+    over all its arrays together. Where w is not 0.5, h is shorter than g + u; every array of h is lengthened to the
+    norm of g + u there, and never shortened. All is multiplied by rescale. Parameters of no branch get g + u.
+
+    The two gradients take two backward passes: one of the fusion's loss, one of the sum of the branches' own losses.
+    The published method leaves the classifiers out: label them None.
+
+    Args:
+      labels: see `scale_by_cgm`.
+      rescale: gamma of the paper.
+
+    Returns:
+      A transformation of multimodal gradients whose `update` requires the keyword `unimodal`, gradients like them.
+      An array in which the two cancel exactly has no direction to lengthen and stays 0.
+
+    Raises:
+      ValueError: from `update`, where `unimodal` is missing.
+
+    Example:
+      >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2)}
+      >>> tx = combine_by_mmpareto({"res": "res", "dense": "dense"})
+      >>> multimodal = {"res": jnp.array([2.0, 0.0]), "dense": jnp.array([1.0, 0.0])}
+      >>> unimodal = {"res": jnp.array([-1.0, 1.0]), "dense": jnp.array([0.0, 1.0])}
+      >>> updates, state = tx.update(multimodal, tx.init(params), unimodal=unimodal)
+      >>> print({name: [round(float(x), 3) for x in u] for name, u in updates.items()})
+      {'dense': [1.5, 1.5], 'res': [0.671, 2.012]}
+    """
+
+    def init(params: optax.Params) -> MMParetoState:
+        names = branch_names(label_tree(labels, params))
+        return MMParetoState({name: jnp.full((), 0.5, jnp.float32) for name in names})
+
+    def update(
+        updates: optax.Updates,
+        state: MMParetoState,
+        params: optax.Params | None = None,
+        *,
+        unimodal: optax.Updates | None = None,
+        **extra: Any,
+    ) -> tuple[optax.Updates, MMParetoState]:
+        del params, extra
+        if unimodal is None:
+            raise ValueError("combine_by_mmpareto: update() needs the keyword unimodal, gradients like the updates")
+        tree = label_tree(labels, updates)
+        weights = {
+            name: min_norm_weight(of_branch(tree, updates, name), of_branch(tree, unimodal, name))
+            for name in state.weights
+        }
+
+        def combine(label: str | None, multimodal: Any, unimodal: Any) -> Any:
+            if label is None:
+                return jax.tree.map(jnp.add, multimodal, unimodal)
+            return jax.tree.map(lambda g, u: rescale * integrated(g, u, weights[label]), multimodal, unimodal)
+
+        combined = jax.tree.map(combine, tree, updates, unimodal, is_leaf=is_none)
+        return combined, MMParetoState({name: w.astype(jnp.float32) for name, w in weights.items()})
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def inner_product(a: Any, b: Any) -> jax.Array:
+    """The inner product of two pytrees, in single precision or better."""
+
+    def of_arrays(x: jax.Array, y: jax.Array) -> jax.Array:
+        dtype = jnp.promote_types(x.dtype, jnp.float32)
+        return jnp.sum(x.astype(dtype) * y.astype(dtype))
+
+    return sum(jax.tree.leaves(jax.tree.map(of_arrays, a, b)), start=jnp.zeros((), jnp.float32))
+
+
+def of_branch(labels: Any, tree: Any, name: str) -> list[Any]:
+    """The subtrees of one branch."""
+    found: list[Any] = []
+    jax.tree.map(lambda label, x: found.append(x) if label == name else None, labels, tree, is_leaf=is_none)
+    return found
+
+
+def integrated(g: jax.Array, u: jax.Array, weight: jax.Array) -> jax.Array:
+    """2 (w g + (1 - w) u), at least as long as g + u."""
+    w = weight.astype(g.dtype)
+    h = 2 * (w * g + (1 - w) * u)
+    length, wanted = optax.tree.norm(h), optax.tree.norm(g + u)
+    return h * jnp.where(length > 0, jnp.maximum(wanted / jnp.where(length > 0, length, 1), 1), 1).astype(g.dtype)
