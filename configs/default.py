@@ -49,10 +49,14 @@ def get_config() -> ConfigDict:
     config.data.table.validation = ()  # likewise; (): the fifth before
 
     config.model = ConfigDict()
+    # Or a baseline on all channels: cnn, lstm, lstm_cnn, cnn_gru, elk, danhar, deepconvlstm, random_forest. It has no
+    # branches: cgm.enabled must be False, and of the fields below it reads width alone.
+    config.model.name = "dcdp_har"
     # (name, backbone, channels or channel groups); any number, disjoint, covering all channels together.
     config.model.branches = (("res", "resnet", ("acc",)), ("dense", "densenet", ("gyro",)))
     config.model.partition = "named"  # controls: swap, random, single
     config.model.width = 64
+    config.model.densenet_width = 0  # 0: as width; a control gives DenseNet its own
     config.model.resnet_blocks = (3, 4, 6, 3)
     config.model.densenet_blocks = (4, 4, 6, 4)
     config.model.embedding = 256

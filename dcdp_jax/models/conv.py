@@ -49,24 +49,27 @@ convolution_for_cpu.defvjp(_forward, _backward)
 
 
 class Conv1D(nn.Module):
-    """Convolution over time without bias, zero padding such that t_out = ceil(t / stride).
+    """Convolution over time, zero padding such that t_out = ceil(t / stride).
 
     Attributes:
       features: output channels.
       kernel: taps.
       stride: step over time.
+      bias: whether one is added; batch normalisation has its own.
     """
 
     features: int
     kernel: int
     stride: int = 1
+    bias: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """(b, t, c) -> (b, ceil(t / stride), features)."""
         kernel = self.param("kernel", he_normal, (self.kernel, x.shape[-1], self.features))
         on_cpu = jax.default_backend() == "cpu"
-        return (convolution_for_cpu if on_cpu else library_convolution)(x, kernel, self.stride)
+        h = (convolution_for_cpu if on_cpu else library_convolution)(x, kernel, self.stride)
+        return h + self.param("bias", nn.initializers.zeros, (self.features,)) if self.bias else h
 
 
 class BatchNorm(nn.Module):

@@ -49,6 +49,7 @@ class Branch(nn.Module):
     resnet_blocks: Sequence[int]
     densenet_blocks: Sequence[int]
     width: int
+    densenet_width: int
     embedding_size: int
     classes: int
     axis_name: str | None = None
@@ -60,7 +61,8 @@ class Branch(nn.Module):
         if self.backbone_name == "resnet":
             backbone = ResNet1D(self.resnet_blocks, self.width, self.axis_name, name="backbone")
         elif self.backbone_name == "densenet":
-            backbone = DenseNet1D(self.densenet_blocks, self.width // 2, self.width, self.axis_name, name="backbone")
+            width = self.densenet_width or self.width
+            backbone = DenseNet1D(self.densenet_blocks, width // 2, width, self.axis_name, name="backbone")
         else:
             raise ValueError(f"backbone {self.backbone_name!r} is none of {BACKBONES}")
         stages = backbone(x, train)
@@ -76,9 +78,10 @@ class MultiPath(nn.Module):
     Attributes:
       branches: disjoint channel groups and the backbone that reads each.
       classes: k.
-      width: channels of the first ResNet stage; DenseNet's stem is the same, its growth half of it.
+      width: channels of the first ResNet stage.
       resnet_blocks: basic blocks per stage of every ResNet branch.
       densenet_blocks: layers per stage of every DenseNet branch.
+      densenet_width: channels of DenseNet's stem; its growth is half of it. 0 for `width`.
       embedding: d, the common width of h.
       projection_hidden: hidden width of the projection heads.
       projection: width of z.
@@ -92,6 +95,7 @@ class MultiPath(nn.Module):
     width: int = 64
     resnet_blocks: Sequence[int] = (3, 4, 6, 3)
     densenet_blocks: Sequence[int] = (4, 4, 6, 4)
+    densenet_width: int = 0
     embedding: int = 256
     projection_hidden: int = 256
     projection: int = 128
@@ -129,6 +133,7 @@ class MultiPath(nn.Module):
                 self.resnet_blocks,
                 self.densenet_blocks,
                 self.width,
+                self.densenet_width,
                 self.embedding,
                 self.classes,
                 self.axis_name,

@@ -2,9 +2,9 @@
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from dcdp_jax.models.conv import BatchNorm
+from dcdp_jax.models.dropout import dropout
 
 
 class ProjectionHead(nn.Module):
@@ -35,15 +35,10 @@ class FusionHead(nn.Module):
 
         Args:
           h: (b, branches * d).
-          keys: (b,) random keys, one per window, or None for no dropout. A key per window makes the mask
-            independent of how the batch is split over devices.
+          keys: (b,) see `dropout`.
 
         Returns:
           (b, k).
         """
         h = nn.relu(nn.Dense(self.hidden)(h))
-        if keys is not None and self.dropout > 0:
-            keep = 1 - self.dropout
-            mask = jax.vmap(lambda key: jax.random.bernoulli(key, keep, (self.hidden,)))(keys)
-            h = jnp.where(mask, h / keep, 0)
-        return nn.Dense(self.classes)(h)
+        return nn.Dense(self.classes)(dropout(h, keys, self.dropout))

@@ -3,33 +3,45 @@
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.data.partition import partition
+from dcdp_jax.models.baselines import BASELINES
+from dcdp_jax.models.baselines.baseline import SinglePath
 from dcdp_jax.models.multipath import BranchSpec, MultiPath
 from dcdp_jax.optim import build_optimizer, learning_rate_schedule
+from dcdp_jax.train.config import MAIN_MODEL
 from dcdp_jax.train.parallel import AXIS
 
 
 def build_branches(config: ConfigDict, dataset: Dataset) -> tuple[BranchSpec, ...]:
-    """The branches of `model.branches` with the channels that each reads; see `dcdp_jax.data.partition`."""
+    """The branches of `model.branches` with the channels that each reads, see `dcdp_jax.data.partition`.
+
+    A baseline has none.
+    """
     model = config.model
+    if model.name != MAIN_MODEL:
+        return ()
     return tuple(
         BranchSpec(*branch) for branch in partition(dataset.channels, model.branches, model.partition, config.seed)
     )
 
 
-def build_model(config: ConfigDict, branches: tuple[BranchSpec, ...], classes: int) -> MultiPath:
-    """The network of the `model` part of a config, for use inside the mapped axis."""
+def build_model(config: ConfigDict, branches: tuple[BranchSpec, ...], classes: int) -> nn.Module:
+    """The network of the `model` part of a config, which gives `Outputs`, for use inside the mapped axis."""
+    if config.model.name != MAIN_MODEL:
+        return SinglePath(BASELINES[config.model.name](classes, config.model.width, AXIS))
     return MultiPath(
         branches=branches,
         classes=classes,
         width=config.model.width,
         resnet_blocks=config.model.resnet_blocks,
         densenet_blocks=config.model.densenet_blocks,
+        densenet_width=config.model.densenet_width,
         embedding=config.model.embedding,
         projection_hidden=config.model.projection_hidden,
         projection=config.model.projection,

@@ -8,15 +8,19 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.partition import CONTROLS
 from dcdp_jax.errors import ConfigError
+from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.multipath import BACKBONES
 from dcdp_jax.optim.chain import OPTIMIZERS, PLACEMENTS, SCHEDULES
 from dcdp_jax.train.parallel import STRATEGIES
 
+MAIN_MODEL = "dcdp_har"
+RANDOM_FOREST = "random_forest"
 CHOICES: dict[str, tuple[Any, ...]] = {
     "optimizer.name": OPTIMIZERS,
     "optimizer.schedule": SCHEDULES,
     "cgm.scope": ("branch", "classification", "head"),
     "cgm.placement": PLACEMENTS,
+    "model.name": (MAIN_MODEL, *BASELINES, RANDOM_FOREST),
     "model.partition": CONTROLS,
     "parallel.strategy": STRATEGIES,
 }
@@ -24,6 +28,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "model.width": (2, 4096),
+    "model.densenet_width": (0, 4096),
     "model.embedding": (1, 65536),
     "model.projection_hidden": (1, 65536),
     "model.projection": (1, 65536),
@@ -78,8 +83,9 @@ def check_config(config: ConfigDict) -> None:
             raise ConfigError(f"{field}={values[field]!r} must be positive counts, one per stage")
     if len(values["model.resnet_blocks"]) != len(values["model.densenet_blocks"]):
         raise ConfigError("model.resnet_blocks and model.densenet_blocks must have the same number of stages")
-    if values["model.width"] % 2:
-        raise ConfigError(f"model.width={values['model.width']} must be even: DenseNet's growth is half of it")
+    for field in ("model.width", "model.densenet_width"):
+        if values[field] % 2:
+            raise ConfigError(f"{field}={values[field]} must be even: DenseNet's growth is half of it")
     segments, window = values["augment.permutation_segments"], values["data.window"]
     if values["augment.enabled"] and window < max(segments, 2):
         raise ConfigError(f"augment.permutation_segments={segments} do not fit into data.window={window}")
@@ -87,6 +93,11 @@ def check_config(config: ConfigDict) -> None:
     if values["cgm.enabled"] and (values["cgm.scope"], values["cgm.placement"]) in UNDEFINED:
         raise ConfigError("cgm.scope=classification acts inside the backward pass and has only cgm.placement=before")
     one_branch = len(values["model.branches"]) < 2 or values["model.partition"] == "single"
+    if values["cgm.enabled"] and values["model.name"] != MAIN_MODEL:
+        raise ConfigError(
+            f"cgm.enabled=True compares branches, and model.name={values['model.name']} has none; "
+            f"set --config.cgm.enabled=False"
+        )
     if values["cgm.enabled"] and one_branch:
         raise ConfigError("cgm.enabled=True compares branches, and there is one; set --config.cgm.enabled=False")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -14,7 +15,6 @@ from tqdm import tqdm
 from dcdp_jax.data.dataset import Dataset, Split, build_dataset
 from dcdp_jax.errors import CheckpointError, ConfigError
 from dcdp_jax.metrics import Tally
-from dcdp_jax.models.multipath import MultiPath
 from dcdp_jax.optim import contribution_ratios
 from dcdp_jax.train.augment import build_augmentation
 from dcdp_jax.train.build import build_branches, build_chain, build_model, modulation_schedule
@@ -266,7 +266,7 @@ def evaluation_record(tally: Tally) -> dict[str, Any]:
 
 
 def make_evaluate(
-    config: ConfigDict, dataset: Dataset, model: MultiPath, devices: Devices, signals: Signals
+    config: ConfigDict, dataset: Dataset, model: nn.Module, devices: Devices, signals: Signals
 ) -> Callable[[TrainState, Split], Tally]:
     """A function that counts all windows of a part; the last batch is padded with windows that do not count."""
     step = devices.map_step(evaluation_step, donate_state=False, model=model, window=dataset.window)
@@ -334,11 +334,12 @@ def result_lines(result: dict[str, Any], workdir: Path) -> str:
     """The scores, for a person."""
     test, validation = result["test"], result["validation"]
     branches = ", ".join(f"{name} {accuracy:.4f}" for name, accuracy in result["branches"].items())
+    alone = f"; branches alone: {branches}" if branches else ""
     marks = f" [{', '.join(result['marks'])}]" if result["marks"] else ""
     return (
         f"{result['dataset']}{marks}, protocol {result['protocol']}, epoch {result['best_epoch']} by validation "
         f"macro F1 {validation['f1_macro']:.4f}\n"
         f"test: accuracy {test['accuracy']:.4f}, macro F1 {test['f1_macro']:.4f}, weighted F1 "
-        f"{test['f1_weighted']:.4f} on {result['windows']['test']:,} windows; branches alone: {branches}\n"
+        f"{test['f1_weighted']:.4f} on {result['windows']['test']:,} windows{alone}\n"
         f"{workdir / RESULT}"
     )

@@ -2,12 +2,11 @@
 
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-
-from dcdp_jax.models.multipath import MultiPath
 
 
 class TrainState(struct.PyTreeNode):
@@ -15,8 +14,9 @@ class TrainState(struct.PyTreeNode):
 
     Attributes:
       step: () int32, steps taken.
-      params: of the model; one top-level entry per branch, plus `projection` and `fusion`.
-      batch_stats: running statistics of batch normalisation.
+      params: of the model; one top-level entry per branch, plus `projection` and `fusion`; for a baseline
+        `network` alone.
+      batch_stats: running statistics of batch normalisation, empty for a model without any.
       opt_state: of the optax chain.
     """
 
@@ -27,7 +27,7 @@ class TrainState(struct.PyTreeNode):
 
 
 def create_state(
-    model: MultiPath, optimizer: optax.GradientTransformation, seed: int, window: int, channels: int
+    model: nn.Module, optimizer: optax.GradientTransformation, seed: int, window: int, channels: int
 ) -> TrainState:
     """Initial state.
 
@@ -45,6 +45,6 @@ def create_state(
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
-        batch_stats=variables["batch_stats"],
+        batch_stats=variables.get("batch_stats", {}),
         opt_state=jax.jit(optimizer.init)(variables["params"]),
     )

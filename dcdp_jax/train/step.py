@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,6 @@ import optax
 
 from dcdp_jax.losses import total_loss
 from dcdp_jax.metrics import Tally, tally, true_class_confidence
-from dcdp_jax.models.multipath import MultiPath
 from dcdp_jax.optim import coefficients_of, contribution_ratios, modulation_coefficients, norms_of
 from dcdp_jax.train.augment import Augmentation, augment
 from dcdp_jax.train.state import TrainState
@@ -81,7 +81,7 @@ def train_step(
     signals: Signals,
     batch: Batch,
     *,
-    model: MultiPath,
+    model: nn.Module,
     optimizer: optax.GradientTransformationExtraArgs,
     settings: StepSettings,
     axis_name: str,
@@ -92,7 +92,7 @@ def train_step(
       state: replicated.
       signals: replicated.
       batch: this device's share: `starts` (b,) and `labels` (b,).
-      model: built with this axis_name.
+      model: gives `Outputs`; built with this axis_name.
       optimizer: its update takes `confidence`.
       settings: see `StepSettings`.
       axis_name: of the mapped axis.
@@ -132,7 +132,7 @@ def train_step(
             label_smoothing=settings.label_smoothing,
             axis_name=axis_name,
         )
-        return total, (outputs, terms, updated["batch_stats"])
+        return total, (outputs, terms, updated.get("batch_stats", {}))
 
     (total, (outputs, terms, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     gradients = jax.lax.pmean(gradients, axis_name)
@@ -153,7 +153,7 @@ def train_step(
 
 
 def evaluation_step(
-    state: TrainState, signals: Signals, batch: Batch, *, model: MultiPath, window: int, axis_name: str
+    state: TrainState, signals: Signals, batch: Batch, *, model: nn.Module, window: int, axis_name: str
 ) -> Tally:
     """Counts of one padded batch, summed over the devices.
 
@@ -161,7 +161,7 @@ def evaluation_step(
       state: replicated.
       signals: replicated.
       batch: this device's share: `starts` (b,), `labels` (b,) and `mask` (b,), False for padding.
-      model: built with this axis_name.
+      model: gives `Outputs`; built with this axis_name.
       window: samples per window.
       axis_name: of the mapped axis.
 

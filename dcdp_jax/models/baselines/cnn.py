@@ -1,0 +1,24 @@
+"""Convolutional network (Zeng et al. 2014, «Convolutional Neural Networks for Human Activity Recognition»)."""
+
+import flax.linen as nn
+import jax
+
+from dcdp_jax.models.baselines.baseline import Baseline
+from dcdp_jax.models.conv import BatchNorm, Conv1D
+
+
+class CNN(Baseline):
+    """Four convolutions k3 stride 2 of 64-128-256-512, BN and ReLU after each, mean over time, linear.
+
+    The source has one layer of convolution; this is how such a network is built today.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
+        """(b, t, c) -> logits (b, k)."""
+        del keys
+        h = x
+        for layer in range(4):
+            h = Conv1D(self.width * 2**layer, 3, 2)(h)
+            h = nn.relu(BatchNorm(self.axis_name)(h, train))
+        return nn.Dense(self.classes, name="classifier")(h.mean(axis=1))

@@ -1,0 +1,40 @@
+"""CNN-GRU (Dua et al. 2021, «Multi-input CNN-GRU based human activity recognition», Computing 103)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dcdp_jax.models.baselines.baseline import Baseline
+from dcdp_jax.models.baselines.recurrent import GRU
+from dcdp_jax.models.conv import BatchNorm, Conv1D
+from dcdp_jax.models.dropout import dropout
+
+KERNELS = (3, 7, 11)
+
+
+class CNNGRU(Baseline):
+    """Three heads with kernels 3, 7 and 11, joined by channel, then GRU 128, GRU 64, dense 64, BN, ReLU, linear.
+
+    A head is conv 64, ReLU, conv 32, ReLU, dropout, max-pool 2. The width of the dense layer is ours.
+
+    Attributes:
+      dropout: rate in the heads.
+    """
+
+    dropout: float = 0.5
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
+        """(b, t, c) -> logits (b, k)."""
+        heads = []
+        for kernel in KERNELS:
+            h = nn.relu(Conv1D(self.width, kernel, bias=True)(x))
+            h = nn.relu(Conv1D(self.width // 2, kernel, bias=True)(h))
+            head_keys = None if keys is None else jax.vmap(jax.random.fold_in, (0, None))(keys, kernel)
+            h = dropout(h, head_keys, self.dropout)
+            heads.append(nn.max_pool(h, (2,), (2,), "SAME"))
+        h = GRU(2 * self.width)(jnp.concatenate(heads, axis=-1))
+        h = GRU(self.width)(h)[:, -1]
+        h = nn.Dense(self.width, use_bias=False)(h)
+        h = nn.relu(BatchNorm(self.axis_name)(h, train))
+        return nn.Dense(self.classes, name="classifier")(h)

@@ -1,0 +1,66 @@
+"""DanHAR (Gao et al. 2021, «DanHAR: Dual Attention Network for multimodal human activity recognition», ASOC 111)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dcdp_jax.models.baselines.baseline import Baseline
+from dcdp_jax.models.conv import BatchNorm, Conv1D
+
+
+class ChannelAttention(nn.Module):
+    """Weights (0, 1) per channel, from a two-layer network on the mean and on the maximum over time, summed.
+
+    Attributes:
+      reduction: channels per hidden unit (ours; the source does not say).
+    """
+
+    reduction: int = 8
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> jax.Array:
+        """(b, t, c) -> (b, t, c)."""
+        channels = h.shape[-1]
+        hidden = nn.Dense(max(channels // self.reduction, 1), use_bias=False)
+        out = nn.Dense(channels, use_bias=False)
+        scores = sum(out(nn.relu(hidden(pooled))) for pooled in (h.mean(axis=1), h.max(axis=1)))
+        return h * jax.nn.sigmoid(scores)[:, None, :]
+
+
+class TemporalAttention(nn.Module):
+    """Weights (0, 1) per sample, from a convolution k7 over the mean and the maximum of the channels."""
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> jax.Array:
+        """(b, t, c) -> (b, t, c)."""
+        pooled = jnp.stack([h.mean(axis=-1), h.max(axis=-1)], axis=-1)
+        return h * jax.nn.sigmoid(Conv1D(1, 7)(pooled))
+
+
+class AttentionBlock(nn.Module):
+    """ReLU(shortcut(h) + attention(F(h))): F of conv k3 stride 2, BN, ReLU, conv k3, BN; the shortcut conv k1, BN."""
+
+    features: int
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, h: jax.Array, train: bool) -> jax.Array:
+        """(b, t, c) -> (b, ceil(t / 2), features)."""
+        residual = Conv1D(self.features, 3, 2)(h)
+        residual = nn.relu(BatchNorm(self.axis_name)(residual, train))
+        residual = BatchNorm(self.axis_name)(Conv1D(self.features, 3)(residual), train)
+        residual = TemporalAttention()(ChannelAttention()(residual))
+        return nn.relu(residual + BatchNorm(self.axis_name)(Conv1D(self.features, 1, 2)(h), train))
+
+
+class DanHAR(Baseline):
+    """Three residual blocks of 64-128-256, each with channel, then temporal attention; mean over time, linear."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
+        """(b, t, c) -> logits (b, k)."""
+        del keys
+        h = x
+        for block in range(3):
+            h = AttentionBlock(self.width * 2**block, self.axis_name)(h, train)
+        return nn.Dense(self.classes, name="classifier")(h.mean(axis=1))

@@ -1,0 +1,23 @@
+"""Dropout with a key per window."""
+
+import jax
+import jax.numpy as jnp
+
+
+def dropout(h: jax.Array, keys: jax.Array | None, rate: float) -> jax.Array:
+    """Sets features to zero by chance and divides the others by the share that is kept.
+
+    Args:
+      h: (b, ...).
+      keys: (b,) random keys, one per window, or None for no dropout. A key per window makes the mask independent of
+        how the batch is split over devices.
+      rate: share that is dropped, in [0, 1).
+
+    Returns:
+      (b, ...).
+    """
+    if keys is None or rate == 0:
+        return h
+    keep = 1 - rate
+    mask = jax.vmap(lambda key: jax.random.bernoulli(key, keep, h.shape[1:]))(keys)
+    return jnp.where(mask, h / keep, 0)
