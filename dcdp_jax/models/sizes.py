@@ -1,0 +1,66 @@
+"""How large a model is and what a window costs: parameters, and floating-point operations of one forward pass."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+
+
+def model_size(model: nn.Module, window: int, channels: int) -> tuple[int, float]:
+    """Parameters and FLOPs of a model.
+
+    Args:
+      model: takes (b, t, c).
+      window: samples per window, t.
+      channels: c.
+
+    Returns:
+      The number of parameters, and the floating-point operations that one window more costs in the forward pass in
+      evaluation: what is computed from the parameters alone, once for a batch, is not counted.
+    """
+    one, two = (jax.ShapeDtypeStruct((b, window, channels), jnp.float32) for b in (1, 2))
+    variables = jax.eval_shape(model.init, jax.random.key(0), one)
+    parameters = sum(x.size for x in jax.tree.leaves(variables["params"]))
+    return parameters, flops(model.apply, variables, two) - flops(model.apply, variables, one)
+
+
+def flops(function: Callable, *arguments: Any) -> float:
+    """Floating-point operations of a function, a multiplication and an addition counted as two.
+
+    XLA's cost analysis counts the body of a loop once; the other passes of a scan are added here.
+
+    Args:
+      function: can be traced by JAX.
+      *arguments: arrays, their shapes, or trees of either.
+
+    Returns:
+      Operations on numbers; transcendental functions, which XLA counts apart, are not among them.
+
+    Example:
+      >>> flops(lambda a, b: a @ b, jnp.ones((2, 3)), jnp.ones((3, 5)))
+      60.0
+    """
+    return flops_of_jaxpr(jax.make_jaxpr(function)(*arguments))
+
+
+def flops_of_jaxpr(closed: ClosedJaxpr) -> float:
+    """`flops` of a traced function."""
+    cost = jax.jit(jaxpr_as_fun(closed)).lower(*closed.in_avals).cost_analysis()
+    total = float((cost or {}).get("flops", 0.0))
+    return total + sum((length - 1) * flops_of_jaxpr(body) for body, length in scans(closed.jaxpr))
+
+
+def scans(jaxpr: Any) -> Iterator[tuple[ClosedJaxpr, int]]:
+    """The scans in a jaxpr, those inside its calls too but not those inside another scan: body and number of passes."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "scan":
+            yield equation.params["jaxpr"], equation.params["length"]
+            continue
+        for inner in equation.params.values():
+            if isinstance(inner, ClosedJaxpr):
+                yield from scans(inner.jaxpr)
+            elif hasattr(inner, "eqns"):
+                yield from scans(inner)
