@@ -17,7 +17,7 @@ from dcdp_jax.optim.cgm import Labels
 
 
 def cggm_coefficients(
-    improvement: Mapping[str, Float[Array, ""]], rho: float | Float[Array, ""], eps: float = 1e-8
+    improvement: Mapping[str, Float[Array, ""]], rho: float | Float[Array, ""], eps: float | Float[Array, ""] = 1e-8
 ) -> dict[str, Float[Array, ""]]:
     """The share that the other branches have in the improvement of all, times rho.
 
@@ -51,7 +51,9 @@ class CGGMState(NamedTuple):
     coefficients: dict[str, jax.Array]
 
 
-def scale_by_cggm(labels: Labels, rho: float = 1.3, eps: float = 1e-8) -> optax.GradientTransformationExtraArgs:
+def scale_by_cggm(
+    labels: Labels, rho: float | Float[Array, ""] = 1.3, eps: float | Float[Array, ""] = 1e-8
+) -> optax.GradientTransformationExtraArgs:
     """Scales each branch's subtree by CGGM's coefficient: the faster its accuracy grows, the less.
 
     This is the magnitude of the published method. Its other half, the direction, is a term of the loss and is not

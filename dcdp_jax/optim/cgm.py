@@ -11,7 +11,9 @@ from jaxtyping import Array, Float
 from dcdp_jax.optim.branches import as_float32, branch_names, checked_branches, label_tree, scale_branches
 
 
-def contribution_ratios(confidence: Mapping[str, Float[Array, ""]], eps: float = 1e-8) -> dict[str, Float[Array, ""]]:
+def contribution_ratios(
+    confidence: Mapping[str, Float[Array, ""]], eps: float | Float[Array, ""] = 1e-8
+) -> dict[str, Float[Array, ""]]:
     """R_m = S_m / (mean of the other branches' S + eps); the paper's ratio where there are two branches.
 
     Args:
@@ -35,7 +37,7 @@ def contribution_ratios(confidence: Mapping[str, Float[Array, ""]], eps: float =
 
 
 def modulation_coefficients(
-    confidence: Mapping[str, Float[Array, ""]], alpha: float | Float[Array, ""], eps: float = 1e-8
+    confidence: Mapping[str, Float[Array, ""]], alpha: float | Float[Array, ""], eps: float | Float[Array, ""] = 1e-8
 ) -> dict[str, Float[Array, ""]]:
     """M_m = 1 - tanh(alpha relu(R_m - 1)): 1 for a branch that does not dominate, less the more it does.
 
@@ -77,7 +79,7 @@ class CGMState(NamedTuple):
     coefficients: dict[str, jax.Array]
 
 
-def value_at(schedule: float | optax.Schedule, count: jax.Array) -> Any:
+def value_at(schedule: optax.ScalarOrSchedule, count: jax.Array) -> Any:
     """A constant, or the value of a schedule at an update."""
     return schedule(count) if callable(schedule) else schedule
 
@@ -87,7 +89,7 @@ Labels = Any | Callable[[Any], Any]
 
 
 def scale_by_cgm(
-    labels: Labels, alpha: float | optax.Schedule = 0.9, eps: float = 1e-8
+    labels: Labels, alpha: optax.ScalarOrSchedule = 0.9, eps: float | Float[Array, ""] = 1e-8
 ) -> optax.GradientTransformationExtraArgs:
     """Scales each branch's subtree of the updates by its modulation coefficient M.
 

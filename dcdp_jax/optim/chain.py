@@ -67,7 +67,7 @@ def build_optimizer(
     weight_decay: float,
     clip_norm: float,
     cgm_labels: Labels | None = None,
-    cgm_alpha: float | optax.Schedule = 0.9,
+    cgm_alpha: optax.ScalarOrSchedule = 0.9,
     cgm_eps: float = 1e-8,
     cgm_placement: str = "before",
 ) -> optax.GradientTransformationExtraArgs:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
 from dcdp_jax.optim.branches import as_float32, branch_names, checked_branches, label_tree, scale_branches
 from dcdp_jax.optim.cgm import Labels, modulation_coefficients, value_at
@@ -29,12 +30,12 @@ class DecoupledCGMState(NamedTuple):
 
 def scale_by_adam_with_decoupled_cgm(
     labels: Labels,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    eps: float = 1e-8,
+    b1: float | Float[Array, ""] = 0.9,
+    b2: float | Float[Array, ""] = 0.999,
+    eps: float | Float[Array, ""] = 1e-8,
     *,
-    alpha: float | optax.Schedule = 0.9,
-    cgm_eps: float = 1e-8,
+    alpha: optax.ScalarOrSchedule = 0.9,
+    cgm_eps: float | Float[Array, ""] = 1e-8,
 ) -> optax.GradientTransformationExtraArgs:
     """Adam's preconditioner that cannot divide the modulation out again.
 

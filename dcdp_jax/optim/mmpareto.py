@@ -48,7 +48,7 @@ class MMParetoState(NamedTuple):
     weights: dict[str, jax.Array]
 
 
-def combine_by_mmpareto(labels: Labels, rescale: float = 1.5) -> optax.GradientTransformationExtraArgs:
+def combine_by_mmpareto(labels: Labels, rescale: float | jax.Array = 1.5) -> optax.GradientTransformationExtraArgs:
     """Replaces the gradient of the multimodal loss by MMPareto's combination with that of the unimodal losses.
 
     Per branch h = 2 (w g + (1 - w) u), with g its multimodal and u its unimodal gradient and w from `min_norm_weight`
@@ -56,7 +56,8 @@ def combine_by_mmpareto(labels: Labels, rescale: float = 1.5) -> optax.GradientT
     norm of g + u there, and never shortened. All is multiplied by rescale. Parameters of no branch get g + u.
 
     The two gradients take two backward passes: one of the fusion's loss, one of the sum of the branches' own losses.
-    The published method leaves the classifiers out: label them None.
+    The published method leaves the classifiers out: label them None. Where gradients are accumulated over several
+    batches, as by `optax.MultiSteps`, combine ahead of that.
 
     Args:
       labels: see `scale_by_cgm`.
@@ -94,7 +95,7 @@ def combine_by_mmpareto(labels: Labels, rescale: float = 1.5) -> optax.GradientT
         del params, extra
         if unimodal is None:
             raise ValueError("combine_by_mmpareto: update() needs the keyword unimodal, gradients like the updates")
-        tree = label_tree(labels, updates)
+        tree, unimodal = label_tree(labels, updates), masked_like(updates, unimodal)
         weights = {
             name: min_norm_weight(of_branch(tree, updates, name), of_branch(tree, unimodal, name))
             for name in state.weights
@@ -126,6 +127,15 @@ def of_branch(labels: Any, tree: Any, name: str) -> list[Any]:
     found: list[Any] = []
     jax.tree.map(lambda label, x: found.append(x) if label == name else None, labels, tree, is_leaf=is_none)
     return found
+
+
+def masked_like(updates: Any, tree: Any) -> Any:
+    """A tree without what `optax.masked` or `optax.partition` took from the updates."""
+
+    def is_masked(x: Any) -> bool:
+        return isinstance(x, optax.MaskedNode)
+
+    return jax.tree.map(lambda u, x: u if is_masked(u) else x, updates, tree, is_leaf=is_masked)
 
 
 def integrated(g: jax.Array, u: jax.Array, weight: jax.Array) -> jax.Array:

@@ -23,7 +23,7 @@ from dcdp_jax.optim.cgm import Labels, contribution_ratios
 
 
 def ogm_coefficients(
-    confidence: Mapping[str, Float[Array, ""]], alpha: float | Float[Array, ""], eps: float = 1e-8
+    confidence: Mapping[str, Float[Array, ""]], alpha: float | Float[Array, ""], eps: float | Float[Array, ""] = 1e-8
 ) -> dict[str, Float[Array, ""]]:
     """1 - tanh(alpha R_m) where R_m > 1, else 1: unlike CGM's it jumps at R = 1.
 
@@ -65,7 +65,12 @@ class OGMState(NamedTuple):
 
 
 def scale_by_ogm(
-    labels: Labels, alpha: float = 0.1, eps: float = 1e-8, *, generalization_enhancement: bool = False, seed: int = 0
+    labels: Labels,
+    alpha: float | Float[Array, ""] = 0.1,
+    eps: float | Float[Array, ""] = 1e-8,
+    *,
+    generalization_enhancement: bool = False,
+    seed: int = 0,
 ) -> optax.GradientTransformationExtraArgs:
     """Scales each branch's subtree by its OGM coefficient; OGM-GE also adds Gaussian noise.
 
