@@ -71,7 +71,7 @@ def main() -> None:
     check_same(model, state, twin, windows, batch["labels"])
 
     devices = Devices(1)
-    settings = StepSettings(asked.time, 0, 0.7, 0.5, 0.0)
+    settings = StepSettings(asked.time, 0.7, 0.5, 0.0)
     step = devices.map_step(train_step, donate_state=True, model=model, optimizer=optimizer, settings=settings)
     state, signals = devices.replicate(state), devices.replicate(signals)
     began = time.perf_counter()

@@ -36,7 +36,7 @@ class Run(NamedTuple):
       dataset: the data.
       devices: what the steps are mapped over.
       signals: the recordings, replicated.
-      state: at step 0, on one device.
+      initial_state: seed -> state at step 0, on one device.
       step: the mapped training step (state, signals, batch) -> (state, metrics); it uses up the state.
       evaluate: (state, split) -> `Tally`.
       schedule: learning rate by step.
@@ -46,7 +46,7 @@ class Run(NamedTuple):
     dataset: Dataset
     devices: Devices
     signals: Signals
-    state: TrainState
+    initial_state: Callable[[int], TrainState]
     step: Callable[..., Any]
     evaluate: Callable[[TrainState, Split], Tally]
     schedule: Callable[[int], Any]
@@ -77,7 +77,6 @@ def prepare(config: ConfigDict) -> Run:
     loss = config.loss
     settings = StepSettings(
         window=dataset.window,
-        seed=config.seed,
         align_weight=loss.align_weight,
         temperature=loss.temperature,
         label_smoothing=loss.label_smoothing,
@@ -91,7 +90,7 @@ def prepare(config: ConfigDict) -> Run:
         dataset=dataset,
         devices=devices,
         signals=signals,
-        state=create_state(model, optimizer, config.seed, dataset.window, len(dataset.channels)),
+        initial_state=lambda seed: create_state(model, optimizer, seed, dataset.window, len(dataset.channels)),
         step=devices.map_step(train_step, donate_state=True, model=model, optimizer=optimizer, settings=settings),
         evaluate=make_evaluate(config, dataset, model, devices, signals),
         schedule=schedule,
@@ -99,12 +98,13 @@ def prepare(config: ConfigDict) -> Run:
     )
 
 
-def train(config: ConfigDict, workdir: Path) -> None:
+def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
     """Trains, selects by validation, tests once, and leaves result.json in the workdir; resumes where it was.
 
     Args:
       config: checked here.
       workdir: a new folder, or that of a run of the same config.
+      run: what `prepare` made of this config, or of one that differs in `seed` only; made here by default.
 
     Raises:
       UserError: config, data or workdir cannot be used.
@@ -115,15 +115,16 @@ def train(config: ConfigDict, workdir: Path) -> None:
     if (workdir / RESULT).exists():
         print(f"{workdir} is finished; its result is {workdir / RESULT}")
         return
-    run = prepare(config)
+    run = run or prepare(config)
+    initial = run.initial_state(config.seed)
     make_workdir(workdir, as_plain_data(config))
-    print(describe(config, run))
+    print(describe(config, run, initial))
     splits, steps_per_epoch = run.dataset.splits, run.steps_per_epoch
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
         finished = max(checkpoints.epochs(), default=0)
         if finished:
             print(f"resuming after epoch {finished}")
-        state = run.devices.replicate(checkpoints.restore(finished, like=run.state) if finished else run.state)
+        state = run.devices.replicate(checkpoints.restore(finished, like=initial) if finished else initial)
         with (
             MetricsLog(workdir, finished * steps_per_epoch) as log,
             progress_bar(config.train.epochs * steps_per_epoch, finished * steps_per_epoch) as bar,
@@ -154,7 +155,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
                 tqdm.write(epoch_line(summary, config.train.epochs))
             epochs = log.epochs()
         best_epoch = next(e["epoch"] for e in reversed(epochs) if e["best"])
-        state = run.devices.replicate(checkpoints.restore(best_epoch, like=run.state))
+        state = run.devices.replicate(checkpoints.restore(best_epoch, like=initial))
 
     result = make_result(
         config,
@@ -162,7 +163,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
         validation=run.evaluate(state, splits["validation"]),
         test=run.evaluate(state, splits["test"]),
         device=run.devices.describe(),
-        parameters=count_parameters(run.state),
+        parameters=count_parameters(initial),
         epochs=epochs,
     )
     write_json(workdir / RESULT, result)
@@ -186,7 +187,7 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     result = json.loads((workdir / RESULT).read_text())
     run = prepare(config)
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
-        state = run.devices.replicate(checkpoints.restore(result["best_epoch"], like=run.state))
+        state = run.devices.replicate(checkpoints.restore(result["best_epoch"], like=run.initial_state(config.seed)))
     for part in ("validation", "test"):
         again = run.evaluate(state, run.dataset.splits[part]).scores()
         print(f"{part}: " + ", ".join(f"{name} {value:.4f}" for name, value in again.items()))
@@ -306,7 +307,7 @@ def progress_bar(total: int, finished: int) -> tqdm:
     return tqdm(total=total, initial=finished, unit="step", disable=None, leave=False, dynamic_ncols=True)
 
 
-def describe(config: ConfigDict, run: Run) -> str:
+def describe(config: ConfigDict, run: Run, state: TrainState) -> str:
     """What is about to be trained, on what."""
     dataset = run.dataset
     windows = ", ".join(f"{name} {len(split.labels):,}" for name, split in dataset.splits.items())
@@ -314,7 +315,7 @@ def describe(config: ConfigDict, run: Run) -> str:
     return (
         f"{config.data.name}{marks}, protocol {config.data.protocol}: {windows} windows of {dataset.window} samples, "
         f"{len(dataset.channels)} channels, {len(dataset.class_names)} classes\n"
-        f"{count_parameters(run.state):,} parameters on {run.devices.describe()}"
+        f"{count_parameters(state):,} parameters on {run.devices.describe()}"
     )
 
 

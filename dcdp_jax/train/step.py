@@ -38,7 +38,7 @@ def gather_windows(signals: Signals, starts: jax.Array, window: int) -> jax.Arra
     return (x - signals.shift) * signals.scale
 
 
-def window_keys(seed: int, step: jax.Array, windows: int, axis_name: str) -> jax.Array:
+def window_keys(seed: int | jax.Array, step: jax.Array, windows: int, axis_name: str) -> jax.Array:
     """(b,) random keys, a function of seed, step and place in the global batch, whatever the number of devices."""
     first = jax.lax.axis_index(axis_name) * windows
     key = jax.random.fold_in(jax.random.key(seed), step)
@@ -50,7 +50,6 @@ class StepSettings(NamedTuple):
 
     Attributes:
       window: samples.
-      seed: of all random keys.
       align_weight: lambda.
       temperature: tau.
       label_smoothing: see `losses.cross_entropy`.
@@ -60,7 +59,6 @@ class StepSettings(NamedTuple):
     """
 
     window: int
-    seed: int
     align_weight: float
     temperature: float
     label_smoothing: float
@@ -103,7 +101,7 @@ def train_step(
       per branch and head.
     """
     labels = batch["labels"]
-    keys = window_keys(settings.seed, state.step, labels.shape[0], axis_name)
+    keys = window_keys(state.seed, state.step, labels.shape[0], axis_name)
     x = training_windows(signals, batch["starts"], keys, settings)
 
     def classification_coefficients(branches: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -148,7 +146,7 @@ def train_step(
         metrics["M"] = classification_coefficients(outputs.branches)
     elif (M := coefficients_of(opt_state)) is not None:
         metrics["M"] = M
-    state = TrainState(state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt_state)
+    state = TrainState(state.seed, state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt_state)
     return state, metrics
 
 

@@ -331,7 +331,8 @@ def test_nothing_drawn_is_nothing_changed(windows):
 
 # In the step.
 
-SETTINGS = StepSettings(T, 3, 0.7, 0.5, 0.0, FULL)
+SEED = 3
+SETTINGS = StepSettings(T, 0.7, 0.5, 0.0, FULL)
 
 
 @pytest.fixture(scope="module")
@@ -353,7 +354,7 @@ def mapped_windows(count, settings):
     """The windows of a step (signals, starts, step), as these devices make them."""
 
     def see(signals, starts, step):
-        return training_windows(signals, starts, window_keys(settings.seed, step, starts.shape[0], AXIS), settings)
+        return training_windows(signals, starts, window_keys(SEED, step, starts.shape[0], AXIS), settings)
 
     return jax.pmap(see, axis_name=AXIS, in_axes=(None, 0, None), devices=Devices(count).devices)
 
@@ -400,7 +401,7 @@ def test_two_training_steps_agree_on_one_and_seven_devices(signals):
     optimizer = build_optimizer(
         "adamw", optax.constant_schedule(1e-3), b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.01, clip_norm=0.0
     )
-    state = create_state(model, optimizer, 0, T, C)
+    state = create_state(model, optimizer, SEED, T, C)
     losses_of, states = {}, {}
     for count in (1, 7):
         devices = Devices(count)

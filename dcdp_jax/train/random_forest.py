@@ -1,0 +1,116 @@
+"""A random forest on simple statistics of every window (Breiman 2001): the sanity check beside the networks.
+
+Same data, protocols, scores and result.json; one fit instead of epochs. Needs the extra `studies`.
+"""
+
+import os
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from dcdp_jax.data.dataset import Dataset, Split, build_dataset
+from dcdp_jax.errors import ConfigError
+from dcdp_jax.metrics import Tally, tally
+from dcdp_jax.train.config import as_plain_data
+from dcdp_jax.train.result import make_result
+from dcdp_jax.train.workdir import RESULT, MetricsLog, make_workdir, write_json
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestClassifier
+
+TREES = 300
+BLOCK = 1024  # windows that are held at a time
+
+
+def window_statistics(x: np.ndarray) -> np.ndarray:
+    """Eight numbers per channel: mean, deviation, lowest, quartiles, highest, mean step between samples.
+
+    Args:
+      x: (b, t, c) windows.
+
+    Returns:
+      (b, 8 c), channel by channel within each statistic.
+    """
+    quantiles = np.quantile(x, (0, 0.25, 0.5, 0.75, 1), axis=1)
+    steps = np.abs(np.diff(x, axis=1)).mean(axis=1)
+    return np.concatenate([x.mean(axis=1), x.std(axis=1), *quantiles, steps], axis=1)
+
+
+def statistics_of(dataset: Dataset, split: Split) -> np.ndarray:
+    """`window_statistics` (n, 8 c) of the normalised windows of a part."""
+    samples = np.arange(dataset.window)
+    found = []
+    for first in range(0, len(split.starts), BLOCK):
+        x = dataset.signals[split.starts[first : first + BLOCK, None] + samples]
+        found.append(window_statistics((x - dataset.normalizer.shift) * dataset.normalizer.scale))
+    return np.concatenate(found)
+
+
+def count(forest: "RandomForestClassifier", statistics: np.ndarray, labels: np.ndarray, classes: int) -> Tally:
+    """`Tally` of a part. A class that no tree chose counts half a tree's vote, so that the loss is finite."""
+    votes = np.full((len(labels), classes), 0.5 / TREES, np.float32)
+    votes[:, forest.classes_] = np.maximum(forest.predict_proba(statistics), 0.5 / TREES)
+    counted = tally(jnp.log(votes), {}, jnp.asarray(labels), jnp.ones(len(labels), bool))
+    return jax.tree.map(lambda x: np.asarray(x, np.float64), counted)
+
+
+def train_random_forest(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+    """Fits the forest and leaves result.json and metrics.jsonl in the workdir; there is no checkpoint.
+
+    Args:
+      config: checked, as is that the workdir is its own. Read are `seed`, `data` and `model.name`.
+      workdir: of the run.
+
+    Returns:
+      The content of result.json; its `parameters` are the nodes of all trees.
+
+    Raises:
+      UserError: the data cannot be used, or scikit-learn is not installed.
+      OSError: a file could not be written.
+    """
+    try:
+        from sklearn.ensemble import RandomForestClassifier
+    except ImportError as error:
+        raise ConfigError("model.name=random_forest needs scikit-learn: pip install 'dcdp_jax[studies]'") from error
+    dataset = build_dataset(config.data)
+    make_workdir(workdir, as_plain_data(config))
+    statistics = {name: statistics_of(dataset, split) for name, split in dataset.splits.items()}
+    began = time.perf_counter()
+    forest = RandomForestClassifier(TREES, random_state=config.seed, n_jobs=-1)
+    forest.fit(statistics["train"], dataset.splits["train"].labels)
+    seconds = time.perf_counter() - began
+    tallies = {
+        name: count(forest, statistics[name], split.labels, len(dataset.class_names))
+        for name, split in dataset.splits.items()
+    }
+    scores = {name: found.scores() for name, found in tallies.items()}
+    epoch = {
+        "kind": "epoch",
+        "epoch": 1,
+        "step": 1,
+        "train": {name: scores["train"][name] for name in ("loss", "accuracy")},
+        "validation": {**scores["validation"], "windows": len(dataset.splits["validation"].labels)},
+        "best": True,
+        "windows_per_second": len(dataset.splits["train"].labels) / seconds,
+        "seconds": seconds,
+    }
+    with MetricsLog(workdir, 0) as log:
+        log.append([epoch])
+    result = make_result(
+        config,
+        dataset,
+        validation=tallies["validation"],
+        test=tallies["test"],
+        device=f"{os.cpu_count()} cores (scikit-learn)",
+        parameters=sum(tree.tree_.node_count for tree in forest.estimators_),
+        epochs=[epoch],
+    )
+    result["versions"]["scikit-learn"] = version("scikit-learn")
+    write_json(workdir / RESULT, result)
+    return result
