@@ -19,8 +19,9 @@ from dcdp_jax.optim import contribution_ratios
 from dcdp_jax.train.augment import build_augmentation
 from dcdp_jax.train.build import build_branches, build_chain, build_model, modulation_schedule
 from dcdp_jax.train.checkpoint import Checkpoints
-from dcdp_jax.train.config import as_plain_data, check_config
+from dcdp_jax.train.config import RANDOM_FOREST, as_plain_data, check_config
 from dcdp_jax.train.parallel import Devices
+from dcdp_jax.train.random_forest import train_random_forest
 from dcdp_jax.train.result import make_result
 from dcdp_jax.train.state import TrainState, create_state
 from dcdp_jax.train.step import Signals, StepSettings, evaluation_step, train_step
@@ -115,6 +116,9 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
     if (workdir / RESULT).exists():
         print(f"{workdir} is finished; its result is {workdir / RESULT}")
         return
+    if config.model.name == RANDOM_FOREST:
+        print(result_lines(train_random_forest(config, workdir), workdir))
+        return
     run = run or prepare(config)
     initial = run.initial_state(config.seed)
     make_workdir(workdir, as_plain_data(config))
@@ -184,6 +188,11 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
         raise CheckpointError(f"{workdir} holds no finished run ({RESULT} is missing); train it first")
     check_config(config)
     check_workdir(workdir, as_plain_data(config))
+    if config.model.name == RANDOM_FOREST:
+        raise ConfigError(
+            "model.name=random_forest leaves no checkpoint to evaluate; trained again in another --workdir it gives "
+            "the same scores"
+        )
     result = json.loads((workdir / RESULT).read_text())
     run = prepare(config)
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
