@@ -2,8 +2,8 @@
 
     python benchmarks/model_sizes.py [--config configs/uci_har.py] [--channels 6 3] [--classes 6]
 
-Window, width, blocks and branches are those of the config; how many channels each branch reads is given. FLOPs are those of the forward pass in evaluation, as XLA counts the
-operations that are carried out, a multiplication and an addition as two: see `dcdp_jax.models.sizes`.
+Window, width, blocks and branches are those of the config; how many channels each branch reads is given. FLOPs are
+those of the forward pass in evaluation, a multiplication and an addition counted as two: `dcdp_jax.models.sizes`.
 """
 
 import argparse
