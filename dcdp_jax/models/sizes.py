@@ -30,7 +30,7 @@ def model_size(model: nn.Module, window: int, channels: int) -> tuple[int, float
 def flops(function: Callable, *arguments: Any) -> float:
     """Floating-point operations of a function, a multiplication and an addition counted as two.
 
-    XLA's cost analysis counts the body of a loop once; the other passes of a scan are added here.
+    XLA's cost analysis counts the body of a loop once; here it counts as often as a scan passes through it.
 
     Args:
       function: can be traced by JAX.
@@ -48,9 +48,14 @@ def flops(function: Callable, *arguments: Any) -> float:
 
 def flops_of_jaxpr(closed: ClosedJaxpr) -> float:
     """`flops` of a traced function."""
+    loops = scans(closed.jaxpr)
+    return flops_by_xla(closed) + sum(length * flops_of_jaxpr(body) - flops_by_xla(body) for body, length in loops)
+
+
+def flops_by_xla(closed: ClosedJaxpr) -> float:
+    """XLA's count, the body of every loop once."""
     cost = jax.jit(jaxpr_as_fun(closed)).lower(*closed.in_avals).cost_analysis()
-    total = float((cost or {}).get("flops", 0.0))
-    return total + sum((length - 1) * flops_of_jaxpr(body) for body, length in scans(closed.jaxpr))
+    return float((cost or {}).get("flops", 0.0))
 
 
 def scans(jaxpr: Any) -> Iterator[tuple[ClosedJaxpr, int]]:
