@@ -31,10 +31,16 @@ def main(arguments: Sequence[str]) -> int:
         if CONFIG.value is None:
             raise UserError("no config; for example --config=configs/demo.py")
         workdir = Path(WORKDIR.value or default_workdir(config_flags.get_config_filename(flags.FLAGS["config"])))
+        if "study" in CONFIG.value:
+            run_study(CONFIG.value, workdir)
+            return 0
         # Heavy imports wait until the command line is known to be sound.
+        from dcdp_jax.data.source import cache_folder
         from dcdp_jax.report.html import write_report
         from dcdp_jax.train.loop import evaluate_run, train
+        from dcdp_jax.train.parallel import keep_compiled_programs
 
+        keep_compiled_programs(cache_folder(CONFIG.value.data.cache_dir))
         if MODE.value == "train":
             train(CONFIG.value, workdir)
             print(write_report(workdir))
@@ -67,10 +73,23 @@ def describe(config: ConfigDict, workdir: Path) -> None:
     print(write_description(workdir, summary))
 
 
+def run_study(config: ConfigDict, workdir: Path) -> None:
+    """Runs a study; only training is defined for one."""
+    from dcdp_jax.studies.study import study
+
+    if MODE.value != "train":
+        raise UserError(f"--mode={MODE.value} needs the config of one run, and this is that of a study")
+    study(config, workdir)
+
+
 def default_workdir(config_file: str) -> str:
-    """configs/X.py -> runs/X; with an argument to the config, configs/X.py:Y -> runs/X-Y."""
+    """configs/X.py -> runs/X; with an argument to the config, configs/X.py:Y -> runs/X-Y; configs/studies/X.py ->
+    runs/studies/X.
+    """
     path, _, argument = config_file.partition(":")
-    return f"runs/{Path(path).stem}" + (f"-{argument}" if argument else "")
+    parts = Path(path).with_suffix("").parts
+    below = parts[parts.index("configs") + 1 :] if "configs" in parts else parts[-1:]
+    return str(Path("runs", *below)) + (f"-{argument}" if argument else "")
 
 
 def fail(message: str, status: int = 2) -> int:

@@ -42,6 +42,11 @@ def scale_branches(labels: Any, updates: Any, coefficients: Mapping[str, jax.Arr
     return jax.tree.map(scale, labels, updates, is_leaf=is_none)
 
 
+def single_or_better(x: jax.Array) -> jax.Array:
+    """An array in half precision as float32; any other as it is."""
+    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
+
+
 def as_float32(coefficients: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
     """Coefficients as an optimiser state keeps them, whatever the precision of the confidences."""
     return {name: M.astype(jnp.float32) for name, M in coefficients.items()}

@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from dcdp_jax.optim.branches import as_float32, branch_names, checked_branches, label_tree, scale_branches
+from dcdp_jax.optim.branches import (
+    as_float32,
+    branch_names,
+    checked_branches,
+    label_tree,
+    scale_branches,
+    single_or_better,
+)
 
 
 def contribution_ratios(
@@ -22,17 +29,19 @@ def contribution_ratios(
       eps: keeps the ratio finite where the others' confidence is 0.
 
     Returns:
-      {branch: R}.
+      {branch: R}, in single precision or better.
 
     Raises:
       ValueError: fewer than two branches.
     """
     if len(confidence) < 2:
         raise ValueError(f"a contribution ratio compares two or more branches, got {sorted(confidence)}")
+    # In half precision eps is 0.
+    S = {name: single_or_better(value) for name, value in confidence.items()}
     ratios = {}
-    for name in confidence:
-        others = [confidence[other] for other in sorted(confidence) if other != name]
-        ratios[name] = confidence[name] / (sum(others[1:], start=others[0]) / len(others) + eps)
+    for name in S:
+        others = [S[other] for other in sorted(S) if other != name]
+        ratios[name] = S[name] / (sum(others[1:], start=others[0]) / len(others) + eps)
     return ratios
 
 

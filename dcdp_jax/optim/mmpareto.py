@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dcdp_jax.optim.branches import branch_names, is_none, label_tree
+from dcdp_jax.optim.branches import branch_names, is_none, label_tree, single_or_better
 from dcdp_jax.optim.cgm import Labels
 
 
@@ -114,12 +114,8 @@ def combine_by_mmpareto(labels: Labels, rescale: float | jax.Array = 1.5) -> opt
 
 def inner_product(a: Any, b: Any) -> jax.Array:
     """The inner product of two pytrees, in single precision or better."""
-
-    def of_arrays(x: jax.Array, y: jax.Array) -> jax.Array:
-        dtype = jnp.promote_types(x.dtype, jnp.float32)
-        return jnp.sum(x.astype(dtype) * y.astype(dtype))
-
-    return sum(jax.tree.leaves(jax.tree.map(of_arrays, a, b)), start=jnp.zeros((), jnp.float32))
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return sum((jnp.sum(single_or_better(x) * single_or_better(y)) for x, y in pairs), start=jnp.zeros(()))
 
 
 def of_branch(labels: Any, tree: Any, name: str) -> list[Any]:

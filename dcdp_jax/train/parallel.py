@@ -1,7 +1,9 @@
 """The only place that knows devices: how a step is mapped, and how its arrays are laid out."""
 
 import functools
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,6 +14,17 @@ from dcdp_jax.errors import ConfigError
 
 AXIS = "data"
 STRATEGIES = ("pmap",)
+
+
+def keep_compiled_programs(cache: Path) -> None:
+    """Lets XLA keep compiled programs for the next start, in `cache/compiled` unless JAX_COMPILATION_CACHE_DIR is set.
+
+    Args:
+      cache: the user's cache folder.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 class Devices:

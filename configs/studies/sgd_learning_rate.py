@@ -1,0 +1,21 @@
+"""Which learning rate SGD takes in configs/studies/placement.py: chosen on validation, one seed, without modulation.
+
+`python launch.py --config=configs/studies/sgd_learning_rate.py --config.study.workers=2 [--config.study.raw_dir=FOLDER]`
+"""
+
+from configs.studies import default, placement
+
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
+
+
+def get_config():
+    config = placement.get_config()
+    rows = {
+        f"SGD {rate:g}": {"optimizer.name": "sgd", "optimizer.learning_rate": rate, "cgm.enabled": False}
+        for rate in RATES
+    }
+    config.study.stages = (default.stage("", rows),)
+    config.study.compare = ()
+    config.study.shown = ""
+    config.study.seeds = (0,)
+    return config

@@ -1,0 +1,189 @@
+"""Figures of a study, as SVG and PNG: scores per row, confusion matrices, what modulation did over the epochs."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dcdp_jax.studies.engine import Outcome, StageOutcome, folder_of
+from dcdp_jax.studies.grid import slug
+from dcdp_jax.train.workdir import METRICS
+
+COLOURS = ("#1f6fb4", "#c8540a", "#1a8a5f", "#8a5bb5")
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "dcdp_jax",
+}
+QUANTITIES = {
+    "M": "M",
+    "R": "R (dashed: validation)",
+    "update_norm": "norm of the update",
+}
+Curve = dict[str, np.ndarray]
+
+
+def draw_figures(stages: Sequence[StageOutcome], shown: str, workdir: Path) -> list[Path]:
+    """Draws everything that the results allow.
+
+    Args:
+      stages: what `run_study` returned.
+      shown: the row whose confusion matrices are drawn; where it is '', the best row of the last stage.
+      workdir: of the study; figures go into `figures/`.
+
+    Returns:
+      Paths of the SVG files; each has a PNG beside it.
+    """
+    outcomes = [outcome for stage in stages for outcome in stage.outcomes if outcome.result]
+    shown = shown or stages[-1].best
+    paths = []
+    with matplotlib.rc_context(STYLE):
+        for dataset in dict.fromkeys(outcome.trial.dataset for outcome in outcomes):
+            here = [outcome for outcome in outcomes if outcome.trial.dataset == dataset]
+            figures = {"scores": draw_scores(here, stages), "modulation": draw_modulation(here, workdir)}
+            if of_row := [outcome for outcome in here if outcome.trial.row == shown]:
+                figures["confusion"] = draw_confusion(of_row)
+            for kind, figure in figures.items():
+                if figure is not None:
+                    paths.append(save(figure, workdir / "figures" / f"{slug(dataset)}-{kind}"))
+    return paths
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Writes PATH.svg and PATH.png."""
+    figure.savefig(path.with_suffix(".png"), dpi=150)
+    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    return path.with_suffix(".svg")
+
+
+def draw_scores(outcomes: Sequence[Outcome], stages: Sequence[StageOutcome]) -> Figure:
+    """Box plots of the test accuracy per row, grouped by stage, with a point for every trial."""
+    rows = [(stage.stage.name, row.name) for stage in stages for row in stage.stage.rows]
+    values = {
+        name: [100 * o.result["test"]["accuracy"] for o in outcomes if o.trial.row == name and o.result]
+        for _, name in rows
+    }
+    figure = Figure(figsize=(6.5, 0.7 + 0.24 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    groups = list(dict.fromkeys(stage for stage, _ in rows))
+    for place, (stage, name) in enumerate(rows):
+        colour = COLOURS[groups.index(stage) % len(COLOURS)]
+        if values[name]:
+            axes.boxplot(
+                [values[name]],
+                positions=[place],
+                orientation="horizontal",
+                widths=0.6,
+                showfliers=False,
+                medianprops={"color": colour},
+                boxprops={"color": colour},
+                whiskerprops={"color": colour},
+                capprops={"color": colour},
+            )
+            axes.plot(values[name], np.full(len(values[name]), place), ".", color=colour, markersize=4, alpha=0.7)
+    axes.set_yticks(range(len(rows)), [f"{stage}: {name}" if stage else name for stage, name in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel(f"{outcomes[0].trial.dataset}: test accuracy, %")
+    axes.grid(axis="x", linewidth=0.5)
+    return figure
+
+
+def draw_confusion(outcomes: Sequence[Outcome]) -> Figure:
+    """The confusion matrix of one row over all its trials, in percent of the true class."""
+    results = [outcome.result for outcome in outcomes if outcome.result]
+    counts = np.sum([result["confusion"] for result in results], axis=0)
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names, k = results[0]["class_names"], len(counts)
+    size = 1.6 + 0.34 * k
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    for i, j in np.argwhere(shares >= 0.5):
+        colour = "white" if shares[i, j] > 60 else "black"
+        axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", color=colour, fontsize=7)
+    axes.set_xticks(range(k), names, rotation=90)
+    axes.set_yticks(range(k), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(f"{outcomes[0].trial.dataset}, {outcomes[0].trial.row}: % of the true class, n = {len(results)}")
+    axes.spines[:].set_visible(True)
+    return figure
+
+
+def draw_modulation(outcomes: Sequence[Outcome], workdir: Path) -> Figure | None:
+    """M, R and the norm of the applied update per branch over the epochs, a line of panels per row; None without R."""
+    rows = {}
+    for row in dict.fromkeys(outcome.trial.row for outcome in outcomes):
+        curves = [read_curves(folder_of(o.trial, workdir) / METRICS) for o in outcomes if o.trial.row == row]
+        if curves and curves[0]["R"]:
+            rows[row] = curves
+    if not rows:
+        return None
+    figure = Figure(figsize=(7.5, 0.5 + 1.15 * len(rows)), layout="constrained")
+    panels = figure.subplots(len(rows), len(QUANTITIES), sharex=True, sharey="col", squeeze=False)
+    for line, (row, curves) in zip(panels, rows.items(), strict=True):
+        for axes, (quantity, label) in zip(line, QUANTITIES.items(), strict=True):
+            plot_branches(axes, [c[quantity] for c in curves], "-")
+            if quantity == "R":
+                plot_branches(axes, [c["validation R"] for c in curves], "--")
+            if row == next(iter(rows)):
+                axes.set_title(label, fontsize=8)
+            axes.grid(linewidth=0.4)
+        line[0].set_ylabel(row.replace(", ", "\n"), fontsize=7)
+        line[0].set_ylim(-0.05, 1.05)
+        line[2].set_yscale("log")
+    for axes in panels[-1]:
+        axes.set_xlabel("epoch")
+    branches = list(next(iter(rows.values()))[0]["R"])
+    handles = [panels[0, 1].plot([], [], color=COLOURS[i % len(COLOURS)])[0] for i in range(len(branches))]
+    title = f"{outcomes[0].trial.dataset}: means over the trials, range shaded"
+    figure.legend(handles, branches, loc="outside upper right", ncols=len(branches), frameon=False, title=title)
+    return figure
+
+
+def plot_branches(axes: Axes, curves: Sequence[Curve], style: str) -> None:
+    """Mean and range over trials, a colour per branch; nothing where a trial has no such curve."""
+    if not all(curves):
+        return
+    for i, branch in enumerate(curves[0]):
+        values = np.stack([curve[branch] for curve in curves])
+        epochs = np.arange(1, values.shape[1] + 1)
+        colour = COLOURS[i % len(COLOURS)]
+        axes.plot(epochs, values.mean(axis=0), style, color=colour, linewidth=1.1)
+        axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+
+
+def read_curves(path: Path) -> dict[str, Curve]:
+    """{quantity: {branch: (epochs,)}} of a run's metrics.jsonl, over the steps of an epoch; R on validation too."""
+    steps: dict[int, list[dict]] = defaultdict(list)
+    validation = []
+    for line in path.read_text().splitlines():
+        record = json.loads(line)
+        if record["kind"] == "step":
+            steps[record["epoch"]].append(record)
+        else:
+            validation.append(record["validation"].get("R", {}))
+    first = steps[1][0]
+    branches = list(first.get("R", {}))
+    curves: dict[str, Curve] = {
+        quantity: {
+            branch: np.array(
+                [
+                    np.average([r[quantity][branch] for r in steps[e]], weights=[r["steps"] for r in steps[e]])
+                    for e in sorted(steps)
+                ]
+            )
+            for branch in branches
+            if branch in first.get(quantity, {})
+        }
+        for quantity in QUANTITIES
+    }
+    curves["validation R"] = {branch: np.array([R[branch] for R in validation]) for branch in branches}
+    return curves

@@ -1,0 +1,144 @@
+"""From the config of a study to its trials."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from dcdp_jax.errors import ConfigError
+from dcdp_jax.train.config import LOCATIONS, as_plain_data, check_config, flatten
+
+Fields = Mapping[str, Any]
+
+
+class Row(NamedTuple):
+    """One row of a table: its name and what it changes in the config of every data set."""
+
+    name: str
+    fields: Fields
+
+
+class Stage(NamedTuple):
+    """Rows that are compared with each other; the best is what the next stage builds on."""
+
+    name: str
+    rows: Sequence[Row]
+
+
+class Trial(NamedTuple):
+    """One training run of a study.
+
+    Attributes:
+      dataset: name in the study.
+      row: name in the study.
+      seed: of the run.
+      fold: of `data.fold`.
+      config: the whole config of the run.
+    """
+
+    dataset: str
+    row: str
+    seed: int
+    fold: int
+    config: ConfigDict
+
+    @property
+    def name(self) -> str:
+        """A folder's name, which another config would not have."""
+        computed = [(k, v) for k, v in sorted(flatten(as_plain_data(self.config))) if k not in LOCATIONS]
+        digest = hashlib.sha256(json.dumps(computed).encode()).hexdigest()[:10]
+        return f"{slug(self.dataset)}-{slug(self.row)}-fold{self.fold}-seed{self.seed}-{digest}"
+
+
+def slug(text: str) -> str:
+    """Text as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")
+
+
+def stages_of(config: ConfigDict) -> list[Stage]:
+    """The stages of a study.
+
+    Raises:
+      ConfigError: `study.stages` is not what configs/studies/default.py says, or a row's name is used twice.
+    """
+    try:
+        stages = [Stage(name, [Row(row, dict(fields)) for row, fields in rows]) for name, rows in config.study.stages]
+    except (TypeError, ValueError) as error:
+        raise ConfigError("study.stages must be ((stage, ((row, ((field, value), ...)), ...)), ...)") from error
+    names = [row.name for stage in stages for row in stage.rows]
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"study.stages needs at least one row, and every name once: {', '.join(names)}")
+    mentioned = [name for pair in config.study.compare for name in pair] + [config.study.shown or names[0]]
+    if unknown := [name for name in mentioned if name not in names]:
+        raise ConfigError(f"study.compare or study.shown: {unknown[0]!r} is none of the rows {', '.join(names)}")
+    return stages
+
+
+def datasets_of(config: ConfigDict) -> dict[str, ConfigDict]:
+    """{name: config} of the data sets, the small synthetic one where the study is to be quick."""
+    datasets = config.quick.datasets if config.study.quick else config.datasets
+    if not datasets:
+        raise ConfigError("datasets is empty, expected {name: config}")
+    return dict(datasets.items())
+
+
+def seeds_of(config: ConfigDict) -> Sequence[int]:
+    """Seeds of every row."""
+    return config.quick.seeds if config.study.quick else config.study.seeds
+
+
+def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
+    """The trials of one stage; those that differ by seed alone stand beside each other.
+
+    Args:
+      config: of the study.
+      stage: one of `stages_of`.
+      base: what earlier stages have chosen; a row's own fields come after it.
+
+    Returns:
+      A trial per data set, row, fold and seed, each with a config that `check_config` passes.
+
+    Raises:
+      ConfigError: a row names a field that does not exist, or a value that cannot be.
+    """
+    trials = []
+    for dataset, original in datasets_of(config).items():
+        for row in stage.rows:
+            for fold in config.study.folds or (original.data.fold,):
+                for seed in seeds_of(config):
+                    fields = {**base, **row.fields, "data.fold": fold, "seed": seed}
+                    if config.study.raw_dir:
+                        fields["data.raw_dir"] = config.study.raw_dir
+                    if config.study.cache_dir:
+                        fields["data.cache_dir"] = config.study.cache_dir
+                    try:
+                        trial = with_fields(original, fields)
+                        check_config(trial)
+                    except ConfigError as error:
+                        raise ConfigError(f"row {row.name!r} on {dataset}: {error}") from error
+                    trials.append(Trial(dataset, row.name, seed, fold, trial))
+    return trials
+
+
+def with_fields(config: ConfigDict, fields: Fields) -> ConfigDict:
+    """A copy of a config with some fields set.
+
+    Raises:
+      ConfigError: there is no such field, or its type is another.
+    """
+    copy = config.copy_and_resolve_references()
+    for field, value in fields.items():
+        *parents, last = field.split(".")
+        try:
+            part = copy
+            for parent in parents:
+                part = part[parent]
+            if last not in part:
+                raise KeyError(last)
+            part[last] = value
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f"{field}={value!r}: {error.args[0] if error.args else error}") from error
+    return copy

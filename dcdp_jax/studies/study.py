@@ -1,0 +1,44 @@
+"""A study from its config to its tables and figures."""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from dcdp_jax.errors import CheckpointError
+from dcdp_jax.studies.engine import run_study
+from dcdp_jax.studies.figures import draw_figures
+from dcdp_jax.studies.tables import as_csv, as_latex, as_markdown, make_tables
+from dcdp_jax.train.config import as_plain_data
+from dcdp_jax.train.workdir import write_atomically, write_json
+
+TABLES, FIGURES = "tables", "figures"
+
+
+def study(config: ConfigDict, workdir: Path) -> None:
+    """Runs what is left of a study, and writes its tables and figures.
+
+    Args:
+      config: see configs/studies/default.py.
+      workdir: gets `trials/`, `tables/` (Markdown, CSV and LaTeX per data set), `figures/` and `study.json`.
+
+    Raises:
+      UserError: the config cannot be used, or no trial of a stage came to an end.
+    """
+    if workdir.exists() and not (workdir / "study.json").exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+        raise CheckpointError(f"{workdir} is not an empty folder and holds no study; choose another --workdir")
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(workdir / "study.json", as_plain_data(config))
+    stages = run_study(config, workdir)
+    asked = config.study
+    for folder in (TABLES, FIGURES):
+        (workdir / folder).mkdir(exist_ok=True)
+    for table in make_tables(stages, asked.scores, asked.selection, dict(asked.compare), asked.paper):
+        for ending, write in ((".md", as_markdown), (".csv", as_csv), (".tex", as_latex)):
+            write_atomically(workdir / TABLES / f"{table.dataset}{ending}", write(table))
+        print(f"\n{as_markdown(table)}")
+    for path in draw_figures(stages, asked.shown, workdir):
+        print(path)
+    failed = [outcome for stage in stages for outcome in stage.outcomes if outcome.result is None]
+    if failed:
+        print(f"{len(failed)} trials failed, the first: {failed[0].trial.name}: {failed[0].error}")
+    print(workdir / TABLES)

@@ -1,0 +1,83 @@
+"""A process that trains some trials, one after the other: `python -m dcdp_jax.studies.worker GROUP.json`.
+
+Trials that differ by seed alone share data and compiled programs. A trial that fails leaves its error in its folder,
+and the rest goes on. The process ends when its standard input does, that is, with the process that started it.
+"""
+
+import json
+import os
+import shutil
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+ERROR = "error.txt"
+
+
+def as_config(plain: Any) -> Any:
+    """A config from its plain data, with tuples where JSON has lists."""
+    if isinstance(plain, dict):
+        return ConfigDict({name: as_config(value) for name, value in plain.items()})
+    return tuple(map(as_config, plain)) if isinstance(plain, list) else plain
+
+
+def train_trials(trials: Sequence[tuple[ConfigDict, Path]], keep_checkpoints: bool) -> None:
+    """Trains each, unless it has a result.
+
+    Args:
+      trials: config and folder of each; they differ by seed alone.
+      keep_checkpoints: False removes them once the result is written.
+    """
+    # After the process has found its devices, and after the command line of the study is known to be sound.
+    from dcdp_jax.data.source import cache_folder
+    from dcdp_jax.train.config import RANDOM_FOREST, check_config
+    from dcdp_jax.train.loop import prepare, train
+    from dcdp_jax.train.parallel import keep_compiled_programs
+    from dcdp_jax.train.workdir import CHECKPOINTS, RESULT
+
+    run = None
+    for config, folder in trials:
+        if (folder / RESULT).exists():
+            continue
+        (folder / ERROR).unlink(missing_ok=True)
+        try:
+            keep_compiled_programs(cache_folder(config.data.cache_dir))
+            check_config(config)
+            # A random partition of the channels depends on the seed.
+            if config.model.name != RANDOM_FOREST and (run is None or config.model.partition == "random"):
+                run = prepare(config)
+            train(config, folder, run)
+        except Exception as error:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ERROR).write_text(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
+            print(f"{folder.name}: {error}", file=sys.stderr)
+        else:
+            if not keep_checkpoints:
+                shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+
+def end_with_parent() -> None:
+    """Ends this process as soon as standard input is closed."""
+
+    def wait() -> None:
+        sys.stdin.read()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main() -> None:
+    """Reads the group and trains it."""
+    end_with_parent()
+    group = json.loads(Path(sys.argv[1]).read_text())
+    trials = [(as_config(trial["config"]), Path(trial["folder"])) for trial in group["trials"]]
+    train_trials(trials, group["keep_checkpoints"])
+
+
+if __name__ == "__main__":
+    main()
