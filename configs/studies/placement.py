@@ -1,6 +1,6 @@
 """Where modulation acts: {none, before, after, decoupled} x {SGD, AdamW} x scope, on UCI-HAR and DSADS.
 
-`python launch.py --config=configs/studies/placement.py --config.study.workers=2 [--config.study.raw_dir=FOLDER]`
+`python launch.py --config=configs/studies/placement.py --config.study.workers=2`
 
 docs/adam_and_modulation.md has the tables and what follows from them.
 """

@@ -1,6 +1,6 @@
 """Which learning rate SGD takes in configs/studies/placement.py: chosen on validation, one seed, without modulation.
 
-`python launch.py --config=configs/studies/sgd_learning_rate.py --config.study.workers=2 [--config.study.raw_dir=FOLDER]`
+`python launch.py --config=configs/studies/sgd_learning_rate.py --config.study.workers=2`
 """
 
 from configs.studies import default, placement

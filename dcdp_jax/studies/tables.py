@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,15 +22,20 @@ SCORE_NAMES = {
     "loss": "Loss",
 }
 
+CSV_COLUMNS = (
+    *("dataset", "protocols", "marks", "stage", "row", "chosen", "failed", "validation", "score"),
+    *("n", "mean", "deviation", "low", "high", "paper", "difference", "p", "compared_with"),
+)
+
 
 class Cell(NamedTuple):
     """One score of one row on the test part.
 
     Attributes:
       summary: over seeds and folds, in percent; None where no trial came to an end.
-      difference: of the mean to that of the reference over the trials that both have, in points; None for the
-        reference and where there is none.
-      p: of the paired test against the reference, corrected after Holm over the rows of the table; NaN for one pair.
+      difference: to the mean of the row that it is compared with, over the seeds and folds that both have, in points;
+        None where there is none.
+      p: of the paired test against that row, corrected after Holm over the rows of the table; NaN for one pair.
       paper: the published figure in percent, or None.
     """
 
@@ -67,7 +72,7 @@ class Table(NamedTuple):
       dataset: name in the study.
       protocols: of the trials.
       marks: of any trial: synthetic, leaky, incomplete.
-      reference: row that the others are compared with, or ''.
+      compare: {row: the row that it is compared with}.
       selection: score by which epochs and rows were chosen on the validation part.
       lines: one per row.
     """
@@ -75,7 +80,7 @@ class Table(NamedTuple):
     dataset: str
     protocols: tuple[str, ...]
     marks: tuple[str, ...]
-    reference: str
+    compare: Mapping[str, str]
     selection: str
     lines: list[Line]
 
@@ -84,7 +89,7 @@ def make_tables(
     stages: Sequence[StageOutcome],
     scores: Sequence[str],
     selection: str,
-    reference: str,
+    compare: Mapping[str, str],
     paper: Sequence[Sequence[Any]],
 ) -> list[Table]:
     """Tables of all data sets of a study.
@@ -93,7 +98,7 @@ def make_tables(
       stages: what `run_study` returned.
       scores: keys of `metrics.scores`, a column each.
       selection: the score by which rows were chosen.
-      reference: row that the others are compared with, or ''.
+      compare: {row: the row that it is compared with}.
       paper: (row, data set, score, percent) as published.
     """
     outcomes = [outcome for stage in stages for outcome in stage.outcomes]
@@ -105,7 +110,7 @@ def make_tables(
         rows = list(dict.fromkeys(outcome.trial.row for outcome in here))
         cells: dict[str, dict[str, Cell]] = {row: {} for row in rows}
         for score in scores:
-            for row, cell in zip(rows, score_cells(here, rows, score, reference), strict=True):
+            for row, cell in zip(rows, score_cells(here, rows, score, compare), strict=True):
                 cells[row][score] = cell._replace(paper=published.get((row, dataset, score)))
         lines = [
             Line(
@@ -121,20 +126,20 @@ def make_tables(
         ]
         protocols = tuple(sorted({result["protocol"] for result in results}))
         marks = tuple(sorted({mark for result in results for mark in result["marks"]}))
-        tables.append(Table(dataset, protocols, marks, reference, selection, lines))
+        tables.append(Table(dataset, protocols, marks, compare, selection, lines))
     return tables
 
 
-def score_cells(outcomes: Sequence[Outcome], rows: Sequence[str], score: str, reference: str) -> list[Cell]:
-    """One score of every row, and its difference to the reference."""
+def score_cells(outcomes: Sequence[Outcome], rows: Sequence[str], score: str, compare: Mapping[str, str]) -> list[Cell]:
+    """One score of every row, and its difference to the row that it is compared with."""
     by_row = {row: test_scores(outcomes, row, score) for row in rows}
     cells, tests = [], []
     for row, values in by_row.items():
         summary = summarize(list(values.values())) if values else None
         difference, p = None, np.nan
-        pairs = [key for key in values if key in by_row.get(reference, {})]
-        if row != reference and pairs:
-            a, b = [values[key] for key in pairs], [by_row[reference][key] for key in pairs]
+        other = by_row.get(compare.get(row, ""), {})
+        if pairs := [key for key in values if key in other]:
+            a, b = [values[key] for key in pairs], [other[key] for key in pairs]
             difference, p = float(np.mean(a) - np.mean(b)), paired_p(a, b)
         cells.append(Cell(summary, difference))
         tests.append(p)
@@ -162,10 +167,11 @@ def validation_mean(outcomes: Sequence[Outcome], row: str, score: str) -> float 
 def heading(table: Table) -> str:
     """What a table says about itself."""
     marks = f" [{', '.join(table.marks)}]" if table.marks else ""
-    compared = f"; differences and p (paired t-test, Holm) against «{table.reference}»" if table.reference else ""
+    references = ", ".join(f"«{row}»" for row in dict.fromkeys(table.compare.values()))
+    compared = f"; differences and p (paired t-test, Holm) against {references}" if references else ""
     return (
         f"{table.dataset}{marks}, protocol {', '.join(table.protocols) or '-'}: test part, percent, mean ± deviation "
-        f"[95 % t-interval]; epochs chosen by validation {SCORE_NAMES[table.selection].lower()}{compared}"
+        f"[95 % t-interval]; epochs chosen by validation {SCORE_NAMES[table.selection]}{compared}"
     )
 
 
@@ -174,11 +180,11 @@ def columns(table: Table) -> tuple[list[str], list[list[str]]]:
     scores = list(table.lines[0].cells)
     staged = any(line.stage for line in table.lines)
     with_paper = [score for score in scores if any(line.cells[score].paper is not None for line in table.lines)]
-    header = [*(["Stage"] if staged else []), "Row", "n", f"Validation {SCORE_NAMES[table.selection].lower()}"]
+    header = [*(["Stage"] if staged else []), "Row", "n", f"Validation {SCORE_NAMES[table.selection]}"]
     for score in scores:
         header.append(SCORE_NAMES[score])
         header += ["Paper", "Ours - paper"] if score in with_paper else []
-        header += ["Difference", "p"] if table.reference else []
+        header += ["Difference", "p"] if table.compare else []
     lines = []
     for line in table.lines:
         first = next(iter(line.cells.values())).summary
@@ -192,7 +198,7 @@ def columns(table: Table) -> tuple[list[str], list[list[str]]]:
                 text.append(number(cell.paper))
                 known = cell.summary is not None and cell.paper is not None
                 text.append(f"{cell.summary.mean - cell.paper:+.2f}" if known else "")  # type: ignore[union-attr, operator]
-            if table.reference:
+            if table.compare:
                 text.append("" if cell.difference is None else f"{cell.difference:+.2f}")
                 text.append("" if cell.p is None or np.isnan(cell.p) else f"{cell.p:.3f}")
         lines.append(text)
@@ -225,10 +231,7 @@ def as_csv(table: Table) -> str:
     """Numbers at full precision: a record per row and score."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        "dataset protocols marks stage row chosen failed validation score n mean deviation low high paper difference p "
-        "reference".split()
-    )
+    writer.writerow(CSV_COLUMNS)
     for line in table.lines:
         for score, cell in line.cells.items():
             summary = cell.summary or Summary(0, np.nan, np.nan, np.nan, np.nan)
@@ -236,7 +239,7 @@ def as_csv(table: Table) -> str:
                 [
                     *(table.dataset, ";".join(table.protocols), ";".join(table.marks), line.stage, line.row),
                     *(line.best, line.failed, line.validation, score, *summary),
-                    *(cell.paper, cell.difference, cell.p, table.reference),
+                    *(cell.paper, cell.difference, cell.p, table.compare.get(line.row)),
                 ]
             )
     return text.getvalue()
