@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -42,13 +43,13 @@ def draw_figures(stages: Sequence[StageOutcome], shown: str, workdir: Path) -> l
       Paths of the SVG files; each has a PNG beside it.
     """
     outcomes = [outcome for stage in stages for outcome in stage.outcomes if outcome.result]
-    shown = shown or stages[-1].best
+    chosen = shown or stages[-1].best
     paths = []
     with matplotlib.rc_context(STYLE):
         for dataset in dict.fromkeys(outcome.trial.dataset for outcome in outcomes):
             here = [outcome for outcome in outcomes if outcome.trial.dataset == dataset]
             figures = {"scores": draw_scores(here, stages), "modulation": draw_modulation(here, workdir)}
-            if of_row := [outcome for outcome in here if outcome.trial.row == shown]:
+            if of_row := [outcome for outcome in here if outcome.trial.row == chosen]:
                 figures["confusion"] = draw_confusion(of_row)
             for kind, figure in figures.items():
                 if figure is not None:
@@ -139,6 +140,8 @@ def draw_modulation(outcomes: Sequence[Outcome], workdir: Path) -> Figure | None
         line[0].set_ylabel(row.replace(", ", "\n"), fontsize=7)
         line[0].set_ylim(-0.05, 1.05)
         line[2].set_yscale("log")
+        line[2].yaxis.set_minor_formatter(ticker.NullFormatter())
+        line[0].xaxis.set_major_locator(ticker.MaxNLocator(nbins=6, integer=True))
     for axes in panels[-1]:
         axes.set_xlabel("epoch")
     branches = list(next(iter(rows.values()))[0]["R"])
