@@ -40,6 +40,6 @@ def get_config():
         dataset.model.width = 8
         dataset.model.resnet_blocks = (1, 1, 1, 1)
         dataset.model.densenet_blocks = (2, 2, 2, 2)
-        dataset.train.epochs = 20
+        dataset.train.epochs = 12
         config.datasets[name] = dataset
     return config

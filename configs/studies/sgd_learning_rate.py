@@ -5,7 +5,7 @@
 
 from configs.studies import default, placement
 
-RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
+RATES = (0.01, 0.03, 0.1, 0.3)
 
 
 def get_config():

@@ -143,7 +143,7 @@ def low_pass(signals: np.ndarray, starts: np.ndarray, rate: float) -> np.ndarray
     Returns:
       (t, c) float32 in the unit of the signals.
     """
-    from scipy import signal  # type: ignore[import-untyped]  # half a second that only this needs to wait for
+    from scipy import signal
 
     sections = signal.butter(GRAVITY_ORDER, GRAVITY_CUTOFF, fs=rate, output="sos")
     state = signal.sosfilt_zi(sections)[:, :, None]

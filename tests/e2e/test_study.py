@@ -1,0 +1,98 @@
+"""A study through the command line: killed, resumed, a failing row, tables and figures."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from tests.e2e.running import ROOT, launch, start
+
+STUDY = """
+from configs.studies import default
+
+def get_config():
+    config = default.get_config()
+    config.study.quick = True
+    rows = {"none": {"cgm.enabled": False}, "CGM": {}, "too large": {"train.batch_size": 100_000}}
+    config.study.stages = (default.stage("first", {"0.01": {"optimizer.learning_rate": 0.01}}),
+                           default.stage("second", rows))
+    config.study.compare = default.compare_with("none", rows)
+    return config
+"""
+
+
+@pytest.fixture(scope="module")
+def study_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("study") / "small.py"
+    path.write_text(STUDY)
+    return path
+
+
+def finished(folder):
+    return sorted(path.parent.name for path in folder.glob("trials/*/result.json"))
+
+
+def test_killed_and_resumed(study_file, tmp_path):
+    folder = tmp_path / "run"
+    arguments = (f"--workdir={folder}", "--config.study.workers=2")
+    process = start(*arguments, config=study_file, PYTHONPATH=str(ROOT))
+    deadline = time.monotonic() + 400
+    while len(finished(folder)) < 3:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    time.sleep(1)  # the workers notice
+    before = {name: (folder / "trials" / name / "result.json").stat().st_mtime_ns for name in finished(folder)}
+    assert 3 <= len(before) < 6
+
+    status, output, errors = launch(*arguments, config=study_file, PYTHONPATH=str(ROOT))
+    assert status == 0, errors
+    assert len(finished(folder)) == 6
+    for name, written in before.items():
+        assert (folder / "trials" / name / "result.json").stat().st_mtime_ns == written
+    assert "2 trials failed" in output
+    errors_left = list(folder.glob("trials/*/error.txt"))
+    assert len(errors_left) == 2
+    assert "train.batch_size=100000" in errors_left[0].read_text()
+    text = (folder / "tables" / "synthetic.md").read_text()
+    assert "| second | too large | 0 (2 failed)" in text
+    assert "| first | 0.01 (chosen) | 2 |" in text
+    assert {p.name for p in (folder / "tables").iterdir()} == {"synthetic.md", "synthetic.csv", "synthetic.tex"}
+    kinds = ("scores", "modulation", "confusion")
+    expected = {f"synthetic-{kind}.{ending}" for kind in kinds for ending in ("svg", "png")}
+    assert {p.name for p in (folder / "figures").iterdir()} == expected
+    for path in folder.glob("trials/*-none-*/config.json"):
+        assert json.loads(path.read_text())["optimizer"]["learning_rate"] == 0.01  # what the first stage chose
+    assert not list(folder.glob("trials/*/checkpoints"))
+
+    # A trial of a study is the run of its config, to the bit, though it shared its compiled step with another seed.
+    (trial,) = folder.glob("trials/*-CGM-fold0-seed1-*")
+    (single,) = [trial.with_name("single")]
+    config = json.loads((trial / "config.json").read_text())
+    alone(config, single)
+    results = [json.loads((path / "result.json").read_text()) for path in (trial, single)]
+    assert results[0]["test"] == results[1]["test"]
+    assert results[0]["validation"] == results[1]["validation"]
+
+
+def alone(config, workdir):
+    """Trains one config in this process's child, as the worker would a group of one."""
+    group = workdir.with_suffix(".json")
+    group.write_text(json.dumps({"keep_checkpoints": True, "trials": [{"config": config, "folder": str(workdir)}]}))
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "dcdp_jax.studies.worker", str(group)]
+    subprocess.run(command, check=True, stdin=subprocess.PIPE, cwd=ROOT, timeout=300)
+
+
+def test_modes_and_foreign_folders_are_refused(study_file, tmp_path):
+    status, _, errors = launch("--mode=evaluate", f"--workdir={tmp_path}", config=study_file, PYTHONPATH=str(ROOT))
+    assert (status, "that of a study" in errors) == (2, True)
+    (tmp_path / "thesis.tex").write_text("")
+    status, _, errors = launch(f"--workdir={tmp_path}", config=study_file, PYTHONPATH=str(ROOT))
+    assert (status, "holds no study" in errors) == (2, True)

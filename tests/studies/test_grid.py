@@ -1,0 +1,92 @@
+"""A study's config becomes the right runs, and a wrong one an error."""
+
+import json
+
+import pytest
+
+from configs.studies import default, placement
+from dcdp_jax.errors import ConfigError
+from dcdp_jax.studies.grid import stages_of, trials_of, with_fields
+from dcdp_jax.studies.worker import as_config
+from dcdp_jax.train.config import as_plain_data, check_config
+
+
+def small_study(rows, **study):
+    config = default.get_config()
+    config.study.quick = True
+    config.study.stages = (default.stage("A", rows),)
+    config.study.update(study)
+    return config
+
+
+def trials(config, base=None):
+    return [trial for stage in stages_of(config) for trial in trials_of(config, stage, base or {})]
+
+
+def test_every_combination_once_with_seeds_side_by_side():
+    found = trials(small_study({"a": {}, "b": {"cgm.alpha": 0.5}}, folds=(0, 1)))
+    assert [(t.row, t.fold, t.seed) for t in found] == [(r, f, s) for r in "ab" for f in (0, 1) for s in (0, 1)]
+    assert [t.config.cgm.alpha for t in found] == [0.9] * 4 + [0.5] * 4
+    assert [(t.config.data.fold, t.config.seed) for t in found] == [(t.fold, t.seed) for t in found]
+    assert len({t.name for t in found}) == 8
+
+
+def test_a_row_comes_after_what_earlier_stages_chose():
+    found = trials(small_study({"a": {"cgm.alpha": 0.5}}), base={"cgm.alpha": 0.1, "optimizer.learning_rate": 0.02})
+    assert {(t.config.cgm.alpha, t.config.optimizer.learning_rate) for t in found} == {(0.5, 0.02)}
+
+
+def test_the_name_follows_the_config_but_not_where_things_are():
+    first, second = trials(small_study({"a": {}}))
+    (moved, _) = trials(small_study({"a": {}}, raw_dir="/elsewhere", cache_dir="/there"))
+    (other, _) = trials(small_study({"a": {"cgm.eps": 1e-7}}))
+    assert moved.name == first.name
+    assert len({first.name, second.name, other.name}) == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"a": {"cgm.alfa": 1}}, "row 'a' on synthetic: cgm.alfa=1"),
+        ({"a": {"nothing.alpha": 1}}, "nothing.alpha"),
+        ({"a": {"cgm.alpha": "high"}}, "cgm.alpha='high'"),
+        ({"a": {"cgm.alpha": -1.0}}, "cgm.alpha=-1.0 is not between"),
+        ({}, "at least one row"),
+    ],
+)
+def test_bad_rows_are_named(rows, message):
+    with pytest.raises(ConfigError, match=message):
+        trials(small_study(rows))
+
+
+def test_bad_comparisons_and_stages_are_named():
+    with pytest.raises(ConfigError, match="'b' is none of the rows a"):
+        trials(small_study({"a": {}}, compare=(("a", "b"),)))
+    with pytest.raises(ConfigError, match=r"study\.stages must be"):
+        trials(small_study({"a": {}}, stages=("A",)))
+    with pytest.raises(ConfigError, match="every name once: a, a"):
+        trials(small_study({"a": {}}, stages=(default.stage("A", {"a": {}}), default.stage("B", {"a": {}}))))
+
+
+def test_fields_are_set_in_a_copy():
+    config = default.smallest()
+    assert with_fields(config, {"model.width": 6}).model.width == 6
+    assert config.model.width == 4
+
+
+def test_a_config_survives_the_way_to_the_worker():
+    (trial, *_) = trials(small_study({"a": {}}))
+    config = as_config(json.loads(json.dumps(as_plain_data(trial.config))))
+    assert config.to_dict() == trial.config.to_dict()
+
+
+def test_placement_has_every_variant_that_exists():
+    config = placement.get_config()
+    names = {t.row for t in trials(config)}
+    assert len(names) == 14
+    for trial in trials(config):
+        check_config(trial.config)
+        assert trial.config.cgm.enabled == ("none" not in trial.row)
+        assert trial.config.optimizer.name == trial.row.split(",")[0].lower()
+        if trial.config.cgm.enabled:
+            assert trial.row.endswith(f"{trial.config.cgm.placement}, {trial.config.cgm.scope}")
