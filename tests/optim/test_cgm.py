@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dcdp_jax.metrics import true_class_confidence
 from dcdp_jax.optim import contribution_ratios, modulation_coefficients, scale_by_cgm
 
 pytestmark = pytest.mark.usefixtures("strict_types")
@@ -50,9 +51,13 @@ def test_coefficients_against_numpy(branches):
 positive = st.floats(0, 2.0**15, width=32, allow_subnormal=False)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+examples = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+@examples
 @given(res=positive, dense=positive, alpha=st.floats(2**-6, 2, width=32))
 def test_coefficients_are_in_0_1_and_1_only_without_dominance(res, dense, alpha):
+    """M < 1 from where float32 can tell: alpha (R - 1) = 2^-22."""
     confidence = as32({"res": res, "dense": dense})
     R = contribution_ratios(confidence)
     M = modulation_coefficients(confidence, alpha)
@@ -60,22 +65,88 @@ def test_coefficients_are_in_0_1_and_1_only_without_dominance(res, dense, alpha)
         assert 0 < M[name] <= 1
         if R[name] <= 1:
             assert M[name] == 1
-        if R[name] > 1.001:
+        if alpha * (R[name] - 1) >= 2**-22:
             assert M[name] < 1
 
 
-@pytest.mark.parametrize("S", [{"res": 0.0, "dense": 0.0}, {"res": 1e-30, "dense": 0.0}, {"res": 1e-30, "dense": 1.0}])
-def test_no_confidence_is_no_nan(S):
-    M = modulation_coefficients(as32(S), 0.9)
+@examples
+@given(
+    dense=st.floats(1, 2**15, width=32),
+    ratios=st.tuples(st.floats(0, 30), st.floats(0, 30)).map(sorted),
+    alphas=st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted),
+)
+def test_coefficients_fall_with_the_ratio_and_with_alpha(dense, ratios, alphas):
+    """Strictly where alpha relu(R - 1) grows by 1e-3 or more; never the other way by more than rounding."""
+
+    def coefficient(ratio, alpha):
+        return float(modulation_coefficients(as32({"res": dense * ratio, "dense": dense}), alpha)["res"])
+
+    def exponent(ratio, alpha):
+        return alpha * max(ratio - 1, 0)
+
+    for low, high in [
+        ((ratios[0], alphas[1]), (ratios[1], alphas[1])),
+        ((ratios[1], alphas[0]), (ratios[1], alphas[1])),
+    ]:
+        assert coefficient(*high) <= coefficient(*low) * (1 + 1e-4)
+        if exponent(*high) - exponent(*low) >= 1e-3:
+            assert coefficient(*high) < coefficient(*low)
+
+
+tiny = st.sampled_from([0.0, 1e-45, 1e-38, 1e-30, 1e-8, 1.0, 2.0**15])
+
+
+@examples
+@given(res=tiny, dense=tiny, alpha=st.sampled_from([0.0, 0.1, 0.9, 10.0]), dtype=st.sampled_from("efd"))
+def test_no_confidence_is_no_nan(res, dense, alpha, dtype):
+    with jax.enable_x64(dtype == "d"):
+        S = {"res": jnp.asarray(res, dtype), "dense": jnp.asarray(dense, dtype)}
+        M = modulation_coefficients(S, alpha)
+        assert all(np.isfinite(m) and 0 < m <= 1 for m in M.values())
+        assert all(np.isfinite(r) and r >= 0 for r in contribution_ratios(S).values())
+
+
+@pytest.mark.parametrize("logit", [0.0, 3.0, 1000.0, -1000.0])
+def test_a_batch_of_one_window(logit):
+    """Its S is one probability, which may be 0 or 1."""
+    label = jnp.zeros(1, jnp.int32)
+    logits = {"res": jnp.array([[logit, 0.0]]), "dense": jnp.array([[0.0, 0.5]])}
+    M = modulation_coefficients(true_class_confidence(logits, label), 0.9)
     assert all(np.isfinite(m) and 0 < m <= 1 for m in M.values())
+    probability = 1 / (1 + np.exp(-np.clip([logit, -0.5], -700, 700)))
+    expected = coefficients64(dict(zip(("res", "dense"), probability, strict=True)), 0.9)
+    if logit > -1000:  # below, dense dominates by more than float64's 1 - tanh can tell from 0
+        for name, m in expected.items():
+            np.testing.assert_allclose(M[name], m, rtol=1e-5)
 
 
-def test_permuting_branches_permutes_coefficients():
-    S = {"a": 3.0, "b": 7.0, "c": 1.0}
-    M = modulation_coefficients(as32(S), 0.9)
-    other = {"b": "a", "c": "b", "a": "c"}
-    permuted = modulation_coefficients(as32({other[name]: s for name, s in S.items()}), 0.9)
-    assert all(permuted[other[name]] == M[name] for name in S)
+@examples
+@given(res=positive, dense=positive, double=st.booleans())
+def test_two_branches_have_the_papers_ratio_to_the_last_bit(res, dense, double):
+    dtype = np.float64 if double else np.float32
+    with jax.enable_x64(double):
+        R = contribution_ratios({"res": jnp.asarray(res, dtype), "dense": jnp.asarray(dense, dtype)})
+        M = modulation_coefficients({"res": jnp.asarray(res, dtype), "dense": jnp.asarray(dense, dtype)}, 0.9)
+        assert R["res"] == dtype(res) / (dtype(dense) + dtype(1e-8))
+        assert R["dense"] == dtype(dense) / (dtype(res) + dtype(1e-8))
+        # A third branch that is like the second changes nothing for the first.
+        three = {"res": jnp.asarray(res, dtype), "dense": jnp.asarray(dense, dtype), "third": jnp.asarray(dense, dtype)}
+        assert modulation_coefficients(three, 0.9)["res"] == M["res"]
+
+
+@examples
+@given(confidence=st.lists(st.floats(1, 128, width=32), min_size=2, max_size=5), data=st.data())
+def test_permuting_branches_permutes_ratios_and_coefficients(confidence, data):
+    """To the last bit up to three branches; then the order of a sum shows: 1e-6 relative in R, 1e-3 in M."""
+    names = [f"b{i}" for i in range(len(confidence))]
+    other = dict(zip(names, data.draw(st.permutations(names)), strict=True))
+    S = as32(dict(zip(names, confidence, strict=True)))
+    permuted = {other[name]: value for name, value in S.items()}
+    exact = len(confidence) <= 3
+    for function, tolerance in ((contribution_ratios, 1e-6), (lambda s: modulation_coefficients(s, 0.9), 1e-3)):
+        found, expected = function(permuted), function(S)
+        for name in names:
+            np.testing.assert_allclose(found[other[name]], expected[name], rtol=0 if exact else tolerance)
 
 
 def test_only_the_dominant_branch_is_scaled_and_exactly_by_M():

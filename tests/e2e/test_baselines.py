@@ -1,0 +1,154 @@
+"""Every baseline, and every control of Table 2, by the command line a user would write; in this process, for speed."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from dcdp_jax import cli
+from dcdp_jax.data import synthetic
+from dcdp_jax.data.dataset import build_dataset
+from dcdp_jax.models.baselines import BASELINES
+from dcdp_jax.train.build import build_branches, build_model
+from dcdp_jax.train.config import check_config
+from tests.e2e.test_train import RESULT_KEYS
+
+# How ml_collections loads a config.
+pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning")
+TINY = (
+    "--config.cgm.enabled=False",
+    "--config.model.width=2",
+    "--config.data.window=20",
+    "--config.data.step=20",
+    "--config.data.synthetic.subjects=5",
+    "--config.data.synthetic.minutes=1.0",
+    "--config.train.epochs=1",
+    "--config.train.batch_size=32",
+    "--config.parallel.devices=1",
+)
+
+
+@pytest.fixture
+def parse():
+    """Arguments -> what is left of the command line, as `cli.main` takes it; the flags are restored afterwards."""
+
+    def forget_fields():
+        for name in [name for name in flags.FLAGS if name.startswith("config.")]:
+            delattr(flags.FLAGS, name)
+
+    def parse_again(*arguments):
+        forget_fields()
+        return cli.parse_flags(["launch.py", "--config=configs/demo.py", *arguments])
+
+    with flagsaver.flagsaver():
+        yield parse_again
+        forget_fields()
+
+
+@pytest.fixture
+def fast_compilation():
+    """Programs that run for a second need not be fast."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.mark.parametrize("name", [*BASELINES, "random_forest"])
+def test_a_baseline_trains_to_a_result(name, parse, fast_compilation, tmp_path):
+    workdir = tmp_path / "run"
+    assert cli.main(parse(f"--config.model.name={name}", *TINY, f"--workdir={workdir}")) == 0
+    result = json.loads((workdir / "result.json").read_text())
+    assert result.keys() >= RESULT_KEYS
+    assert result["branches"] == {}
+    assert result["parameters"] > 0
+    assert result["best_epoch"] == 1
+    assert set(result["test"]) == set(result["validation"])
+    assert sum(map(sum, result["confusion"])) == result["windows"]["test"] > 0
+    assert (workdir / "report.html").exists()
+
+
+def test_a_forest_is_repeated_but_not_evaluated_again(parse, tmp_path, capsys):
+    arguments = ("--config.model.name=random_forest", *TINY)
+    results = []
+    for number in range(2):
+        assert cli.main(parse(*arguments, f"--workdir={tmp_path / str(number)}")) == 0
+        results.append(json.loads((tmp_path / str(number) / "result.json").read_text()))
+    assert [results[0][part] for part in ("test", "validation", "confusion", "parameters")] == [
+        results[1][part] for part in ("test", "validation", "confusion", "parameters")
+    ]
+    assert results[0]["test"]["accuracy"] > 0.3
+    assert cli.main(parse(*arguments, f"--workdir={tmp_path / '0'}", "--mode=evaluate")) == 2
+    assert "leaves no checkpoint" in capsys.readouterr().err
+
+
+ONE = "--config.cgm.enabled=False"
+ACC, GYRO = (
+    tuple(i for i, channel in enumerate(synthetic.CHANNELS) if channel.group == group) for group in ("acc", "gyro")
+)
+# Flags; branch, backbone and channels of each branch; whether the data keep all channels.
+CONTROLS = {
+    "ResNet on its own channels": (
+        ("--config.model.branches=(('res','resnet',('acc',)),)", "--config.data.channels=('acc',)", ONE),
+        [("res", "resnet", tuple(range(len(ACC))))],
+    ),
+    "ResNet on all channels": (
+        ("--config.model.partition=single", ONE),
+        [("res", "resnet", tuple(range(len(synthetic.CHANNELS))))],
+    ),
+    "DenseNet on its own channels": (
+        ("--config.model.branches=(('dense','densenet',('gyro',)),)", "--config.data.channels=('gyro',)", ONE),
+        [("dense", "densenet", tuple(range(len(GYRO))))],
+    ),
+    "DenseNet on all channels": (
+        ("--config.model.branches=(('dense','densenet',('acc','gyro')),)", ONE),
+        [("dense", "densenet", tuple(range(len(synthetic.CHANNELS))))],
+    ),
+    "two ResNets": (
+        ("--config.model.branches=(('res','resnet',('acc',)),('dense','resnet',('gyro',)))",),
+        [("res", "resnet", ACC), ("dense", "resnet", GYRO)],
+    ),
+    "swapped partition": (
+        ("--config.model.partition=swap",),
+        [("res", "resnet", GYRO), ("dense", "densenet", ACC)],
+    ),
+    "matched width": (
+        ("--config.model.width=32", "--config.model.densenet_width=64"),
+        [("res", "resnet", ACC), ("dense", "densenet", GYRO)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_a_control_of_table_2_is_a_few_flags(name, parse):
+    arguments, wanted = CONTROLS[name]
+    parse(*arguments)
+    config = cli.CONFIG.value
+    check_config(config)
+    config.data.synthetic.subjects, config.data.synthetic.minutes = 5, 1.0
+    dataset = build_dataset(config.data)
+    branches = build_branches(config, dataset)
+    assert [tuple(branch) for branch in branches] == wanted
+    model = build_model(config, branches, len(dataset.class_names))
+    x = jnp.zeros((1, dataset.window, len(dataset.channels)))
+    params = jax.eval_shape(model.init, jax.random.key(0), x)["params"]
+    projection = {"projection"} if len(wanted) > 1 else set()
+    assert set(params) == {*(branch for branch, _, _ in wanted), "fusion"} | projection
+
+
+def test_matched_width_narrows_the_gap_in_size(parse):
+    def sizes(*arguments):
+        parse("--config.model.resnet_blocks=(3,4,6,3)", "--config.model.densenet_blocks=(4,4,6,4)", *arguments)
+        config = cli.CONFIG.value
+        branches = build_branches(config, build_dataset(config.data))
+        x = jnp.zeros((1, config.data.window, len(synthetic.CHANNELS)))
+        params = jax.eval_shape(build_model(config, branches, 5).init, jax.random.key(0), x)["params"]
+        return [sum(p.size for p in jax.tree.leaves(params[name]["backbone"])) for name in ("res", "dense")]
+
+    res, dense = sizes("--config.model.width=64")
+    assert res / dense > 9
+    narrow, same = sizes("--config.model.width=32", "--config.model.densenet_width=64")
+    assert same == dense
+    assert 2 < narrow / same < 3

@@ -1,0 +1,32 @@
+"""docs/composing.md: every program runs, prints what the page says, and is under forty lines."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = (Path(__file__).parents[2] / "docs" / "composing.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGE, re.DOTALL)
+TITLES = re.findall(r"^#+ (.+)$", PAGE.split("```python")[0], re.MULTILINE)[:1] + re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
+PROGRAMS = list(zip(BLOCKS[::2], BLOCKS[1::2], strict=True))
+
+
+def test_every_program_has_its_output_and_every_section_its_program():
+    assert all(program[0] == "python" and output[0] == "text" for program, output in PROGRAMS)
+    assert len(PROGRAMS) == len(TITLES)
+
+
+def test_the_first_program_is_ten_lines():
+    assert len(PROGRAMS[0][0][1].split("\n\n", 1)[1].splitlines()) + 1 <= 10
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=TITLES)
+def test_it_prints_what_the_page_says(program, tmp_path):
+    (_, code), (_, expected) = program
+    assert len(code.splitlines()) < 40
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == expected
