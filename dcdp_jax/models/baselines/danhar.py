@@ -8,6 +8,15 @@ from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.conv import BatchNorm, Conv1D
 
 
+def maximum(h: jax.Array, axis: int) -> jax.Array:
+    """The largest values along an axis; the gradient goes to the first of them.
+
+    That of `jnp.max` goes where the input equals the maximum, and is 0 / 0 where a compiler computes the input anew
+    with another rounding.
+    """
+    return jnp.take_along_axis(h, jnp.argmax(h, axis, keepdims=True), axis).squeeze(axis)
+
+
 class ChannelAttention(nn.Module):
     """Weights (0, 1) per channel, from a two-layer network on the mean and on the maximum over time, summed.
 
@@ -23,7 +32,7 @@ class ChannelAttention(nn.Module):
         channels = h.shape[-1]
         hidden = nn.Dense(max(channels // self.reduction, 1), use_bias=False)
         out = nn.Dense(channels, use_bias=False)
-        scores = sum(out(nn.relu(hidden(pooled))) for pooled in (h.mean(axis=1), h.max(axis=1)))
+        scores = sum(out(nn.relu(hidden(pooled))) for pooled in (h.mean(axis=1), maximum(h, 1)))
         return h * jax.nn.sigmoid(scores)[:, None, :]
 
 
@@ -33,7 +42,7 @@ class TemporalAttention(nn.Module):
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
         """(b, t, c) -> (b, t, c)."""
-        pooled = jnp.stack([h.mean(axis=-1), h.max(axis=-1)], axis=-1)
+        pooled = jnp.stack([h.mean(axis=-1), maximum(h, 2)], axis=-1)
         return h * jax.nn.sigmoid(Conv1D(1, 7)(pooled))
 
 
