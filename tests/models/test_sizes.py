@@ -1,10 +1,14 @@
 """FLOPs against counts by hand."""
 
+import runpy
+from pathlib import Path
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
 
+from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.baselines.cnn import CNN
 from dcdp_jax.models.baselines.lstm import StackedLSTM
 from dcdp_jax.models.conv import Conv1D
@@ -67,3 +71,14 @@ def test_the_cnn_is_what_its_matrices_cost():
     # Of t even and stride 2, the last tap of the last step alone is outside.
     convolutions = sum(2 * (3 * t - 1) * a * b for t, a, b in zip(steps, widths, widths[1:], strict=False))
     assert convolutions < found < 1.03 * convolutions
+
+
+def test_the_table_has_a_row_for_every_network(monkeypatch, capsys):
+    benchmarks = Path(__file__).parents[2] / "benchmarks"
+    monkeypatch.chdir(benchmarks.parent)
+    monkeypatch.syspath_prepend(benchmarks)
+    monkeypatch.setattr("sys.argv", ["model_sizes.py", "--config", "configs/demo.py", "--channels", "9", "9"])
+    runpy.run_path(str(benchmarks / "model_sizes.py"), run_name="__main__")
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][1:]
+    assert [row[0] for row in rows] == ["| dcdp_har", *(f"| {name}" for name in BASELINES)]
+    assert all(int(parameters.replace(",", "")) > 0 for _, parameters, _ in rows)
