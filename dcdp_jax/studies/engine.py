@@ -82,7 +82,7 @@ def run_trials(trials: Sequence[Trial], workdir: Path, workers: int, keep_checkp
       stage: for the progress bar.
     """
     queue = list(groups_of(trials, workdir))
-    waiting = [trial for group in queue for trial in group]
+    waiting = {trial.name: trial for group in queue for trial in group}
     finished = len(trials) - len(waiting)
     running: dict[int, tuple[subprocess.Popen[bytes], list[Trial]]] = {}
     with tqdm(total=len(trials), initial=finished, desc=stage or "trials", unit="trial", dynamic_ncols=True) as bar:
@@ -97,11 +97,9 @@ def run_trials(trials: Sequence[Trial], workdir: Path, workers: int, keep_checkp
                     if process.poll() is not None:
                         del running[place]
                         note_death(process, group, workdir)
-                ended = [trial for trial in waiting if has_ended(trial, workdir)]
-                waiting = [trial for trial in waiting if trial not in ended]
-                for trial in ended:
-                    outcome = outcome_of(trial, workdir)
-                    tqdm.write(outcome_line(outcome))
+                for trial in [trial for trial in waiting.values() if has_ended(trial, workdir)]:
+                    del waiting[trial.name]
+                    tqdm.write(outcome_line(outcome_of(trial, workdir)))
                     bar.update()
         finally:
             for process, _ in running.values():

@@ -37,6 +37,7 @@ class Trial(NamedTuple):
       seed: of the run.
       fold: of `data.fold`.
       config: the whole config of the run.
+      name: of its folder; another config has another.
     """
 
     dataset: str
@@ -44,13 +45,14 @@ class Trial(NamedTuple):
     seed: int
     fold: int
     config: ConfigDict
+    name: str
 
-    @property
-    def name(self) -> str:
-        """A folder's name, which another config would not have."""
-        computed = [(k, v) for k, v in sorted(flatten(as_plain_data(self.config))) if k not in LOCATIONS]
-        digest = hashlib.sha256(json.dumps(computed).encode()).hexdigest()[:10]
-        return f"{slug(self.dataset)}-{slug(self.row)}-fold{self.fold}-seed{self.seed}-{digest}"
+
+def trial_name(dataset: str, row: str, config: ConfigDict) -> str:
+    """Data set, row, fold and seed for a person, and a digest of all that the config computes with."""
+    computed = [(k, v) for k, v in sorted(flatten(as_plain_data(config))) if k not in LOCATIONS]
+    digest = hashlib.sha256(json.dumps(computed).encode()).hexdigest()[:10]
+    return f"{slug(dataset)}-{slug(row)}-fold{config.data.fold}-seed{config.seed}-{digest}"
 
 
 def slug(text: str) -> str:
@@ -119,7 +121,7 @@ def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
                         check_config(trial)
                     except ConfigError as error:
                         raise ConfigError(f"row {row.name!r} on {dataset}: {error}") from error
-                    trials.append(Trial(dataset, row.name, seed, fold, trial))
+                    trials.append(Trial(dataset, row.name, seed, fold, trial, trial_name(dataset, row.name, trial)))
     return trials
 
 

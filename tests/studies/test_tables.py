@@ -17,7 +17,7 @@ ACCURACY = {row: [100 * value for value in values if value] for row, values in S
 
 
 def outcome(row, seed, value, dataset="set", marks=()):
-    trial = Trial(dataset, row, seed, 0, smallest())
+    trial = Trial(dataset, row, seed, 0, smallest(), f"{row}-{seed}")
     if value is None:
         return Outcome(trial, None, "ConfigError: no")
     scores = {"accuracy": value, "f1_macro": value - 0.1}
