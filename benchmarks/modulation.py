@@ -1,0 +1,130 @@
+"""What modulation costs: a training step with each scope of CGM against the same step without, in turn, in one process.
+
+    python benchmarks/modulation.py [--batch 64] [--time 128] [--channels 6 3] [--classes 6] [--width 64] [--rounds 30]
+        [--resnet_blocks 3 4 6 3] [--densenet_blocks 4 4 6 4]
+
+The steps are those of training (AdamW, placement `before`), built from the default config with `cgm.scope` set. Every
+round runs all of them once, in an order that moves on by one each round, so that a machine whose speed drifts favours
+none; a round's ratio compares steps of that round only. The step without CGM runs twice: how far the ratio of the
+second to the first is from 1 is what the machine alone does. Goal: below 1.05.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import machine
+import numpy as np
+
+from configs import default
+from dcdp_jax.models.multipath import BranchSpec
+from dcdp_jax.train.build import build_chain, build_model, modulation_schedule
+from dcdp_jax.train.parallel import Devices
+from dcdp_jax.train.state import create_state
+from dcdp_jax.train.step import Signals, StepSettings, train_step
+
+SAMPLES = 20_000
+STEPS_PER_EPOCH = 100
+PLAIN = "none"
+AGAIN = "none again"
+VARIANTS = (PLAIN, AGAIN, "classification", "branch", "head")
+WARM_UP = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--time", type=int, default=128)
+    parser.add_argument("--channels", type=int, nargs=2, default=(6, 3))
+    parser.add_argument("--classes", type=int, default=6)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--resnet_blocks", type=int, nargs="+", default=(3, 4, 6, 3))
+    parser.add_argument("--densenet_blocks", type=int, nargs="+", default=(4, 4, 6, 4))
+    asked = parser.parse_args()
+
+    first, second = asked.channels
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(SAMPLES, first + second)).astype(np.float32)
+    devices = Devices(1)
+    signals = devices.replicate(Signals(values, np.zeros_like(values[0]), np.ones_like(values[0])))
+    batch = devices.shard(
+        {
+            "starts": rng.integers(0, SAMPLES - asked.time, asked.batch).astype(np.int32),
+            "labels": rng.integers(0, asked.classes, asked.batch).astype(np.int32),
+        }
+    )
+    steps, states = {}, {}
+    for name in VARIANTS:
+        steps[name], states[name] = build(asked, name, devices)
+    steps[AGAIN] = steps[PLAIN]
+    seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    for round_number in range(WARM_UP + asked.rounds):
+        turn = round_number % len(VARIANTS)
+        for name in (*VARIANTS[turn:], *VARIANTS[:turn]):
+            began = time.perf_counter()
+            states[name], metrics = steps[name](states[name], signals, batch)
+            jax.block_until_ready((states[name], metrics))
+            seconds[name].append(time.perf_counter() - began)
+            check(name, metrics)
+    report(asked, {name: times[WARM_UP:] for name, times in seconds.items()})
+
+
+def build(asked: argparse.Namespace, name: str, devices: Devices) -> tuple[Callable[..., Any], Any]:
+    """The compiled step of a variant, and its state."""
+    config = default.get_config()
+    config.model.width = asked.width
+    config.model.resnet_blocks = tuple(asked.resnet_blocks)
+    config.model.densenet_blocks = tuple(asked.densenet_blocks)
+    config.cgm.enabled = not name.startswith(PLAIN)
+    if config.cgm.enabled:
+        config.cgm.scope = name
+    first, second = asked.channels
+    branches = (
+        BranchSpec("res", "resnet", tuple(range(first))),
+        BranchSpec("dense", "densenet", tuple(range(first, first + second))),
+    )
+    model = build_model(config, branches, asked.classes)
+    optimizer, _ = build_chain(config, branches, STEPS_PER_EPOCH)
+    in_backward_pass = (modulation_schedule(config, STEPS_PER_EPOCH), config.cgm.eps)
+    settings = StepSettings(
+        window=asked.time,
+        align_weight=config.loss.align_weight,
+        temperature=config.loss.temperature,
+        label_smoothing=config.loss.label_smoothing,
+        classification_modulation=in_backward_pass if name == "classification" else None,
+    )
+    step = devices.map_step(train_step, donate_state=True, model=model, optimizer=optimizer, settings=settings)
+    return step, devices.replicate(create_state(model, optimizer, 0, asked.time, first + second))
+
+
+def check(name: str, metrics: dict[str, Any]) -> None:
+    """Raises SystemExit unless the step modulates where it should, and only there."""
+    if ("M" in metrics) == name.startswith(PLAIN):
+        raise SystemExit(f"{name}: the step's metrics {'have' if 'M' in metrics else 'lack'} coefficients")
+
+
+def report(asked: argparse.Namespace, seconds: dict[str, list[float]]) -> None:
+    """Prints the table."""
+    print(
+        f"One training step, batch {asked.batch}, t = {asked.time}, {asked.channels[0]}+{asked.channels[1]} channels, "
+        f"width {asked.width}, {asked.rounds} rounds:\n"
+    )
+    print("| cgm.scope | ms, median (min - max) | times none, median of rounds (quartiles) | of medians | of minima |")
+    print("|---|---|---|---|---|")
+    plain = seconds[PLAIN]
+    for name, times in seconds.items():
+        low, middle, high = statistics.quantiles([t / p for t, p in zip(times, plain, strict=True)], n=4)
+        print(
+            f"| {name} | {statistics.median(times) * 1e3:.1f} ({min(times) * 1e3:.1f} - {max(times) * 1e3:.1f}) | "
+            f"{middle:.3f} ({low:.3f} - {high:.3f}) | {statistics.median(times) / statistics.median(plain):.3f} | "
+            f"{min(times) / min(plain):.3f} |"
+        )
+    print(f"\n{machine.describe('jax')}")
+
+
+if __name__ == "__main__":
+    main()
