@@ -13,7 +13,7 @@ def get_config() -> ConfigDict:
     config.study.seeds = (0, 1, 2, 3, 4)
     config.study.folds = ()  # of data.fold; (): that of the data set's config
     # ((stage, ((row, ((field, value), ...)), ...)), ...). A stage builds on the best row of the stage before, by the
-    # mean validation score over its data sets, seeds and folds.
+    # mean validation score over its data sets, seeds and folds. A field `NAME:field` is for that data set alone.
     config.study.stages = ()
     config.study.compare = ()  # (row, the row that it is compared with), see `compare_with`
     config.study.shown = ""  # the row whose confusion matrices are drawn; "": the best of the last stage

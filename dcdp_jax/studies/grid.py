@@ -15,7 +15,7 @@ Fields = Mapping[str, Any]
 
 
 class Row(NamedTuple):
-    """One row of a table: its name and what it changes in the config of every data set."""
+    """One row of a table: its name, and the fields that it sets; `NAME:field` is for the data set of that name alone."""
 
     name: str
     fields: Fields
@@ -111,7 +111,7 @@ def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
         for row in stage.rows:
             for fold in config.study.folds or (original.data.fold,):
                 for seed in seeds_of(config):
-                    fields = {**base, **row.fields, "data.fold": fold, "seed": seed}
+                    fields = fields_for(dataset, {**base, **row.fields}) | {"data.fold": fold, "seed": seed}
                     if config.study.raw_dir:
                         fields["data.raw_dir"] = config.study.raw_dir
                     if config.study.cache_dir:
@@ -123,6 +123,12 @@ def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
                         raise ConfigError(f"row {row.name!r} on {dataset}: {error}") from error
                     trials.append(Trial(dataset, row.name, seed, fold, trial, trial_name(dataset, row.name, trial)))
     return trials
+
+
+def fields_for(dataset: str, fields: Fields) -> dict[str, Any]:
+    """The fields that concern a data set, without its name."""
+    split = {field: field.rpartition(":") for field in fields}
+    return {last: fields[field] for field, (name, _, last) in split.items() if name in ("", dataset)}
 
 
 def with_fields(config: ConfigDict, fields: Fields) -> ConfigDict:
