@@ -2,8 +2,8 @@
 
 `python launch.py --config=configs/studies/table1.py:uci_har`; without a name, the paper's OPPORTUNITY.
 
-Each stage keeps the best of the one before, by validation. The paper does not say by what it chose, and its stage A, with
-the smaller network, scores above its stage B.
+Each stage keeps the best of the one before, by validation. The paper does not say by what it chose, and its stage A,
+with the smaller network, scores above its stage B.
 """
 
 from configs import dsads, hapt, oppo, pamap2, uci_har, wisdm

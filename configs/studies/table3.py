@@ -1,6 +1,6 @@
 """Table 3: DCDP-HAR beside its baselines, accuracy.
 
-`python launch.py --config=configs/studies/table3.py:uci_har,wisdm,wisdm_paper`; without names, the paper's four data sets.
+`python launch.py --config=configs/studies/table3.py:uci_har,wisdm,wisdm_paper`; without names, the paper's four.
 """
 
 from configs import oppo, pamap2, uci_har, wisdm
@@ -40,7 +40,7 @@ DATASETS = {
 }
 
 
-def get_config(datasets=",".join(PAPER)):
+def get_config(datasets="oppo,wisdm_paper,uci_har,pamap2"):
     config = default.get_config()
     for name in datasets.split(","):
         config.datasets[name] = DATASETS[name]()

@@ -15,7 +15,7 @@ Fields = Mapping[str, Any]
 
 
 class Row(NamedTuple):
-    """One row of a table: its name, and the fields that it sets; `NAME:field` is for the data set of that name alone."""
+    """One row of a table: its name, and the fields that it sets; `NAME:field` is for that data set alone."""
 
     name: str
     fields: Fields

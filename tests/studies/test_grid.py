@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from configs.studies import default, placement
+from configs.studies import default, placement, sgd_learning_rate, table1, table2, table3
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.studies.grid import stages_of, trials_of, with_fields
 from dcdp_jax.studies.worker import as_config
@@ -78,6 +78,43 @@ def test_a_config_survives_the_way_to_the_worker():
     (trial, *_) = trials(small_study({"a": {}}))
     config = as_config(json.loads(json.dumps(as_plain_data(trial.config))))
     assert config.to_dict() == trial.config.to_dict()
+
+
+def test_a_field_for_one_data_set_alone():
+    fields = {"synthetic:cgm.alpha": 0.2, "other:cgm.alpha": 0.3, "cgm.eps": 1e-6}
+    (trial, _) = trials(small_study({"a": fields}))
+    assert (trial.config.cgm.alpha, trial.config.cgm.eps) == (0.2, 1e-6)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize(
+    ("study", "names", "rows"),
+    [
+        (table1, ("oppo",), 19),
+        (table1, ("uci_har",), 19),
+        (table2, ("pamap2,oppo",), 14),
+        (table2, ("uci_har,dsads,hapt",), 14),
+        (table3, ("oppo,wisdm_paper,uci_har,pamap2",), 9),
+        (table3, ("wisdm",), 9),
+        (placement, (), 14),
+        (sgd_learning_rate, (), 4),
+    ],
+)
+def test_every_study_has_its_rows(study, names, rows, quick):
+    config = study.get_config(*names)
+    config.study.quick = quick
+    found = trials(config)  # checks the config of every trial
+    datasets = 1 if quick else len(config.datasets)
+    assert len({t.row for t in found}) == rows
+    assert len(found) == rows * datasets * len(config.quick.seeds if quick else config.study.seeds)
+
+
+def test_one_branch_alone_reads_its_own_channels():
+    config = table2.get_config("dsads")
+    by_row = {t.row: t.config for t in trials(config)}
+    assert by_row["ResNet, own channels"].model.branches == (("res", "resnet", ("acc",)),)
+    assert by_row["DenseNet, own channels"].data.channels == ("gyro", "mag")
+    assert [b[1] for b in by_row["two ResNets"].model.branches] == ["resnet", "resnet"]
 
 
 def test_placement_has_every_variant_that_exists():
