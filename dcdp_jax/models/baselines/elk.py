@@ -20,8 +20,8 @@ EPSILON = 1e-5
 def depthwise_convolution(h: jax.Array, kernel: jax.Array) -> jax.Array:
     """(b, t, c) with (k, c), k odd -> (b, t, c): every channel by itself, zero padding.
 
-    One matrix product over time per channel. At t up to 100 and 31 taps this took, by itself on CPU, a 28th to a 47th of
-    the time of a grouped convolution and 2.4 to 12 times less than shifted sums, for about twice the arithmetic.
+    One matrix product over time per channel. By itself on CPU, at t up to 100 and 31 taps, it was 28 to 47 times faster
+    than a grouped convolution and 2.4 to 12 times faster than shifted sums, for about twice the arithmetic.
     """
     taps, t = kernel.shape[0], h.shape[1]
     tap = np.arange(t)[None, :] - np.arange(t)[:, None] + taps // 2
