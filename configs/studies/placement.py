@@ -11,7 +11,7 @@ from configs.studies import default
 
 def rows() -> dict[str, dict]:
     optimizers = {
-        "SGD": {"optimizer.name": "sgd", "optimizer.learning_rate": 0.1},
+        "SGD": {"optimizer.name": "sgd", "optimizer.learning_rate": 0.3},
         "AdamW": {"optimizer.name": "adamw", "optimizer.learning_rate": 1e-3},
     }
     modulations = {"none": {"cgm.enabled": False}}
