@@ -104,8 +104,8 @@ def test_the_gradient_of_a_branch_equals_two_backward_passes_in_single_precision
 def test_array_by_array_single_precision_differs_by_less_than_it_rounds(name):
     """Two backward passes in float32 are themselves 3e-6 from float64, in some arrays of batch normalisation.
 
-    One pass is about as far from float64, and nearer to the two than they are to float64: 1e-6 in most arrays, 1.4e-6 in
-    the worst.
+    One pass is about as far from float64, and nearer to the two than they are to float64: 1e-6 in most arrays,
+    1.4e-6 in the worst.
     """
     (one, two), (_, exact) = gradients("float32"), gradients("float64")
     apart = relative_errors(one[name], two[name])
