@@ -106,6 +106,6 @@ def get_config() -> ConfigDict:
     config.augment.permutation_segments = 4  # 1: off
 
     config.parallel = ConfigDict()
-    config.parallel.strategy = "pmap"
+    config.parallel.strategy = "pmap"  # or jit (of shard_map, over a mesh): the same numbers
     config.parallel.devices = 0  # 0: all
     return config

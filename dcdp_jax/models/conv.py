@@ -16,10 +16,11 @@ def library_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Arr
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def convolution_for_cpu(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """`library_convolution` whose gradients are matrix products of the unfolded output gradient.
+def convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """`library_convolution` whose gradients on CPU are matrix products of the unfolded output gradient.
 
-    XLA's own gradients of a convolution miss the fast path on CPU; benchmarks/RESULTS.md has the figures.
+    XLA's own gradients of a convolution miss the fast path on CPU; benchmarks/RESULTS.md has the figures. Which form is
+    taken is settled when a program is lowered, by the platform that it is lowered for.
     """
     return library_convolution(x, kernel, stride)
 
@@ -29,7 +30,19 @@ def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, t
 
 
 def _backward(stride: int, saved: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
-    x, kernel = saved
+    return lax.platform_dependent(
+        *saved, g, cpu=partial(gradients_as_products, stride=stride), default=partial(library_gradients, stride=stride)
+    )
+
+
+def library_gradients(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int) -> tuple[jax.Array, jax.Array]:
+    """Gradients of `library_convolution` with respect to x and kernel, by XLA."""
+    _, pull_back = jax.vjp(partial(library_convolution, stride=stride), x, kernel)
+    return pull_back(g)
+
+
+def gradients_as_products(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int) -> tuple[jax.Array, jax.Array]:
+    """The same as matrix products."""
     taps, c_in, c_out = kernel.shape
     t = x.shape[1]
     spread = (g.shape[1] - 1) * stride + 1
@@ -45,7 +58,7 @@ def _backward(stride: int, saved: tuple[jax.Array, jax.Array], g: jax.Array) -> 
     return d_x, d_kernel
 
 
-convolution_for_cpu.defvjp(_forward, _backward)
+convolution.defvjp(_forward, _backward)
 
 
 class Conv1D(nn.Module):
@@ -67,8 +80,7 @@ class Conv1D(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """(b, t, c) -> (b, ceil(t / stride), features)."""
         kernel = self.param("kernel", he_normal, (self.kernel, x.shape[-1], self.features))
-        on_cpu = jax.default_backend() == "cpu"
-        h = (convolution_for_cpu if on_cpu else library_convolution)(x, kernel, self.stride)
+        h = convolution(x, kernel, self.stride)
         return h + self.param("bias", nn.initializers.zeros, (self.features,)) if self.bias else h
 
 

@@ -60,7 +60,7 @@ def prepare(config: ConfigDict) -> Run:
     Raises:
       UserError: config or data cannot be used.
     """
-    devices = Devices(config.parallel.devices)
+    devices = Devices(config.parallel.devices, config.parallel.strategy)
     batch_size = config.train.batch_size
     if batch_size % len(devices):
         raise ConfigError(

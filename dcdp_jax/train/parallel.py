@@ -1,4 +1,4 @@
-"""The only place that knows devices: how a step is mapped, and how its arrays are laid out."""
+"""The only place that knows devices and processes: how a step is mapped, and how its arrays are laid out."""
 
 import functools
 import os
@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from dcdp_jax.errors import ConfigError
 
 AXIS = "data"
-STRATEGIES = ("pmap",)
+STRATEGIES = ("pmap", "jit")
 
 
 def keep_compiled_programs(cache: Path) -> None:
@@ -31,23 +31,38 @@ class Devices:
     """A row of devices over which a batch is split.
 
     Attributes:
-      devices: the local devices used, in order.
+      devices: those of all processes, in order.
+      strategy: how a step is mapped over them: by `jax.pmap`, or by `jax.jit` of `jax.shard_map` over a mesh.
     """
 
-    def __init__(self, count: int) -> None:
-        """Takes the first devices of this process.
+    def __init__(self, count: int, strategy: str = "pmap", platform: str | None = None) -> None:
+        """Takes the first devices of every process.
 
         Args:
-          count: how many; 0 for all.
+          count: how many of each process; 0 for all.
+          strategy: one of `STRATEGIES`.
+          platform: whose devices; None for JAX's default.
 
         Raises:
-          ConfigError: there are fewer.
+          ConfigError: there are fewer, or processes have different numbers of them.
         """
-        available = jax.local_devices()
+        available = jax.local_devices(backend=platform)
         if not 0 <= count <= len(available):
             raise ConfigError(f"parallel.devices={count}, but there are {len(available)} ({available[0].platform})")
-        self.devices = available[: count or None]
-        self._replicated = NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec())
+        self.strategy = strategy
+        local = available[: count or None]
+        by_process = [
+            [device for device in jax.devices(platform) if device.process_index == process][: count or None]
+            for process in range(jax.process_count())
+        ]
+        if any(len(row) != len(local) for row in by_process):
+            numbers = ", ".join(str(len(row)) for row in by_process)
+            raise ConfigError(f"the processes have {numbers} devices; choose one number with parallel.devices")
+        self.devices = [device for row in by_process for device in row]
+        # pmap takes what a process has for its own devices, jit what all have together.
+        mesh = Mesh(np.array(local if strategy == "pmap" else self.devices), (AXIS,))
+        self._mesh = mesh
+        self._replicated = NamedSharding(mesh, PartitionSpec())
 
     def __len__(self) -> int:
         return len(self.devices)
@@ -58,11 +73,22 @@ class Devices:
 
     def replicate(self, tree: Any) -> Any:
         """Copies arrays to every device. The copy shares no memory with its source, so either may be donated."""
-        return jax.tree.map(lambda x: jax.device_put(np.array(x), self._replicated), tree)
 
-    def shard(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """(b, ...) -> (devices, b / devices, ...)."""
-        return {name: x.reshape(len(self), -1, *x.shape[1:]) for name, x in batch.items()}
+        def copy(x: Any) -> jax.Array:
+            source = np.array(x)
+            return jax.make_array_from_callback(source.shape, self._replicated, lambda index: source[index])
+
+        return jax.tree.map(copy, tree)
+
+    def shard(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Divides a global batch (b, ...) among the devices, the first rows to the first; each process its own part."""
+        if self.strategy == "pmap":
+            processes, process = jax.process_count(), jax.process_index()
+            local = len(self) // processes
+            parts = {name: x.reshape(processes, local, -1, *x.shape[1:]) for name, x in batch.items()}
+            return {name: x[process] for name, x in parts.items()}
+        sharding = NamedSharding(self._mesh, PartitionSpec(AXIS))
+        return {name: jax.make_array_from_callback(x.shape, sharding, x.__getitem__) for name, x in batch.items()}
 
     def map_step(self, step: Callable[..., Any], *, donate_state: bool, **static: Any) -> Callable[..., Any]:
         """Compiles step(state, signals, batch, **static, axis_name) for these devices.
@@ -76,11 +102,20 @@ class Devices:
           A function of (state, signals, batch): state and signals replicated, batch as `shard` makes it; what it
           returns is replicated and has no device axis.
         """
-        return jax.pmap(
-            functools.partial(step, axis_name=AXIS, **static),
-            axis_name=AXIS,
-            in_axes=(None, None, 0),
-            out_axes=None,
-            devices=self.devices,
-            donate_argnums=(0,) if donate_state else (),
+        mapped = functools.partial(step, axis_name=AXIS, **static)
+        donated = (0,) if donate_state else ()
+        if self.strategy == "pmap":
+            return jax.pmap(
+                mapped,
+                axis_name=AXIS,
+                in_axes=(None, None, 0),
+                out_axes=None,
+                devices=self.devices,
+                donate_argnums=donated,
+            )
+        whole, divided = PartitionSpec(), PartitionSpec(AXIS)
+        # The steps average over the devices themselves; with check_vma=True JAX would sum the gradients once more.
+        sharded = jax.shard_map(
+            mapped, mesh=self._mesh, in_specs=(whole, whole, divided), out_specs=whole, check_vma=False
         )
+        return jax.jit(sharded, donate_argnums=donated)

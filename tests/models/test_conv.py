@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dcdp_jax.models.conv import BatchNorm, Conv1D, convolution_for_cpu, library_convolution
+from dcdp_jax.models.conv import BatchNorm, Conv1D, convolution, library_convolution
 
 pytestmark = pytest.mark.usefixtures("strict_types")
 
@@ -18,7 +18,7 @@ def test_both_forms_agree_in_values_and_gradients(taps, stride):
     for t in (1, 3, 8, 9, 24, 33):
         x = jnp.asarray(rng.normal(size=(3, t, 5)), jnp.float32)
         wanted, pull_wanted = jax.vjp(lambda x, k: library_convolution(x, k, stride), x, kernel)
-        found, pull_found = jax.vjp(lambda x, k: convolution_for_cpu(x, k, stride), x, kernel)
+        found, pull_found = jax.vjp(lambda x, k: convolution(x, k, stride), x, kernel)
         np.testing.assert_array_equal(found, wanted)
         g = jnp.asarray(rng.normal(size=wanted.shape), jnp.float32)
         for a, b in zip(pull_found(g), pull_wanted(g), strict=True):
@@ -48,7 +48,7 @@ def test_convolution_works_under_vmap():
     kernels = jnp.asarray(rng.normal(size=(4, 3, 3, 5)), jnp.float32)
 
     def loss(kernel, x):
-        return jnp.sum(convolution_for_cpu(x, kernel, 2) ** 2)
+        return jnp.sum(convolution(x, kernel, 2) ** 2)
 
     found = jax.vmap(jax.grad(loss))(kernels, x)
     wanted = jnp.stack([jax.grad(loss)(kernel, row) for kernel, row in zip(kernels, x, strict=True)])

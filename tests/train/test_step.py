@@ -66,9 +66,9 @@ def batches(steps=STEPS):
         }
 
 
-def run(count, signals, model=None, optimizer=None, steps=STEPS):
+def run(count, signals, model=None, optimizer=None, steps=STEPS, strategy="pmap"):
     """Total losses and the last state after some steps on this many devices."""
-    devices = Devices(count)
+    devices = Devices(count, strategy)
     model = model or make_model()
     optimizer = optimizer or make_optimizer()
     state = devices.replicate(create_state(model, optimizer, SEED, WINDOW, 5))
@@ -96,9 +96,9 @@ def one_device(signals):
     return run(1, signals)
 
 
-@pytest.mark.parametrize("count", [7, 8])
-def test_twelve_steps_agree_on_any_number_of_devices(count, signals, one_device):
-    history, state = run(count, signals)
+@pytest.mark.parametrize(("strategy", "count"), [("pmap", 7), ("pmap", 8), ("jit", 1), ("jit", 7), ("jit", 8)])
+def test_twelve_steps_agree_on_any_number_of_devices(strategy, count, signals, one_device):
+    history, state = run(count, signals, strategy=strategy)
     expected, expected_state = one_device
     assert largest_loss_difference(history, expected) < 1e-5
     assert relative_difference(state.params, expected_state.params) < 1e-4
@@ -178,9 +178,9 @@ def test_gradient_is_that_of_the_loss_of_the_global_batch(signals):
         np.testing.assert_allclose(history[0]["gradient_norm"][name], optax.tree.norm(subtree), rtol=1e-4)
 
 
-@pytest.mark.parametrize("count", [1, 7, 8])
-def test_padding_does_not_count(count, signals):
-    devices = Devices(count)
+@pytest.mark.parametrize(("strategy", "count"), [("pmap", 1), ("pmap", 7), ("pmap", 8), ("jit", 7)])
+def test_padding_does_not_count(strategy, count, signals):
+    devices = Devices(count, strategy)
     model = make_model()
     state = devices.replicate(create_state(model, make_optimizer(), SEED, WINDOW, 5))
     step = devices.map_step(evaluation_step, donate_state=False, model=model, window=WINDOW)
