@@ -94,6 +94,8 @@ def get_config() -> ConfigDict:
     config.train.epochs = 100
     config.train.batch_size = 128  # over all devices
     config.train.log_every = 10  # steps
+    # A step whose loss or gradient is NaN or infinite stops the run; or up to so many are left out.
+    config.train.skip_nonfinite = 0
 
     config.augment = ConfigDict()
     config.augment.enabled = False  # training windows only; see dcdp_jax/train/augment.py for the order
@@ -107,5 +109,11 @@ def get_config() -> ConfigDict:
 
     config.parallel = ConfigDict()
     config.parallel.strategy = "pmap"  # or jit (of shard_map, over a mesh): the same numbers
-    config.parallel.devices = 0  # 0: all
+    config.parallel.devices = 0  # of each process; 0: all
+    # Several processes, one per host or per device, train together: docs/scaling.md. Each is started with the same
+    # command; Slurm, Open MPI and Kubernetes tell JAX the rest, elsewhere the three fields below do.
+    config.parallel.distributed = False
+    config.parallel.coordinator = ""  # HOST:PORT of process 0
+    config.parallel.processes = 0
+    config.parallel.process_id = 0  # the only field that differs between the processes
     return config

@@ -7,9 +7,9 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from dcdp_jax.errors import UserError
+from dcdp_jax.errors import Terminated, UserError
 
-MODES = ("train", "evaluate", "describe")
+MODES = ("train", "evaluate", "describe", "portability")
 CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="a file of configs/")
 WORKDIR = flags.DEFINE_string("workdir", "", "where the run's files go; runs/NAME for --config=configs/NAME.py")
 MODE = flags.DEFINE_enum("mode", "train", MODES, "what to do")
@@ -38,20 +38,34 @@ def main(arguments: Sequence[str]) -> int:
         from dcdp_jax.data.source import cache_folder
         from dcdp_jax.report.html import write_report
         from dcdp_jax.train.loop import evaluate_run, train
-        from dcdp_jax.train.parallel import keep_compiled_programs
+        from dcdp_jax.train.parallel import keep_compiled_programs, make_cpu_devices
+        from dcdp_jax.train.processes import is_first_process, join_processes, only_first_prints
 
         keep_compiled_programs(cache_folder(CONFIG.value.data.cache_dir))
-        if MODE.value == "train":
-            train(CONFIG.value, workdir)
-            print(write_report(workdir))
-        elif MODE.value == "describe":
-            describe(CONFIG.value, workdir)
-        else:
-            evaluate_run(CONFIG.value, workdir)
+        if MODE.value == "portability":
+            make_cpu_devices(8)
+        join_processes(CONFIG.value.parallel)
+        with only_first_prints():
+            if MODE.value == "train":
+                train(CONFIG.value, workdir)
+                if is_first_process():
+                    print(write_report(workdir))
+            elif MODE.value == "describe":
+                describe(CONFIG.value, workdir)
+            elif MODE.value == "portability":
+                return portability(CONFIG.value, workdir)
+            else:
+                evaluate_run(CONFIG.value, workdir)
     except UserError as error:
         return fail(str(error))
     except OSError as error:
         return fail(str(error) + (f" ({error.__cause__})" if error.__cause__ else ""))
+    except RuntimeError as error:
+        if CONFIG.value.parallel.distributed:
+            error.add_note("If another process was lost, JAX names it below and ends this one.")
+        raise
+    except Terminated as ended:
+        return fail(ended.message, ended.STATUS)
     except KeyboardInterrupt:
         return fail("interrupted; the same command again resumes from the last finished epoch", 128 + 2)
     return 0
@@ -71,6 +85,19 @@ def describe(config: ConfigDict, workdir: Path) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     print(description_lines(summary))
     print(write_description(workdir, summary))
+
+
+def portability(config: ConfigDict, workdir: Path) -> int:
+    """Prints and writes portability.md; the exit status is 1 where anything is red."""
+    from dcdp_jax.train.portability import check_portability, is_portable, portability_page
+    from dcdp_jax.train.workdir import PORTABILITY, write_atomically
+
+    lowerings, comparisons = check_portability(config)
+    page = portability_page(lowerings, comparisons)
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_atomically(workdir / PORTABILITY, page)
+    print(page)
+    return 0 if is_portable(lowerings, comparisons) else 1
 
 
 def run_study(config: ConfigDict, workdir: Path) -> None:

@@ -15,3 +15,21 @@ class DataError(UserError):
 
 class CheckpointError(UserError):
     """A workdir or checkpoint cannot be used."""
+
+
+class NonFiniteError(UserError):
+    """A loss or a gradient is NaN or infinite."""
+
+
+class Terminated(SystemExit):
+    """SIGTERM came, and training has saved where it was. The status is that of a process which SIGTERM has ended.
+
+    Attributes:
+      message: for a person.
+    """
+
+    STATUS = 128 + 15
+
+    def __init__(self, message: str) -> None:
+        super().__init__(self.STATUS)
+        self.message = message

@@ -1,4 +1,4 @@
-"""From a config and a data set to the model and the optimiser."""
+"""From a config and a data set to the model, the optimiser and the settings of a step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +14,10 @@ from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.baselines.baseline import SinglePath
 from dcdp_jax.models.multipath import BranchSpec, MultiPath
 from dcdp_jax.optim import build_optimizer, learning_rate_schedule
+from dcdp_jax.train.augment import build_augmentation
 from dcdp_jax.train.config import MAIN_MODEL
 from dcdp_jax.train.parallel import AXIS
+from dcdp_jax.train.step import StepSettings
 
 
 def build_branches(config: ConfigDict, dataset: Dataset) -> tuple[BranchSpec, ...]:
@@ -95,3 +97,19 @@ def build_chain(
         cgm_placement=cgm.placement,
     )
     return chain, schedule
+
+
+def build_settings(config: ConfigDict, dataset: Dataset, steps_per_epoch: int) -> StepSettings:
+    """What a training step needs to know of a config."""
+    in_backward_pass = config.cgm.enabled and config.cgm.scope == "classification"
+    return StepSettings(
+        window=dataset.window,
+        align_weight=config.loss.align_weight,
+        temperature=config.loss.temperature,
+        label_smoothing=config.loss.label_smoothing,
+        augmentation=build_augmentation(config.augment, dataset.channels),
+        classification_modulation=(modulation_schedule(config, steps_per_epoch), config.cgm.eps)
+        if in_backward_pass
+        else None,
+        skip_nonfinite=config.train.skip_nonfinite > 0,
+    )

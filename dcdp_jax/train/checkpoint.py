@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from dcdp_jax.errors import CheckpointError
+from dcdp_jax.train.processes import from_first_process, is_first_process
 
 T = TypeVar("T")
 # At most what orbax writes beside the arrays.
@@ -50,7 +52,10 @@ def first_difference(expected: dict[str, str], found: dict[str, str]) -> str | N
 
 
 class Checkpoints:
-    """One folder of checkpoints, one per epoch saved; only the best and the last stay."""
+    """One folder of numbered checkpoints, of which only the best and the last stay.
+
+    Where several processes train together, all of them call every method, and the first alone touches the folder.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Opens or makes the folder; what a killed save left behind is removed.
@@ -59,6 +64,10 @@ class Checkpoints:
           folder: where they are.
         """
         self.folder = folder.absolute()
+        from_first_process(self._open)
+
+    def _open(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
         policy = AnyPreservationPolicy(
             [LatestN(1), BestN(get_metric_fn=lambda metrics: (metrics["score"], -metrics["epoch"]), n=1)]
         )
@@ -67,6 +76,11 @@ class Checkpoints:
             best_fn=lambda metrics: metrics["score"],
             enable_async_checkpointing=False,
             cleanup_tmp_directories=True,
+            create=False,
+            # Or orbax would wait for processes that never come here.
+            multiprocessing_options=ocp.options.MultiprocessingOptions(active_processes={0})
+            if jax.process_count() > 1
+            else ocp.options.MultiprocessingOptions(),
         )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
@@ -74,51 +88,61 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._manager.close()
+        if is_first_process():
+            self._manager.close()
 
-    def epochs(self) -> list[int]:
-        """Epochs that have a checkpoint, ascending."""
-        return sorted(self._manager.all_steps())
+    def numbers(self) -> list[int]:
+        """Those of the checkpoints, ascending."""
+        return from_first_process(lambda: sorted(self._manager.all_steps()))
 
-    def save(self, epoch: int, state: Any, score: float) -> None:
+    def notes(self, number: int) -> dict[str, Any]:
+        """What was noted beside the arrays of a checkpoint."""
+        item = ocp.args.Composite(check=ocp.args.JsonRestore())
+        return from_first_process(lambda: self._manager.restore(number, args=item)["check"]["notes"])
+
+    def save(self, number: int, state: Any, score: float, notes: Mapping[str, Any] | None = None) -> None:
         """Writes a checkpoint, whole or not at all, and removes those no longer wanted.
 
         Args:
-          epoch: epochs finished.
+          number: epochs finished, or whatever the checkpoints of this folder are numbered by.
           state: a pytree of arrays.
           score: validation score by which the best is kept; the earliest of several equal ones.
+          notes: JSON to keep beside the arrays.
 
         Raises:
           OSError: it could not be written, as where no space is left.
         """
+        if not is_first_process():
+            return
         arrays = jax.tree.map(np.asarray, state)
         needed = sum(x.nbytes for x in jax.tree.leaves(arrays)) + METADATA_BYTES
         free = shutil.disk_usage(self.folder).free
         if free < needed:
             raise OSError(
-                f"{self.folder}: checkpoint {epoch} could not be written: it takes up to {needed:,} bytes and "
+                f"{self.folder}: checkpoint {number} could not be written: it takes up to {needed:,} bytes and "
                 f"{free:,} are free; make room, and the same command resumes"
             )
         try:
             self._manager.save(
-                epoch,
+                number,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(arrays), check=ocp.args.JsonSave({"sha256": digest(arrays)})
+                    state=ocp.args.StandardSave(arrays),
+                    check=ocp.args.JsonSave({"sha256": digest(arrays), "notes": dict(notes or {})}),
                 ),
-                metrics={"score": score, "epoch": epoch},
+                metrics={"score": score, "epoch": number},
             )
         except Exception as error:  # orbax and tensorstore raise many kinds
-            raise OSError(f"{self.folder}: checkpoint {epoch} could not be written") from error
-        folder = self.folder / str(epoch)
+            raise OSError(f"{self.folder}: checkpoint {number} could not be written") from error
+        folder = self.folder / str(number)
         temporary = folder / f"{FILES}.tmp"
         temporary.write_text(json.dumps(file_digests(folder), indent=1))
         temporary.replace(folder / FILES)
 
-    def restore(self, epoch: int, like: T) -> T:
+    def restore(self, number: int, like: T) -> T:
         """Reads a checkpoint and verifies it.
 
         Args:
-          epoch: one of `epochs`.
+          number: one of `numbers`.
           like: a state of the same structure.
 
         Returns:
@@ -127,9 +151,12 @@ class Checkpoints:
         Raises:
           CheckpointError: it is damaged or belongs to another model; the message says what to do.
         """
-        path = self.folder / str(epoch)
-        others = [e for e in self.epochs() if e < epoch]
-        advice = f"delete this folder to resume from epoch {others[-1] if others else 0}"
+        return from_first_process(lambda: self._read(number, like))
+
+    def _read(self, number: int, like: T) -> T:
+        path = self.folder / str(number)
+        others = [n for n in sorted(self._manager.all_steps()) if n < number]
+        advice = f"delete this folder to resume from {f'epoch {others[-1]}' if others else 'what was saved before'}"
         target = jax.tree.map(np.asarray, like)
         # Absent where the process was killed between orbax's save and this file; the digest of the arrays remains.
         # Files are compared before orbax opens them: after a failed read its other reads go on in threads of their own.
@@ -142,7 +169,7 @@ class Checkpoints:
                 raise CheckpointError(f"{path}: this checkpoint is damaged: {difference}; {advice}")
         try:
             found = self._manager.restore(
-                epoch,
+                number,
                 args=ocp.args.Composite(state=ocp.args.StandardRestore(target), check=ocp.args.JsonRestore()),
             )
             arrays, expected = found["state"], found["check"]["sha256"]

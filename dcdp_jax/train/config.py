@@ -57,11 +57,23 @@ RANGES: dict[str, tuple[float, float]] = {
     "augment.time_warp_sigma": (0, 100),
     "augment.time_warp_knots": (1, 1000),
     "augment.permutation_segments": (1, 1000),
+    "train.skip_nonfinite": (0, 10**9),
     "parallel.devices": (0, 10**6),
+    "parallel.processes": (0, 10**6),
+    "parallel.process_id": (0, 10**6),
 }
 UNDEFINED = (("classification", "after"), ("classification", "decoupled"))
-# Where things are, not what is computed: may differ between a run and its resumption.
-LOCATIONS = ("data.raw_dir", "data.cache_dir", "parallel.devices")
+# Where things are and what is done about faults, not what is computed: may differ between a run and its resumption.
+LOCATIONS = (
+    "data.raw_dir",
+    "data.cache_dir",
+    "train.skip_nonfinite",
+    "parallel.devices",
+    "parallel.distributed",
+    "parallel.coordinator",
+    "parallel.processes",
+    "parallel.process_id",
+)
 RESERVED_NAMES = ("projection", "fusion", "total", "contrast", "align")
 
 
@@ -90,6 +102,7 @@ def check_config(config: ConfigDict) -> None:
     if values["augment.enabled"] and window < max(segments, 2):
         raise ConfigError(f"augment.permutation_segments={segments} do not fit into data.window={window}")
     check_branches(values["model.branches"])
+    check_processes(values)
     if values["cgm.enabled"] and (values["cgm.scope"], values["cgm.placement"]) in UNDEFINED:
         raise ConfigError("cgm.scope=classification acts inside the backward pass and has only cgm.placement=before")
     one_branch = len(values["model.branches"]) < 2 or values["model.partition"] == "single"
@@ -117,6 +130,21 @@ def check_branches(branches: Any) -> None:
             raise ConfigError(f"model.branches: backbone {backbone!r} of {name!r} is none of {', '.join(BACKBONES)}")
         if names.count(name) > 1 or name in RESERVED_NAMES or not name.isidentifier():
             raise ConfigError(f"model.branches: the name {name!r} is used twice, reserved or not an identifier")
+
+
+def check_processes(values: dict[str, Any]) -> None:
+    """Raises ConfigError unless all that names the processes of a run is given, or nothing of it."""
+    distributed, coordinator = values["parallel.distributed"], values["parallel.coordinator"]
+    processes, process = values["parallel.processes"], values["parallel.process_id"]
+    if (coordinator or processes or process) and not distributed:
+        raise ConfigError("parallel.coordinator, processes and process_id are read with parallel.distributed=True only")
+    if bool(coordinator) != bool(processes):
+        raise ConfigError(
+            f"parallel.coordinator={coordinator!r} and parallel.processes={processes}: give both, or none where Slurm, "
+            "Open MPI or Kubernetes say it"
+        )
+    if process >= max(processes, 1):
+        raise ConfigError(f"parallel.process_id={process} is not below parallel.processes={processes}")
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

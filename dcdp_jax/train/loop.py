@@ -2,29 +2,34 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from dcdp_jax.data.dataset import Dataset, Split, build_dataset
-from dcdp_jax.errors import CheckpointError, ConfigError
+from dcdp_jax.errors import CheckpointError, ConfigError, NonFiniteError, Terminated
 from dcdp_jax.metrics import Tally
 from dcdp_jax.optim import contribution_ratios
-from dcdp_jax.train.augment import build_augmentation
-from dcdp_jax.train.build import build_branches, build_chain, build_model, modulation_schedule
+from dcdp_jax.train.build import build_branches, build_chain, build_model, build_settings
 from dcdp_jax.train.checkpoint import Checkpoints
 from dcdp_jax.train.config import RANDOM_FOREST, as_plain_data, check_config
+from dcdp_jax.train.epoch import Epoch
+from dcdp_jax.train.interruption import forget_interruption, save_interrupted, starting_point
+from dcdp_jax.train.nonfinite import nonfinite_error
 from dcdp_jax.train.parallel import Devices
+from dcdp_jax.train.processes import from_first_process
 from dcdp_jax.train.random_forest import train_random_forest
 from dcdp_jax.train.result import make_result
 from dcdp_jax.train.state import TrainState, create_state
-from dcdp_jax.train.step import Signals, StepSettings, evaluation_step, train_step
+from dcdp_jax.train.step import Signals, evaluation_step, train_step
+from dcdp_jax.train.termination import Termination
 from dcdp_jax.train.workdir import CHECKPOINTS, RESULT, MetricsLog, check_workdir, make_workdir, write_json
 
 SELECTION_SCORE = "f1_macro"
@@ -67,7 +72,7 @@ def prepare(config: ConfigDict) -> Run:
             f"train.batch_size={batch_size} does not divide by the {len(devices)} devices; "
             f"choose a multiple of {len(devices)}, or fewer devices with parallel.devices"
         )
-    dataset = build_dataset(config.data)
+    dataset = from_first_process(lambda: build_dataset(config.data))
     branches = build_branches(config, dataset)
     training_windows = len(dataset.splits["train"].labels)
     steps_per_epoch = training_windows // batch_size
@@ -75,17 +80,7 @@ def prepare(config: ConfigDict) -> Run:
         raise ConfigError(f"train.batch_size={batch_size}, but there are {training_windows} training windows")
     model = build_model(config, branches, len(dataset.class_names))
     optimizer, schedule = build_chain(config, branches, steps_per_epoch)
-    loss = config.loss
-    settings = StepSettings(
-        window=dataset.window,
-        align_weight=loss.align_weight,
-        temperature=loss.temperature,
-        label_smoothing=loss.label_smoothing,
-        augmentation=build_augmentation(config.augment, dataset.channels),
-        classification_modulation=(modulation_schedule(config, steps_per_epoch), config.cgm.eps)
-        if config.cgm.enabled and config.cgm.scope == "classification"
-        else None,
-    )
+    settings = build_settings(config, dataset, steps_per_epoch)
     signals = devices.replicate(Signals(dataset.signals, dataset.normalizer.shift, dataset.normalizer.scale))
     return Run(
         dataset=dataset,
@@ -108,12 +103,13 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
       run: what `prepare` made of this config, or of one that differs in `seed` only; made here by default.
 
     Raises:
-      UserError: config, data or workdir cannot be used.
+      UserError: config, data or workdir cannot be used, or a loss is not finite.
       OSError: a file could not be written.
+      Terminated: SIGTERM came, and what was done is saved.
     """
     check_config(config)
-    check_workdir(workdir, as_plain_data(config))
-    if (workdir / RESULT).exists():
+    from_first_process(lambda: check_workdir(workdir, as_plain_data(config)))
+    if from_first_process((workdir / RESULT).exists):
         print(f"{workdir} is finished; its result is {workdir / RESULT}")
         return
     if config.model.name == RANDOM_FOREST:
@@ -121,42 +117,55 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
         return
     run = run or prepare(config)
     initial = run.initial_state(config.seed)
-    make_workdir(workdir, as_plain_data(config))
+    from_first_process(lambda: make_workdir(workdir, as_plain_data(config)))
     print(describe(config, run, initial))
     splits, steps_per_epoch = run.dataset.splits, run.steps_per_epoch
-    with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
-        finished = max(checkpoints.epochs(), default=0)
-        if finished:
-            print(f"resuming after epoch {finished}")
-        state = run.devices.replicate(checkpoints.restore(finished, like=initial) if finished else initial)
+    with Checkpoints(workdir / CHECKPOINTS) as checkpoints, Termination() as termination:
+        state, epoch = starting_point(workdir, checkpoints, initial)
+        if epoch.number > 1 or epoch.steps:
+            print(f"resuming after epoch {epoch.number - 1}" + (f" and {epoch.steps} steps" if epoch.steps else ""))
+        state = run.devices.replicate(state)
+        before = (epoch.number - 1) * steps_per_epoch
         with (
-            MetricsLog(workdir, finished * steps_per_epoch) as log,
-            progress_bar(config.train.epochs * steps_per_epoch, finished * steps_per_epoch) as bar,
+            MetricsLog(workdir, before) as log,
+            progress_bar(config.train.epochs * steps_per_epoch, before + epoch.steps) as bar,
         ):
-            for epoch in range(finished + 1, config.train.epochs + 1):
+            while epoch.number <= config.train.epochs:
                 began = time.perf_counter()
-                batches = training_batches(splits["train"], config, epoch, steps_per_epoch)
-                state, records, rate = train_epoch(run, state, map(run.devices.shard, batches), config, bar)
-                for number, record in records:
-                    record |= {"kind": "step", "epoch": epoch, "step": (epoch - 1) * steps_per_epoch + number}
+                may_skip = config.train.skip_nonfinite - sum(e.get("skipped_steps", 0) for e in log.epochs())
+                state, rate = train_epoch(run, state, epoch, config, may_skip, termination, bar)
+                before = (epoch.number - 1) * steps_per_epoch
+                if len(epoch.nonfinite) > may_skip or (epoch.steps == steps_per_epoch and not epoch.records):
+                    raise stopped_by_nonfinite(run, config, workdir, epoch, may_skip, checkpoints)
+                if epoch.steps < steps_per_epoch:
+                    save_interrupted(workdir, state, epoch, before + epoch.steps)
+                    raise Terminated(
+                        f"ended by SIGTERM after step {before + epoch.steps}; the same command resumes there"
+                    )
+                for number, record in epoch.records:
+                    record |= {"kind": "step", "epoch": epoch.number, "step": before + number}
                     record["learning_rate"] = float(run.schedule(record["step"] - 1))
                     record["windows"] = config.train.batch_size
                 validation = run.evaluate(state, splits["validation"])
                 score = validation.scores()[SELECTION_SCORE]
                 summary = {
                     "kind": "epoch",
-                    "epoch": epoch,
-                    "step": epoch * steps_per_epoch,
-                    "train": epoch_means(records),
+                    "epoch": epoch.number,
+                    "step": before + steps_per_epoch,
+                    "train": epoch.means(),
                     "validation": evaluation_record(validation),
                     "best": all(score > e["validation"][SELECTION_SCORE] for e in log.epochs()),
                     "windows_per_second": rate,
                     "seconds": time.perf_counter() - began,
                 }
+                if epoch.nonfinite:
+                    summary["skipped_steps"] = len(epoch.nonfinite)
                 # The log first: a checkpoint without its records could not be resumed from.
-                log.append([*(record for _, record in records), summary])
-                checkpoints.save(epoch, state, score)
+                log.append([*(record for _, record in epoch.records), summary])
+                checkpoints.save(epoch.number, state, score)
+                forget_interruption(workdir)
                 tqdm.write(epoch_line(summary, config.train.epochs))
+                epoch = Epoch(epoch.number + 1)
             epochs = log.epochs()
         best_epoch = next(e["epoch"] for e in reversed(epochs) if e["best"])
         state = run.devices.replicate(checkpoints.restore(best_epoch, like=initial))
@@ -170,7 +179,7 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
         parameters=count_parameters(initial),
         epochs=epochs,
     )
-    write_json(workdir / RESULT, result)
+    from_first_process(lambda: write_json(workdir / RESULT, result))
     print(result_lines(result, workdir))
 
 
@@ -184,16 +193,16 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     Raises:
       UserError: the workdir holds no finished run of this config, or its scores are not repeated to 1e-4.
     """
-    if not (workdir / RESULT).exists():
+    if not from_first_process((workdir / RESULT).exists):
         raise CheckpointError(f"{workdir} holds no finished run ({RESULT} is missing); train it first")
     check_config(config)
-    check_workdir(workdir, as_plain_data(config))
+    from_first_process(lambda: check_workdir(workdir, as_plain_data(config)))
     if config.model.name == RANDOM_FOREST:
         raise ConfigError(
             "model.name=random_forest leaves no checkpoint to evaluate; trained again in another --workdir it gives "
             "the same scores"
         )
-    result = json.loads((workdir / RESULT).read_text())
+    result = json.loads(from_first_process((workdir / RESULT).read_text))
     run = prepare(config)
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
         state = run.devices.replicate(checkpoints.restore(result["best_epoch"], like=run.initial_state(config.seed)))
@@ -208,58 +217,59 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
 def train_epoch(
     run: Run,
     state: TrainState,
-    batches: Iterable[Mapping[str, np.ndarray]],
+    epoch: Epoch,
     config: ConfigDict,
+    may_skip: int,
+    termination: Termination,
     bar: tqdm,
-) -> tuple[TrainState, list[tuple[int, dict[str, Any]]], float]:
-    """All steps of an epoch.
+) -> tuple[TrainState, float]:
+    """The steps of an epoch that are left: all, unless it was asked to end or too many are not finite.
 
     Args:
-      run: gives the step and the recordings.
+      run: gives the step and the data.
       state: replicated; used up.
-      batches: global batches, laid out for the devices.
-      config: `train.log_every` and `train.batch_size` are read.
+      epoch: is moved on, and has its records when this returns.
+      config: of the run.
+      may_skip: how many steps may have a loss or a gradient that is not finite.
+      termination: is asked after every step.
       bar: is moved on.
 
     Returns:
-      The state; records (number of the last step in the epoch, means over the steps since the last record); and
-      training windows per second, the first step, which may have to compile, left out where there are more.
+      The state; and training windows per second, the first step, which may have to compile, left out where there are
+      more.
     """
-    records, pending = [], []
+    split, steps = run.dataset.splits["train"], run.steps_per_epoch
     since, counted = time.perf_counter(), 0
-    for number, batch in enumerate(batches, 1):
-        state, metrics = run.step(state, run.signals, batch)
-        pending.append(metrics)
+    for rows in shuffled_rows(split, config, epoch.number, steps)[epoch.steps :]:
+        batch = {"starts": split.starts[rows], "labels": split.labels[rows]}
+        state, metrics = run.step(state, run.signals, run.devices.shard(batch))
+        epoch.add(metrics)
         bar.update()
-        if number % config.train.log_every == 0:
-            records.append((number, mean_of(pending)))
-            bar.set_postfix_str("loss {loss[total]:.3f}, accuracy {accuracy:.3f}".format(**records[-1][1]))
-            pending = []
-        if number == 1:
+        if epoch.steps % config.train.log_every == 0 or epoch.steps == steps:
+            epoch.record()
+            if last := epoch.last_record():
+                bar.set_postfix_str("loss {loss[total]:.3f}, accuracy {accuracy:.3f}".format(**last))
+        if counted == 0:
             jax.block_until_ready(metrics)
             since = time.perf_counter()
-        else:
-            counted += 1
-    if pending:
-        records.append((number, mean_of(pending)))
+        counted += 1
+        if len(epoch.nonfinite) > may_skip or termination.requested((epoch.number - 1) * steps + epoch.steps):
+            break
+    epoch.fetch()
     jax.block_until_ready(state)
-    return state, records, counted * config.train.batch_size / (time.perf_counter() - since)
+    return state, max(counted - 1, 0) * config.train.batch_size / (time.perf_counter() - since)
 
 
-def mean_of(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means over steps, as Python numbers; the number of steps they stand for as `steps`."""
-    fetched = jax.device_get(list(metrics))
-    means = jax.tree.map(lambda *values: float(np.mean(values, dtype=np.float64)), *fetched)
-    return {**means, "steps": len(fetched)}
-
-
-def epoch_means(records: Sequence[tuple[int, dict[str, Any]]]) -> dict[str, float]:
-    """Mean total loss and accuracy over the steps of an epoch."""
-    steps = [record["steps"] for _, record in records]
-    return {
-        "loss": float(np.average([record["loss"]["total"] for _, record in records], weights=steps)),
-        "accuracy": float(np.average([record["accuracy"] for _, record in records], weights=steps)),
-    }
+def stopped_by_nonfinite(
+    run: Run, config: ConfigDict, workdir: Path, epoch: Epoch, may_skip: int, checkpoints: Checkpoints
+) -> NonFiniteError:
+    """The error that names the first step too many that was not finite, its windows, and what to go back to."""
+    found = epoch.nonfinite[min(may_skip, len(epoch.nonfinite) - 1)]
+    rows = shuffled_rows(run.dataset.splits["train"], config, epoch.number, run.steps_per_epoch)[found["step"] - 1]
+    finished = max(checkpoints.numbers(), default=0)
+    good = str(workdir / CHECKPOINTS / str(finished)) if finished else None
+    step = (epoch.number - 1) * run.steps_per_epoch + found["step"]
+    return nonfinite_error(workdir, run.dataset, step, found["values"], rows, good)
 
 
 def evaluation_record(tally: Tally) -> dict[str, Any]:
@@ -271,7 +281,8 @@ def evaluation_record(tally: Tally) -> dict[str, Any]:
         "S": {name: float(S) for name, S in tally.confidence.items()},
     }
     if len(tally.confidence) > 1:
-        record["R"] = {name: float(R) for name, R in contribution_ratios(tally.confidence).items()}
+        ratios = contribution_ratios(jax.tree.map(jnp.float32, tally.confidence))
+        record["R"] = {name: float(R) for name, R in ratios.items()}
     return record
 
 
@@ -299,11 +310,10 @@ def make_evaluate(
     return evaluate
 
 
-def training_batches(split: Split, config: ConfigDict, epoch: int, steps: int) -> Iterator[dict[str, np.ndarray]]:
-    """A shuffle of all training windows, a function of (seed, epoch), in whole batches; the rest is dropped."""
+def shuffled_rows(split: Split, config: ConfigDict, epoch: int, steps: int) -> np.ndarray:
+    """(steps, b) windows of each batch: a shuffle by (seed, epoch); the incomplete rest is dropped."""
     order = np.random.default_rng((config.seed, epoch)).permutation(len(split.labels))
-    for rows in order[: steps * config.train.batch_size].reshape(steps, config.train.batch_size):
-        yield {"starts": split.starts[rows], "labels": split.labels[rows]}
+    return order[: steps * config.train.batch_size].reshape(steps, config.train.batch_size)
 
 
 def count_parameters(state: TrainState) -> int:

@@ -27,6 +27,18 @@ def keep_compiled_programs(cache: Path) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
+def make_cpu_devices(count: int) -> None:
+    """Gives a process several CPU devices, unless JAX_NUM_CPU_DEVICES says how many.
+
+    Must come before JAX is used for anything else.
+
+    Args:
+      count: how many.
+    """
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        jax.config.update("jax_num_cpu_devices", count)
+
+
 class Devices:
     """A row of devices over which a batch is split.
 

@@ -18,6 +18,7 @@ from dcdp_jax.data.dataset import Dataset, Split, build_dataset
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.metrics import Tally, tally
 from dcdp_jax.train.config import as_plain_data
+from dcdp_jax.train.processes import from_first_process
 from dcdp_jax.train.result import make_result
 from dcdp_jax.train.workdir import RESULT, MetricsLog, make_workdir, write_json
 
@@ -78,8 +79,8 @@ def train_random_forest(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         from sklearn.ensemble import RandomForestClassifier
     except ImportError as error:
         raise ConfigError("model.name=random_forest needs scikit-learn: pip install 'dcdp_jax[studies]'") from error
-    dataset = build_dataset(config.data)
-    make_workdir(workdir, as_plain_data(config))
+    dataset = from_first_process(lambda: build_dataset(config.data))
+    from_first_process(lambda: make_workdir(workdir, as_plain_data(config)))
     statistics = {name: statistics_of(dataset, split) for name, split in dataset.splits.items()}
     began = time.perf_counter()
     forest = RandomForestClassifier(TREES, random_state=config.seed, n_jobs=-1)
@@ -112,5 +113,5 @@ def train_random_forest(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         epochs=[epoch],
     )
     result["versions"]["scikit-learn"] = version("scikit-learn")
-    write_json(workdir / RESULT, result)
+    from_first_process(lambda: write_json(workdir / RESULT, result))
     return result

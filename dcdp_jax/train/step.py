@@ -56,6 +56,7 @@ class StepSettings(NamedTuple):
       augmentation: of the training windows, or None.
       classification_modulation: with scope `classification`, step -> alpha and eps of the CGM that acts inside the
         backward pass; None where the chain modulates, or nothing does.
+      skip_nonfinite: whether a step whose loss or gradient is not finite leaves all but the step counter as it was.
     """
 
     window: int
@@ -64,6 +65,7 @@ class StepSettings(NamedTuple):
     label_smoothing: float
     augmentation: Augmentation | None = None
     classification_modulation: tuple[optax.Schedule, float] | None = None
+    skip_nonfinite: bool = False
 
 
 def training_windows(signals: Signals, starts: jax.Array, keys: jax.Array, settings: StepSettings) -> jax.Array:
@@ -98,7 +100,7 @@ def train_step(
     Returns:
       The next state, and scalars of the global batch: `loss` (total and its terms), `accuracy`; per branch `S`, `R`
       where there are several, `M` where there is CGM; `gradient_norm` (before the chain) and `update_norm` (as applied)
-      per branch and head.
+      per branch and head; `finite`, whether the loss and all gradients are.
     """
     labels = batch["labels"]
     keys = window_keys(state.seed, state.step, labels.shape[0], axis_name)
@@ -146,8 +148,13 @@ def train_step(
         metrics["M"] = classification_coefficients(outputs.branches)
     elif (M := coefficients_of(opt_state)) is not None:
         metrics["M"] = M
-    state = TrainState(state.seed, state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt_state)
-    return state, metrics
+    metrics["finite"] = jnp.isfinite(jnp.stack([metrics["loss"]["total"], *metrics["gradient_norm"].values()])).all()
+    params = optax.apply_updates(state.params, updates)
+    following = TrainState(state.seed, state.step + 1, params, batch_stats, opt_state)
+    if settings.skip_nonfinite:
+        same = state.replace(step=state.step + 1)
+        following = jax.tree.map(lambda new, old: jnp.where(metrics["finite"], new, old), following, same)
+    return following, metrics
 
 
 def evaluation_step(

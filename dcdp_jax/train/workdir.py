@@ -11,6 +11,7 @@ from tensorboardX import SummaryWriter
 
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.train.config import differences, flatten
+from dcdp_jax.train.processes import from_first_process, is_first_process
 
 CONFIG, RESULT, METRICS, CHECKPOINTS, TENSORBOARD = (
     "config.json",
@@ -20,8 +21,8 @@ CONFIG, RESULT, METRICS, CHECKPOINTS, TENSORBOARD = (
     "tensorboard",
 )
 
-# The page of --mode=describe may be there before the run, and binds it to nothing.
-DESCRIPTION = "describe.html"
+# The pages of --mode=describe and --mode=portability may be there before the run, and bind it to nothing.
+DESCRIPTION, PORTABILITY = "describe.html", "portability.md"
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -54,7 +55,9 @@ def check_workdir(workdir: Path, config: dict[str, Any]) -> None:
     """
     path = workdir / CONFIG
     if not path.exists():
-        if workdir.exists() and (not workdir.is_dir() or any(p.name != DESCRIPTION for p in workdir.iterdir())):
+        if workdir.exists() and (
+            not workdir.is_dir() or any(p.name not in (DESCRIPTION, PORTABILITY) for p in workdir.iterdir())
+        ):
             raise CheckpointError(f"{workdir} is not an empty folder and holds no {CONFIG}; choose another --workdir")
         return
     try:
@@ -75,7 +78,10 @@ def make_workdir(workdir: Path, config: dict[str, Any]) -> None:
 
 
 class MetricsLog:
-    """metrics.jsonl and TensorBoard events, one record a line; continues where a checkpoint left off."""
+    """metrics.jsonl and TensorBoard events, one record a line; continues where a checkpoint left off.
+
+    Every process of a run has the records, and the first writes them.
+    """
 
     def __init__(self, workdir: Path, step: int) -> None:
         """Opens the log and drops what was logged after the step that training resumes from.
@@ -85,7 +91,11 @@ class MetricsLog:
           step: the last step whose records stay.
         """
         self.path = workdir / METRICS
-        self.records = [record for record in read_whole_lines(self.path) if record["step"] <= step]
+        logged = from_first_process(lambda: read_whole_lines(self.path))
+        self.records = [record for record in logged if record["step"] <= step]
+        self._writes = is_first_process()
+        if not self._writes:
+            return
         write_atomically(self.path, "".join(map(as_line, self.records)))
         self._file = self.path.open("a")
         self._events = SummaryWriter(str(workdir / TENSORBOARD), purge_step=step + 1 if step else None)
@@ -96,13 +106,17 @@ class MetricsLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._events.close()
+        if self._writes:
+            self._file.close()
+            self._events.close()
 
     def append(self, records: Iterable[dict[str, Any]]) -> None:
         """Writes records; they are on disk when this returns."""
+        records = list(records)
+        self.records += records
+        if not self._writes:
+            return
         for record in records:
-            self.records.append(record)
             self._file.write(as_line(record))
             for name, value in flatten(record):
                 if isinstance(value, int | float) and name not in ("step", "epoch"):

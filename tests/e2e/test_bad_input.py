@@ -57,6 +57,14 @@ def test_bad_arguments(arguments, message, tmp_path):
         ({"train.batch_size": 100000}, "training windows"),
         ({"train.batch_size": 20, "parallel.devices": 3}, "does not divide by the 3 devices"),
         ({"parallel.devices": 9}, "there are 8"),
+        ({"parallel.strategy": "pjit"}, "none of pmap, jit"),
+        ({"parallel.process_id": 1}, "parallel.distributed=True only"),
+        ({"parallel.distributed": True, "parallel.processes": 2}, "parallel.coordinator='' .* give both"),
+        (
+            {"parallel.distributed": True, "parallel.processes": 2, "parallel.coordinator": "a:1"}
+            | {"parallel.process_id": 2},
+            "parallel.process_id=2 is not below parallel.processes=2",
+        ),
     ],
     ids=str,
 )

@@ -55,7 +55,7 @@ def test_eight_devices_give_the_numbers_of_one(name):
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(state_of_eight), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(tally.confusion, tally_of_eight.confusion)
-    assert one[0].keys() == {"loss", "accuracy", "S", "gradient_norm", "update_norm"}
+    assert one[0].keys() == {"loss", "accuracy", "S", "gradient_norm", "update_norm", "finite"}
     assert one[0]["S"] == {}
     assert one[0]["loss"].keys() == {"total", "fusion"}
     assert one[0]["loss"]["total"] == one[0]["loss"]["fusion"]

@@ -19,7 +19,7 @@ def saved(folder, scores):
     with Checkpoints(folder) as checkpoints:
         for epoch, score in enumerate(scores, 1):
             checkpoints.save(epoch, state_of(epoch), score)
-        return checkpoints.epochs()
+        return checkpoints.numbers()
 
 
 @pytest.mark.parametrize(

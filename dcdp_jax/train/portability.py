@@ -1,0 +1,260 @@
+"""Whether every step of every model can be compiled for every platform, and computes here what one CPU computes."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from dcdp_jax.data.dataset import Dataset, build_dataset
+from dcdp_jax.models.baselines import BASELINES
+from dcdp_jax.train.build import build_branches, build_chain, build_model, build_settings
+from dcdp_jax.train.config import MAIN_MODEL, check_config
+from dcdp_jax.train.parallel import STRATEGIES, Devices
+from dcdp_jax.train.state import TrainState, create_state
+from dcdp_jax.train.step import Batch, Signals, evaluation_step, gather_windows, train_step
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+DEVICE_COUNTS = (1, 2, 7, 8)
+BATCH, STEPS = 56, 3
+# Products in TF32 or bfloat16 stay below; a wrong gradient or statistics of a part of the batch do not.
+TOLERANCE = 1e-2
+
+NOTES = """\
+Parameters and signals are float32. What the products of matrices and convolutions round to is the platform's choice
+unless JAX_DEFAULT_MATMUL_PRECISION says otherwise (`highest` for float32 throughout): float32 on CPU and V100, TF32 on
+CUDA cards from Ampere on, bfloat16 on TPU.
+
+V100 (compute capability 7.0): install the extra `v100`, which keeps cuDNN below 9.11, the first version without it;
+CUDA 12, never 13; driver 525 or newer. There is no TF32 and no bfloat16 in hardware: leave the precision as it is.
+"""
+
+
+class Steps(NamedTuple):
+    """A model's compiled steps, functions of (state, signals, batch)."""
+
+    train: Callable[..., Any]
+    evaluation: Callable[..., Any]
+    prediction: Callable[..., Any]
+
+
+class Lowering(NamedTuple):
+    """Whether a step can be compiled for a platform; None for no error."""
+
+    model: str
+    step: str
+    platform: str
+    error: str | None
+
+
+class Comparison(NamedTuple):
+    """What a model computes here against one CPU device.
+
+    Attributes:
+      model: its name.
+      strategy: of `parallel.strategy`.
+      devices: how many.
+      differences: {step: the largest}, of losses and probabilities.
+      error: why there are none.
+    """
+
+    model: str
+    strategy: str
+    devices: int
+    differences: dict[str, float]
+    error: str | None
+
+    @property
+    def good(self) -> bool:
+        """Whether all is within `TOLERANCE`; a difference that is not a number is not."""
+        return self.error is None and all(value <= TOLERANCE for value in self.differences.values())
+
+
+def prediction_step(
+    state: TrainState, signals: Signals, batch: Batch, *, model: nn.Module, window: int, axis_name: str
+) -> jax.Array:
+    """Class probabilities (b, k) of the global batch."""
+    outputs = model.apply(
+        {"params": state.params, "batch_stats": state.batch_stats}, gather_windows(signals, batch["starts"], window)
+    )
+    return jax.lax.all_gather(jax.nn.softmax(outputs.fusion), axis_name, tiled=True)
+
+
+def check_portability(config: ConfigDict) -> tuple[list[Lowering], list[Comparison]]:
+    """Lowers every model for every platform, and runs it on the devices that are here.
+
+    The model of the config's branches runs with every strategy and on 1, 2, 7 and 8 devices where there are as many; a
+    baseline with the config's strategy on one.
+
+    Args:
+      config: of a run; the widths, window and data are its own.
+
+    Returns:
+      A `Lowering` per model, step and platform, and a `Comparison` per model, strategy and number of devices.
+
+    Raises:
+      UserError: config or data cannot be used.
+    """
+    check_config(config)
+    dataset = build_dataset(config.data)
+    lowerings, comparisons = [], []
+    here = jax.local_device_count()
+    for name in (MAIN_MODEL, *BASELINES):
+        asked = config.copy_and_resolve_references()
+        asked.model.name = name
+        asked.cgm.enabled = config.cgm.enabled and name == MAIN_MODEL
+        lowerings += lower_everywhere(asked, dataset)
+        reference = run_steps(asked, dataset, Devices(1, "jit", "cpu"), None)
+        every = [(strategy, count) for strategy in STRATEGIES for count in DEVICE_COUNTS if count <= here]
+        for strategy, count in every if name == MAIN_MODEL else [(config.parallel.strategy, 1)]:
+            comparisons.append(compare(asked, dataset, strategy, count, reference))
+    return lowerings, comparisons
+
+
+def build_steps(config: ConfigDict, dataset: Dataset, devices: Devices) -> tuple[Steps, TrainState]:
+    """The steps of a config's model for some devices, and its initial state."""
+    branches = build_branches(config, dataset)
+    model = build_model(config, branches, len(dataset.class_names))
+    optimizer, _ = build_chain(config, branches, STEPS)
+    settings = build_settings(config, dataset, STEPS)
+    steps = Steps(
+        devices.map_step(train_step, donate_state=True, model=model, optimizer=optimizer, settings=settings),
+        devices.map_step(evaluation_step, donate_state=False, model=model, window=dataset.window),
+        devices.map_step(prediction_step, donate_state=False, model=model, window=dataset.window),
+    )
+    return steps, create_state(model, optimizer, config.seed, dataset.window, len(dataset.channels))
+
+
+def batches(dataset: Dataset) -> list[dict[str, np.ndarray]]:
+    """Training windows, repeated where there are too few."""
+    split = dataset.splits["train"]
+    rows = np.resize(np.arange(len(split.labels)), (STEPS, BATCH))
+    return [{"starts": split.starts[chosen], "labels": split.labels[chosen]} for chosen in rows]
+
+
+def signals_of(dataset: Dataset) -> Signals:
+    """The recordings and their normaliser."""
+    return Signals(dataset.signals, dataset.normalizer.shift, dataset.normalizer.scale)
+
+
+def lower_everywhere(config: ConfigDict, dataset: Dataset) -> list[Lowering]:
+    """Lowers the steps of one model for every platform, without needing one of its devices."""
+    devices = Devices(max(n for n in DEVICE_COUNTS if n <= len(jax.local_devices(backend="cpu"))), "jit", "cpu")
+    steps, state = build_steps(config, dataset, devices)
+    batch = batches(dataset)[0]
+    found = []
+    for name, step in steps._asdict().items():
+        given = batch | {"mask": np.ones(BATCH, bool)} if name == "evaluation" else batch
+        arguments = (devices.replicate(state), devices.replicate(signals_of(dataset)), devices.shard(given))
+        for platform in PLATFORMS:
+            error = None
+            try:
+                step.trace(*arguments).lower(lowering_platforms=(platform,))
+            except Exception as raised:  # what an operation that is not there raises differs
+                error = first_line(raised)
+            found.append(Lowering(config.model.name, name, platform, error))
+    return found
+
+
+def run_steps(
+    config: ConfigDict, dataset: Dataset, devices: Devices, trained: TrainState | None
+) -> tuple[dict[str, np.ndarray], TrainState]:
+    """Runs the steps of one model.
+
+    Args:
+      config: with the model's name.
+      dataset: gives the windows.
+      devices: that run them.
+      trained: what is evaluated and predicted with; the state after training where None.
+
+    Returns:
+      {step: what it computes: losses or probabilities}, and the state evaluated.
+    """
+    steps, initial = build_steps(config, dataset, devices)
+    signals, state = devices.replicate(signals_of(dataset)), devices.replicate(initial)
+    losses = []
+    for batch in batches(dataset):
+        state, metrics = steps.train(state, signals, devices.shard(batch))
+        losses.append(metrics["loss"]["total"])
+    trained = jax.device_get(state) if trained is None else trained
+    state = devices.replicate(trained)
+    tally = steps.evaluation(state, signals, devices.shard(batch | {"mask": np.ones(BATCH, bool)}))
+    probabilities = steps.prediction(state, signals, devices.shard(batch))
+    outcome = {"train": np.array(losses), "evaluation": tally.loss / BATCH, "prediction": probabilities}
+    return jax.device_get(outcome), trained
+
+
+def compare(
+    config: ConfigDict,
+    dataset: Dataset,
+    strategy: str,
+    count: int,
+    reference: tuple[dict[str, np.ndarray], TrainState],
+) -> Comparison:
+    """Runs one model on some of the devices that are here, and compares it with the reference."""
+    wanted, trained = reference
+    differences: dict[str, float] = {}
+    error = None
+    try:
+        found, _ = run_steps(config, dataset, Devices(count, strategy), trained)
+        differences = {step: float(np.abs(found[step] - wanted[step]).max()) for step in wanted}
+    except (jax.errors.JaxRuntimeError, NotImplementedError) as raised:
+        error = first_line(raised)
+    return Comparison(config.model.name, strategy, count, differences, error)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, short enough for a table."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
+
+
+def is_portable(lowerings: Sequence[Lowering], comparisons: Sequence[Comparison]) -> bool:
+    """Whether every step lowers for every platform, and all that ran computes what a CPU computes."""
+    return all(lowering.error is None for lowering in lowerings) and all(found.good for found in comparisons)
+
+
+def portability_page(lowerings: Sequence[Lowering], comparisons: Sequence[Comparison]) -> str:
+    """Tables of both in Markdown, with what failed below them."""
+    device = jax.local_devices()[0]
+    precision = jax.config.jax_default_matmul_precision or "the platform's own"  # type: ignore[attr-defined]
+    lines = [
+        "# Portability",
+        "",
+        f"jax {jax.__version__}; {jax.local_device_count()} x {device.device_kind} ({device.platform}); precision of "
+        f"products: {precision}. {'All green.' if is_portable(lowerings, comparisons) else 'RED: see below.'}",
+        "",
+        f"| model | step | {' | '.join(PLATFORMS)} |",
+        f"|---|---|{'---|' * len(PLATFORMS)}",
+    ]
+    for model, step in dict.fromkeys((found.model, found.step) for found in lowerings):
+        cells = [
+            "FAILS" if found.error else "lowers" for found in lowerings if (found.model, found.step) == (model, step)
+        ]
+        lines.append(f"| {model} | {step} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"Run on {device.device_kind} ({device.platform}); largest difference to one CPU device in the loss of {STEPS} "
+        f"training steps, in the loss of an evaluation and in a predicted probability; allowed is {TOLERANCE:g}.",
+        "",
+        "| model | strategy | devices | train | evaluation | prediction | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for run in comparisons:
+        cells = [f"{run.differences[step]:.1e}" if run.differences else "-" for step in Steps._fields]
+        verdict = "good" if run.good else "FAILS"
+        lines.append(f"| {run.model} | {run.strategy} | {run.devices} | {' | '.join(cells)} | {verdict} |")
+    absent = [str(count) for count in DEVICE_COUNTS if count > jax.local_device_count()]
+    if absent:
+        lines += ["", f"Not run, for want of devices: {', '.join(absent)}."]
+    failed = [f"- {found.model}, {found.step}, {found.platform}: {found.error}" for found in lowerings if found.error]
+    failed += [
+        f"- {run.model}, {run.strategy}, {run.devices} devices: {run.error or 'difference too large'}"
+        for run in comparisons
+        if not run.good
+    ]
+    if failed:
+        lines += ["", "Failed:", "", *failed]
+    return "\n".join([*lines, "", NOTES])

@@ -1,0 +1,47 @@
+"""SIGTERM, by which a cluster announces that it is about to end a job."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+
+
+class Termination:
+    """Takes note of SIGTERM, so that training can end between two steps.
+
+    Where several processes train together, a signal to any one of them ends all after the same step.
+    """
+
+    def __init__(self) -> None:
+        self._signalled = False
+        self._before: Any = None
+        # JAX's own handler serves several processes; Python allows handlers in the main thread only.
+        self._listens = jax.process_count() == 1 and threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> "Termination":
+        if self._listens:
+            self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._listens:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._signalled = True
+
+    def requested(self, step: int) -> bool:
+        """Whether training should end now.
+
+        Args:
+          step: the step just taken; greater at every call.
+        """
+        if jax.process_count() > 1:
+            return bool(multihost_utils.reached_preemption_sync_point(step))
+        return self._signalled

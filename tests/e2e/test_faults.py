@@ -1,0 +1,256 @@
+"""What clusters do to a run: SIGTERM, other numbers of devices, NaN, several processes of which one is lost."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import socket
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from configs import demo
+from dcdp_jax.errors import NonFiniteError, Terminated
+from dcdp_jax.train.loop import prepare, train
+from dcdp_jax.train.termination import Termination
+from tests.e2e.running import SMALL, SMALL_DATA, launch, read_json, start
+
+EPOCHS, BATCH, LOG_EVERY = 3, 168, 3
+IN_PROCESSES = (*SMALL, *SMALL_DATA, "--config.train.epochs=2")
+TIMES = ("seconds", "windows_per_second")
+
+
+def small_config(**fields):
+    config = demo.get_config()
+    for argument in (*SMALL, *SMALL_DATA):
+        name, _, value = argument.removeprefix("--config.").partition("=")
+        fields.setdefault(name, json.loads(value.replace("(", "[").replace(")", "]")))
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    config.update_from_flattened_dict(
+        {"train.epochs": EPOCHS, "train.batch_size": BATCH, "data.step": 16, "train.log_every": LOG_EVERY} | fields
+    )
+    return config
+
+
+def records_of(workdir):
+    records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in record.items() if key not in TIMES} for record in records]
+
+
+def checkpoint_digests(workdir):
+    found = (workdir / "checkpoints").glob("*/check/metadata")
+    return {path.parents[1].name: read_json(path)["sha256"] for path in found}
+
+
+def terminate_after(monkeypatch, step):
+    """From now on SIGTERM comes while this step is taken."""
+
+    def requested(self, now):
+        if now == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return asks(self, now)
+
+    asks = Termination.requested
+    monkeypatch.setattr(Termination, "requested", requested)
+
+
+@pytest.fixture(scope="module")
+def on_eight(tmp_path_factory):
+    """A run on eight devices that nothing interrupts, and what it was made of."""
+    workdir = tmp_path_factory.mktemp("eight") / "run"
+    config = small_config(**{"parallel.devices": 8})
+    run = prepare(config)
+    train(config, workdir, run)
+    return workdir, config, run
+
+
+@pytest.fixture(scope="module")
+def interrupted(on_eight, tmp_path_factory):
+    """The same run, ended by SIGTERM in the middle of its second epoch and between two records."""
+    _, config, run = on_eight
+    step = run.steps_per_epoch + run.steps_per_epoch // 2
+    assert run.steps_per_epoch // 2 % LOG_EVERY
+    workdir = tmp_path_factory.mktemp("interrupted") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        terminate_after(patch, step)
+        with pytest.raises(Terminated) as ended:
+            train(config, workdir, run)
+    assert ended.value.code == 143
+    assert f"after step {step}" in ended.value.message
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    return workdir
+
+
+def test_terminated_and_resumed_is_the_same_to_the_bit(on_eight, interrupted, tmp_path):
+    expected, config, run = on_eight
+    workdir = shutil.copytree(interrupted, tmp_path / "run")
+    assert [r["kind"] for r in records_of(workdir)].count("epoch") == 1
+    train(config, workdir, run)
+    assert records_of(workdir) == records_of(expected)
+    assert checkpoint_digests(workdir) == checkpoint_digests(expected)
+    assert not (workdir / "interrupted").exists()
+
+
+def test_terminated_twice_in_an_epoch(on_eight, interrupted, tmp_path, monkeypatch):
+    expected, config, run = on_eight
+    workdir = shutil.copytree(interrupted, tmp_path / "run")
+    terminate_after(monkeypatch, run.steps_per_epoch + run.steps_per_epoch // 2 + 1)
+    with pytest.raises(Terminated):
+        train(config, workdir, run)
+    train(config, workdir, run)
+    assert records_of(workdir) == records_of(expected)
+    assert checkpoint_digests(workdir) == checkpoint_digests(expected)
+
+
+@pytest.mark.parametrize("devices", [1, 3, 7])
+def test_saved_on_eight_devices_and_resumed_on_others(devices, on_eight, interrupted, tmp_path):
+    expected, _, _ = on_eight
+    workdir = shutil.copytree(interrupted, tmp_path / "run")
+    train(small_config(**{"parallel.devices": devices}), workdir)
+    for found, wanted in zip(records_of(workdir), records_of(expected), strict=True):
+        assert found["step"] == wanted["step"]
+        if found["kind"] == "step":
+            assert found["loss"]["total"] == pytest.approx(wanted["loss"]["total"], abs=1e-5)
+    wanted = read_json(expected / "result.json")["test"]["loss"]
+    assert read_json(workdir / "result.json")["test"]["loss"] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_sigterm_to_the_command_line(tmp_path):
+    workdir = tmp_path / "run"
+    arguments = (*SMALL, *SMALL_DATA, "--config.train.epochs=100000", f"--workdir={workdir}")
+    process = start(*arguments)
+    deadline = time.monotonic() + 300
+    while not (workdir / "metrics.jsonl").exists() or not (workdir / "metrics.jsonl").read_text():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 143
+    (line,) = errors.strip().splitlines()
+    assert "ended by SIGTERM after step" in line
+    assert list((workdir / "interrupted").glob("*/check/metadata"))
+
+
+def with_bad_windows(run, count):
+    """The run, with NaN in the samples of some training windows, from the second subject's; and those windows."""
+    split = run.dataset.splits["train"]
+    rows = np.flatnonzero(split.subjects == np.unique(split.subjects)[1])[:count]
+    signals = run.dataset.signals.copy()
+    signals[split.starts[rows]] = np.nan
+    dataset = dataclasses.replace(run.dataset, signals=signals)
+    return run._replace(dataset=dataset, signals=run.signals._replace(values=run.devices.replicate(signals)))
+
+
+def test_a_loss_that_is_not_finite_is_named(on_eight, tmp_path):
+    _, config, run = on_eight
+    workdir = tmp_path / "run"
+    bad = with_bad_windows(run, 1)
+    with pytest.raises(NonFiniteError, match=r"step \d+: loss\..* is nan.*there is no checkpoint yet") as stopped:
+        train(config, workdir, bad)
+    report = read_json(workdir / "nonfinite.json")
+    assert report["step"] <= run.steps_per_epoch
+    assert any(name.startswith("loss.") for name in report["values"])
+    assert len(report["windows"]) == BATCH
+    named = [window for window in report["windows"] if not window["finite"]]
+    split = run.dataset.splits["train"]
+    assert 1 <= len(named) <= 4  # the window, and the neighbours that overlap with it
+    for window in named:
+        assert window["start"] == split.starts[window["row"]]
+        assert f"{window['row']} (subject {window['subject']}, start {window['start']})" in str(stopped.value)
+    assert not list((workdir / "checkpoints").iterdir())
+
+
+def test_steps_that_are_not_finite_are_left_out_up_to_a_bound(on_eight, tmp_path):
+    _, config, _ = on_eight
+    config = small_config(**{"parallel.devices": 8, "train.skip_nonfinite": 8, "train.epochs": 2})
+    bad = with_bad_windows(prepare(config), 1)
+    train(config, tmp_path / "run", bad)
+    epochs = [record for record in records_of(tmp_path / "run") if record["kind"] == "epoch"]
+    skipped = [epoch["skipped_steps"] for epoch in epochs]
+    assert all(1 <= n < bad.steps_per_epoch for n in skipped)
+    steps = [record["steps"] for record in records_of(tmp_path / "run") if record["kind"] == "step"]
+    assert sum(steps) + sum(skipped) == 2 * bad.steps_per_epoch
+    assert np.isfinite([epoch["train"]["loss"] for epoch in epochs]).all()
+
+    with config.unlocked():
+        config.train.skip_nonfinite = sum(skipped) - 1
+    with pytest.raises(NonFiniteError, match=r"the last good checkpoint is .*checkpoints/1;"):
+        train(config, tmp_path / "bounded", bad)
+
+
+def test_a_step_left_out_changes_nothing_but_the_counter(on_eight):
+    _, config, _ = on_eight
+    config = small_config(**{"parallel.devices": 8, "train.skip_nonfinite": 8})
+    run = prepare(config)
+    split = run.dataset.splits["train"]
+    batch = {"starts": split.starts[:BATCH], "labels": split.labels[:BATCH]}
+    before = jax.device_get(run.initial_state(0))
+    nothing = run.signals._replace(values=run.devices.replicate(run.dataset.signals * np.nan))
+    after, metrics = run.step(run.devices.replicate(before), nothing, run.devices.shard(batch))
+    assert not metrics["finite"]
+    assert int(after.step) == 1
+    jax.tree.map(np.testing.assert_array_equal, after.replace(step=0), before.replace(step=0))
+    after, metrics = run.step(run.devices.replicate(before), run.signals, run.devices.shard(batch))
+    assert metrics["finite"]
+    assert any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (after.params, before.params)), strict=True))
+
+
+def start_two(workdir, *arguments):
+    """Two processes with two devices each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    together = (
+        "--config.parallel.distributed=True",
+        f"--config.parallel.coordinator=127.0.0.1:{port}",
+        "--config.parallel.processes=2",
+        f"--workdir={workdir}",
+        *arguments,
+    )
+    environment = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
+    return [start(*together, f"--config.parallel.process_id={i}", **environment) for i in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory):
+    """A run in one process with four devices."""
+    workdir = tmp_path_factory.mktemp("one") / "run"
+    status, _, errors = launch(*IN_PROCESSES, f"--workdir={workdir}", JAX_NUM_CPU_DEVICES="4")
+    assert status == 0, errors
+    return workdir
+
+
+@pytest.mark.parametrize("strategy", ["pmap", "jit"])
+def test_two_processes_give_the_numbers_of_one(strategy, one_process, tmp_path):
+    for process in start_two(tmp_path / "two", *IN_PROCESSES, f"--config.parallel.strategy={strategy}"):
+        _, errors = process.communicate(timeout=400)
+        assert process.returncode == 0, errors
+    for found, wanted in zip(records_of(tmp_path / "two"), records_of(one_process), strict=True):
+        if found["kind"] == "step":
+            assert found["loss"]["total"] == pytest.approx(wanted["loss"]["total"], abs=1e-5)
+    results = [read_json(folder / "result.json") for folder in (tmp_path / "two", one_process)]
+    assert results[0]["device"] == results[1]["device"] == "4 x cpu (cpu)"
+    assert results[0]["confusion"] == results[1]["confusion"]
+    for part in ("test", "validation"):
+        assert results[0][part] == pytest.approx(results[1][part], abs=1e-5)
+
+
+def test_a_lost_process_ends_the_other_and_is_named(tmp_path):
+    workdir = tmp_path / "run"
+    first, second = start_two(workdir, *SMALL, *SMALL_DATA, "--config.train.epochs=100000")
+    deadline = time.monotonic() + 300
+    while not (workdir / "metrics.jsonl").exists() or not (workdir / "metrics.jsonl").read_text():
+        assert first.poll() is None, first.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    second.kill()
+    killed = time.monotonic()
+    _, errors = first.communicate(timeout=100)
+    assert time.monotonic() - killed < 60
+    assert first.returncode not in (0, 2)
+    assert "Task 1 heartbeat timeout" in errors
+    second.communicate()
