@@ -89,15 +89,15 @@ def describe(config: ConfigDict, workdir: Path) -> None:
 
 def portability(config: ConfigDict, workdir: Path) -> int:
     """Prints and writes portability.md; the exit status is 1 where anything is red."""
-    from dcdp_jax.train.portability import check_portability, is_portable, portability_page
+    from dcdp_jax.train.portability import check_portability, portability_page
     from dcdp_jax.train.workdir import PORTABILITY, write_atomically
 
-    lowerings, comparisons = check_portability(config)
-    page = portability_page(lowerings, comparisons)
+    findings = check_portability(config)
+    page = portability_page(findings)
     workdir.mkdir(parents=True, exist_ok=True)
     write_atomically(workdir / PORTABILITY, page)
     print(page)
-    return 0 if is_portable(lowerings, comparisons) else 1
+    return 0 if findings.good else 1
 
 
 def run_study(config: ConfigDict, workdir: Path) -> None:

@@ -1,6 +1,6 @@
 """Whether every step of every model can be compiled for every platform, and computes here what one CPU computes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.dataset import Dataset, build_dataset
+from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.train.build import build_branches, build_chain, build_model, build_settings
 from dcdp_jax.train.config import MAIN_MODEL, check_config
@@ -72,6 +73,19 @@ class Comparison(NamedTuple):
         return self.error is None and all(value <= TOLERANCE for value in self.differences.values())
 
 
+class Findings(NamedTuple):
+    """What the check has found; `left_out` says why a model cannot be built from this config at all."""
+
+    lowerings: list[Lowering]
+    comparisons: list[Comparison]
+    left_out: dict[str, str]
+
+    @property
+    def good(self) -> bool:
+        """Whether every step lowers for every platform, and all that ran computes what a CPU computes."""
+        return all(found.error is None for found in self.lowerings) and all(found.good for found in self.comparisons)
+
+
 def prediction_step(
     state: TrainState, signals: Signals, batch: Batch, *, model: nn.Module, window: int, axis_name: str
 ) -> jax.Array:
@@ -82,7 +96,7 @@ def prediction_step(
     return jax.lax.all_gather(jax.nn.softmax(outputs.fusion), axis_name, tiled=True)
 
 
-def check_portability(config: ConfigDict) -> tuple[list[Lowering], list[Comparison]]:
+def check_portability(config: ConfigDict) -> Findings:
     """Lowers every model for every platform, and runs it on the devices that are here.
 
     The model of the config's branches runs with every strategy and on 1, 2, 7 and 8 devices where there are as many; a
@@ -92,25 +106,29 @@ def check_portability(config: ConfigDict) -> tuple[list[Lowering], list[Comparis
       config: of a run; the widths, window and data are its own.
 
     Returns:
-      A `Lowering` per model, step and platform, and a `Comparison` per model, strategy and number of devices.
+      `Findings`.
 
     Raises:
       UserError: config or data cannot be used.
     """
     check_config(config)
     dataset = build_dataset(config.data)
-    lowerings, comparisons = [], []
+    findings = Findings([], [], {})
     here = jax.local_device_count()
     for name in (MAIN_MODEL, *BASELINES):
         asked = config.copy_and_resolve_references()
         asked.model.name = name
         asked.cgm.enabled = config.cgm.enabled and name == MAIN_MODEL
-        lowerings += lower_everywhere(asked, dataset)
+        try:
+            findings.lowerings.extend(lower_everywhere(asked, dataset))
+        except ConfigError as error:
+            findings.left_out[name] = str(error)
+            continue
         reference = run_steps(asked, dataset, Devices(1, "jit", "cpu"), None)
         every = [(strategy, count) for strategy in STRATEGIES for count in DEVICE_COUNTS if count <= here]
         for strategy, count in every if name == MAIN_MODEL else [(config.parallel.strategy, 1)]:
-            comparisons.append(compare(asked, dataset, strategy, count, reference))
-    return lowerings, comparisons
+            findings.comparisons.append(compare(asked, dataset, strategy, count, reference))
+    return findings
 
 
 def build_steps(config: ConfigDict, dataset: Dataset, devices: Devices) -> tuple[Steps, TrainState]:
@@ -124,7 +142,8 @@ def build_steps(config: ConfigDict, dataset: Dataset, devices: Devices) -> tuple
         devices.map_step(evaluation_step, donate_state=False, model=model, window=dataset.window),
         devices.map_step(prediction_step, donate_state=False, model=model, window=dataset.window),
     )
-    return steps, create_state(model, optimizer, config.seed, dataset.window, len(dataset.channels))
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        return steps, create_state(model, optimizer, config.seed, dataset.window, len(dataset.channels))
 
 
 def batches(dataset: Dataset) -> list[dict[str, np.ndarray]]:
@@ -211,20 +230,16 @@ def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
 
 
-def is_portable(lowerings: Sequence[Lowering], comparisons: Sequence[Comparison]) -> bool:
-    """Whether every step lowers for every platform, and all that ran computes what a CPU computes."""
-    return all(lowering.error is None for lowering in lowerings) and all(found.good for found in comparisons)
-
-
-def portability_page(lowerings: Sequence[Lowering], comparisons: Sequence[Comparison]) -> str:
-    """Tables of both in Markdown, with what failed below them."""
+def portability_page(findings: Findings) -> str:
+    """The findings as tables in Markdown, with what failed below them."""
+    lowerings, comparisons, left_out = findings
     device = jax.local_devices()[0]
     precision = jax.config.jax_default_matmul_precision or "the platform's own"  # type: ignore[attr-defined]
     lines = [
         "# Portability",
         "",
         f"jax {jax.__version__}; {jax.local_device_count()} x {device.device_kind} ({device.platform}); precision of "
-        f"products: {precision}. {'All green.' if is_portable(lowerings, comparisons) else 'RED: see below.'}",
+        f"products: {precision}. {'All green.' if findings.good else 'RED: see below.'}",
         "",
         f"| model | step | {' | '.join(PLATFORMS)} |",
         f"|---|---|{'---|' * len(PLATFORMS)}",
@@ -249,6 +264,8 @@ def portability_page(lowerings: Sequence[Lowering], comparisons: Sequence[Compar
     absent = [str(count) for count in DEVICE_COUNTS if count > jax.local_device_count()]
     if absent:
         lines += ["", f"Not run, for want of devices: {', '.join(absent)}."]
+    if left_out:
+        lines += ["", "Left out:", "", *(f"- {model}: {why}" for model, why in left_out.items())]
     failed = [f"- {found.model}, {found.step}, {found.platform}: {found.error}" for found in lowerings if found.error]
     failed += [
         f"- {run.model}, {run.strategy}, {run.devices} devices: {run.error or 'difference too large'}"

@@ -122,20 +122,34 @@ def test_another_config_in_the_workdir_is_refused(uninterrupted):
     assert len(errors.strip().splitlines()) == 1
 
 
-def test_killed_three_times_and_resumed_is_the_same_to_the_bit(uninterrupted, tmp_path):
+def is_saving(workdir):
+    """Whether a checkpoint is half-written."""
+    return any("tmp" in path.name for path in (workdir / "checkpoints").glob("*"))
+
+
+def test_killed_four_times_and_resumed_is_the_same_to_the_bit(uninterrupted, tmp_path):
+    """Twice at a random moment after an epoch, twice while a checkpoint is written."""
     expected, _ = uninterrupted
     workdir = tmp_path / "run"
     rng = random.Random(0)
-    for kill in range(3):
+    within_saves = 0
+    for kill in range(4):
         process = start(*ARGUMENTS, f"--workdir={workdir}")
         wanted = finished_epochs(workdir) + 1
         deadline = time.monotonic() + 300
-        while finished_epochs(workdir) < wanted and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.2))
+
+        def reached(kill=kill, wanted=wanted):
+            return finished_epochs(workdir) >= wanted and (kill % 2 == 0 or is_saving(workdir))
+
+        while not reached() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.0005)
+        if kill % 2 == 0:
+            time.sleep(rng.uniform(0, 0.2))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not (workdir / "result.json").exists(), f"kill {kill} came too late to test anything"
+        within_saves += is_saving(workdir)
+    assert within_saves > 0
     status, output, errors = launch(*ARGUMENTS, f"--workdir={workdir}")
     assert status == 0, errors
     assert "resuming after epoch" in output

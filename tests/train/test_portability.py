@@ -1,0 +1,132 @@
+"""The portability check: green for every model, and red as soon as an operation is bound to one platform."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+
+from configs import demo
+from dcdp_jax import cli
+from dcdp_jax.data.dataset import build_dataset
+from dcdp_jax.models.baselines import BASELINES
+from dcdp_jax.train import portability
+from dcdp_jax.train.config import MAIN_MODEL
+from dcdp_jax.train.parallel import Devices
+from dcdp_jax.train.portability import (
+    PLATFORMS,
+    Findings,
+    check_portability,
+    compare,
+    lower_everywhere,
+    portability_page,
+    run_steps,
+)
+
+
+def small_config(model):
+    config = demo.get_config()
+    config.update_from_flattened_dict(
+        {
+            "data.synthetic.subjects": 5,
+            "data.synthetic.minutes": 1.0,
+            "data.window": 20,
+            "model.name": model,
+            "model.width": 4,
+            "model.resnet_blocks": (1,),
+            "model.densenet_blocks": (1,),
+            "model.embedding": 8,
+            "model.projection_hidden": 8,
+            "model.projection": 8,
+            "model.fusion_hidden": 8,
+            "cgm.enabled": model == MAIN_MODEL,
+            "augment.enabled": True,
+        }
+    )
+    return config
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return build_dataset(small_config(MAIN_MODEL).data)
+
+
+@pytest.mark.parametrize("model", [MAIN_MODEL, *BASELINES])
+def test_every_step_lowers_for_every_platform(model, dataset):
+    found = lower_everywhere(small_config(model), dataset)
+    assert [lowering for lowering in found if lowering.error] == []
+    expected = {(step, platform) for step in ("train", "evaluation", "prediction") for platform in PLATFORMS}
+    assert {(lowering.step, lowering.platform) for lowering in found} == expected
+
+
+class OnlyOnCPU(nn.Module):
+    """A classifier with an operation that no other platform has."""
+
+    classes: int
+    width: int
+    axis_name: str | None
+
+    @nn.compact
+    def __call__(self, x, train=False, keys=None):
+        del train, keys
+        return nn.Dense(self.classes)(jax.lax.platform_dependent(x.mean(axis=1), cpu=jnp.sin))
+
+
+def test_an_operation_of_one_platform_turns_it_red(tmp_path, monkeypatch, capsys):
+    for name in list(BASELINES):
+        monkeypatch.delitem(portability.BASELINES, name)
+    monkeypatch.setattr(portability, "DEVICE_COUNTS", (1,))
+    monkeypatch.setattr(portability, "STRATEGIES", ("jit",))
+    config = small_config(MAIN_MODEL)
+    assert cli.portability(config, tmp_path) == 0
+    assert "All green" in (tmp_path / "portability.md").read_text()
+
+    monkeypatch.setitem(portability.BASELINES, "cnn", OnlyOnCPU)
+    assert cli.portability(config, tmp_path) == 1
+    page = (tmp_path / "portability.md").read_text()
+    assert page in capsys.readouterr().out
+    assert "| dcdp_har | train | lowers | lowers | lowers | lowers |" in page
+    assert "| cnn | train | lowers | FAILS | FAILS | FAILS |" in page
+    assert "- cnn, prediction, tpu: NotImplementedError" in page
+    assert "| cnn | pmap | 1 | 0.0e+00 |" in page  # on this CPU it runs
+    assert "RED" in page
+
+
+def test_a_model_that_cannot_be_built_is_left_out(monkeypatch):
+    for name in set(BASELINES) - {"deepconvlstm"}:
+        monkeypatch.delitem(portability.BASELINES, name)
+    monkeypatch.setattr(portability, "MAIN_MODEL", "deepconvlstm")
+    config = small_config("deepconvlstm")
+    config.data.window = 10
+    findings = check_portability(config)
+    assert "data.window=10 is shorter" in findings.left_out["deepconvlstm"]
+    assert "- deepconvlstm: data.window=10" in portability_page(findings)
+
+
+def test_convolutions_take_the_form_of_the_platform_lowered_for(dataset):
+    """Matrix products of the unfolded gradient, which stand between barriers, are for CPU alone."""
+    config = small_config("cnn")
+    devices = Devices(1, "jit")
+    steps, state = portability.build_steps(config, dataset, devices)
+    batch = devices.shard(portability.batches(dataset)[0])
+    traced = steps.train.trace(devices.replicate(state), devices.replicate(portability.signals_of(dataset)), batch)
+    barriers = {
+        platform: traced.lower(lowering_platforms=(platform,)).as_text().count("optimization_barrier")
+        for platform in PLATFORMS
+    }
+    assert barriers["cpu"] > 0
+    assert barriers["cuda"] == barriers["rocm"] == barriers["tpu"] == 0
+
+
+def test_what_runs_is_compared_with_one_cpu(dataset):
+    config = small_config(MAIN_MODEL)
+    reference = run_steps(config, dataset, Devices(1, "jit", "cpu"), None)
+    found = compare(config, dataset, "jit", 7, reference)
+    assert found.good
+    assert set(found.differences) == {"train", "evaluation", "prediction"}
+    assert max(found.differences.values()) < 1e-4
+    outcome, trained = reference
+    wrong = compare(config, dataset, "jit", 7, ({**outcome, "train": outcome["train"] + 0.1}, trained))
+    assert not wrong.good
+    page = portability_page(Findings([], [found, wrong], {}))
+    assert "| dcdp_har | jit | 7 |" in page
+    assert "- dcdp_har, jit, 7 devices: difference too large" in page
