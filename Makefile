@@ -4,13 +4,21 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: demo test lint clean
+# What `make test` runs: all, or some as in `make test TESTS=tests/train`.
+TESTS ?=
+
+.PHONY: demo test lint clean test-3.11 test-3.12
 
 demo: $(VENV)/installed
 	$(RUN) launch.py --config=configs/demo.py
 
 test: $(VENV)/installed
-	$(RUN) -m pytest --numprocesses auto --dist loadscope
+	$(RUN) -m pytest --numprocesses auto --dist loadscope $(TESTS)
+
+# The same on a Python of one's choice, in an environment of its own: jax 0.10 on 3.11, jax 0.12 on 3.12.
+test-3.11 test-3.12: test-%:
+	@if python$* -c 'import ensurepip' 2>/dev/null; then $(MAKE) test PYTHON=python$* VENV=.venv-$*; \
+	else echo "SKIPPED: there is no python$* on this machine"; fi
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check
@@ -25,4 +33,4 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) .venv-3.11 .venv-3.12 runs
