@@ -215,24 +215,17 @@ def start_two(workdir, *arguments):
     return [start(*together, f"--config.parallel.process_id={i}", **environment) for i in (0, 1)]
 
 
-@pytest.fixture(scope="module")
-def one_process(tmp_path_factory):
-    """A run in one process with four devices."""
-    workdir = tmp_path_factory.mktemp("one") / "run"
-    status, _, errors = launch(*IN_PROCESSES, f"--workdir={workdir}", JAX_NUM_CPU_DEVICES="4")
+def test_two_processes_give_the_numbers_of_one(tmp_path):
+    one = tmp_path / "one"
+    status, _, errors = launch(*IN_PROCESSES, f"--workdir={one}", JAX_NUM_CPU_DEVICES="4")
     assert status == 0, errors
-    return workdir
-
-
-@pytest.mark.parametrize("strategy", ["pmap", "jit"])
-def test_two_processes_give_the_numbers_of_one(strategy, one_process, tmp_path):
-    for process in start_two(tmp_path / "two", *IN_PROCESSES, f"--config.parallel.strategy={strategy}"):
+    for process in start_two(tmp_path / "two", *IN_PROCESSES):
         _, errors = process.communicate(timeout=400)
         assert process.returncode == 0, errors
-    for found, wanted in zip(records_of(tmp_path / "two"), records_of(one_process), strict=True):
+    for found, wanted in zip(records_of(tmp_path / "two"), records_of(one), strict=True):
         if found["kind"] == "step":
             assert found["loss"]["total"] == pytest.approx(wanted["loss"]["total"], abs=1e-5)
-    results = [read_json(folder / "result.json") for folder in (tmp_path / "two", one_process)]
+    results = [read_json(folder / "result.json") for folder in (tmp_path / "two", one)]
     assert results[0]["device"] == results[1]["device"] == "4 x cpu (cpu)"
     assert results[0]["confusion"] == results[1]["confusion"]
     for part in ("test", "validation"):
@@ -241,7 +234,8 @@ def test_two_processes_give_the_numbers_of_one(strategy, one_process, tmp_path):
 
 def test_a_lost_process_ends_the_other_and_is_named(tmp_path):
     workdir = tmp_path / "run"
-    first, second = start_two(workdir, *SMALL, *SMALL_DATA, "--config.train.epochs=100000")
+    long = (*SMALL, *SMALL_DATA, "--config.train.epochs=100000", "--config.parallel.strategy=jit")
+    first, second = start_two(workdir, *long)
     deadline = time.monotonic() + 300
     while not (workdir / "metrics.jsonl").exists() or not (workdir / "metrics.jsonl").read_text():
         assert first.poll() is None, first.communicate()

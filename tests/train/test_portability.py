@@ -72,19 +72,20 @@ class OnlyOnCPU(nn.Module):
 
 
 def test_an_operation_of_one_platform_turns_it_red(tmp_path, monkeypatch, capsys):
-    for name in list(BASELINES):
+    for name in set(BASELINES) - {"cnn"}:
         monkeypatch.delitem(portability.BASELINES, name)
+    monkeypatch.setattr(portability, "MAIN_MODEL", "cnn")  # in the place of a model that takes longer to compile
     monkeypatch.setattr(portability, "DEVICE_COUNTS", (1,))
-    monkeypatch.setattr(portability, "STRATEGIES", ("jit",))
-    config = small_config(MAIN_MODEL)
+    config = small_config("cnn")
     assert cli.portability(config, tmp_path) == 0
-    assert "All green" in (tmp_path / "portability.md").read_text()
+    page = (tmp_path / "portability.md").read_text()
+    assert "All green" in page
+    assert "| cnn | train | lowers | lowers | lowers | lowers |" in page
 
     monkeypatch.setitem(portability.BASELINES, "cnn", OnlyOnCPU)
     assert cli.portability(config, tmp_path) == 1
     page = (tmp_path / "portability.md").read_text()
     assert page in capsys.readouterr().out
-    assert "| dcdp_har | train | lowers | lowers | lowers | lowers |" in page
     assert "| cnn | train | lowers | FAILS | FAILS | FAILS |" in page
     assert "- cnn, prediction, tpu: NotImplementedError" in page
     assert "| cnn | pmap | 1 | 0.0e+00 |" in page  # on this CPU it runs
