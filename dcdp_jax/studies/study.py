@@ -1,5 +1,6 @@
 """A study from its config to its tables and figures."""
 
+import sys
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -7,6 +8,7 @@ from ml_collections import ConfigDict
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.studies.engine import run_study
 from dcdp_jax.studies.figures import draw_figures
+from dcdp_jax.studies.page import make_page
 from dcdp_jax.studies.tables import as_csv, as_latex, as_markdown, make_tables
 from dcdp_jax.train.config import as_plain_data
 from dcdp_jax.train.workdir import write_atomically, write_json
@@ -19,7 +21,8 @@ def study(config: ConfigDict, workdir: Path) -> None:
 
     Args:
       config: see configs/studies/default.py.
-      workdir: gets `trials/`, `tables/` (Markdown, CSV and LaTeX per data set), `figures/` and `study.json`.
+      workdir: gets `trials/`, `tables/` (Markdown, CSV and LaTeX per data set), `figures/`, `page.md` with
+        all tables and where their numbers come from, and `study.json`.
 
     Raises:
       UserError: the config cannot be used, or no trial of a stage came to an end.
@@ -32,7 +35,8 @@ def study(config: ConfigDict, workdir: Path) -> None:
     asked = config.study
     for folder in (TABLES, FIGURES):
         (workdir / folder).mkdir(exist_ok=True)
-    for table in make_tables(stages, asked.scores, asked.selection, dict(asked.compare), asked.paper):
+    tables = make_tables(stages, asked.scores, asked.selection, dict(asked.compare), asked.paper)
+    for table in tables:
         for ending, write in ((".md", as_markdown), (".csv", as_csv), (".tex", as_latex)):
             write_atomically(workdir / TABLES / f"{table.dataset}{ending}", write(table))
         print(f"\n{as_markdown(table)}")
@@ -41,4 +45,6 @@ def study(config: ConfigDict, workdir: Path) -> None:
     failed = [outcome for stage in stages for outcome in stage.outcomes if outcome.result is None]
     if failed:
         print(f"{len(failed)} trials failed, the first: {failed[0].trial.name}: {failed[0].error}")
-    print(workdir / TABLES)
+    page = workdir / "page.md"
+    write_atomically(page, make_page(workdir.name, sys.argv, stages, tables))
+    print(page)

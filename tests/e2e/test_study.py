@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -62,6 +64,11 @@ def test_killed_and_resumed(study_file, tmp_path):
     assert "| second | too large | 0 (2 failed)" in text
     assert "| first | 0.01 (chosen) | 2 |" in text
     assert {p.name for p in (folder / "tables").iterdir()} == {"synthetic.md", "synthetic.csv", "synthetic.tex"}
+    page = (folder / "page.md").read_text()
+    assert text.strip() in page
+    assert all(name in page for name in finished(folder))
+    assert "2 of 8 trials" in page
+    assert "train.batch_size=100000" in page
     kinds = ("scores", "modulation", "confusion")
     expected = {f"synthetic-{kind}.{ending}" for kind in kinds for ending in ("svg", "png")}
     assert {p.name for p in (folder / "figures").iterdir()} == expected
@@ -80,14 +87,14 @@ def test_killed_and_resumed(study_file, tmp_path):
 
 
 def alone(config, workdir):
-    """Trains one config in this process's child, as the worker would a group of one."""
+    """Trains one config in a worker of its own."""
     group = workdir.with_suffix(".json")
     group.write_text(json.dumps({"keep_checkpoints": True, "trials": [{"config": config, "folder": str(workdir)}]}))
-    import subprocess
-    import sys
-
     command = [sys.executable, "-m", "dcdp_jax.studies.worker", str(group)]
-    subprocess.run(command, check=True, stdin=subprocess.PIPE, cwd=ROOT, timeout=300)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT) as process:
+        while process.poll() is None:  # its standard input stays open, as the worker ends with it
+            time.sleep(0.2)
+    assert process.returncode == 0
 
 
 def test_modes_and_foreign_folders_are_refused(study_file, tmp_path):

@@ -1,0 +1,55 @@
+"""The page of a study: its tables, what made them, and every result file that a number comes from."""
+
+import shlex
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+
+from dcdp_jax.studies.engine import Outcome, StageOutcome
+from dcdp_jax.studies.tables import Table, as_markdown
+
+
+def make_page(name: str, command: Sequence[str], stages: Sequence[StageOutcome], tables: Sequence[Table]) -> str:
+    """Markdown from what the result files say.
+
+    Args:
+      name: of the study.
+      command: that ran it, as sys.argv has it.
+      stages: what `run_study` returned.
+      tables: what `make_tables` returned.
+    """
+    outcomes = [outcome for stage in stages for outcome in stage.outcomes]
+    parts = [f"## {name}", f"`python {shlex.join(command)}`, {date.today().isoformat()}. {provenance(outcomes)}"]
+    parts += [as_markdown(table).strip() for table in tables]
+    if failed := [outcome for outcome in outcomes if outcome.result is None]:
+        lines = "\n".join(f"- {outcome.trial.name}: {outcome.error}" for outcome in failed)
+        parts.append(f"Not there, {len(failed)} of {len(outcomes)} trials:\n\n{lines}")
+    parts.append(trial_list(outcomes))
+    return "\n\n".join(parts) + "\n"
+
+
+def provenance(outcomes: Sequence[Outcome]) -> str:
+    """Machine, versions, commits and time, as the results have them."""
+    results = [outcome.result for outcome in outcomes if outcome.result]
+    devices = sorted({result["device"] for result in results})
+    jax = sorted({result["versions"]["jax"] for result in results})
+    commits = sorted({(result["git_revision"] or "unknown")[:7] for result in results})
+    seconds = np.array([result["wall_seconds"] for result in results])
+    return (
+        f"{len(results)} trials on {', '.join(devices)}; jax {', '.join(jax)}; commit {', '.join(commits)}; "
+        f"training took {seconds.sum() / 3600:.2f} hours in all, {np.median(seconds):.0f} s in the median."
+    )
+
+
+def trial_list(outcomes: Sequence[Outcome]) -> str:
+    """The folder of every trial with the scores that the tables are made from."""
+    header = ["| `trials/` | best epoch | validation macro F1 | test accuracy | test macro F1 |", "|" + " --- |" * 5]
+    lines = [
+        f"| {outcome.trial.name} | {outcome.result['best_epoch']} of {outcome.result['epochs']} | "
+        f"{100 * outcome.result['validation']['f1_macro']:.2f} | {100 * outcome.result['test']['accuracy']:.2f} | "
+        f"{100 * outcome.result['test']['f1_macro']:.2f} |"
+        for outcome in outcomes
+        if outcome.result
+    ]
+    return "\n".join(["<details><summary>Every trial</summary>", "", *header, *lines, "", "</details>"])
