@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         return fail(str(error) + (f" ({error.__cause__})" if error.__cause__ else ""))
     except RuntimeError as error:
-        if CONFIG.value.parallel.distributed:
+        if "parallel" in CONFIG.value and CONFIG.value.parallel.distributed:  # a study has none
             error.add_note("If another process was lost, JAX names it below and ends this one.")
         raise
     except Terminated as ended:

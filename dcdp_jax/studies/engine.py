@@ -1,7 +1,6 @@
 """Runs the trials of a study, several at once, each group of seeds in a process of its own."""
 
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from dcdp_jax.errors import UserError
+from dcdp_jax.report.results import read_result
 from dcdp_jax.studies.grid import Fields, Stage, Trial, slug, stages_of, trials_of
 from dcdp_jax.studies.worker import ERROR
 from dcdp_jax.train.config import as_plain_data
@@ -195,7 +195,7 @@ def outcome_of(trial: Trial, workdir: Path) -> Outcome:
     """What became of a trial."""
     folder = folder_of(trial, workdir)
     if (folder / RESULT).exists():
-        return Outcome(trial, json.loads((folder / RESULT).read_text()), None)
+        return Outcome(trial, read_result(folder), None)
     error = (folder / ERROR).read_text() if (folder / ERROR).exists() else "not run"
     return Outcome(trial, None, error.splitlines()[0])
 
@@ -211,9 +211,12 @@ def outcome_line(outcome: Outcome) -> str:
 
 def best_row(stage: Stage, outcomes: Sequence[Outcome], score: str) -> str | None:
     """The row with the highest mean validation score over all its trials; the first of several equal ones."""
-    means = {}
-    for row in stage.rows:
-        values = [o.result["validation"][score] for o in outcomes if o.trial.row == row.name and o.result]
-        if values:
-            means[row.name] = float(np.mean(values))
-    return max(means, key=lambda name: means[name]) if means else None
+    means = {row.name: validation_mean(outcomes, row.name, score) for row in stage.rows}
+    known = {name: mean for name, mean in means.items() if mean is not None}
+    return max(known, key=lambda name: known[name]) if known else None
+
+
+def validation_mean(outcomes: Sequence[Outcome], row: str, score: str) -> float | None:
+    """Mean validation score of a row; None where none of its trials came to an end."""
+    values = [o.result["validation"][score] for o in outcomes if o.trial.row == row and o.result]
+    return float(np.mean(values)) if values else None

@@ -1,6 +1,5 @@
 """Figures of a study, as SVG and PNG: scores per row, confusion matrices, what modulation did over the epochs."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +11,10 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dcdp_jax.report.results import read_metrics
 from dcdp_jax.studies.engine import Outcome, StageOutcome, folder_of
 from dcdp_jax.studies.grid import slug
-from dcdp_jax.train.workdir import METRICS
+from dcdp_jax.studies.tables import test_scores
 
 COLOURS = ("#1f6fb4", "#c8540a", "#1a8a5f", "#8a5bb5")
 STYLE: dict[Any, Any] = {
@@ -67,10 +67,7 @@ def save(figure: Figure, path: Path) -> Path:
 def draw_scores(outcomes: Sequence[Outcome], stages: Sequence[StageOutcome]) -> Figure:
     """Box plots of the test accuracy per row, grouped by stage, with a point for every trial."""
     rows = [(stage.stage.name, row.name) for stage in stages for row in stage.stage.rows]
-    values = {
-        name: [100 * o.result["test"]["accuracy"] for o in outcomes if o.trial.row == name and o.result]
-        for _, name in rows
-    }
+    values = {name: list(test_scores(outcomes, name, "accuracy").values()) for _, name in rows}
     figure = Figure(figsize=(6.5, 0.7 + 0.24 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     groups = list(dict.fromkeys(stage for stage, _ in rows))
@@ -122,7 +119,7 @@ def draw_modulation(outcomes: Sequence[Outcome], workdir: Path) -> Figure | None
     """M, R and the norm of the applied update per branch over the epochs, a line of panels per row; None without R."""
     rows = {}
     for row in dict.fromkeys(outcome.trial.row for outcome in outcomes):
-        curves = [read_curves(folder_of(o.trial, workdir) / METRICS) for o in outcomes if o.trial.row == row]
+        curves = [read_curves(folder_of(o.trial, workdir)) for o in outcomes if o.trial.row == row]
         if curves and curves[0]["R"]:
             rows[row] = curves
     if not rows:
@@ -163,17 +160,16 @@ def plot_branches(axes: Axes, curves: Sequence[Curve], style: str) -> None:
         axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
 
 
-def read_curves(path: Path) -> dict[str, Curve]:
-    """{quantity: {branch: (epochs,)}} of a run's metrics.jsonl, over the steps of an epoch; R on validation too."""
-    steps: dict[int, list[dict]] = defaultdict(list)
-    validation = []
-    for line in path.read_text().splitlines():
-        record = json.loads(line)
-        if record["kind"] == "step":
-            steps[record["epoch"]].append(record)
-        else:
-            validation.append(record["validation"].get("R", {}))
-    first = steps[1][0]
+def read_curves(folder: Path) -> dict[str, Curve]:
+    """{quantity: {branch: (epochs,)}} of a run's metrics.jsonl, over the steps of an epoch; R on validation too.
+
+    A model without branches, and one that takes no steps, has no curves.
+    """
+    records, epochs = read_metrics(folder)
+    steps: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for record in records:
+        steps[record["epoch"]].append(record)
+    first = records[0] if records else {}
     branches = list(first.get("R", {}))
     curves: dict[str, Curve] = {
         quantity: {
@@ -188,5 +184,5 @@ def read_curves(path: Path) -> dict[str, Curve]:
         }
         for quantity in QUANTITIES
     }
-    curves["validation R"] = {branch: np.array([R[branch] for R in validation]) for branch in branches}
+    curves["validation R"] = {branch: np.array([e["validation"]["R"][branch] for e in epochs]) for branch in branches}
     return curves

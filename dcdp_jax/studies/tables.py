@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dcdp_jax.studies.engine import Outcome, StageOutcome
+from dcdp_jax.studies.engine import Outcome, StageOutcome, validation_mean
 from dcdp_jax.studies.statistics import Summary, holm, paired_p, summarize
 
 SCORE_NAMES = {
@@ -117,7 +117,7 @@ def make_tables(
                 stage.stage.name,
                 row.name,
                 len(stages) > 1 and row.name == stage.best,
-                validation_mean(here, row.name, selection),
+                percent(validation_mean(here, row.name, selection)),
                 cells[row.name],
                 sum(outcome.result is None for outcome in here if outcome.trial.row == row.name),
             )
@@ -156,12 +156,6 @@ def test_scores(outcomes: Sequence[Outcome], row: str, score: str) -> dict[tuple
         for outcome in outcomes
         if outcome.trial.row == row and outcome.result
     }
-
-
-def validation_mean(outcomes: Sequence[Outcome], row: str, score: str) -> float | None:
-    """Mean validation score of a row, in percent."""
-    values = [100 * o.result["validation"][score] for o in outcomes if o.trial.row == row and o.result]
-    return float(np.mean(values)) if values else None
 
 
 def heading(table: Table) -> str:
@@ -203,6 +197,11 @@ def columns(table: Table) -> tuple[list[str], list[list[str]]]:
                 text.append("" if cell.p is None or np.isnan(cell.p) else f"{cell.p:.3f}")
         lines.append(text)
     return header, lines
+
+
+def percent(share: float | None) -> float | None:
+    """A share as percent."""
+    return None if share is None else 100 * share
 
 
 def number(value: float | None) -> str:
