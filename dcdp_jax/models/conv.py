@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-he_normal = nn.initializers.he_normal()
+from dcdp_jax.models.kernels import he_normal
 
 
 def library_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:

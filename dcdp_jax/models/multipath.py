@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from dcdp_jax.models.densenet1d import DenseNet1D
 from dcdp_jax.models.gradient import scale_gradient
+from dcdp_jax.models.kernels import Dense
 from dcdp_jax.models.projection import FusionHead, ProjectionHead
 from dcdp_jax.models.resnet1d import ResNet1D
 
@@ -66,8 +67,8 @@ class Branch(nn.Module):
         else:
             raise ValueError(f"backbone {self.backbone_name!r} is none of {BACKBONES}")
         stages = backbone(x, train)
-        h = nn.Dense(self.embedding_size, name="embedding")(stages[-1])
-        return stages, h, nn.Dense(self.classes, name="classifier")(h)
+        h = Dense(self.embedding_size, name="embedding")(stages[-1])
+        return stages, h, Dense(self.classes, name="classifier")(h)
 
 
 class MultiPath(nn.Module):

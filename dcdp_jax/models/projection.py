@@ -5,6 +5,7 @@ import jax
 
 from dcdp_jax.models.conv import BatchNorm
 from dcdp_jax.models.dropout import dropout
+from dcdp_jax.models.kernels import Dense
 
 
 class ProjectionHead(nn.Module):
@@ -17,9 +18,9 @@ class ProjectionHead(nn.Module):
     @nn.compact
     def __call__(self, h: jax.Array, train: bool) -> jax.Array:
         """(b, c) -> (b, features), not normalised."""
-        h = nn.Dense(self.hidden, use_bias=False)(h)
+        h = Dense(self.hidden, use_bias=False)(h)
         h = nn.relu(BatchNorm(self.axis_name)(h, train))
-        return nn.Dense(self.features)(h)
+        return Dense(self.features)(h)
 
 
 class FusionHead(nn.Module):
@@ -40,5 +41,5 @@ class FusionHead(nn.Module):
         Returns:
           (b, k).
         """
-        h = nn.relu(nn.Dense(self.hidden)(h))
-        return nn.Dense(self.classes)(dropout(h, keys, self.dropout))
+        h = nn.relu(Dense(self.hidden)(h))
+        return Dense(self.classes)(dropout(h, keys, self.dropout))

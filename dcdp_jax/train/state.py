@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from dcdp_jax.models.kernels import draw_kernels
+
 
 class TrainState(struct.PyTreeNode):
     """All that training changes. Random keys are made from (seed, step), so this is all that resuming needs.
@@ -29,11 +31,10 @@ class TrainState(struct.PyTreeNode):
     opt_state: Any
 
 
-@functools.partial(jax.jit, static_argnames=("model", "optimizer", "window", "channels"))
 def create_state(
     model: nn.Module, optimizer: optax.GradientTransformation, seed: int, window: int, channels: int
 ) -> TrainState:
-    """Initial state; compiled once for all seeds.
+    """Initial state.
 
     Args:
       model: the network.
@@ -45,11 +46,33 @@ def create_state(
     Returns:
       `TrainState` at step 0.
     """
-    variables = model.init(jax.random.key(seed), jnp.zeros((1, window, channels)))
+    x = jnp.zeros((1, window, channels))
+    for_kernels, for_others = jax.random.split(jax.random.key(seed))
+    kernels = draw_kernels(jax.eval_shape(model.init, for_others, x)["params"], for_kernels)
+    return complete_state(model, optimizer, jnp.int32(seed), kernels, for_others, x)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "optimizer"))
+def complete_state(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    seed: jax.Array,
+    kernels: Any,
+    key: jax.Array,
+    x: jax.Array,
+) -> TrainState:
+    """Initial state from its kernels; what is no kernel starts as the network says. Compiled once for all seeds."""
+    variables = model.init(key, x)
+    params = jax.tree.map(
+        lambda kernel, other: other if kernel is None else kernel,
+        kernels,
+        variables["params"],
+        is_leaf=lambda kernel: kernel is None,
+    )
     return TrainState(
-        seed=jnp.asarray(seed, jnp.int32),
+        seed=seed,
         step=jnp.zeros((), jnp.int32),
-        params=variables["params"],
+        params=params,
         batch_stats=variables.get("batch_stats", {}),
-        opt_state=optimizer.init(variables["params"]),
+        opt_state=optimizer.init(params),
     )

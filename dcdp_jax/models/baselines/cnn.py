@@ -5,6 +5,7 @@ import jax
 
 from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.conv import BatchNorm, Conv1D
+from dcdp_jax.models.kernels import Dense
 
 
 class CNN(Baseline):
@@ -21,4 +22,4 @@ class CNN(Baseline):
         for layer in range(4):
             h = Conv1D(self.width * 2**layer, 3, 2)(h)
             h = nn.relu(BatchNorm(self.axis_name)(h, train))
-        return nn.Dense(self.classes, name="classifier")(h.mean(axis=1))
+        return Dense(self.classes, name="classifier")(h.mean(axis=1))

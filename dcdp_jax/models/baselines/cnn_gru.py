@@ -8,6 +8,7 @@ from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.baselines.recurrent import GRU
 from dcdp_jax.models.conv import BatchNorm, Conv1D
 from dcdp_jax.models.dropout import dropout
+from dcdp_jax.models.kernels import Dense
 
 KERNELS = (3, 7, 11)
 
@@ -35,6 +36,6 @@ class CNNGRU(Baseline):
             heads.append(nn.max_pool(h, (2,), (2,), "SAME"))
         h = GRU(2 * self.width)(jnp.concatenate(heads, axis=-1))
         h = GRU(self.width)(h)[:, -1]
-        h = nn.Dense(self.width, use_bias=False)(h)
+        h = Dense(self.width, use_bias=False)(h)
         h = nn.relu(BatchNorm(self.axis_name)(h, train))
-        return nn.Dense(self.classes, name="classifier")(h)
+        return Dense(self.classes, name="classifier")(h)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.conv import BatchNorm, Conv1D
+from dcdp_jax.models.kernels import Dense
 
 
 def maximum(h: jax.Array, axis: int) -> jax.Array:
@@ -30,8 +31,8 @@ class ChannelAttention(nn.Module):
     def __call__(self, h: jax.Array) -> jax.Array:
         """(b, t, c) -> (b, t, c)."""
         channels = h.shape[-1]
-        hidden = nn.Dense(max(channels // self.reduction, 1), use_bias=False)
-        out = nn.Dense(channels, use_bias=False)
+        hidden = Dense(max(channels // self.reduction, 1), use_bias=False)
+        out = Dense(channels, use_bias=False)
         scores = sum(out(nn.relu(hidden(pooled))) for pooled in (h.mean(axis=1), maximum(h, 1)))
         return h * jax.nn.sigmoid(scores)[:, None, :]
 
@@ -72,4 +73,4 @@ class DanHAR(Baseline):
         h = x
         for block in range(3):
             h = AttentionBlock(self.width * 2**block, self.axis_name)(h, train)
-        return nn.Dense(self.classes, name="classifier")(h.mean(axis=1))
+        return Dense(self.classes, name="classifier")(h.mean(axis=1))

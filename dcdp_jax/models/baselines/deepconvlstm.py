@@ -8,6 +8,7 @@ from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.baselines.recurrent import LSTM
 from dcdp_jax.models.conv import Conv1D
 from dcdp_jax.models.dropout import dropout
+from dcdp_jax.models.kernels import Dense
 
 LAYERS, TAPS = 4, 5
 
@@ -44,7 +45,7 @@ class DeepConvLSTM(Baseline):
         for layer in range(2):
             h = LSTM(2 * self.width)(dropout(h, keys_of_layer(keys, layer), self.dropout))
         h = dropout(h[:, -1], keys_of_layer(keys, 2), self.dropout)
-        return nn.Dense(self.classes, name="classifier")(h)
+        return Dense(self.classes, name="classifier")(h)
 
 
 def keys_of_layer(keys: jax.Array | None, layer: int) -> jax.Array | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.conv import BatchNorm, Conv1D
+from dcdp_jax.models.kernels import Dense
 
 LARGE, SMALL = 31, 5
 EPSILON = 1e-5
@@ -96,7 +97,7 @@ class ELK(Baseline):
                 name = f"stage{stage + 1}_block{block + 1}"
                 h = nn.relu(LargeKernel(self.merged, self.axis_name, name=f"{name}_kernel")(h, train))
                 h = Pointwise(self.axis_name, name=f"{name}_pointwise")(h, train)
-        return nn.Dense(self.classes, name="classifier")(h.mean(axis=1))
+        return Dense(self.classes, name="classifier")(h.mean(axis=1))
 
 
 def merge(params: dict[str, Any], batch_stats: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

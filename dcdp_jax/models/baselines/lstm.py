@@ -5,6 +5,7 @@ import jax
 
 from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.baselines.recurrent import LSTM
+from dcdp_jax.models.kernels import Dense
 
 
 class StackedLSTM(Baseline):
@@ -16,4 +17,4 @@ class StackedLSTM(Baseline):
         del train, keys
         h = LSTM(2 * self.width)(x)
         h = LSTM(2 * self.width)(h)
-        return nn.Dense(self.classes, name="classifier")(h[:, -1])
+        return Dense(self.classes, name="classifier")(h[:, -1])

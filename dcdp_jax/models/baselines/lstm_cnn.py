@@ -6,6 +6,7 @@ import jax
 from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.baselines.recurrent import LSTM
 from dcdp_jax.models.conv import BatchNorm, Conv1D
+from dcdp_jax.models.kernels import Dense
 
 
 class LSTMCNN(Baseline):
@@ -21,4 +22,4 @@ class LSTMCNN(Baseline):
         h = nn.max_pool(h, (2,), (2,), "SAME")
         h = nn.relu(Conv1D(2 * self.width, 3, bias=True)(h))
         h = BatchNorm(self.axis_name)(h.mean(axis=1), train)
-        return nn.Dense(self.classes, name="classifier")(h)
+        return Dense(self.classes, name="classifier")(h)

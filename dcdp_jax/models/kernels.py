@@ -1,0 +1,48 @@
+"""How every kernel starts: normal with variance 2 / fan-in, cut at two standard deviations (He et al. 2015)."""
+
+import math
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+he_normal = nn.initializers.he_normal()
+Dense = partial(nn.Dense, kernel_init=he_normal)
+
+# Standard deviation of a standard normal cut at -2 and 2.
+CUT_DEVIATION = 0.87962566103423978
+
+
+def draw_kernels(params: Any, key: jax.Array) -> Any:
+    """Draws all kernels of a network at once.
+
+    The initialisers of a hundred layers are a hundred random number generators, which XLA compiles for longer than it
+    compiles the network; benchmarks/RESULTS.md has the figures.
+
+    Args:
+      params: shapes of the parameters, as `jax.eval_shape` gives them for a network's `init`.
+      key: random key.
+
+    Returns:
+      The same tree with a (..., fan-in, out) NumPy array for every parameter named `kernel`, distributed as `he_normal`
+      says; None for all others.
+    """
+    paths = jax.tree_util.tree_leaves_with_path(params)
+    sizes = [math.prod(leaf.shape) if is_kernel(path) else 0 for path, leaf in paths]
+    drawn = np.asarray(jax.random.truncated_normal(key, -2, 2, (sum(sizes),))) / np.float32(CUT_DEVIATION)
+    pieces = np.split(drawn, np.cumsum(sizes)[:-1])
+
+    def scaled(path: Any, leaf: Any, piece: np.ndarray) -> np.ndarray | None:
+        if not is_kernel(path):
+            return None
+        return piece.reshape(leaf.shape) * np.float32(math.sqrt(2 / math.prod(leaf.shape[:-1])))
+
+    found = [scaled(path, leaf, piece) for (path, leaf), piece in zip(paths, pieces, strict=True)]
+    return jax.tree.unflatten(jax.tree.structure(params), found)
+
+
+def is_kernel(path: Any) -> bool:
+    """Whether a path into the parameters ends in `kernel`."""
+    return bool(path[-1].key == "kernel")
