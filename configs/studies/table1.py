@@ -23,7 +23,14 @@ def optimizers() -> dict:
 
 
 def depth(resnet: tuple, densenet: tuple) -> dict:
-    return {"model.resnet_blocks": resnet, "model.densenet_blocks": densenet}
+    """The depth of both branches; in quick form the first two stages, of a quarter of the blocks."""
+    shallow = [tuple(-(-blocks // 4) for blocks in stages[:2]) for stages in (resnet, densenet)]
+    return {
+        "model.resnet_blocks": resnet,
+        "model.densenet_blocks": densenet,
+        "synthetic:model.resnet_blocks": shallow[0],
+        "synthetic:model.densenet_blocks": shallow[1],
+    }
 
 
 def get_config(dataset="oppo"):
