@@ -71,13 +71,18 @@ tbody th { min-width: 6rem; overflow-wrap: anywhere; }
 }
 .confusion td.zero { background: none; color: var(--quiet); }
 .charts {
-  display: grid; gap: 1.75rem 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr));
+  display: grid; gap: 1.75rem 1.5rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr));
 }
-.scroll + .charts { margin-top: 1.5rem; }
+.small { grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); }
+.small figure { display: grid; grid-row: span 3; grid-template-rows: subgrid; row-gap: 0; }
+.scroll + .charts, .charts + .scroll, .charts + details { margin-top: 1.5rem; }
+figure { min-width: 0; }
+code { font-size: 0.9em; overflow-wrap: anywhere; }
 figure svg { display: block; width: 100%; height: auto; margin: 0.25rem 0; }
 summary { cursor: pointer; margin-bottom: 0.5rem; }
 @media (max-width: 30rem) {
-  th, td { padding: 0.25rem 0.4rem; }
+  table { font-size: 0.82rem; }
+  th, td { padding: 0.25rem 0.3rem; }
 }
 @media print {
   main { max-width: none; padding: 0; }
