@@ -40,7 +40,7 @@ class Named(NamedTuple):
     @property
     def label(self) -> str:
         """As «A seed0», for legends and column titles."""
-        return f"{self.letter} {self.name if len(self.name) <= 20 else f'{self.name[:19]}…'}"
+        return f"{self.letter} {_cut(self.name, 20)}"
 
 
 def write_comparison(runs: Sequence[pathlib.Path], workdir: pathlib.Path) -> pathlib.Path:
@@ -100,7 +100,7 @@ def _warnings(runs: list[Named]) -> str:
     for what, read in SAME.items():
         values = [tables.text(read(named.run)) for named in runs]
         if len(set(values)) > 1:
-            shown = "; ".join(f"{named.letter} {_cut(value)}" for named, value in zip(runs, values, strict=True))
+            shown = "; ".join(f"{named.letter} {_cut(value, 24)}" for named, value in zip(runs, values, strict=True))
             items += (
                 f'<li><strong class="badge">{what} differs</strong> '
                 f"{escape(shown)}: these scores are not of the same windows.</li>"
@@ -125,7 +125,7 @@ def _run_table(runs: list[Named]) -> str:
     }
     rows = [["Folder", *(named.name for named in runs)]]
     rows += [[title, *(read(named.run.result) for named in runs)] for title, read in facts.items()]
-    return tables.table(["", *(named.letter for named in runs)], rows, "texts")
+    return tables.table(["", *(named.letter for named in runs)], rows, "texts runs")
 
 
 def _score_table(runs: list[Named]) -> str:
@@ -220,7 +220,11 @@ def _confusions(runs: list[Named]) -> list[Chart]:
 def _robustness_section(runs: list[Named]) -> str:
     measured = [named for named in runs if named.run.robustness is not None]
     without = ", ".join(named.letter for named in runs if named.run.robustness is None)
-    lacking = f"<p>Not measured for {without}: <code>--mode=evaluate</code> of the run does it.</p>" if without else ""
+    lacking = (
+        f'<p class="note">Not measured for {without}: <code>--mode=evaluate</code> of the run does it.</p>'
+        if without
+        else ""
+    )
     if not measured:
         return section("Robustness", lacking)
     rows: dict[str, dict[str, str]] = {"nothing absent": {}}
@@ -254,7 +258,7 @@ def _config_table(runs: list[Named]) -> str:
     differing = [row for row in rows if len(set(row[1:])) > 1]
     if not differing:
         return "<p>None.</p>"
-    return tables.table(["Field", *(named.letter for named in runs)], differing, "texts")
+    return tables.table(["Field", *(named.letter for named in runs)], differing, "texts runs")
 
 
 def _data(run: Run) -> dict[str, Any]:
@@ -262,6 +266,6 @@ def _data(run: Run) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _cut(value: str) -> str:
+def _cut(value: str, length: int = 12) -> str:
     """Enough of a long value to tell it from another."""
-    return value if len(value) <= 40 else f"{value[:12]}…"
+    return value if len(value) <= length else f"{value[:length]}…"

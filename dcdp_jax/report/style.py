@@ -55,6 +55,7 @@ tbody th { min-width: 6rem; overflow-wrap: anywhere; }
 .numbers td, .numbers thead th:not(:first-child) { text-align: right; }
 .numbers.channels td:nth-child(-n+4), .numbers.channels thead th:nth-child(-n+4) { text-align: left; }
 .texts td:last-child { overflow-wrap: anywhere; }
+.runs td { min-width: 5.5rem; }
 .confusion { font-size: 0.8rem; }
 .confusion th, .confusion td { padding: 0.2rem 0.3rem; }
 .confusion tbody th {
