@@ -12,6 +12,8 @@ from dcdp_jax.report import tables
 from dcdp_jax.report.charts import Chart, mean_confidence, points
 from dcdp_jax.report.drawing import PALETTE, Line, draw
 from dcdp_jax.report.page import figures, make_page, marks, section, write_page
+from dcdp_jax.report.plots import draw_reliability
+from dcdp_jax.report.predictions import by_subject, calibration
 from dcdp_jax.report.robustness import SCORES, WAYS, absence_name, noise_points
 from dcdp_jax.report.run import Run, read_run
 
@@ -88,6 +90,12 @@ def _page(runs: list[Named]) -> str:
         ),
         section("F1 per class", _class_table(runs), "Test part."),
         section("Confusion matrices", figures(_confusions(runs)), "Test part, in windows; colour: share of the row."),
+        section(
+            "Calibration",
+            figures(_reliabilities(runs), "charts small"),
+            "Test part. On the dotted line a model is as often right as it says; below, it is too sure.",
+        ),
+        section("Accuracy by subject", _subject_table(runs), "Test part."),
         _robustness_section(runs),
         section("Configuration", _config_table(runs), "The fields that differ."),
     ]
@@ -215,6 +223,30 @@ def _confusions(runs: list[Named]) -> list[Chart]:
         )
         for named in runs
     ]
+
+
+def _reliabilities(runs: list[Named]) -> list[Chart]:
+    """A diagram for each run that has predictions."""
+    charts = []
+    for named in runs:
+        if named.run.predictions is not None:
+            bins = calibration(named.run.predictions)
+            drawn = draw_reliability(f"reliability-{named.letter}", f"Reliability of {named.label}", bins)
+            charts.append(
+                Chart(escape(named.label), f"Expected calibration error {tables.percent(bins.error())} %.", drawn)
+            )
+    return charts
+
+
+def _subject_table(runs: list[Named]) -> str:
+    """Accuracy of each subject, the lowest of the first run first; nothing where no run has predictions."""
+    found = [
+        {} if named.run.predictions is None else {name: value for name, value, _ in by_subject(named.run.predictions)}
+        for named in runs
+    ]
+    subjects = dict.fromkeys(subject for accuracies in found for subject in accuracies)
+    rows = [(subject, [accuracies.get(subject) for accuracies in found]) for subject in subjects]
+    return _shares("Subject, %", runs, rows) if rows else ""
 
 
 def _robustness_section(runs: list[Named]) -> str:

@@ -9,7 +9,7 @@ from dcdp_jax.report.charts import Chart, epoch_charts, step_charts
 from dcdp_jax.report.page import figures, make_page, marks, section, tiles, write_page
 from dcdp_jax.report.plots import draw_reliability, draw_subjects
 from dcdp_jax.report.predictions import by_subject, calibration
-from dcdp_jax.report.robustness import absent_table, noise_chart, noise_table
+from dcdp_jax.report.robustness import absent_table, noise_charts
 from dcdp_jax.report.run import Run, read_run
 from dcdp_jax.report.worst import worst_windows
 
@@ -115,12 +115,11 @@ def _prediction_sections(run: Run) -> list[str]:
     )
     return [
         section(
-            "Calibration",
-            figures([reliability]) + f"<details><summary>As a table</summary>{counts}</details>",
-            f"Expected calibration error {tables.percent(bins.error())} %: the gap between confidence and accuracy, "
-            f"the mean over all windows of the test part in {len(bins.windows)} bins.",
+            "Calibration and subjects",
+            figures([reliability, dots]) + f"<details><summary>Calibration as a table</summary>{counts}</details>",
+            f"Test part. Expected calibration error {tables.percent(bins.error())} %: the gap between confidence and "
+            f"accuracy, the mean over all windows in {len(bins.windows)} bins.",
         ),
-        section("Subjects", figures([dots]), "Test part: whom the model knows least."),
         section(
             "Most confident errors",
             worst_windows(run.worst),
@@ -134,8 +133,8 @@ def _robustness_section(run: Run) -> str:
     if run.robustness is None:
         forest = _field(run.config, "model", "name") == "random_forest"
         return section("Robustness", NO_CHECKPOINT if forest else NOT_MEASURED)
-    noise = figures(noise_chart(run.robustness)) + noise_table(run.robustness)
-    return section("Robustness", absent_table(run.robustness) + noise, ROBUSTNESS_NOTE)
+    content = absent_table(run.robustness) + figures(noise_charts(run.robustness))
+    return section("Robustness", content, ROBUSTNESS_NOTE)
 
 
 def _data_card(run: Run) -> str:

@@ -49,16 +49,16 @@ def read_robustness(workdir: pathlib.Path) -> dict[str, Any] | None:
 def absent_table(robustness: Mapping[str, Any]) -> str:
     """Writes the scores without each branch, site and group; in brackets the difference to nothing being absent."""
     ways = [way for way in WAYS if any(way in row for row in robustness["absent"])]
-    head = ["%", *(f"{way}: {label}" for way in ways for label in SCORES.values()), "Channels"]
+    head = ["%", *(f"{way}: {label}" for way in ways for label in SCORES.values())]
     clean = robustness["clean"]
-    rows = [["nothing absent", *(tables.percent(clean[score]) for _ in ways for score in SCORES), ""]]
+    rows = [["nothing absent", *(tables.percent(clean[score]) for _ in ways for score in SCORES)]]
     for row in robustness["absent"]:
         cells = [_changed(row[way][score], clean[score]) if way in row else "" for way in ways for score in SCORES]
-        rows.append([absence_name(row), *cells, f"{len(row['channels'])}"])
+        rows.append([f"{absence_name(row)} ({_channels(row)})", *cells])
     return tables.table(head, rows) if robustness["absent"] else ""
 
 
-def noise_table(robustness: Mapping[str, Any]) -> str:
+def _noise_table(robustness: Mapping[str, Any]) -> str:
     """Writes the scores at each level of noise; in brackets the difference to none."""
     clean = robustness["clean"]
     rows = [["0", *(tables.percent(clean[score]) for score in SCORES)]]
@@ -69,15 +69,15 @@ def noise_table(robustness: Mapping[str, Any]) -> str:
     return tables.table(["Noise, deviations", *(f"{label}, %" for label in SCORES.values())], rows)
 
 
-def noise_chart(robustness: Mapping[str, Any]) -> list[Chart]:
-    """Draws accuracy and macro F1 over the level of noise."""
+def noise_charts(robustness: Mapping[str, Any]) -> list[Chart]:
+    """Accuracy and macro F1 over the level of noise: a curve, and its numbers."""
     lines = [
         Line(label, colour, *noise_points(robustness, score))
         for (score, label), colour in zip(SCORES.items(), PALETTE, strict=False)
     ]
     svg = draw("noise", "Scores with noise", lines, "noise, standard deviations", "per cent", whole=False)
     caption = "Gaussian noise on every channel of the normalised signal, the same draws at every level."
-    return [Chart("Scores with noise", caption, svg)]
+    return [Chart("Scores with noise", caption, svg), Chart("In numbers", "", _noise_table(robustness))]
 
 
 def noise_points(robustness: Mapping[str, Any], score: str) -> tuple[np.ndarray, np.ndarray]:
@@ -94,3 +94,8 @@ def absence_name(row: Mapping[str, Any]) -> str:
 
 def _changed(value: float, clean: float) -> str:
     return f"{tables.percent(value)} ({tables.signed(value - clean)})"
+
+
+def _channels(row: Mapping[str, Any]) -> str:
+    count = len(row["channels"])
+    return f"{count} channel{'s' if count != 1 else ''}"

@@ -76,7 +76,8 @@ tbody th { min-width: 6rem; overflow-wrap: anywhere; }
 }
 .small { grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); }
 .small figure { display: grid; grid-row: span 3; grid-template-rows: subgrid; row-gap: 0; }
-.scroll + .charts, .charts + .scroll, .charts + details { margin-top: 1.5rem; }
+.scroll + .charts, .charts + details { margin-top: 1.5rem; }
+.scroll + .scroll, .scroll + .notes { margin-top: 1rem; }
 figure { min-width: 0; }
 code { font-size: 0.9em; overflow-wrap: anywhere; }
 figure svg { display: block; width: 100%; height: auto; margin: 0.25rem 0; }
@@ -84,6 +85,7 @@ summary { cursor: pointer; margin-bottom: 0.5rem; }
 @media (max-width: 30rem) {
   table { font-size: 0.82rem; }
   th, td { padding: 0.25rem 0.3rem; }
+  tbody th { min-width: 4.5rem; }
 }
 @media print {
   main { max-width: none; padding: 0; }

@@ -9,6 +9,7 @@ import pytest
 
 from dcdp_jax.errors import UserError
 from dcdp_jax.report.compare import write_comparison
+from dcdp_jax.report.predictions import by_subject, calibration, read_predictions
 from dcdp_jax.report.tables import class_scores
 from tests.e2e.running import ROOT
 from tests.report.making import write_everything, write_robustness
@@ -21,12 +22,16 @@ NAMES = ["lying", "sitting", "standing", "walking"]
 def runs(tmp_path):
     """Two finished runs of the same windows; the second has a better accuracy and another width."""
     found = [make_workdir(tmp_path / name, NAMES) for name in ("first", "second")]
-    result = json.loads((found[1] / "result.json").read_text())
+    result = result_of(found[1])
     change_result(found[1], test=result["test"] | {"accuracy": 0.98765}, seed=4)
     config = json.loads((found[1] / "config.json").read_text())
     (found[1] / "config.json").write_text(json.dumps(config | {"model": {"blocks": [3, 4], "width": 77}}))
     write_everything(found[0])
     return found
+
+
+def result_of(run):
+    return json.loads((run / "result.json").read_text())
 
 
 def read(runs, workdir):
@@ -37,14 +42,18 @@ def read(runs, workdir):
 def test_figures_of_both_runs_are_shown(runs, tmp_path):
     text, page = read(runs, tmp_path / "out")
     for run in runs:
-        result = json.loads((run / "result.json").read_text())
+        result = result_of(run)
         assert f"{100 * result['test']['accuracy']:.2f}" in page.texts
         for f1 in class_scores(result["confusion"])[:, 2]:
             assert f"{100 * f1:.2f}" in page.texts
-    first = json.loads((runs[0] / "result.json").read_text())["test"]["accuracy"]
+    first = result_of(runs[0])["test"]["accuracy"]
     assert f"{100 * (0.98765 - first):+.2f}".replace("-", "\N{MINUS SIGN}") in page.texts
     assert page.has("B second")
-    assert len(SVG_ELEMENT.findall(text)) == 4 + 4 + 2  # epochs; S and M of two branches; noise
+    predictions = read_predictions(runs[0], NAMES, sum(map(sum, result_of(runs[0])["confusion"])))
+    for _, accuracy, _ in by_subject(predictions):
+        assert f"{100 * accuracy:.2f}" in page.texts
+    assert page.has(f"Expected calibration error {100 * calibration(predictions).error():.2f} %")
+    assert len(SVG_ELEMENT.findall(text)) == 4 + 4 + 1 + 2  # epochs; S and M of two branches; reliability; noise
     assert text.count('class="confusion"') == 2
 
 

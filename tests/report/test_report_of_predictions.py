@@ -72,10 +72,10 @@ def test_worst_windows_are_drawn_with_both_classes_and_confidence(finished):
 def test_robustness_is_shown_with_its_differences(finished):
     _, _, _, page = finished
     assert page.has("nothing was chosen by it")
-    assert "branch res" in page.texts
+    assert "branch res (1 channel)" in page.texts
     assert "40.00 (\N{MINUS SIGN}50.00)" in page.texts  # fused
     assert "70.00 (\N{MINUS SIGN}20.00)" in page.texts  # fallback
-    assert "site hip" in page.texts
+    assert "site hip (1 channel)" in page.texts
     assert "30.00 (\N{MINUS SIGN}60.00)" in page.texts  # noise 2
 
 
