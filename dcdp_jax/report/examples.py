@@ -51,7 +51,7 @@ def window_charts(channels: Sequence[Mapping[str, Any]], rate: float, windows: S
         time = np.arange(len(window.values)) / rate
         panels = [
             Panel(
-                f"{group} ({channels[chosen[0]]['unit']})",
+                _label(group, channels[chosen[0]]["unit"]),
                 [
                     Line("", colour, time, window.values[:, i])
                     for i, colour in zip(chosen, COLOURS.values(), strict=False)
@@ -71,6 +71,11 @@ def _shown(channels: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
     for i, channel in enumerate(channels):
         shown.setdefault(channel["group"], []).append(i)
     return {group: shown[group][: len(COLOURS)] for group in list(shown)[:GROUPS_SHOWN]}
+
+
+def _label(group: str, unit: str) -> str:
+    """Group and unit, in two lines where one would be longer than a panel is high."""
+    return f"{group} ({unit})" if len(group) + len(unit) <= 11 else f"{group}\n({unit})"
 
 
 def _limits(windows: Sequence[np.ndarray]) -> tuple[float, float]:

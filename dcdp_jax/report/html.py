@@ -123,8 +123,8 @@ def _prediction_sections(run: Run) -> list[str]:
         section(
             "Most confident errors",
             worst_windows(run.worst),
-            "The wrong test windows of highest confidence, in the units of the recordings and with the same axes for "
-            "all. Of each group the first channels are drawn:",
+            "Of each confusion the test window of highest confidence, in the units of the recordings and with the same "
+            "axes for all. Of each group the first channels are drawn:",
         ),
     ]
 

@@ -65,7 +65,10 @@ def describe_windows(dataset: Dataset, probabilities: np.ndarray) -> list[dict[s
 
 
 def worst_windows(dataset: Dataset, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The wrong windows of highest confidence, with their samples in the units of the recordings.
+    """Of each confusion the most confident window, those of highest confidence, with their samples in their own units.
+
+    A confusion is a pair of true and predicted class: the most confident errors of all are often one and the same
+    movement, in windows that overlap.
 
     Args:
       dataset: whose test part was read.
@@ -75,7 +78,11 @@ def worst_windows(dataset: Dataset, rows: list[dict[str, Any]]) -> dict[str, Any
       JSON types.
     """
     wrong = [i for i, row in enumerate(rows) if row["true"] != row["predicted"]]
-    chosen = sorted(wrong, key=lambda i: -rows[i]["confidence"])[:WORST]
+    wrong.sort(key=lambda i: -rows[i]["confidence"])
+    first: dict[tuple[str, str], int] = {}
+    for i in wrong:
+        first.setdefault((rows[i]["true"], rows[i]["predicted"]), i)
+    chosen = list(first.values())[:WORST]
     starts = dataset.splits["test"].starts
     values = [dataset.signals[starts[i] : starts[i] + dataset.window] for i in chosen]
     return {
