@@ -9,7 +9,7 @@ from ml_collections import ConfigDict, config_flags
 
 from dcdp_jax.errors import Terminated, UserError
 
-MODES = ("train", "evaluate", "describe", "portability")
+MODES = ("train", "evaluate", "describe", "portability", "compare")
 CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="a file of configs/")
 WORKDIR = flags.DEFINE_string("workdir", "", "where the run's files go; runs/NAME for --config=configs/NAME.py")
 MODE = flags.DEFINE_enum("mode", "train", MODES, "what to do")
@@ -26,6 +26,9 @@ def main(arguments: Sequence[str]) -> int:
     """
     logging.set_verbosity(logging.WARNING)
     try:
+        if MODE.value == "compare":
+            compare(arguments[1:], Path(WORKDIR.value or "runs/compare"))
+            return 0
         if len(arguments) > 1:
             raise UserError(f"unexpected argument {arguments[1]!r}; fields are set as --config.field=value")
         if CONFIG.value is None:
@@ -56,6 +59,8 @@ def main(arguments: Sequence[str]) -> int:
                 return portability(CONFIG.value, workdir)
             else:
                 evaluate_run(CONFIG.value, workdir)
+                if is_first_process():
+                    print(write_report(workdir))
     except UserError as error:
         return fail(str(error))
     except OSError as error:
@@ -85,6 +90,13 @@ def describe(config: ConfigDict, workdir: Path) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     print(description_lines(summary))
     print(write_description(workdir, summary))
+
+
+def compare(runs: Sequence[str], workdir: Path) -> None:
+    """Writes compare.html: finished runs side by side."""
+    from dcdp_jax.report.compare import write_comparison
+
+    print(write_comparison([Path(run) for run in runs], workdir))
 
 
 def portability(config: ConfigDict, workdir: Path) -> int:
@@ -140,6 +152,7 @@ def parse_flags(arguments: list[str]) -> list[str]:
     # config_flags looks for the config file in sys.argv, and wants it ahead of its fields.
     rest.sort(key=lambda argument: argument.lstrip("-").partition("=")[0] != "config")
     sys.argv = [program, *rest]
+    flags.FLAGS.set_gnu_getopt()  # flags may stand after the folders that --mode=compare takes
     try:
         return flags.FLAGS(sys.argv)
     except (flags.Error, AttributeError, KeyError, ValueError, TypeError) as error:

@@ -65,6 +65,9 @@ class Dataset:
         those of no class.
       missing_values: {channel name: values that the files lack}, before anything was filled in or left out.
       notes: what was chosen, left out, missing and proved, a sentence each, for the record.
+      offsets: (r + 1,) int64 first sample of each recording in `signals`, and t.
+      runs: r names of recordings.
+      subject_names: {number: name} of subjects that the data calls by something else than their number.
     """
 
     signals: np.ndarray
@@ -82,6 +85,9 @@ class Dataset:
     samples: Mapping[str, Mapping[str, int]]
     missing_values: Mapping[str, int]
     notes: tuple[str, ...]
+    offsets: np.ndarray
+    runs: tuple[str, ...]
+    subject_names: Mapping[int, str]
 
 
 def build_dataset(config: ConfigDict) -> Dataset:
@@ -173,6 +179,9 @@ def build_dataset(config: ConfigDict) -> Dataset:
         samples=samples,
         missing_values=loaded.missing_values,
         notes=(*notes, *proved),
+        offsets=pool.offsets,
+        runs=pool.runs,
+        subject_names=loaded.subject_names,
     )
 
 

@@ -68,17 +68,17 @@ def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: 
     Returns:
       The charts for which there are data.
     """
-    fusion = _points(_fusion_means(steps), "epoch", "train", "fusion")
-    loss = [Line("training, total", INK, *_points(epochs, "epoch", "train", "loss"))]
+    fusion = points(_fusion_means(steps), "epoch", "train", "fusion")
+    loss = [Line("training, total", INK, *points(epochs, "epoch", "train", "loss"))]
     loss += [Line("training, fusion", PALETTE[0], *fusion)]
-    loss += [Line("validation, fusion", PALETTE[1], *_points(epochs, "epoch", "validation", "loss"), True)]
+    loss += [Line("validation, fusion", PALETTE[1], *points(epochs, "epoch", "validation", "loss"), True)]
     scores = []
     for part, label, first, second in (
         ("train", "training", PALETTE[0], PALETTE[2]),
         ("validation", "validation", PALETTE[1], PALETTE[3]),
     ):
         for key, name, colour in (("accuracy", "accuracy", first), ("f1_macro", "macro F1", second)):
-            x, y = _points(epochs, "epoch", part, key)
+            x, y = points(epochs, "epoch", part, key)
             scores.append(Line(f"{label} {name}", colour, x, 100 * y, part == "validation"))
     mark = "" if best_epoch is None else f" The dotted line marks the best epoch, {best_epoch}."
     found = [
@@ -110,15 +110,15 @@ def step_charts(
     Returns:
       The charts for which there are data: one branch alone has no R and no M.
     """
-    training = [_per_window({"windows": batch_size, **record}) for record in steps]
-    validation = [{**_per_window(record["validation"]), "step": record["step"]} for record in epochs]
+    training = [mean_confidence({"windows": batch_size, **record}) for record in steps]
+    validation = [{**mean_confidence(record["validation"]), "step": record["step"]} for record in epochs]
     parts = dict.fromkeys([*branches, *(key for group in GROUPS for key in _keys(training, group))])
     colours = {part: PALETTE[index % len(PALETTE)] for index, part in enumerate(parts)} | {"total": INK}
     found = []
     for group, (title, caption, y_label, scale) in GROUPS.items():
-        lines = [Line(key, colours[key], *_points(training, "step", group, key)) for key in _keys(training, group)]
+        lines = [Line(key, colours[key], *points(training, "step", group, key)) for key in _keys(training, group)]
         lines += [
-            Line(f"{key}, validation", colours.get(key, INK), *_points(validation, "step", group, key), True)
+            Line(f"{key}, validation", colours.get(key, INK), *points(validation, "step", group, key), True)
             for key in (_keys(validation, group) if group in ("S", "R") else ())
         ]
         found.append(Chart(title, caption, draw(f"step-{group}", title, lines, "step", y_label, scale)))
@@ -144,7 +144,7 @@ def _keys(records: Iterable[Record], group: str) -> list[str]:
     return list(dict.fromkeys(key for record in records for key in record.get(group) or ()))
 
 
-def _per_window(record: Record) -> Record:
+def mean_confidence(record: Record) -> Record:
     """The record with S divided by the number of windows that it was summed over."""
     windows = record.get("windows")
     if not windows or "S" not in record:
@@ -153,7 +153,7 @@ def _per_window(record: Record) -> Record:
     return {**record, "S": mean}
 
 
-def _points(records: Iterable[Record], x: str, group: str, key: str) -> tuple[np.ndarray, np.ndarray]:
+def points(records: Iterable[Record], x: str, group: str, key: str) -> tuple[np.ndarray, np.ndarray]:
     """Its values where the records have the key; NaN, a gap in the curve, for those that are not finite."""
     found = [(record[x], record[group][key]) for record in records if key in (record.get(group) or ())]
     points = np.array([(at, np.nan if value is None else value) for at, value in found], float).reshape(-1, 2)

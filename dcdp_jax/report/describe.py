@@ -8,13 +8,9 @@ from typing import Any
 import numpy as np
 
 from dcdp_jax.report import tables
-from dcdp_jax.report.charts import Chart
-from dcdp_jax.report.drawing import PALETTE, Line, Panel, draw_panels
+from dcdp_jax.report.examples import Window, colour_table, window_charts
 from dcdp_jax.report.page import figures, make_page, marks, section, tiles, write_page
 
-GROUPS_SHOWN = 4
-# Channels of a group in the example windows, and what their colours are called.
-COLOURS = {"blue": PALETTE[0], "orange": PALETTE[1], "green": PALETTE[2]}
 MANY_CHANNELS = 24
 LINES_SHOWN = 6
 NO_CLASS = "none of these"
@@ -37,6 +33,7 @@ def write_description(workdir: pathlib.Path, summary: Mapping[str, Any]) -> path
     Raises:
       OSError: the page could not be written.
     """
+    channels = summary["channels"]
     sections = [
         section("Parts", tables.split_table(summary), "What proves that they are apart stands under «What was found»."),
         section("Class balance", _balance_table(summary), "Windows of each part, and their share of it."),
@@ -47,7 +44,7 @@ def write_description(workdir: pathlib.Path, summary: Mapping[str, Any]) -> path
         ),
         section(
             "Example windows",
-            _colour_table(summary) + figures(_example_charts(summary)),
+            colour_table(channels) + figures(window_charts(channels, summary["rate"], _example_windows(summary))),
             "One window per class, the middle one of its training windows, in the units of the recordings and with "
             "the same axes for all classes. Of each group the first channels are drawn:",
         ),
@@ -170,49 +167,11 @@ def _minutes(value: float) -> str:
     return "0" if value == 0 else f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def _shown(summary: Mapping[str, Any]) -> dict[str, list[int]]:
-    """{group: its first channels} of the first groups."""
-    shown: dict[str, list[int]] = {}
-    for i, channel in enumerate(summary["channels"]):
-        shown.setdefault(channel["group"], []).append(i)
-    return {group: shown[group][: len(COLOURS)] for group in list(shown)[:GROUPS_SHOWN]}
-
-
-def _colour_table(summary: Mapping[str, Any]) -> str:
-    names = [channel["name"] for channel in summary["channels"]]
-    rows = [
-        [group, *(names[i] for i in chosen), *[""] * (len(COLOURS) - len(chosen))]
-        for group, chosen in _shown(summary).items()
+def _example_windows(summary: Mapping[str, Any]) -> list[Window]:
+    return [
+        Window(name, f"Subject {example['subject']}, {example['part']}.", np.array(example["values"], float))
+        for name, example in summary["examples"].items()
     ]
-    return tables.table(["Group", *COLOURS], rows, "texts")
-
-
-def _example_charts(summary: Mapping[str, Any]) -> list[Chart]:
-    windows = {name: np.array(example["values"], float) for name, example in summary["examples"].items()}
-    shown = _shown(summary)
-    limits = {group: _limits([values[:, chosen] for values in windows.values()]) for group, chosen in shown.items()}
-    charts = []
-    for number, (name, values) in enumerate(windows.items()):
-        time = np.arange(len(values)) / summary["rate"]
-        panels = [
-            Panel(
-                f"{group} ({summary['channels'][chosen[0]]['unit']})",
-                [Line("", colour, time, values[:, i]) for i, colour in zip(chosen, COLOURS.values(), strict=False)],
-                limits[group],
-            )
-            for group, chosen in shown.items()
-        ]
-        example = summary["examples"][name]
-        caption = escape(f"Subject {example['subject']}, {example['part']}.")
-        charts.append(Chart(escape(name), caption, draw_panels(f"example-{number}", name, panels, "seconds")))
-    return charts
-
-
-def _limits(windows: Sequence[np.ndarray]) -> tuple[float, float]:
-    """The range of all values, and a little more."""
-    low, high = min(values.min() for values in windows), max(values.max() for values in windows)
-    margin = 0.05 * (high - low) or 1.0
-    return float(low - margin), float(high + margin)
 
 
 def _channel_section(summary: Mapping[str, Any]) -> str:

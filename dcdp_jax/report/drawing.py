@@ -68,6 +68,7 @@ def draw(
     y_label: str,
     scale: str = "linear",
     mark: int | None = None,
+    whole: bool = True,
 ) -> str:
     """Draws one chart.
 
@@ -80,6 +81,7 @@ def draw(
       scale: `linear`, `unit` for values from 0 to 1, `ratio` for values around 1, or `log`, which is linear
         where the values span less than a factor of five.
       mark: where to draw a vertical dotted line.
+      whole: whether the horizontal axis counts something.
 
     Returns:
       The `svg` element, or an empty string where no curve is left.
@@ -87,7 +89,7 @@ def draw(
     lines = [line for line in lines if np.isfinite(line.y).any()]
     if not lines:
         return ""
-    with _style():
+    with page_style():
         figure = Figure(figsize=(4.8, 3.0), layout="constrained")
         axes = figure.add_subplot()
         for line in lines:
@@ -97,7 +99,7 @@ def draw(
             axes.axvline(mark, color=INK, linestyle=":", linewidth=1)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=7, integer=True))
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=7, integer=whole))
         axes.grid(linewidth=0.6)
         axes.set_axisbelow(True)
         handles = axes.get_lines()[: len(lines)]
@@ -110,7 +112,7 @@ def draw(
             frameon=False,
             fontsize=9,
         )
-        return _svg(figure, name, title)
+        return svg_element(figure, name, title)
 
 
 def draw_panels(name: str, title: str, panels: Sequence[Panel], x_label: str) -> str:
@@ -125,7 +127,7 @@ def draw_panels(name: str, title: str, panels: Sequence[Panel], x_label: str) ->
     Returns:
       The `svg` element.
     """
-    with _style():
+    with page_style():
         figure = Figure(figsize=(4.8, 0.5 + 1.15 * len(panels)), layout="constrained")
         for axes, panel in zip(figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0], panels, strict=True):
             for line in panel.lines:
@@ -137,11 +139,11 @@ def draw_panels(name: str, title: str, panels: Sequence[Panel], x_label: str) ->
             axes.grid(linewidth=0.6)
         axes.set_xlabel(x_label)
         figure.align_ylabels()
-        return _svg(figure, name, title)
+        return svg_element(figure, name, title)
 
 
 @contextlib.contextmanager
-def _style() -> Iterator[None]:
+def page_style() -> Iterator[None]:
     """Matplotlib as the pages want it."""
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # Text stays text in the SVG: the reader's browser has the glyphs that matplotlib's own font lacks.
@@ -179,7 +181,7 @@ def _scale(axes: Axes, scale: str, values: np.ndarray) -> None:
         axes.yaxis.set_minor_locator(ticker.NullLocator())
 
 
-def _svg(figure: Figure, name: str, title: str) -> str:
+def svg_element(figure: Figure, name: str, title: str) -> str:
     """The figure as one SVG element: ids of its own, the page's font and colours, no date and no metadata."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):

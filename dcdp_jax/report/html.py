@@ -5,13 +5,32 @@ from html import escape
 from typing import Any
 
 from dcdp_jax.report import tables
-from dcdp_jax.report.charts import epoch_charts, step_charts
+from dcdp_jax.report.charts import Chart, epoch_charts, step_charts
 from dcdp_jax.report.page import figures, make_page, marks, section, tiles, write_page
-from dcdp_jax.report.results import read_config, read_metrics, read_result
+from dcdp_jax.report.plots import draw_reliability, draw_subjects
+from dcdp_jax.report.predictions import by_subject, calibration
+from dcdp_jax.report.robustness import absent_table, noise_charts
+from dcdp_jax.report.run import Run, read_run
+from dcdp_jax.report.worst import worst_windows
+
+NO_PREDICTIONS = (
+    "<p>This run has no predictions.csv; its command with <code>--mode=evaluate</code> leaves one and writes this "
+    "page again.</p>"
+)
+NOT_MEASURED = (
+    "<p>Not measured yet: the command of this run with <code>--mode=evaluate</code> measures it and writes this page "
+    "again.</p>"
+)
+NO_CHECKPOINT = "<p>Not measured: a random forest leaves no checkpoint.</p>"
+ROBUSTNESS_NOTE = (
+    "Test part; measured after the model was selected, and nothing was chosen by it. An absent channel gives its "
+    "training mean. «Fused» pushes that through the fusion; «fallback» leaves out every branch that hears nothing: it "
+    "is the mean probability of the branches that are left, by their own classifiers."
+)
 
 
 def write_report(workdir: pathlib.Path) -> pathlib.Path:
-    """Writes `report.html` from `result.json`, `config.json` and `metrics.jsonl`.
+    """Writes `report.html` from `result.json`, `config.json`, `metrics.jsonl`, and what else the run has left.
 
     The page is complete or not there at all: it is written beside its place and then moved.
 
@@ -22,15 +41,14 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
       Path of the page.
 
     Raises:
-      UserError: one of the three files is missing or damaged.
+      UserError: one of the three files is missing, or one is damaged.
       OSError: the page could not be written.
     """
-    page = _page(read_result(workdir), read_config(workdir), *read_metrics(workdir))
-    return write_page(workdir / "report.html", page)
+    return write_page(workdir / "report.html", _page(read_run(workdir)))
 
 
-def _page(result: dict[str, Any], config: dict[str, Any], steps: list[Any], epochs: list[Any]) -> str:
-    names, confusion = result["class_names"], result["confusion"]
+def _page(run: Run) -> str:
+    result, names, confusion = run.result, run.result["class_names"], run.result["confusion"]
     sections = [
         section("Scores", tables.score_table(result), "The epoch was chosen by macro F1 on the validation part."),
         section(
@@ -48,20 +66,94 @@ def _page(result: dict[str, Any], config: dict[str, Any], steps: list[Any], epoc
             tables.confusion_table(names, confusion),
             "Test part, in windows. The colour shows the share of the row, that is of the true class.",
         ),
-        section("Over the epochs", figures(epoch_charts(steps, epochs, result["best_epoch"]))),
+        *_prediction_sections(run),
+        section("Over the epochs", figures(epoch_charts(run.steps, run.epochs, result["best_epoch"]))),
         section(
             "Over the steps",
-            figures(step_charts(steps, epochs, list(result["branches"]), _batch_size(config))),
+            figures(step_charts(run.steps, run.epochs, list(result["branches"]), _batch_size(run.config))),
             "Dashed: validation, once an epoch. Where a curve has a pale band there are more steps "
             "than fit: the line is the mean of neighbouring steps, the band their range.",
         ),
-        section("Data split", tables.split_table(result)),
-        f"<section><h2>Configuration</h2><details><summary>All fields</summary>{tables.config_table(config)}"
+        _robustness_section(run),
+        section("Data", _data_card(run)),
+        f"<section><h2>Configuration</h2><details><summary>All fields</summary>{tables.config_table(run.config)}"
         "</details></section>",
         section("Origin", tables.table([], _origin(result), "texts")),
     ]
     title = f"{result['dataset']} · {result['protocol']}"
     return make_page(title, _header(result) + "\n".join(sections))
+
+
+def _prediction_sections(run: Run) -> list[str]:
+    """Calibration, subjects and worst windows, or what makes them."""
+    if run.predictions is None or run.worst is None:
+        return [section("Calibration, subjects and errors", NO_PREDICTIONS)]
+    bins = calibration(run.predictions)
+    reliability = Chart(
+        "Reliability",
+        "Bars and dots: share of right predictions among those of a confidence; the dots stand at the bin's mean "
+        "confidence. On the dotted line the model is as often right as it says; below, it is too sure. A bin of few "
+        "windows says little: how many there are stands below.",
+        draw_reliability("reliability", "Reliability diagram", bins),
+    )
+    rows = [
+        [
+            f"{i / len(bins.windows):.2f} to {(i + 1) / len(bins.windows):.2f}",
+            f"{windows:,.0f}",
+            tables.percent(confidence),
+            tables.percent(accuracy),
+        ]
+        for i, (windows, accuracy, confidence) in enumerate(zip(*(column.tolist() for column in bins), strict=True))
+        if windows
+    ]
+    counts = tables.table(["Confidence", "Windows", "Mean confidence, %", "Accuracy, %"], rows)
+    subjects = by_subject(run.predictions)
+    dots = Chart(
+        "Accuracy by subject",
+        "The lowest first. The dotted line is the accuracy over all test windows.",
+        draw_subjects("subjects", "Accuracy by subject", subjects, float(run.predictions.right.mean())),
+    )
+    return [
+        section(
+            "Calibration and subjects",
+            figures([reliability, dots]) + f"<details><summary>Calibration as a table</summary>{counts}</details>",
+            f"Test part. Expected calibration error {tables.percent(bins.error())} %: the gap between confidence and "
+            f"accuracy, the mean over all windows in {len(bins.windows)} bins.",
+        ),
+        section(
+            "Most confident errors",
+            worst_windows(run.worst),
+            "Of each confusion the test window of highest confidence, in the units of the recordings and with the same "
+            "axes for all. Of each group the first channels are drawn:",
+        ),
+    ]
+
+
+def _robustness_section(run: Run) -> str:
+    if run.robustness is None:
+        forest = _field(run.config, "model", "name") == "random_forest"
+        return section("Robustness", NO_CHECKPOINT if forest else NOT_MEASURED)
+    content = absent_table(run.robustness) + figures(noise_charts(run.robustness))
+    return section("Robustness", content, ROBUSTNESS_NOTE)
+
+
+def _data_card(run: Run) -> str:
+    """Parts, what they are of, what was noted, and their fingerprint."""
+    result = run.result
+    facts = [
+        ["Marks", ", ".join(map(tables.text, result["marks"])) or "none"],
+        ["Window, samples", tables.text(_field(run.config, "data", "window"))],
+        ["Step, samples", tables.text(_field(run.config, "data", "step"))],
+        ["Classes", ", ".join(map(tables.text, result["class_names"]))],
+        ["Data fingerprint", tables.text(result["data_fingerprint"])],
+    ]
+    notes = result.get("notes")
+    listed = "".join(f"<li>{escape(tables.text(note))}</li>" for note in notes) if isinstance(notes, list) else ""
+    return (
+        tables.split_table(result)
+        + tables.table([], facts, "texts")
+        + (f'<ul class="notes">{listed}</ul>' if listed else "")
+    )
 
 
 def _header(result: dict[str, Any]) -> str:
@@ -98,14 +190,17 @@ def _origin(result: dict[str, Any]) -> list[list[str]]:
     return [
         ["Command", tables.text(result["command"])],
         ["Git revision", tables.text(result["git_revision"])],
-        ["Data fingerprint", tables.text(result["data_fingerprint"])],
         *([name, tables.text(version)] for name, version in pairs),
     ]
 
 
 def _batch_size(config: dict[str, Any]) -> int | None:
-    train = config.get("train")
-    return train.get("batch_size") if isinstance(train, dict) else None
+    return _field(config, "train", "batch_size")
+
+
+def _field(config: dict[str, Any], group: str, name: str) -> Any:
+    found = config.get(group)
+    return found.get(name) if isinstance(found, dict) else None
 
 
 def _duration(seconds: object) -> str:

@@ -71,10 +71,10 @@ def tiles(style: str, facts: Mapping[str, str]) -> str:
     return f'<dl class="tiles {style}">{found}</dl>\n'
 
 
-def figures(charts: Sequence[Chart]) -> str:
-    """Charts side by side where there is room."""
+def figures(charts: Sequence[Chart], style: str = "charts") -> str:
+    """Charts side by side where there is room; class `charts small` has more in a row."""
     found = "\n".join(
         f"<figure><h3>{chart.title}</h3>{chart.svg}<figcaption>{chart.caption}</figcaption></figure>"
         for chart in charts
     )
-    return f'<div class="charts">{found}</div>' if found else ""
+    return f'<div class="{style}">{found}</div>' if found else ""

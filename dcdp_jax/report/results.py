@@ -42,7 +42,7 @@ def read_result(workdir: pathlib.Path) -> dict[str, Any]:
         classes.
     """
     path = workdir / "result.json"
-    result = _read_object(path)
+    result = read_object(path)
     missing = [key for key in RESULT_KEYS if key not in result]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}: it was not written by a finished training run")
@@ -69,7 +69,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
     Raises:
       UserError: the file is missing or is no JSON object.
     """
-    return _read_object(workdir / "config.json")
+    return read_object(workdir / "config.json")
 
 
 def read_metrics(workdir: pathlib.Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -89,7 +89,7 @@ def read_metrics(workdir: pathlib.Path) -> tuple[list[dict[str, Any]], list[dict
     """
     path = workdir / "metrics.jsonl"
     records: dict[str, dict[float, dict[str, Any]]] = {"step": {}, "epoch": {}}
-    for number, line in enumerate(_read_bytes(path).removesuffix(b"\n").split(b"\n"), start=1):
+    for number, line in enumerate(read_bytes(path).removesuffix(b"\n").split(b"\n"), start=1):
         if not line and number == 1:
             break
         where = f"{path}, line {number}"
@@ -130,11 +130,21 @@ def _require_numbers(value: object, where: str) -> None:
         raise UserError(f"{where} is {value!r}, expected a number")
 
 
-def _read_object(path: pathlib.Path) -> dict[str, Any]:
-    return _parse_object(_read_bytes(path), str(path))
+def read_object(path: pathlib.Path) -> dict[str, Any]:
+    """A file's JSON object; the UserError where it is none names the file."""
+    return _parse_object(read_bytes(path), str(path))
 
 
-def _read_bytes(path: pathlib.Path) -> bytes:
+def read_text(path: pathlib.Path) -> str:
+    """A file's text; the UserError where it is none names the file."""
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 ({error}); the file was cut off or edited") from None
+
+
+def read_bytes(path: pathlib.Path) -> bytes:
+    """A file's content; a UserError where it is missing."""
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -55,6 +55,7 @@ tbody th { min-width: 6rem; overflow-wrap: anywhere; }
 .numbers td, .numbers thead th:not(:first-child) { text-align: right; }
 .numbers.channels td:nth-child(-n+4), .numbers.channels thead th:nth-child(-n+4) { text-align: left; }
 .texts td:last-child { overflow-wrap: anywhere; }
+.runs td { min-width: 5.5rem; }
 .confusion { font-size: 0.8rem; }
 .confusion th, .confusion td { padding: 0.2rem 0.3rem; }
 .confusion tbody th {
@@ -71,13 +72,20 @@ tbody th { min-width: 6rem; overflow-wrap: anywhere; }
 }
 .confusion td.zero { background: none; color: var(--quiet); }
 .charts {
-  display: grid; gap: 1.75rem 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr));
+  display: grid; gap: 1.75rem 1.5rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr));
 }
-.scroll + .charts { margin-top: 1.5rem; }
+.small { grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); }
+.small figure { display: grid; grid-row: span 3; grid-template-rows: subgrid; row-gap: 0; }
+.scroll + .charts, .charts + details { margin-top: 1.5rem; }
+.scroll + .scroll, .scroll + .notes { margin-top: 1rem; }
+figure { min-width: 0; }
+code { font-size: 0.9em; overflow-wrap: anywhere; }
 figure svg { display: block; width: 100%; height: auto; margin: 0.25rem 0; }
 summary { cursor: pointer; margin-bottom: 0.5rem; }
 @media (max-width: 30rem) {
-  th, td { padding: 0.25rem 0.4rem; }
+  table { font-size: 0.82rem; }
+  th, td { padding: 0.25rem 0.3rem; }
+  tbody th { min-width: 4.5rem; }
 }
 @media print {
   main { max-width: none; padding: 0; }

@@ -38,6 +38,11 @@ def percent(value: object) -> str:
     return f"{100 * value:.2f}" if isinstance(value, int | float) else ABSENT
 
 
+def signed(value: float) -> str:
+    """Writes a difference of shares in points, with its sign."""
+    return f"{100 * value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], style: str = "numbers") -> str:
     """Writes a table whose first column names the rows.
 
@@ -151,15 +156,16 @@ def split_table(result: Mapping[str, Any]) -> str:
 
 def config_table(config: Mapping[str, Any]) -> str:
     """Writes the nested configuration with dotted names, as the command line takes them."""
-    return table(["Field", "Value"], list(_flat(config)), "texts")
+    return table(["Field", "Value"], [[field, text(value)] for field, value in flat(config)], "texts")
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterable[list[str]]:
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """(dotted name, value) of every field of a nested configuration."""
     for key, value in config.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
-            yield [prefix + key, text(value)]
+            yield prefix + key, value
 
 
 def _scrolling(inner: str) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,16 +20,28 @@ from dcdp_jax.train.build import build_branches, build_chain, build_model, build
 from dcdp_jax.train.checkpoint import Checkpoints
 from dcdp_jax.train.config import RANDOM_FOREST, as_plain_data, check_config
 from dcdp_jax.train.epoch import Epoch
+from dcdp_jax.train.evaluation import Evaluation, make_evaluate
 from dcdp_jax.train.interruption import forget_interruption, save_interrupted, starting_point
 from dcdp_jax.train.nonfinite import nonfinite_error
 from dcdp_jax.train.parallel import Devices
+from dcdp_jax.train.predictions import write_predictions
 from dcdp_jax.train.processes import from_first_process
 from dcdp_jax.train.random_forest import train_random_forest
 from dcdp_jax.train.result import make_result
+from dcdp_jax.train.robustness import measure_robustness, robustness_lines
 from dcdp_jax.train.state import TrainState, create_state
-from dcdp_jax.train.step import Signals, evaluation_step, train_step
+from dcdp_jax.train.step import Signals, train_step
 from dcdp_jax.train.termination import Termination
-from dcdp_jax.train.workdir import CHECKPOINTS, RESULT, MetricsLog, check_workdir, make_workdir, write_json
+from dcdp_jax.train.workdir import (
+    CHECKPOINTS,
+    PREDICTIONS,
+    RESULT,
+    ROBUSTNESS,
+    MetricsLog,
+    check_workdir,
+    make_workdir,
+    write_json,
+)
 
 SELECTION_SCORE = "f1_macro"
 
@@ -44,7 +55,7 @@ class Run(NamedTuple):
       signals: the recordings, replicated.
       initial_state: seed -> state at step 0, on one device.
       step: the mapped training step (state, signals, batch) -> (state, metrics); it uses up the state.
-      evaluate: (state, split) -> `Tally`.
+      evaluate: (state, split) -> `Evaluation`.
       schedule: learning rate by step.
       steps_per_epoch: whole batches in the training part.
     """
@@ -54,7 +65,7 @@ class Run(NamedTuple):
     signals: Signals
     initial_state: Callable[[int], TrainState]
     step: Callable[..., Any]
-    evaluate: Callable[[TrainState, Split], Tally]
+    evaluate: Callable[[TrainState, Split], Evaluation]
     schedule: Callable[[int], Any]
     steps_per_epoch: int
 
@@ -146,7 +157,7 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
                     record |= {"kind": "step", "epoch": epoch.number, "step": before + number}
                     record["learning_rate"] = float(run.schedule(record["step"] - 1))
                     record["windows"] = config.train.batch_size
-                validation = run.evaluate(state, splits["validation"])
+                validation = run.evaluate(state, splits["validation"]).tally
                 score = validation.scores()[SELECTION_SCORE]
                 summary = {
                     "kind": "epoch",
@@ -170,21 +181,26 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
         best_epoch = next(e["epoch"] for e in reversed(epochs) if e["best"])
         state = run.devices.replicate(checkpoints.restore(best_epoch, like=initial))
 
+    test = run.evaluate(state, splits["test"])
     result = make_result(
         config,
         run.dataset,
-        validation=run.evaluate(state, splits["validation"]),
-        test=run.evaluate(state, splits["test"]),
+        validation=run.evaluate(state, splits["validation"]).tally,
+        test=test.tally,
         device=run.devices.describe(),
         parameters=count_parameters(initial),
         epochs=epochs,
     )
+    # The result last: where it is, the run is finished.
+    from_first_process(lambda: write_predictions(workdir, run.dataset, test.probabilities))
     from_first_process(lambda: write_json(workdir / RESULT, result))
     print(result_lines(result, workdir))
 
 
 def evaluate_run(config: ConfigDict, workdir: Path) -> None:
-    """Evaluates the best checkpoint of a finished run again, and says whether its result.json can be repeated.
+    """Evaluates the best checkpoint of a finished run again: whether its result.json is repeated, and how robust it is.
+
+    Leaves robustness.json, and the predictions of a run that has none yet.
 
     Args:
       config: that of the run.
@@ -207,11 +223,17 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
         state = run.devices.replicate(checkpoints.restore(result["best_epoch"], like=run.initial_state(config.seed)))
     for part in ("validation", "test"):
-        again = run.evaluate(state, run.dataset.splits[part]).scores()
+        found = run.evaluate(state, run.dataset.splits[part])
+        again = found.tally.scores()
         print(f"{part}: " + ", ".join(f"{name} {value:.4f}" for name, value in again.items()))
         if off := [name for name, value in again.items() if abs(value - result[part][name]) > 1e-4]:
             raise CheckpointError(f"{workdir / RESULT}: {part} {', '.join(off)} differ from what the checkpoint gives")
     print(f"as in {workdir / RESULT}")
+    if not from_first_process((workdir / PREDICTIONS).exists):
+        from_first_process(lambda: write_predictions(workdir, run.dataset, found.probabilities))
+    robustness = measure_robustness(config, run.dataset, run.devices, state, run.signals)
+    from_first_process(lambda: write_json(workdir / ROBUSTNESS, robustness))
+    print(robustness_lines(robustness))
 
 
 def train_epoch(
@@ -284,30 +306,6 @@ def evaluation_record(tally: Tally) -> dict[str, Any]:
         ratios = contribution_ratios(jax.tree.map(jnp.float32, tally.confidence))
         record["R"] = {name: float(R) for name, R in ratios.items()}
     return record
-
-
-def make_evaluate(
-    config: ConfigDict, dataset: Dataset, model: nn.Module, devices: Devices, signals: Signals
-) -> Callable[[TrainState, Split], Tally]:
-    """A function that counts all windows of a part; the last batch is padded with windows that do not count."""
-    step = devices.map_step(evaluation_step, donate_state=False, model=model, window=dataset.window)
-    size = -(-config.train.batch_size // len(devices)) * len(devices)
-
-    def evaluate(state: TrainState, split: Split) -> Tally:
-        tallies = []
-        for start in range(0, len(split.labels), size):
-            rows = np.arange(start, min(start + size, len(split.labels)))
-            batch = {
-                "starts": split.starts[rows],
-                "labels": split.labels[rows],
-                "mask": np.ones(len(rows), bool),
-            }
-            batch = {name: np.pad(x, (0, size - len(rows))) for name, x in batch.items()}
-            tallies.append(step(state, signals, devices.shard(batch)))
-        fetched = jax.device_get(tallies)
-        return jax.tree.map(lambda *values: np.sum(values, axis=0, dtype=np.float64), *fetched)
-
-    return evaluate
 
 
 def shuffled_rows(split: Split, config: ConfigDict, epoch: int, steps: int) -> np.ndarray:

@@ -16,8 +16,10 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.dataset import Dataset, Split, build_dataset
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.metrics import Tally, tally
+from dcdp_jax.metrics import tally
 from dcdp_jax.train.config import as_plain_data
+from dcdp_jax.train.evaluation import Evaluation
+from dcdp_jax.train.predictions import write_predictions
 from dcdp_jax.train.processes import from_first_process
 from dcdp_jax.train.result import make_result
 from dcdp_jax.train.workdir import RESULT, MetricsLog, make_workdir, write_json
@@ -53,12 +55,15 @@ def statistics_of(dataset: Dataset, split: Split) -> np.ndarray:
     return np.concatenate(found)
 
 
-def count(forest: "RandomForestClassifier", statistics: np.ndarray, labels: np.ndarray, classes: int) -> Tally:
-    """`Tally` of a part. A class that no tree chose counts half a tree's vote, so that the loss is finite."""
+def evaluate(forest: "RandomForestClassifier", statistics: np.ndarray, labels: np.ndarray, classes: int) -> Evaluation:
+    """`Evaluation` of a part. A class that no tree chose counts half a tree's vote, so that the loss is finite."""
     votes = np.full((len(labels), classes), 0.5 / TREES, np.float32)
     votes[:, forest.classes_] = np.maximum(forest.predict_proba(statistics), 0.5 / TREES)
-    counted = tally(jnp.log(votes), {}, jnp.asarray(labels), jnp.ones(len(labels), bool))
-    return jax.tree.map(lambda x: np.asarray(x, np.float64), counted)
+    logits = jnp.log(votes)
+    counted = tally(logits, {}, jnp.asarray(labels), jnp.ones(len(labels), bool))
+    return Evaluation(
+        jax.tree.map(lambda x: np.asarray(x, np.float64), counted), np.asarray(jnp.exp(jax.nn.log_softmax(logits)))
+    )
 
 
 def train_random_forest(config: ConfigDict, workdir: Path) -> dict[str, Any]:
@@ -86,11 +91,11 @@ def train_random_forest(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     forest = RandomForestClassifier(TREES, random_state=config.seed, n_jobs=-1)
     forest.fit(statistics["train"], dataset.splits["train"].labels)
     seconds = time.perf_counter() - began
-    tallies = {
-        name: count(forest, statistics[name], split.labels, len(dataset.class_names))
+    evaluations = {
+        name: evaluate(forest, statistics[name], split.labels, len(dataset.class_names))
         for name, split in dataset.splits.items()
     }
-    scores = {name: found.scores() for name, found in tallies.items()}
+    scores = {name: found.tally.scores() for name, found in evaluations.items()}
     epoch = {
         "kind": "epoch",
         "epoch": 1,
@@ -106,12 +111,13 @@ def train_random_forest(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     result = make_result(
         config,
         dataset,
-        validation=tallies["validation"],
-        test=tallies["test"],
+        validation=evaluations["validation"].tally,
+        test=evaluations["test"].tally,
         device=f"{os.cpu_count()} cores (scikit-learn)",
         parameters=sum(tree.tree_.node_count for tree in forest.estimators_),
         epochs=[epoch],
     )
     result["versions"]["scikit-learn"] = version("scikit-learn")
+    from_first_process(lambda: write_predictions(workdir, dataset, evaluations["test"].probabilities))
     from_first_process(lambda: write_json(workdir / RESULT, result))
     return result

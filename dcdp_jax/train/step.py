@@ -159,8 +159,8 @@ def train_step(
 
 def evaluation_step(
     state: TrainState, signals: Signals, batch: Batch, *, model: nn.Module, window: int, axis_name: str
-) -> Tally:
-    """Counts of one padded batch, summed over the devices.
+) -> tuple[Tally, jax.Array]:
+    """Counts of one padded batch, summed over the devices, and what the model says of each window.
 
     Args:
       state: replicated.
@@ -171,8 +171,10 @@ def evaluation_step(
       axis_name: of the mapped axis.
 
     Returns:
-      `Tally` of the global batch.
+      `Tally` and probabilities of the classes (b, k) of the global batch.
     """
     x = gather_windows(signals, batch["starts"], window)
     outputs = model.apply({"params": state.params, "batch_stats": state.batch_stats}, x)
-    return jax.lax.psum(tally(outputs.fusion, outputs.branches, batch["labels"], batch["mask"]), axis_name)
+    counted = jax.lax.psum(tally(outputs.fusion, outputs.branches, batch["labels"], batch["mask"]), axis_name)
+    probabilities = jnp.exp(jax.nn.log_softmax(outputs.fusion))
+    return counted, jax.lax.all_gather(probabilities, axis_name, tiled=True)

@@ -20,6 +20,7 @@ CONFIG, RESULT, METRICS, CHECKPOINTS, TENSORBOARD = (
     "checkpoints",
     "tensorboard",
 )
+PREDICTIONS, WORST_WINDOWS, ROBUSTNESS = "predictions.csv", "worst_windows.json", "robustness.json"
 
 # The pages of --mode=describe and --mode=portability may be there before the run, and bind it to nothing.
 DESCRIPTION, PORTABILITY = "describe.html", "portability.md"
@@ -29,7 +30,7 @@ def write_atomically(path: Path, text: str) -> None:
     """Writes a file such that a reader, also after a crash, finds the old content or all of the new."""
     temporary = path.with_name(f".{path.name}.writing")
     try:
-        with temporary.open("w") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -1,5 +1,6 @@
 """What clusters do to a run: SIGTERM, other numbers of devices, NaN, several processes of which one is lost."""
 
+import csv
 import dataclasses
 import json
 import os
@@ -38,6 +39,11 @@ def small_config(**fields):
 def records_of(workdir):
     records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in record.items() if key not in TIMES} for record in records]
+
+
+def rows_of(workdir):
+    with (workdir / "predictions.csv").open(newline="") as file:
+        return list(csv.reader(file))
 
 
 def checkpoint_digests(workdir):
@@ -230,6 +236,10 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
     assert results[0]["confusion"] == results[1]["confusion"]
     for part in ("test", "validation"):
         assert results[0][part] == pytest.approx(results[1][part], abs=1e-5)
+    rows = [rows_of(folder) for folder in (tmp_path / "two", one)]
+    assert [row[:5] for row in rows[0]] == [row[:5] for row in rows[1]]
+    found, wanted = (np.array([row[5:] for row in read[1:]], float) for read in rows)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 def test_a_lost_process_ends_the_other_and_is_named(tmp_path):

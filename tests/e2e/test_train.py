@@ -1,12 +1,15 @@
 """The main job as a user runs it: training, evaluation, repetition, resumption after SIGKILL."""
 
+import csv
 import json
 import random
 import signal
 import time
 
+import numpy as np
 import pytest
 
+from dcdp_jax.report.predictions import calibration, read_predictions
 from tests.e2e.running import SMALL, SMALL_DATA, launch, read_json, start
 
 TIMES = ("seconds", "windows_per_second")
@@ -31,6 +34,7 @@ RESULT_KEYS = {
     "wall_seconds",
     "windows_per_second",
 }
+CONTRACT = ("result.json", "config.json", "metrics.jsonl", "report.html", "checkpoints", "tensorboard")
 EPOCHS = 6
 ARGUMENTS = (*SMALL, *SMALL_DATA, f"--config.train.epochs={EPOCHS}")
 
@@ -64,7 +68,7 @@ def uninterrupted(tmp_path_factory):
 
 def test_a_finished_run_leaves_what_the_contract_says(uninterrupted):
     workdir, output = uninterrupted
-    for name in ("result.json", "config.json", "metrics.jsonl", "report.html", "checkpoints", "tensorboard"):
+    for name in (*CONTRACT, "predictions.csv", "worst_windows.json"):
         assert (workdir / name).exists()
     result = read_json(workdir / "result.json")
     assert result.keys() >= RESULT_KEYS
@@ -107,11 +111,34 @@ def test_the_same_command_again_is_finished(uninterrupted):
     assert (workdir / "result.json").read_bytes() == before
 
 
-def test_evaluate_repeats_the_result(uninterrupted):
+def test_predictions_are_those_of_the_result(uninterrupted):
     workdir, _ = uninterrupted
+    result = read_json(workdir / "result.json")
+    names = result["class_names"]
+    with (workdir / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    confusion = np.zeros((len(names), len(names)), int)
+    for row in rows:
+        confusion[names.index(row["true"]), names.index(row["predicted"])] += 1
+    assert confusion.tolist() == result["confusion"]
+    predictions = read_predictions(workdir, names, len(rows))
+    assert calibration(predictions).error() == pytest.approx(result["test"]["ece"], abs=1e-6)
+    assert {row["subject"] for row in rows} == set(map(str, result["subjects"]["test"]))
+
+
+def test_evaluate_repeats_the_result_and_measures_robustness(uninterrupted):
+    workdir, _ = uninterrupted
+    before = [(workdir / name).read_bytes() for name in ("result.json", "predictions.csv")]
+    assert "Not measured yet" in (workdir / "report.html").read_text()
     status, output, errors = launch(*ARGUMENTS, f"--workdir={workdir}", "--mode=evaluate")
     assert status == 0, errors
-    assert f"accuracy {read_json(workdir / 'result.json')['test']['accuracy']:.4f}" in output
+    test = read_json(workdir / "result.json")["test"]
+    assert f"accuracy {test['accuracy']:.4f}" in output
+    assert [(workdir / name).read_bytes() for name in ("result.json", "predictions.csv")] == before
+    robustness = read_json(workdir / "robustness.json")
+    assert robustness["clean"] == pytest.approx({name: test[name] for name in ("accuracy", "f1_macro")}, abs=1e-9)
+    assert [row["name"] for row in robustness["absent"] if row["kind"] == "branch"] == ["res", "dense"]
+    assert "Not measured yet" not in (workdir / "report.html").read_text()
 
 
 def test_another_config_in_the_workdir_is_refused(uninterrupted):

@@ -1,0 +1,86 @@
+"""Windows drawn as small multiples: the first channels of each group, with the same axes for all windows."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dcdp_jax.report import tables
+from dcdp_jax.report.charts import Chart
+from dcdp_jax.report.drawing import PALETTE, Line, Panel, draw_panels
+
+GROUPS_SHOWN = 4
+# Channels of a group that are drawn, and what their colours are called.
+COLOURS = {"blue": PALETTE[0], "orange": PALETTE[1], "green": PALETTE[2]}
+
+
+class Window(NamedTuple):
+    """A window to draw: its heading, a line below it (both escaped here), and its samples (t, c)."""
+
+    title: str
+    caption: str
+    values: np.ndarray
+
+
+def colour_table(channels: Sequence[Mapping[str, Any]]) -> str:
+    """Which channels `window_charts` draws, and in which colour.
+
+    Args:
+      channels: `name`, `group` and `unit` of each.
+    """
+    rows = [
+        [group, *(channels[i]["name"] for i in chosen), *[""] * (len(COLOURS) - len(chosen))]
+        for group, chosen in _shown(channels).items()
+    ]
+    return tables.table(["Group", *COLOURS], rows, "texts")
+
+
+def window_charts(channels: Sequence[Mapping[str, Any]], rate: float, windows: Sequence[Window]) -> list[Chart]:
+    """Draws windows.
+
+    Args:
+      channels: `name`, `group` and `unit` of each.
+      rate: samples per second.
+      windows: with one column per channel.
+    """
+    shown = _shown(channels)
+    limits = {group: _limits([window.values[:, chosen] for window in windows]) for group, chosen in shown.items()}
+    charts = []
+    for number, window in enumerate(windows):
+        time = np.arange(len(window.values)) / rate
+        panels = [
+            Panel(
+                _label(group, channels[chosen[0]]["unit"]),
+                [
+                    Line("", colour, time, window.values[:, i])
+                    for i, colour in zip(chosen, COLOURS.values(), strict=False)
+                ],
+                limits[group],
+            )
+            for group, chosen in shown.items()
+        ]
+        drawn = draw_panels(f"example-{number}", window.title, panels, "seconds")
+        charts.append(Chart(escape(window.title), escape(window.caption), drawn))
+    return charts
+
+
+def _shown(channels: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+    """{group: its first channels} of the first groups."""
+    shown: dict[str, list[int]] = {}
+    for i, channel in enumerate(channels):
+        shown.setdefault(channel["group"], []).append(i)
+    return {group: shown[group][: len(COLOURS)] for group in list(shown)[:GROUPS_SHOWN]}
+
+
+def _label(group: str, unit: str) -> str:
+    """Group and unit, in two lines where one would be longer than a panel is high."""
+    return f"{group} ({unit})" if len(group) + len(unit) <= 11 else f"{group}\n({unit})"
+
+
+def _limits(windows: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The range of all values, and a little more."""
+    low = min((values.min() for values in windows), default=0.0)
+    high = max((values.max() for values in windows), default=0.0)
+    margin = 0.05 * (high - low) or 1.0
+    return float(low - margin), float(high + margin)

@@ -1,0 +1,101 @@
+"""What is left of the scores without a branch or a sensor and with noise: tables and a curve of robustness.json."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dcdp_jax.errors import UserError
+from dcdp_jax.report import tables
+from dcdp_jax.report.charts import Chart
+from dcdp_jax.report.drawing import PALETTE, Line, draw
+from dcdp_jax.report.results import read_object
+
+FILE = "robustness.json"
+SCORES = {"accuracy": "accuracy", "f1_macro": "macro F1"}
+WAYS = ("fused", "fallback")
+
+
+def read_robustness(workdir: pathlib.Path) -> dict[str, Any] | None:
+    """Reads `robustness.json`.
+
+    Args:
+      workdir: folder of a run.
+
+    Returns:
+      Its content, or None where it was not measured.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    path = workdir / FILE
+    if not path.exists():
+        return None
+    found = read_object(path)
+    try:
+        rows = [found["clean"], *(row["fused"] for row in (*found["absent"], *found["noise"]))]
+        rows += [row["fallback"] for row in found["absent"] if "fallback" in row]
+        numbers = [row[score] for row in rows for score in SCORES] + [row["level"] for row in found["noise"]]
+        named = all(isinstance(row[key], str) for row in found["absent"] for key in ("kind", "name"))
+        named = named and all(isinstance(row["channels"], list) for row in found["absent"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} lacks {error}: it was not written by --mode=evaluate") from None
+    if not named or not all(isinstance(value, int | float) for value in numbers):
+        raise UserError(f"{path}: a name or a score is of the wrong kind; the file was edited")
+    return found
+
+
+def absent_table(robustness: Mapping[str, Any]) -> str:
+    """Writes the scores without each branch, site and group; in brackets the difference to nothing being absent."""
+    ways = [way for way in WAYS if any(way in row for row in robustness["absent"])]
+    head = ["%", *(f"{way}: {label}" for way in ways for label in SCORES.values())]
+    clean = robustness["clean"]
+    rows = [["nothing absent", *(tables.percent(clean[score]) for _ in ways for score in SCORES)]]
+    for row in robustness["absent"]:
+        cells = [_changed(row[way][score], clean[score]) if way in row else "" for way in ways for score in SCORES]
+        rows.append([f"{absence_name(row)} ({_channels(row)})", *cells])
+    return tables.table(head, rows) if robustness["absent"] else ""
+
+
+def _noise_table(robustness: Mapping[str, Any]) -> str:
+    """Writes the scores at each level of noise; in brackets the difference to none."""
+    clean = robustness["clean"]
+    rows = [["0", *(tables.percent(clean[score]) for score in SCORES)]]
+    rows += [
+        [f"{row['level']:g}", *(_changed(row["fused"][score], clean[score]) for score in SCORES)]
+        for row in robustness["noise"]
+    ]
+    return tables.table(["Noise, deviations", *(f"{label}, %" for label in SCORES.values())], rows)
+
+
+def noise_charts(robustness: Mapping[str, Any]) -> list[Chart]:
+    """Accuracy and macro F1 over the level of noise: a curve, and its numbers."""
+    lines = [
+        Line(label, colour, *noise_points(robustness, score))
+        for (score, label), colour in zip(SCORES.items(), PALETTE, strict=False)
+    ]
+    svg = draw("noise", "Scores with noise", lines, "noise, standard deviations", "per cent", whole=False)
+    caption = "Gaussian noise on every channel of the normalised signal, the same draws at every level."
+    return [Chart("Scores with noise", caption, svg), Chart("In numbers", "", _noise_table(robustness))]
+
+
+def noise_points(robustness: Mapping[str, Any], score: str) -> tuple[np.ndarray, np.ndarray]:
+    """Levels, from none, and the score at each in per cent."""
+    levels = [0.0, *(row["level"] for row in robustness["noise"])]
+    values = [robustness["clean"][score], *(row["fused"][score] for row in robustness["noise"])]
+    return np.array(levels), 100 * np.array(values)
+
+
+def absence_name(row: Mapping[str, Any]) -> str:
+    """As «branch res»."""
+    return f"{row['kind']} {row['name']}"
+
+
+def _changed(value: float, clean: float) -> str:
+    return f"{tables.percent(value)} ({tables.signed(value - clean)})"
+
+
+def _channels(row: Mapping[str, Any]) -> str:
+    count = len(row["channels"])
+    return f"{count} channel{'s' if count != 1 else ''}"

@@ -1,0 +1,95 @@
+"""What a finished run says of every test window, and the signals of its most confident errors."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcdp_jax.data.dataset import Dataset
+from dcdp_jax.train.workdir import PREDICTIONS, WORST_WINDOWS, write_atomically
+
+WORST = 6
+COLUMNS = ("recording", "start", "subject", "true", "predicted", "confidence")
+
+
+def write_predictions(workdir: Path, dataset: Dataset, probabilities: np.ndarray) -> None:
+    """Writes `predictions.csv` and `worst_windows.json`.
+
+    Args:
+      workdir: of the run.
+      dataset: whose test part was read.
+      probabilities: (n, k) float32 of the classes, of every test window.
+
+    Raises:
+      OSError: a file could not be written.
+    """
+    rows = describe_windows(dataset, probabilities)
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow([*COLUMNS, *(f"probability of {name}" for name in dataset.class_names)])
+    for row, given in zip(rows, probabilities.tolist(), strict=True):
+        # Nine digits give a float32 back to the bit, so that whoever bins them finds the bins of result.json.
+        shown = {**row, "confidence": f"{row['confidence']:.9g}"}
+        table.writerow([*(shown[name] for name in COLUMNS), *(f"{p:.9g}" for p in given)])
+    write_atomically(workdir / PREDICTIONS, text.getvalue())
+    write_atomically(workdir / WORST_WINDOWS, json.dumps(worst_windows(dataset, rows), allow_nan=False) + "\n")
+
+
+def describe_windows(dataset: Dataset, probabilities: np.ndarray) -> list[dict[str, Any]]:
+    """`COLUMNS` of every test window; `start` is its first sample in the recording."""
+    split = dataset.splits["test"]
+    recording = np.searchsorted(dataset.offsets, split.starts, side="right") - 1
+    predicted = probabilities.argmax(axis=1)
+    return [
+        {
+            "recording": dataset.runs[r],
+            "start": start - int(dataset.offsets[r]),
+            "subject": dataset.subject_names.get(subject, str(subject)),
+            "true": dataset.class_names[true],
+            "predicted": dataset.class_names[guess],
+            "confidence": confidence,
+        }
+        for r, start, subject, true, guess, confidence in zip(
+            recording.tolist(),
+            split.starts.tolist(),
+            split.subjects.tolist(),
+            split.labels.tolist(),
+            predicted.tolist(),
+            probabilities.max(axis=1).tolist(),
+            strict=True,
+        )
+    ]
+
+
+def worst_windows(dataset: Dataset, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of each confusion the most confident window, those of highest confidence, with their samples in their own units.
+
+    A confusion is a pair of true and predicted class: the most confident errors of all are often one and the same
+    movement, in windows that overlap.
+
+    Args:
+      dataset: whose test part was read.
+      rows: see `describe_windows`.
+
+    Returns:
+      JSON types.
+    """
+    wrong = [i for i, row in enumerate(rows) if row["true"] != row["predicted"]]
+    wrong.sort(key=lambda i: -rows[i]["confidence"])
+    first: dict[tuple[str, str], int] = {}
+    for i in wrong:
+        first.setdefault((rows[i]["true"], rows[i]["predicted"]), i)
+    chosen = list(first.values())[:WORST]
+    starts = dataset.splits["test"].starts
+    values = [dataset.signals[starts[i] : starts[i] + dataset.window] for i in chosen]
+    return {
+        "rate": float(dataset.rate),
+        "channels": [channel._asdict() for channel in dataset.channels],
+        "windows": [
+            {**rows[i], "values": [[float(f"{v:.5g}") for v in sample] for sample in x.tolist()]}
+            for i, x in zip(chosen, values, strict=True)
+        ],
+    }

@@ -1,0 +1,242 @@
+"""What is left of a trained model's scores when sensors fall silent or become noisy.
+
+Measured on the test part after the model was selected; nothing is chosen by it. An absent channel gives its training
+mean; noise is added to the normalised signal, in units of its deviation on the training windows.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from dcdp_jax.data.dataset import Dataset, Split
+from dcdp_jax.data.normalize import covered_samples, fit_normalizer
+from dcdp_jax.metrics import scores
+from dcdp_jax.models.multipath import BranchSpec
+from dcdp_jax.train.build import build_branches, build_model
+from dcdp_jax.train.evaluation import evaluation_batch_size, padded_batches
+from dcdp_jax.train.parallel import Devices
+from dcdp_jax.train.result import git_revision
+from dcdp_jax.train.state import TrainState
+from dcdp_jax.train.step import Batch, Signals, gather_windows
+
+NOISE_LEVELS = (0.1, 0.25, 0.5, 1.0, 2.0)
+SCORES = ("accuracy", "f1_macro")
+NOTE = "Measured on the test part after the model was selected; nothing was chosen by it."
+
+
+class Corruption(NamedTuple):
+    """What is done to the normalised windows.
+
+    Attributes:
+      present: (c,) bool; the other channels give their mean.
+      mean: (c,) of the normalised training windows.
+      deviation: (c,) of the normalised training windows.
+      noise: () how many deviations of Gaussian noise are added.
+      seed: () of the noise.
+    """
+
+    present: jax.Array | np.ndarray
+    mean: jax.Array | np.ndarray
+    deviation: jax.Array | np.ndarray
+    noise: jax.Array | np.ndarray
+    seed: jax.Array | np.ndarray
+
+
+def corrupt(x: jax.Array, rows: jax.Array, corruption: Corruption) -> jax.Array:
+    """Windows with noise and without the absent channels.
+
+    Args:
+      x: (b, t, c) normalised.
+      rows: (b,) each window's place in its part: with the seed it decides the noise, whatever the batch.
+      corruption: see `Corruption`.
+
+    Returns:
+      (b, t, c).
+    """
+    key = jax.random.key(corruption.seed)
+    drawn = jax.vmap(lambda row: jax.random.normal(jax.random.fold_in(key, row), x.shape[1:]))(rows)
+    noisy = x + corruption.noise * corruption.deviation * drawn
+    return jnp.where(corruption.present, noisy, corruption.mean)
+
+
+def remaining_branches(logits: Mapping[str, jax.Array], heard: Mapping[str, jax.Array]) -> jax.Array:
+    """Mean of the probabilities that the branches which hear anything give by their own classifiers.
+
+    Args:
+      logits: {branch: (b, k)}.
+      heard: {branch: () bool}, at least one True.
+
+    Returns:
+      (b, k).
+    """
+    weighted = [heard[name] * jax.nn.softmax(z) for name, z in logits.items()]
+    return jnp.sum(jnp.stack(weighted), axis=0) / jnp.sum(jnp.stack(list(heard.values())))
+
+
+def corrupted_step(
+    state: TrainState,
+    given: tuple[Signals, Corruption],
+    batch: Batch,
+    *,
+    model: nn.Module,
+    branches: tuple[BranchSpec, ...],
+    window: int,
+    axis_name: str,
+) -> dict[str, jax.Array]:
+    """Counts of one padded, corrupted batch, summed over the devices.
+
+    Args:
+      state: replicated.
+      given: replicated.
+      batch: this device's share: `starts`, `labels`, `rows` and `mask`, all (b,), see `padded_batches`.
+      model: gives `Outputs`; built with this axis_name.
+      branches: of the model; none for a baseline.
+      window: samples per window.
+      axis_name: of the mapped axis.
+
+    Returns:
+      {`fused`, `fallback`: (k, k) windows, rows true}. `fused` is the fusion's prediction, with whatever it is given;
+      `fallback` likewise where every branch has a channel that is present, else that of `remaining_branches`.
+    """
+    signals, corruption = given
+    x = corrupt(gather_windows(signals, batch["starts"], window), batch["rows"], corruption)
+    outputs = model.apply({"params": state.params, "batch_stats": state.batch_stats}, x)
+    fused = outputs.fusion.argmax(axis=-1)
+    predictions = {"fused": fused}
+    if branches:
+        heard = {branch.name: corruption.present[jnp.array(branch.channels)].any() for branch in branches}
+        whole = jnp.stack(list(heard.values())).all()
+        left = remaining_branches(outputs.branches, heard).argmax(axis=-1)
+        predictions["fallback"] = jnp.where(whole, fused, left)
+    classes = outputs.fusion.shape[-1]
+    weight = batch["mask"].astype(jnp.float32)
+    counts = {
+        name: jnp.zeros((classes, classes)).at[batch["labels"], predicted].add(weight)
+        for name, predicted in predictions.items()
+    }
+    return jax.lax.psum(counts, axis_name)
+
+
+class Absence(NamedTuple):
+    """Channels that are left out together: those of a branch, a sensor site or a channel group."""
+
+    kind: str
+    name: str
+    channels: tuple[int, ...]
+
+
+def absences(dataset: Dataset, branches: Sequence[BranchSpec]) -> list[Absence]:
+    """Every branch, site and group, but for those whose channels are all that there are or were left out before."""
+    found = [Absence("branch", branch.name, tuple(sorted(branch.channels))) for branch in branches]
+    for kind in ("site", "group"):
+        members: dict[str, list[int]] = {}
+        for i, channel in enumerate(dataset.channels):
+            members.setdefault(getattr(channel, kind), []).append(i)
+        found += [Absence(kind, name, tuple(channels)) for name, channels in members.items()]
+    first = {absence.channels: absence for absence in reversed(found)}
+    return [a for a in found if first[a.channels] is a and len(a.channels) < len(dataset.channels)]
+
+
+def measure_robustness(
+    config: ConfigDict, dataset: Dataset, devices: Devices, state: TrainState, signals: Signals
+) -> dict[str, Any]:
+    """Reads the test part once for each branch, site and group that can be absent, and for each level of noise.
+
+    Args:
+      config: of the run.
+      dataset: that it was trained on.
+      devices: what the steps are mapped over.
+      state: trained; replicated.
+      signals: replicated.
+
+    Returns:
+      The content of robustness.json.
+    """
+    branches, classes = build_branches(config, dataset), len(dataset.class_names)
+    step = devices.map_step(
+        corrupted_step,
+        donate_state=False,
+        model=build_model(config, branches, classes),
+        branches=branches,
+        window=dataset.window,
+    )
+    split, size = dataset.splits["test"], evaluation_batch_size(config, devices)
+    mean, deviation = training_statistics(dataset)
+
+    def confusions(absent: Sequence[int] = (), noise: float = 0.0) -> dict[str, np.ndarray]:
+        present = np.ones(len(dataset.channels), bool)
+        present[list(absent)] = False
+        given = Corruption(present, mean, deviation, np.array(noise, np.float32), np.array(config.seed, np.uint32))
+        return count_part(step, state, (signals, devices.replicate(given)), split, size, devices)
+
+    clean = {name: scores(counts) for name, counts in confusions().items()}["fused"]
+
+    def outcome(counts: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, matrix in counts.items():
+            measured = scores(matrix)
+            found[name] = {score: measured[score] for score in SCORES}
+            found[name] |= {f"{score}_drop": clean[score] - measured[score] for score in SCORES}
+        return found
+
+    return {
+        "note": NOTE,
+        "seed": config.seed,
+        "windows": len(split.labels),
+        "clean": {score: clean[score] for score in SCORES},
+        "absent": [
+            {
+                "kind": absence.kind,
+                "name": absence.name,
+                "channels": [dataset.channels[i].name for i in absence.channels],
+                "silent_branches": [b.name for b in branches if set(b.channels) <= set(absence.channels)],
+                **outcome(confusions(absent=absence.channels)),
+            }
+            for absence in absences(dataset, branches)
+        ],
+        "noise": [{"level": level, "fused": outcome(confusions(noise=level))["fused"]} for level in NOISE_LEVELS],
+        "device": devices.describe(),
+        "git_revision": git_revision(),
+        "command": " ".join(sys.argv),
+    }
+
+
+def count_part(
+    step: Any, state: TrainState, given: tuple[Signals, Corruption], split: Split, size: int, devices: Devices
+) -> dict[str, np.ndarray]:
+    """The counts of `corrupted_step` over all windows of a part."""
+    counted = [step(state, given, devices.shard(batch)) for batch in padded_batches(split, size)]
+    return jax.tree.map(lambda *values: np.sum(values, axis=0, dtype=np.float64), *jax.device_get(counted))
+
+
+def training_statistics(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation (c,) of the normalised training windows: 0 and 1 with data.normalize=zscore."""
+    covered = covered_samples(dataset.splits["train"].starts, dataset.window, len(dataset.signals))
+    raw = fit_normalizer(dataset.signals, covered, "zscore")
+    shift, scale = dataset.normalizer
+    return (raw.shift - shift) * scale, scale / raw.scale
+
+
+def robustness_lines(robustness: Mapping[str, Any]) -> str:
+    """The scores, for a person."""
+
+    def line(what: str, row: Mapping[str, Any]) -> str:
+        parts = [
+            f"{name} accuracy {row[name]['accuracy']:.4f}, macro F1 {row[name]['f1_macro']:.4f}"
+            for name in ("fused", "fallback")
+            if name in row
+        ]
+        return f"{what}: {'; '.join(parts)}"
+
+    return "\n".join(
+        [
+            *(line(f"without {row['kind']} {row['name']}", row) for row in robustness["absent"]),
+            *(line(f"noise {row['level']:g}", row) for row in robustness["noise"]),
+        ]
+    )

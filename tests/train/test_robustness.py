@@ -1,0 +1,221 @@
+"""Corruptions of the input against NumPy: what is silenced, what noise adds, and who answers when a branch is gone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import demo
+from dcdp_jax.data.dataset import build_dataset
+from dcdp_jax.data.recording import Channel
+from dcdp_jax.metrics import scores
+from dcdp_jax.models.multipath import BranchSpec
+from dcdp_jax.train import robustness
+from dcdp_jax.train.build import build_branches
+from dcdp_jax.train.evaluation import padded_batches
+from dcdp_jax.train.parallel import Devices
+from dcdp_jax.train.robustness import Corruption, absences, corrupt, measure_robustness, training_statistics
+from dcdp_jax.train.step import Signals
+from tests.train.linear import Linear, head_probabilities, normalised_windows, random_state
+
+
+@pytest.fixture(scope="module")
+def config():
+    config = demo.get_config()
+    config.data.synthetic.subjects, config.data.synthetic.minutes = 5, 1.0
+    config.data.window, config.data.step = 20, 20
+    config.train.batch_size = 56
+    return config
+
+
+@pytest.fixture(scope="module")
+def dataset(config):
+    return build_dataset(config.data)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def linear_model():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(robustness, "build_model", lambda config, branches, classes: Linear(branches))
+        yield
+
+
+@pytest.fixture(scope="module")
+def state(config, dataset):
+    return random_state(config, dataset)
+
+
+def signals_of(dataset):
+    return Signals(dataset.signals, dataset.normalizer.shift, dataset.normalizer.scale)
+
+
+def measure(config, dataset, state, count=1, strategy="pmap"):
+    devices = Devices(count, strategy)
+    return measure_robustness(
+        config, dataset, devices, devices.replicate(state), devices.replicate(signals_of(dataset))
+    )
+
+
+@pytest.fixture(scope="module")
+def measured(config, dataset, state):
+    return measure(config, dataset, state)
+
+
+def probabilities_of(state, dataset, channels, silent=(), noise=0.0):
+    """Labels and {head: probabilities} of the test part, by NumPy alone but for the random numbers."""
+    split = dataset.splits["test"]
+    x = normalised_windows(dataset, split)
+    key = jax.random.key(0)
+    drawn = [jax.random.normal(jax.random.fold_in(key, row), x.shape[1:]) for row in range(len(x) if noise else 0)]
+    x = x + noise * np.stack(drawn) if noise else x
+    x[..., list(silent)] = 0  # of z-scores the training mean
+    return split.labels, head_probabilities(x, state, channels)
+
+
+@pytest.fixture(scope="module")
+def channels(config, dataset):
+    return {branch.name: branch.channels for branch in build_branches(config, dataset)}
+
+
+def expected_scores(labels, probabilities, classes):
+    counts = np.zeros((classes, classes))
+    np.add.at(counts, (labels, probabilities.argmax(axis=1)), 1)
+    return scores(counts)
+
+
+def test_a_silent_branch_is_zeros_in_the_fusion_and_left_out_of_the_fallback(state, dataset, measured, channels):
+    k = len(dataset.class_names)
+    found = {row["name"]: row for row in measured["absent"] if row["kind"] == "branch"}
+    assert found.keys() == channels.keys() == {"res", "dense"}
+    for name, other in (("res", "dense"), ("dense", "res")):
+        labels, heads = probabilities_of(state, dataset, channels, silent=channels[name])
+        for way, probabilities in (("fused", heads["fusion"]), ("fallback", heads[other])):
+            expected = expected_scores(labels, probabilities, k)
+            for score in ("accuracy", "f1_macro"):
+                assert found[name][way][score] == pytest.approx(expected[score], abs=1e-9)
+                drop = measured["clean"][score] - expected[score]
+                assert found[name][way][f"{score}_drop"] == pytest.approx(drop, abs=1e-9)
+        assert found[name]["silent_branches"] == [name]
+        assert found[name]["fused"] != found[name]["fallback"]
+
+
+def test_nothing_absent_and_no_noise_is_the_model_as_it_is(state, dataset, measured, channels):
+    labels, heads = probabilities_of(state, dataset, channels)
+    expected = expected_scores(labels, heads["fusion"], len(dataset.class_names))
+    assert measured["clean"] == {score: pytest.approx(expected[score]) for score in ("accuracy", "f1_macro")}
+
+
+def test_noise_is_that_of_the_seed_and_the_row(state, dataset, measured, channels):
+    assert [row["level"] for row in measured["noise"]] == [0.1, 0.25, 0.5, 1.0, 2.0]
+    for row in measured["noise"][-2:]:
+        labels, heads = probabilities_of(state, dataset, channels, noise=row["level"])
+        expected = expected_scores(labels, heads["fusion"], len(dataset.class_names))
+        assert row["fused"]["accuracy"] == pytest.approx(expected["accuracy"], abs=1e-9)
+    assert len({row["fused"]["f1_macro"] for row in measured["noise"]}) > 1
+
+
+@pytest.mark.parametrize(("strategy", "count"), [("pmap", 7), ("jit", 8)])
+def test_any_number_of_devices_gives_the_same(strategy, count, config, dataset, state, measured):
+    again = measure(config, dataset, state, count, strategy)
+    for part in ("clean", "absent", "noise"):
+        assert again[part] == measured[part]
+
+
+def test_all_corruptions_are_one_program(config, dataset, state, monkeypatch):
+    traces = []
+    step = robustness.corrupted_step
+
+    def counted(*arguments, **named):
+        traces.append(1)
+        return step(*arguments, **named)
+
+    monkeypatch.setattr(robustness, "corrupted_step", counted)
+    measure(config, dataset, state)
+    assert len(traces) == 1
+
+
+def test_channels_are_silenced_one_by_one():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4, 6, 3)).astype(np.float32)
+    mean, deviation = np.array([5.0, 6.0, 7.0], np.float32), np.array([1.0, 2.0, 0.0], np.float32)
+    present = np.array([True, False, True])
+    quiet = corrupt(x, jnp.arange(4), Corruption(present, mean, deviation, np.float32(0), np.uint32(3)))
+    np.testing.assert_array_equal(quiet[..., [0, 2]], x[..., [0, 2]])
+    np.testing.assert_array_equal(quiet[..., 1], np.full((4, 6), 6.0))
+    every = np.ones(3, bool)
+    noisy = corrupt(x, jnp.arange(4), Corruption(every, mean, deviation, np.float32(0.5), np.uint32(3)))
+    twice = corrupt(x, jnp.arange(4), Corruption(every, mean, deviation, np.float32(1.0), np.uint32(3)))
+    np.testing.assert_array_equal(noisy[..., 2], x[..., 2])  # a channel without deviation has no noise
+    np.testing.assert_allclose(twice - x, 2 * (noisy - x), atol=1e-5)
+    assert np.abs(noisy - x)[..., :2].min() > 0
+    part = corrupt(x[2:], jnp.arange(2, 4), Corruption(every, mean, deviation, np.float32(0.5), np.uint32(3)))
+    np.testing.assert_array_equal(part, noisy[2:])
+    other = corrupt(x, jnp.arange(4), Corruption(every, mean, deviation, np.float32(0.5), np.uint32(4)))
+    assert np.abs(other - noisy)[..., :2].min() > 0
+
+
+def test_noise_has_the_deviation_asked_for():
+    x = np.zeros((200, 50, 2), np.float32)
+    deviation = np.array([1.0, 3.0], np.float32)
+    given = Corruption(np.ones(2, bool), np.zeros(2, np.float32), deviation, np.float32(0.5), np.uint32(0))
+    np.testing.assert_allclose(np.std(corrupt(x, jnp.arange(200), given), axis=(0, 1)), [0.5, 1.5], rtol=0.02)
+
+
+def test_the_branches_that_are_left_are_meaned():
+    rng = np.random.default_rng(0)
+    logits = {name: rng.normal(size=(9, 4)) for name in "abc"}
+    softmax = {name: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) for name, z in logits.items()}
+    heard = {"a": True, "b": False, "c": True}
+    found = robustness.remaining_branches(
+        {name: jnp.asarray(z, jnp.float32) for name, z in logits.items()},
+        {name: jnp.asarray(there) for name, there in heard.items()},
+    )
+    np.testing.assert_allclose(found, (softmax["a"] + softmax["c"]) / 2, rtol=1e-5)
+
+
+def test_a_site_in_both_branches_silences_neither():
+    channels = tuple(
+        Channel(f"{site}_{group}", group, site, "1") for site in ("wrist", "ankle") for group in ("acc", "gyro")
+    )
+    branches = (BranchSpec("res", "resnet", (0, 2)), BranchSpec("dense", "densenet", (1, 3)))
+    data = type("Data", (), {"channels": channels})
+    found = [(absence.kind, absence.name, absence.channels) for absence in absences(data, branches)]
+    assert found == [
+        ("branch", "res", (0, 2)),
+        ("branch", "dense", (1, 3)),
+        ("site", "wrist", (0, 1)),
+        ("site", "ankle", (2, 3)),
+    ]  # the groups are the branches
+    alone = type("Data", (), {"channels": channels[:1]})
+    assert absences(alone, ()) == []
+
+
+def test_the_fallback_is_the_fusion_where_every_branch_hears_something(config, dataset, state):
+    devices = Devices(1)
+    step = devices.map_step(
+        robustness.corrupted_step,
+        donate_state=False,
+        model=Linear(build_branches(config, dataset)),
+        branches=build_branches(config, dataset),
+        window=dataset.window,
+    )
+    present = np.ones(len(dataset.channels), bool)
+    present[[0, len(dataset.channels) - 1]] = False
+    one, zero = np.ones(len(present), np.float32), np.zeros(len(present), np.float32)
+    given = devices.replicate((signals_of(dataset), Corruption(present, zero, one, np.float32(0), np.uint32(0))))
+    batches = padded_batches(dataset.splits["test"], 56)
+    counts = robustness.count_part(step, devices.replicate(state), given, dataset.splits["test"], 56, devices)
+    np.testing.assert_array_equal(counts["fused"], counts["fallback"])
+    assert counts["fused"].sum() == len(dataset.splits["test"].labels) == sum(b["mask"].sum() for b in batches)
+
+
+@pytest.mark.parametrize("method", ["zscore", "minmax", "none"])
+def test_the_training_mean_and_deviation_are_those_of_the_normalised_windows(method, config):
+    data = config.data.copy_and_resolve_references()
+    data.normalize = method
+    dataset = build_dataset(data)
+    covered = np.unique(dataset.splits["train"].starts[:, None] + np.arange(dataset.window))
+    x = (dataset.signals[covered].astype(np.float64) - dataset.normalizer.shift) * dataset.normalizer.scale
+    mean, deviation = training_statistics(dataset)
+    np.testing.assert_allclose(mean, x.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(deviation, x.std(axis=0), rtol=1e-3)
