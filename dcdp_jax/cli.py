@@ -9,10 +9,12 @@ from ml_collections import ConfigDict, config_flags
 
 from dcdp_jax.errors import Terminated, UserError
 
-MODES = ("train", "evaluate", "describe", "portability", "compare")
+MODES = ("train", "evaluate", "describe", "predict", "stream", "portability", "compare")
 CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="a file of configs/")
 WORKDIR = flags.DEFINE_string("workdir", "", "where the run's files go; runs/NAME for --config=configs/NAME.py")
 MODE = flags.DEFINE_enum("mode", "train", MODES, "what to do")
+INPUT = flags.DEFINE_multi_string("input", [], "predict: a table or a file of the data set; may be repeated")
+SMOOTHING = flags.DEFINE_string("smoothing", "", "predict, stream: mean:N or majority:N of the last N windows")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
                 train(CONFIG.value, workdir)
                 if is_first_process():
                     print(write_report(workdir))
+            elif MODE.value in ("predict", "stream"):
+                use_model(CONFIG.value, workdir)
             elif MODE.value == "describe":
                 describe(CONFIG.value, workdir)
             elif MODE.value == "portability":
@@ -97,6 +101,23 @@ def compare(runs: Sequence[str], workdir: Path) -> None:
     from dcdp_jax.report.compare import write_comparison
 
     print(write_comparison([Path(run) for run in runs], workdir))
+
+
+def use_model(config: ConfigDict, workdir: Path) -> None:
+    """Predicts files, or what comes on standard input."""
+    from dcdp_jax.serve.live import stream
+    from dcdp_jax.serve.predict import predict_files
+    from dcdp_jax.serve.smoothing import parse_smoothing
+    from dcdp_jax.train.config import as_plain_data, check_config
+    from dcdp_jax.train.workdir import check_workdir
+
+    check_config(config)
+    check_workdir(workdir, as_plain_data(config))
+    smoothing = parse_smoothing(SMOOTHING.value)
+    if MODE.value == "predict":
+        predict_files(config, workdir, INPUT.value, smoothing)
+    else:
+        stream(config, workdir, smoothing)
 
 
 def portability(config: ConfigDict, workdir: Path) -> int:

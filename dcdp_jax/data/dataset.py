@@ -55,6 +55,7 @@ class Dataset:
       normalizer: statistics of the training windows.
       class_names: k names.
       channels: c of them.
+      inputs: the recordings' channels that `data.view` makes them of.
       marks: any of synthetic, leaky, incomplete.
       fingerprint: of the recordings as they were read, see `recording.fingerprint`.
       rate: samples per second.
@@ -76,6 +77,7 @@ class Dataset:
     normalizer: Normalizer
     class_names: tuple[str, ...]
     channels: tuple[Channel, ...]
+    inputs: tuple[Channel, ...]
     marks: tuple[str, ...]
     fingerprint: str
     rate: float
@@ -133,6 +135,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
     notes += protocol.notes
 
     order, protocol = arrange(protocol)
+    inputs = recordings[order[0]].channels
     intervals = [interval for parts in protocol.intervals.values() for interval in parts]
     recordings = [
         view_recording(recordings[old], config.view, interval_cuts(intervals, new)) for new, old in enumerate(order)
@@ -170,6 +173,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
         normalizer=normalizer,
         class_names=task.classes,
         channels=pool.channels,
+        inputs=inputs,
         marks=tuple(marks),
         fingerprint=data_fingerprint,
         rate=pool.rate,

@@ -13,11 +13,13 @@ class Even(NamedTuple):
 
     Attributes:
       values: (t, c) float32, all finite.
+      time: (t,) seconds.
       rows: (t,) the row that is nearest in time to each sample, the earlier of two.
       starts: (s,) int64 first sample of each contiguous stretch.
     """
 
     values: np.ndarray
+    time: np.ndarray
     rows: np.ndarray
     starts: np.ndarray
 
@@ -62,13 +64,14 @@ def resample(
         complete = np.isfinite(filled).all(axis=1)
         edges = np.flatnonzero(np.diff(complete, prepend=False, append=False))
         rows = first + nearest(grid, t)
-        parts += [(filled[a:b], rows[a:b]) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+        parts += [(filled[a:b], grid[a:b], rows[a:b]) for a, b in zip(edges[::2], edges[1::2], strict=True)]
     if len(parts) == 1:
         return Even(*parts[0], np.zeros(1, np.int64))
-    lengths = [len(rows) for _, rows in parts]
+    lengths = [len(rows) for _, _, rows in parts]
     return Even(
-        values=np.concatenate([np.zeros((0, values.shape[1]), np.float32), *(x for x, _ in parts)]),
-        rows=np.concatenate([np.zeros(0, np.int64), *(rows for _, rows in parts)]),
+        values=np.concatenate([np.zeros((0, values.shape[1]), np.float32), *(x for x, _, _ in parts)]),
+        time=np.concatenate([np.zeros(0), *(t for _, t, _ in parts)]),
+        rows=np.concatenate([np.zeros(0, np.int64), *(rows for _, _, rows in parts)]),
         starts=(np.cumsum(lengths) - lengths).astype(np.int64),
     )
 

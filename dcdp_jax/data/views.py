@@ -1,7 +1,7 @@
 """What is made of recordings before they are windowed: fewer samples, fewer channels or classes, derived channels."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from dcdp_jax.data.pool import Interval
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
 from dcdp_jax.errors import ConfigError, DataError
 
-VIEWS = ("raw", "derived", "mirror", "axis")
+COMPUTED_VIEWS = ("derived", "mirror")  # with channels that no sensor gives
+VIEWS = ("raw", *COMPUTED_VIEWS, "axis")
 GRAVITY_CUTOFF = 0.3  # Hz; body movement has little energy below it (Anguita et al. 2013, for UCI-HAR)
 GRAVITY_ORDER = 3
 
@@ -26,9 +27,7 @@ def decimate(recording: Recording, every: int) -> Recording:
         raise ConfigError(f"data.decimate={every} must be at least 1: every n-th sample is kept")
     if every == 1:
         return recording
-    bounds = np.append(recording.starts, len(recording.labels))
-    within = np.arange(len(recording.labels)) - np.repeat(recording.starts, np.diff(bounds))
-    kept = np.flatnonzero(within % every == 0)
+    kept = kept_samples(recording, every)
     return dataclasses.replace(
         recording,
         signals=recording.signals[kept],
@@ -37,6 +36,13 @@ def decimate(recording: Recording, every: int) -> Recording:
         rate=recording.rate / every,
         starts=np.searchsorted(kept, recording.starts),
     )
+
+
+def kept_samples(recording: Recording, every: int) -> np.ndarray:
+    """The samples that `decimate` keeps, ascending."""
+    bounds = np.append(recording.starts, len(recording.labels))
+    within = np.arange(len(recording.labels)) - np.repeat(recording.starts, np.diff(bounds))
+    return np.flatnonzero(within % every == 0)
 
 
 def keep_channels(recording: Recording, selectors: Sequence[str]) -> Recording:
@@ -94,18 +100,15 @@ def view_recording(recording: Recording, view: str, cuts: Sequence[int] = ()) ->
         raise ConfigError(f"data.view={view!r} is none of {', '.join(VIEWS)}")
     if view == "raw":
         return recording
-    chosen = [i for i, c in enumerate(recording.channels) if c.group == "acc"]
+    chosen = accelerations(recording.channels)
     if not chosen:
         raise ConfigError(f"data.view={view!r} needs channels of the group 'acc'; there are none in this data set")
     if view == "axis":
         return dataclasses.replace(recording, channels=tuple(map(group_by_axis, recording.channels)))
-    source = recording.signals[:, chosen]
-    if view == "mirror":
-        added: Mapping[str, np.ndarray] = {"mirror": source}
-    else:
-        starts = np.union1d(recording.starts, np.asarray(cuts, np.int64))
-        gravity = low_pass(source, starts[starts < len(source)], recording.rate)
-        added = {"gravity": gravity, "residual": source - gravity}
+    starts = np.union1d(recording.starts, np.asarray(cuts, np.int64))
+    added = computed_signals(
+        recording.signals[:, chosen], view, lambda x: low_pass(x, starts[starts < len(x)], recording.rate)
+    )
     channels = [
         Channel(f"{group}_{c.name}", group, c.site, c.unit)
         for group in added
@@ -116,6 +119,11 @@ def view_recording(recording: Recording, view: str, cuts: Sequence[int] = ()) ->
         signals=np.concatenate([recording.signals, *added.values()], axis=1),
         channels=(*recording.channels, *channels),
     )
+
+
+def accelerations(channels: Sequence[Channel]) -> list[int]:
+    """Positions of the channels that views are made of."""
+    return [i for i, channel in enumerate(channels) if channel.group == "acc"]
 
 
 def group_by_axis(channel: Channel) -> Channel:
@@ -130,10 +138,50 @@ def group_by_axis(channel: Channel) -> Channel:
     return channel._replace(group=axis)
 
 
-def low_pass(signals: np.ndarray, starts: np.ndarray, rate: float) -> np.ndarray:
-    """Gravity: a causal Butterworth low-pass of each contiguous stretch, in its steady state at the first sample.
+def computed_signals(
+    source: np.ndarray, view: str, gravity_of: Callable[[np.ndarray], np.ndarray]
+) -> Mapping[str, np.ndarray]:
+    """What the views `derived` and `mirror` add to the channels of a recording.
+
+    Args:
+      source: (t, c) accelerations.
+      view: one of the two.
+      gravity_of: the low-pass.
+
+    Returns:
+      {group: (t, c)}, in the order in which they are added.
+    """
+    if view == "mirror":
+        return {"mirror": source}
+    gravity = gravity_of(source)
+    return {"gravity": gravity, "residual": source - gravity}
+
+
+class LowPass:
+    """Gravity: a causal Butterworth low-pass of one contiguous stretch, in its steady state at the first sample.
 
     Causal, so that a device computes the same while it records; the price is a delay of about a second.
+    """
+
+    def __init__(self, rate: float) -> None:
+        """For signals of so many samples per second, above 0.6."""
+        from scipy import signal
+
+        self._filter = signal.sosfilt
+        self._sections = signal.butter(GRAVITY_ORDER, GRAVITY_CUTOFF, fs=rate, output="sos")
+        self._steady = signal.sosfilt_zi(self._sections)[:, :, None]
+        self._state: np.ndarray | None = None
+
+    def __call__(self, signals: np.ndarray) -> np.ndarray:
+        """The next (t, c) accelerations of the stretch -> (t, c) float32, in one piece or in several the same."""
+        if self._state is None:
+            self._state = self._steady * signals[0]
+        gravity, self._state = self._filter(self._sections, signals, axis=0, zi=self._state)
+        return gravity.astype(np.float32)
+
+
+def low_pass(signals: np.ndarray, starts: np.ndarray, rate: float) -> np.ndarray:
+    """Gravity of each contiguous stretch, see `LowPass`.
 
     Args:
       signals: (t, c) accelerations.
@@ -143,13 +191,9 @@ def low_pass(signals: np.ndarray, starts: np.ndarray, rate: float) -> np.ndarray
     Returns:
       (t, c) float32 in the unit of the signals.
     """
-    from scipy import signal
-
-    sections = signal.butter(GRAVITY_ORDER, GRAVITY_CUTOFF, fs=rate, output="sos")
-    state = signal.sosfilt_zi(sections)[:, :, None]
     gravity = np.empty_like(signals)
     for a, b in zip(starts, np.append(starts[1:], len(signals)), strict=True):
-        gravity[a:b], _ = signal.sosfilt(sections, signals[a:b], axis=0, zi=state * signals[a])
+        gravity[a:b] = LowPass(rate)(signals[a:b])
     return gravity
 
 

@@ -17,6 +17,7 @@ from dcdp_jax.errors import CheckpointError, ConfigError, NonFiniteError, Termin
 from dcdp_jax.metrics import Tally
 from dcdp_jax.optim import contribution_ratios
 from dcdp_jax.train.build import build_branches, build_chain, build_model, build_settings
+from dcdp_jax.train.card import CARD, make_card
 from dcdp_jax.train.checkpoint import Checkpoints
 from dcdp_jax.train.config import RANDOM_FOREST, as_plain_data, check_config
 from dcdp_jax.train.epoch import Epoch
@@ -193,6 +194,8 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
     )
     # The result last: where it is, the run is finished.
     from_first_process(lambda: write_predictions(workdir, run.dataset, test.probabilities))
+    card = make_card(config.data, run.dataset, build_branches(config, run.dataset), best_epoch)
+    from_first_process(lambda: write_json(workdir / CARD, card.as_json()))
     from_first_process(lambda: write_json(workdir / RESULT, result))
     print(result_lines(result, workdir))
 

@@ -28,10 +28,15 @@ DESCRIPTION, PORTABILITY = "describe.html", "portability.md"
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes a file such that a reader, also after a crash, finds the old content or all of the new."""
+    write_bytes_atomically(path, text.encode())
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """`write_atomically` for what is no text."""
     temporary = path.with_name(f".{path.name}.writing")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -1,0 +1,69 @@
+"""Whether what comes is what a model reads: channels by name and unit, whatever their order."""
+
+import re
+from collections.abc import Sequence
+
+from dcdp_jax.data.recording import Channel
+from dcdp_jax.errors import DataError
+
+
+def check_channels(where: str, came: Sequence[Channel], expected: Sequence[Channel]) -> list[int]:
+    """Where each channel that a model reads stands among those that came.
+
+    Args:
+      where: the file, for messages.
+      came: may be in another order, and more.
+      expected: `ModelCard.inputs`.
+
+    Returns:
+      A position for each expected channel.
+
+    Raises:
+      DataError: a channel is not there, or has another unit.
+    """
+    names = [channel.name for channel in came]
+    if absent := [channel.name for channel in expected if channel.name not in names]:
+        raise DataError(
+            f"{where}: no {', '.join(absent)}; the model reads {listed(expected)}, and here are {', '.join(names)}"
+        )
+    positions = [names.index(channel.name) for channel in expected]
+    for position, channel in zip(positions, expected, strict=True):
+        if came[position].unit != channel.unit:
+            raise DataError(
+                f"{where}: {channel.name} is in {came[position].unit}, and the model reads it in {channel.unit}"
+            )
+    return positions
+
+
+def find_columns(where: str, header: Sequence[str], expected: Sequence[Channel]) -> dict[str, str]:
+    """The columns of a table that hold a model's channels: `acc_x`, or with its unit `acc_x [g]`.
+
+    Args:
+      where: the file, for messages.
+      header: the names of its columns.
+      expected: `ModelCard.inputs`.
+
+    Returns:
+      {channel: column}, of the channels that are there.
+
+    Raises:
+      DataError: a column has another unit, or two are of the same channel.
+    """
+    columns: dict[str, str] = {}
+    units = {channel.name: channel.unit for channel in expected}
+    for column in header:
+        match = re.fullmatch(r"\s*(.+?)\s*\[\s*(.*?)\s*\]\s*", column)
+        name = column if column in units else match[1] if match else column.strip()
+        if name not in units:
+            continue
+        if name in columns:
+            raise DataError(f"{where}: the channel {name!r} stands twice, as {columns[name]!r} and {column!r}")
+        if column not in units and match and match[2] != units[name]:
+            raise DataError(f"{where}: {name} is in {match[2]}, and the model reads it in {units[name]}")
+        columns[name] = column
+    return columns
+
+
+def listed(channels: Sequence[Channel]) -> str:
+    """'acc_x [g], acc_y [g]'."""
+    return ", ".join(f"{channel.name} [{channel.unit}]" for channel in channels)

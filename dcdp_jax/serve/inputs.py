@@ -1,0 +1,225 @@
+"""From a user's file to recordings as a model reads them: a table, or a file of the data set of its training."""
+
+import csv
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from dcdp_jax.data.classes import choose_task
+from dcdp_jax.data.load import class_names
+from dcdp_jax.data.one_file import NAMES, READERS, read_one_file
+from dcdp_jax.data.recording import UNLABELLED, Recording
+from dcdp_jax.data.resample import resample
+from dcdp_jax.data.table_files import SUFFIXES
+from dcdp_jax.data.tables import check_fields, number_subjects, read_rows, sample_rows
+from dcdp_jax.data.views import COMPUTED_VIEWS, decimate, kept_samples, relabel, view_recording
+from dcdp_jax.errors import ConfigError, DataError
+from dcdp_jax.serve.channels import check_channels, find_columns, listed
+from dcdp_jax.train.card import ModelCard
+
+SAME_RATE = 0.02  # a clock that is off by less is not worth a word
+
+
+class Input(NamedTuple):
+    """A recording that a model can read.
+
+    Attributes:
+      name: of its subject and run, unique in its file.
+      recording: channels and rate are the card's, labels are indices into its classes or `UNLABELLED`.
+      time: (t,) seconds of each sample, in a table since the recording's first row.
+      notes: what was done to it, a sentence each.
+    """
+
+    name: str
+    recording: Recording
+    time: np.ndarray
+    notes: tuple[str, ...]
+
+
+def read_input(path: Path, card: ModelCard, data: ConfigDict) -> list[Input]:
+    """Reads a file.
+
+    Args:
+      path: a table (CSV or Parquet, see docs/your_own_data.md), or a file of the data set of its training.
+      card: of the model.
+      data: the `data` part of the config; `data.table` names a table's columns, but for the channels.
+
+    Returns:
+      The recordings in it.
+
+    Raises:
+      DataError: it is neither, is damaged, or is not what the model reads; the message says what came and what was
+        expected.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if card.dataset in READERS and (recordings := read_one_file(card.dataset, path)) is not None:
+        task = choose_task(card.dataset, card.protocol, class_names(card.dataset), data.classes)
+        return [prepare(str(path), relabel(recording, task), card) for recording in recordings]
+    if path.suffix.lower() in SUFFIXES:
+        return read_table(path, card, data.table)
+    known = f", or a file of {card.dataset} as {NAMES[card.dataset]}" if card.dataset in NAMES else ""
+    raise DataError(f"{path}: expected a table ({', '.join(SUFFIXES)}){known}")
+
+
+def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
+    """Reads a table; its columns of labels, subjects and recordings need not be there."""
+    header = read_header(path, table.delimiter)
+    columns = find_columns(str(path), header, card.inputs)
+    if absent := [channel.name for channel in card.inputs if channel.name not in columns]:
+        raise DataError(
+            f"{path}: no column {', '.join(absent)}; the model reads {listed(card.inputs)}, and the columns are "
+            f"{', '.join(header)}"
+        )
+    table = table.copy_and_resolve_references()
+    table.rate = float(card.input_rate)
+    table.channels = tuple((columns[c.name], c.group, c.site, c.unit) for c in card.inputs)
+    for field in ("label", "subject", "recording"):
+        if table[field] not in header:
+            table[field] = ""
+    if table.time and table.time not in header:
+        raise DataError(
+            f"{path}: no column {table.time!r} with the time (data.table.time), and so no rate; the columns are "
+            f"{', '.join(header)}"
+        )
+    check_fields(table)
+    inputs = []
+    codes = {name: code for code, name in enumerate(card.class_names)}
+    for rows in read_rows(path, table, [columns[c.name] for c in card.inputs]):
+        sampled = sample_rows(path, rows, table)
+        recording = Recording(
+            signals=sampled.even.values,
+            labels=np.array([codes.get(label, UNLABELLED) for label in sampled.labels], np.int32),
+            subject=number_subjects([rows.subject])[rows.subject],
+            run=rows.run if rows.run == rows.subject else f"{rows.subject}-{rows.run}",
+            rate=card.input_rate,
+            channels=card.inputs,
+            starts=sampled.even.starts,
+        )
+        notes = []
+        interval = float(np.median(np.diff(rows.time))) if len(rows.time) > 1 else 1 / card.input_rate
+        if table.time and abs(interval * card.input_rate - 1) > SAME_RATE:
+            notes.append(
+                f"rows come at {1 / interval:.4g} Hz, and the model was trained on {card.input_rate:.4g} Hz: resampled "
+                f"by {table.resample}"
+            )
+        if unknown := sorted(set(sampled.labels.tolist()) - set(codes) - {""}):
+            notes.append(f"labels that the model does not know: {', '.join(unknown)}")
+        made = prepare(str(path), recording, card, sampled.even.time)
+        inputs.append(made._replace(name=recording.run, notes=(*notes, *made.notes)))
+    return inputs
+
+
+def read_header(path: Path, delimiter: str) -> list[str]:
+    """The names of a table's columns."""
+    if path.suffix.lower() == ".parquet":
+        import pyarrow.parquet as parquet
+
+        try:
+            return list(parquet.read_schema(path).names)
+        except (OSError, ValueError) as error:  # pyarrow's errors are these
+            raise DataError(f"{path}: not a whole Parquet file ({error})") from error
+    if len(delimiter) != 1:
+        raise ConfigError(f"data.table.delimiter={delimiter!r} must be one character between fields")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = next(csv.reader(file, delimiter=delimiter), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}, line 1: not a line of column names ({error})") from error
+    if not header:
+        raise DataError(f"{path}: empty")
+    return header
+
+
+def prepare(where: str, recording: Recording, card: ModelCard, time: np.ndarray | None = None) -> Input:
+    """Gives a recording the channels and the rate that a model reads.
+
+    Args:
+      where: the file, for messages.
+      recording: in the data set's own channels, its labels indices into the card's classes.
+      card: of the model.
+      time: (t,) seconds of each sample; None where they are 1 / rate apart.
+
+    Returns:
+      `Input`.
+
+    Raises:
+      DataError: a channel is not there, or has another unit.
+    """
+    chosen = check_channels(where, recording.channels, card.inputs)
+    signals = recording.signals[:, chosen]
+    recording = dataclasses.replace(recording, signals=signals, channels=card.inputs, tracks={})
+    time = np.arange(len(signals)) / recording.rate if time is None else time
+    notes = []
+    if not np.isclose(recording.rate, card.input_rate, rtol=1e-6):
+        notes.append(
+            f"the recording has {recording.rate:.4g} Hz, and the model was trained on {card.input_rate:.4g} Hz: "
+            f"resampled by linear"
+        )
+        recording, time = resample_recording(recording, time, card.input_rate)
+    recording, there = leave_out_gaps(recording, card.view)
+    kept = there[kept_samples(recording, card.decimate)]
+    viewed = view_recording(decimate(recording, card.decimate), card.view)
+    return Input(f"{recording.subject}-{recording.run}", viewed, time[kept], tuple(notes))
+
+
+def resample_recording(recording: Recording, time: np.ndarray, rate: float) -> tuple[Recording, np.ndarray]:
+    """The recording at another rate, each contiguous stretch for itself, and the time of each new sample."""
+    bounds = [*recording.starts.tolist(), len(time)]
+    parts = [
+        resample(time[a:b], recording.signals[a:b], rate=rate, max_gap=np.inf) for a, b in itertools.pairwise(bounds)
+    ]
+    lengths = [len(part.time) for part in parts]
+    rows = np.concatenate([a + part.rows for a, part in zip(bounds[:-1], parts, strict=True)])
+    changed = dataclasses.replace(
+        recording,
+        signals=np.concatenate([part.values for part in parts]),
+        labels=recording.labels[rows],
+        rate=rate,
+        starts=(np.cumsum(lengths) - lengths).astype(np.int64),
+    )
+    return changed, np.concatenate([part.time for part in parts])
+
+
+def leave_out_gaps(recording: Recording, view: str) -> tuple[Recording, np.ndarray]:
+    """Divides a recording where there is nothing, see `is_gap`.
+
+    Returns:
+      The recording without these samples, and which samples were kept.
+    """
+    kept = np.flatnonzero(~is_gap(recording.signals, view))
+    if len(kept) == len(recording.labels):
+        return recording, kept
+    if not len(kept):
+        raise DataError(f"recording {recording.subject}/{recording.run} holds no sample")
+    breaks = np.flatnonzero(np.diff(kept) > 1) + 1
+    starts = np.union1d(np.append(0, breaks), np.searchsorted(kept, recording.starts))
+    divided = dataclasses.replace(
+        recording,
+        signals=recording.signals[kept],
+        labels=recording.labels[kept],
+        starts=starts[starts < len(kept)].astype(np.int64),
+    )
+    return divided, kept
+
+
+def is_gap(signals: np.ndarray, view: str) -> np.ndarray:
+    """(t,) bool: samples without any value; where a view computes channels, also those that lack one."""
+    missing = np.isnan(signals)
+    return np.any(missing, axis=1) if view in COMPUTED_VIEWS else np.all(missing, axis=1)
+
+
+def names_of(inputs: Sequence[Input]) -> list[str]:
+    """A folder name for each of several recordings of a file; none repeats."""
+    names: list[str] = []
+    for item in inputs:
+        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in item.name).strip(".") or "recording"
+        while name in names:
+            name += "_"
+        names.append(name)
+    return names

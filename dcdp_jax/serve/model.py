@@ -1,0 +1,183 @@
+"""A trained model without its training data, from windows in the recordings' own units to probabilities."""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from dcdp_jax.errors import CheckpointError, DataError
+from dcdp_jax.train.build import build_chain, build_model
+from dcdp_jax.train.card import ModelCard, read_card
+from dcdp_jax.train.checkpoint import Checkpoints
+from dcdp_jax.train.config import RANDOM_FOREST
+from dcdp_jax.train.state import create_state
+from dcdp_jax.train.workdir import CHECKPOINTS, CONFIG, RESULT
+
+__all__ = ["ModelCard", "Prediction", "Probabilities", "TrainedModel", "forward", "load_model", "predict"]
+
+BATCH = 64
+Array = jax.Array | np.ndarray
+
+
+class TrainedModel(NamedTuple):
+    """A network with its parameters.
+
+    Attributes:
+      card: what it reads, and what its answers mean.
+      network: gives `Outputs` of normalised windows (b, t, c).
+      variables: its parameters and running statistics, on the device.
+    """
+
+    card: ModelCard
+    network: nn.Module
+    variables: Any
+
+
+class Probabilities(NamedTuple):
+    """What a network says about b windows.
+
+    Attributes:
+      fusion: (b, k) of the fusion classifier, the model's prediction.
+      branches: {branch: (b, k)} of each branch's own classifier; empty for a baseline.
+    """
+
+    fusion: jax.Array
+    branches: dict[str, jax.Array]
+
+
+class Prediction(NamedTuple):
+    """Answers about n windows, also where sensors are missing.
+
+    Attributes:
+      probabilities: (n, k); NaN where no branch has all of its channels.
+      complete: (n, m) bool, which of the m branches have all of their channels; m is 1 for a baseline.
+    """
+
+    probabilities: np.ndarray
+    complete: np.ndarray
+
+
+def load_model(workdir: Path) -> TrainedModel:
+    """The best checkpoint of a finished run; reads nothing but the workdir.
+
+    Args:
+      workdir: of the run.
+
+    Returns:
+      `TrainedModel`.
+
+    Raises:
+      CheckpointError: it holds no finished run of a network, or a file of it is damaged.
+    """
+    if not (workdir / RESULT).is_file():
+        raise CheckpointError(f"{workdir} holds no finished run ({RESULT} is missing); train it first")
+    path = workdir / CONFIG
+    try:
+        config = ConfigDict(json.loads(path.read_text()))
+        if config.model.name == RANDOM_FOREST:
+            raise CheckpointError(f"{workdir}: model.name=random_forest leaves no model that could be used")
+        card = read_card(workdir)
+        network = build_model(config, card.branches, len(card.class_names))
+        optimizer, _ = build_chain(config, card.branches, steps_per_epoch=1)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: not the config of a run ({error})") from error
+    start = functools.partial(create_state, network, optimizer, window=card.window, channels=len(card.channels))
+    like = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), jax.eval_shape(start, 0))
+    if not (workdir / CHECKPOINTS / str(card.best_epoch)).is_dir():
+        raise CheckpointError(f"{workdir / CHECKPOINTS}: the checkpoint {card.best_epoch} is missing")
+    with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
+        state = checkpoints.restore(card.best_epoch, like=like)
+    variables = jax.tree.map(jax.numpy.asarray, {"params": state.params, "batch_stats": state.batch_stats})
+    return TrainedModel(card, network, variables)
+
+
+def network_probabilities(
+    network: nn.Module, variables: Any, shift: Array, scale: Array, windows: Array
+) -> Probabilities:
+    """Normalisation, network and softmax of (b, t, c) float32 windows in the recordings' own units."""
+    outputs = network.apply(variables, (windows - shift) * scale)
+    return Probabilities(
+        jax.nn.softmax(outputs.fusion), {name: jax.nn.softmax(z) for name, z in outputs.branches.items()}
+    )
+
+
+compiled = jax.jit(network_probabilities, static_argnames="network")
+
+
+def forward(model: TrainedModel) -> Callable[[Array], Probabilities]:
+    """The whole model as one pure function, with its parameters and normalisation in it.
+
+    Args:
+      model: from `load_model`.
+
+    Returns:
+      A function of (b, t, c) float32 windows in the recordings' own units, that gives `Probabilities`; for `jax.jit`
+      and `jax.export`. Its `fusion` is the prediction.
+    """
+    shift, scale = (np.array(x, np.float32) for x in (model.card.shift, model.card.scale))
+    return functools.partial(network_probabilities, model.network, model.variables, shift, scale)
+
+
+def probabilities(model: TrainedModel, windows: np.ndarray, batch: int = BATCH) -> Probabilities:
+    """Probabilities of any number of windows, computed in batches of one size, so that one program is compiled.
+
+    Args:
+      model: from `load_model`.
+      windows: (n, t, c) in the recordings' own units.
+      batch: windows that are computed at a time.
+
+    Returns:
+      `Probabilities` (n, k), NumPy arrays. Where a window has NaN in a channel, all that depends on it is NaN.
+
+    Raises:
+      DataError: windows of another shape.
+    """
+    card = model.card
+    shape = (card.window, len(card.channels))
+    if windows.ndim != 3 or windows.shape[1:] != shape:
+        raise DataError(f"windows of shape {windows.shape}, expected (n, {shape[0]}, {shape[1]})")
+    shift, scale = (np.array(x, np.float32) for x in (card.shift, card.scale))
+    found = []
+    # An empty batch too, so that the shapes and names of no windows are those of some.
+    for first in range(0, max(len(windows), 1), batch):
+        some = np.asarray(windows[first : first + batch], np.float32)
+        padded = np.pad(some, ((0, batch - len(some)), (0, 0), (0, 0)))
+        given = compiled(model.network, model.variables, shift, scale, padded)
+        found.append(given)
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(windows)], *found)
+
+
+def predict(model: TrainedModel, windows: np.ndarray, batch: int = BATCH) -> Prediction:
+    """Answers about windows, some of whose channels may be missing, which is NaN anywhere in the window.
+
+    Where all branches have all of their channels, the answer is the fusion's. Else it is the mean of the probabilities
+    of those branches' own classifiers that have all of theirs.
+
+    Args:
+      model: from `load_model`.
+      windows: (n, t, c) in the recordings' own units.
+      batch: see `probabilities`.
+
+    Returns:
+      `Prediction`.
+
+    Raises:
+      DataError: windows of another shape.
+    """
+    found = probabilities(model, windows, batch)
+    there: np.ndarray = np.all(np.isfinite(windows), axis=1)
+    groups = [branch.channels for branch in model.card.branches] or [tuple(range(there.shape[1]))]
+    complete = np.stack([there[:, list(group)].all(axis=1) for group in groups], axis=1)
+    whole: np.ndarray = np.all(complete, axis=1, keepdims=True)
+    answer = np.where(whole, found.fusion, np.nan)
+    if found.branches:
+        each = np.stack([found.branches[branch.name] for branch in model.card.branches], axis=1)
+        some = np.any(complete, axis=1) & ~whole[:, 0]
+        answer[some] = np.mean(each[some], axis=1, where=complete[some, :, None])
+    return Prediction(answer, complete)

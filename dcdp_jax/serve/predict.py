@@ -1,0 +1,179 @@
+"""A trained model on recorded files: what was done when, as tables and as a picture."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from dcdp_jax.data.recording import UNLABELLED, Recording
+from dcdp_jax.data.windows import window_starts
+from dcdp_jax.errors import ConfigError
+from dcdp_jax.serve.events import Event, Segment, merge_events
+from dcdp_jax.serve.inputs import Input, names_of, read_input
+from dcdp_jax.serve.model import TrainedModel, load_model, predict
+from dcdp_jax.serve.smoothing import Smoother
+from dcdp_jax.train.card import ModelCard
+from dcdp_jax.train.workdir import write_atomically
+
+PREDICTIONS = "predictions"
+BLOCK = 1024  # windows that are held at a time
+FAR = 6.0  # deviations
+
+
+def predict_recording(
+    model: TrainedModel, recording: Recording, time: np.ndarray | None = None, smoothing: tuple[str, int] = ("", 1)
+) -> list[Event]:
+    """The answers about all windows of a recording; the same as those of `Recognizer` on its samples.
+
+    Args:
+      model: from `load_model`.
+      recording: channels and rate are the card's, see `inputs.prepare`. A channel that is missing is NaN.
+      time: (t,) seconds of each sample; None where they are 1 / rate apart.
+      smoothing: method and number of windows, see `Smoother`.
+
+    Returns:
+      One event for each window, in order.
+
+    Raises:
+      ConfigError: the smoothing cannot be used.
+    """
+    card = model.card
+    time = np.arange(len(recording.labels)) / card.rate if time is None else time
+    bounds = np.append(recording.starts, len(recording.labels))
+    starts = window_starts(np.stack([bounds[:-1], bounds[1:]], axis=1), card.window, card.step)
+    stretches = np.searchsorted(recording.starts, starts, side="right") - 1
+    smoother = Smoother(*smoothing)
+    events: list[Event] = []
+    for first in range(0, len(starts), BLOCK):
+        some = starts[first : first + BLOCK]
+        found = predict(model, recording.signals[some[:, None] + np.arange(card.window)])
+        for start, stretch, p, there in zip(
+            some.tolist(), stretches[first : first + BLOCK].tolist(), found.probabilities, found.complete, strict=True
+        ):
+            if events and stretch != events[-1].stretch:
+                smoother.reset()
+            label, smooth = smoother(p)
+            end = float(time[start + card.window - 1]) + 1 / card.rate
+            events.append(Event(float(time[start]), end, label, smooth, missing_branches(card, there), stretch))
+    return events
+
+
+def missing_branches(card: ModelCard, complete: np.ndarray) -> tuple[str, ...]:
+    """Names of the branches that lack a channel; a baseline, which has none, is `all`."""
+    names = [branch.name for branch in card.branches] or ["all"]
+    return tuple(name for name, there in zip(names, complete, strict=True) if not there)
+
+
+def predict_files(config: ConfigDict, workdir: Path, paths: Sequence[str], smoothing: tuple[str, int]) -> None:
+    """Predicts files and leaves windows.csv, segments.csv and a picture for each recording; says what it does.
+
+    Args:
+      config: of the run.
+      workdir: of the run, finished.
+      paths: files, see `inputs.read_input`.
+      smoothing: method and number of windows, see `Smoother`.
+
+    Raises:
+      UserError: the run is not finished, or a file cannot be read or is not what the model reads.
+      OSError: a file could not be written.
+    """
+    if not paths:
+        raise ConfigError("--mode=predict needs --input=FILE, a table or a file of the data set; it may be repeated")
+    stems = [Path(path).stem for path in paths]
+    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+        raise ConfigError(f"two inputs are named {twice[0]!r}, and would have one folder of predictions")
+    model = load_model(workdir)
+    for path, stem in zip(map(Path, paths), stems, strict=True):
+        inputs = read_input(path, model.card, config.data)
+        for name, item in zip(names_of(inputs), inputs, strict=True):
+            folder = workdir / PREDICTIONS / stem
+            folder = folder / name if len(inputs) > 1 else folder
+            predict_input(model, item, path, folder, smoothing)
+
+
+def predict_input(model: TrainedModel, item: Input, path: Path, folder: Path, smoothing: tuple[str, int]) -> None:
+    """Predicts one recording of a file, and writes and prints what came out."""
+    from dcdp_jax.serve.timeline import draw_timeline, save_timeline  # matplotlib takes a second
+
+    card, recording = model.card, item.recording
+    events = predict_recording(model, recording, item.time, smoothing)
+    seconds = len(recording.labels) / card.rate
+    print(f"{path}, {item.name}: {seconds:.1f} s, {len(events)} windows of {card.window / card.rate:g} s")
+    for note in (*item.notes, *strange_values(card, recording)):
+        print(f"  {note}")
+    if not events:
+        longest = np.diff(np.append(recording.starts, len(recording.labels))).max() / card.rate
+        print(f"  nothing is predicted: the longest part without a gap has {longest:.1f} s, less than a window")
+        return
+    segments = merge_events(events)
+    truth = [window_label(recording, item.time, event, card) for event in events]
+    if known := [event.label == label for event, label in zip(events, truth, strict=True) if label != UNLABELLED]:
+        print(f"  {sum(known)} of {len(known)} windows of one class are labelled as in the file")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "windows.csv", windows_table(card, events, truth))
+    write_atomically(folder / "segments.csv", segments_table(card, segments))
+    title = f"{path.name}, {item.name}: {card.dataset} model, {len(segments)} segments"
+    save_timeline(draw_timeline(card, recording, item.time, events, segments, title), folder / "timeline")
+    print(f"  {len(segments)} segments: {folder}")
+
+
+def window_label(recording: Recording, time: np.ndarray, event: Event, card: ModelCard) -> int:
+    """The label that all samples of an event's window have, else `UNLABELLED`."""
+    first = int(np.searchsorted(time, event.start))
+    labels = recording.labels[first : first + card.window]
+    return int(labels[0]) if np.all(labels == labels[0]) else UNLABELLED
+
+
+def strange_values(card: ModelCard, recording: Recording) -> list[str]:
+    """A sentence about channels most of whose values lie far from the training's, as in another unit.
+
+    Judged by the normaliser, whose unit is one deviation (or the range) of the training part.
+    """
+    if all(scale == 1 for scale in card.scale):
+        return []
+    size = np.abs((np.nanmedian(recording.signals, axis=0) - card.shift) * np.array(card.scale))
+    far = [f"{c.name} [{c.unit}]" for c, s in zip(card.channels, size, strict=True) if s > FAR]
+    return [f"values unlike the training's, is the unit right? {', '.join(far)}"] if far else []
+
+
+def windows_table(card: ModelCard, events: Sequence[Event], truth: Sequence[int]) -> str:
+    """windows.csv."""
+    header = ["start", "end", "class", "confidence", "label", *(f"p_{name}" for name in card.class_names)]
+    rows = (
+        [
+            f"{event.start:.3f}",
+            f"{event.end:.3f}",
+            event.class_name(card),
+            number(event.confidence),
+            card.class_names[label] if label != UNLABELLED else "",
+            *map(number, event.probabilities),
+        ]
+        for event, label in zip(events, truth, strict=True)
+    )
+    return as_csv(header, rows)
+
+
+def segments_table(card: ModelCard, segments: Sequence[Segment]) -> str:
+    """segments.csv."""
+    rows = (
+        [f"{s.start:.3f}", f"{s.end:.3f}", card.class_names[s.label], number(s.confidence), str(s.windows)]
+        for s in segments
+    )
+    return as_csv(["start", "end", "class", "confidence", "windows"], rows)
+
+
+def number(value: float) -> str:
+    """Six decimals, nothing for NaN."""
+    return "" if np.isnan(value) else f"{value:.6f}"
+
+
+def as_csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with a line of names."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()

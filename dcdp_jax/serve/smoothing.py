@@ -1,0 +1,66 @@
+"""One answer from the last few: their mean, or what most of them say."""
+
+from collections import deque
+
+import numpy as np
+
+from dcdp_jax.errors import ConfigError
+
+METHODS = ("mean", "majority")
+
+
+class Smoother:
+    """Remembers the last m probability vectors of a contiguous stretch.
+
+    `mean`: their mean. `majority`: the share of them that say each class; of several equal ones the class that was said
+    last is the answer.
+    """
+
+    def __init__(self, method: str = "", over: int = 1) -> None:
+        """Starts with nothing.
+
+        Args:
+          method: one of `METHODS`, or '' for none: every answer stands for itself.
+          over: m.
+
+        Raises:
+          ConfigError: an unknown method, or no positive number.
+        """
+        if method and method not in METHODS:
+            raise ConfigError(f"smoothing={method!r} is none of {', '.join(METHODS)}")
+        if over < 1:
+            raise ConfigError(f"smoothing over {over} answers, expected 1 at least")
+        self.method = method
+        self._last: deque[np.ndarray] = deque(maxlen=over if method else 1)
+
+    def reset(self) -> None:
+        """Forgets, as at a gap."""
+        self._last.clear()
+
+    def __call__(self, probabilities: np.ndarray) -> tuple[int, np.ndarray]:
+        """Adds one (k,) vector and gives the class and the (k,) smoothed vector; -1 and NaN where it is NaN itself."""
+        if np.isnan(probabilities).any():
+            return -1, probabilities
+        self._last.append(probabilities)
+        if self.method != "majority":
+            mean = np.mean(self._last, axis=0)
+            return int(mean.argmax()), mean
+        said = [int(p.argmax()) for p in self._last]
+        shares = np.bincount(said, minlength=len(probabilities)) / len(said)
+        most = max(reversed(said), key=lambda label: shares[label])
+        return most, shares
+
+
+def parse_smoothing(text: str) -> tuple[str, int]:
+    """'mean:5' -> ('mean', 5); '' -> no smoothing.
+
+    >>> parse_smoothing("majority:3")
+    ('majority', 3)
+
+    Raises:
+      ConfigError: it is neither.
+    """
+    method, _, over = text.partition(":")
+    if text and not (method in METHODS and over.isdecimal() and int(over) > 0):
+        raise ConfigError(f"--smoothing={text}: expected mean:N or majority:N, N the number of windows")
+    return method, int(over or 1)

@@ -1,0 +1,140 @@
+"""A trained model on samples as they come: one answer per step, the same as on the whole recording."""
+
+import itertools
+
+import numpy as np
+
+from dcdp_jax.data.views import COMPUTED_VIEWS, LowPass, accelerations, computed_signals
+from dcdp_jax.errors import DataError
+from dcdp_jax.serve.clock import EvenClock
+from dcdp_jax.serve.events import Event
+from dcdp_jax.serve.inputs import is_gap
+from dcdp_jax.serve.model import TrainedModel, predict
+from dcdp_jax.serve.predict import missing_branches
+from dcdp_jax.serve.smoothing import Smoother
+
+
+class Recognizer:
+    """Says what is being done, from samples in any portions.
+
+    The window's last samples are kept in a ring; whenever `step` new ones are there, the window is predicted.
+    """
+
+    def __init__(self, model: TrainedModel, *, smoothing: tuple[str, int] = ("", 1), max_gap: float = 1.0) -> None:
+        """Compiles the model, so that the first answer comes as fast as the others.
+
+        Args:
+          model: from `load_model`.
+          smoothing: method and number of windows, see `Smoother`.
+          max_gap: seconds between two samples with times; more divides the stream.
+
+        Raises:
+          ConfigError: the smoothing cannot be used.
+        """
+        self.model, self.card = model, model.card
+        self._smoother = Smoother(*smoothing)
+        self._clock = EvenClock(self.card.input_rate, max_gap)
+        self._received = 0
+        self._stretch = 0
+        self._ring = np.zeros((self.card.window, len(self.card.channels)), np.float32)
+        self._times = np.zeros(self.card.window)
+        self._restart()
+        predict(model, self._ring[None], batch=1)
+
+    def push(self, samples: np.ndarray, times: np.ndarray | None = None) -> list[Event]:
+        """Takes the next samples.
+
+        A channel that is missing is NaN: the branches that have all of theirs answer, see `model.predict`. Samples
+        without any value are a gap.
+
+        Args:
+          samples: (n, c) in the order and the units of the card's `inputs`; n may be 0 or any number.
+          times: (n,) seconds of each sample, always or never given. With them, samples of any rate are laid evenly at
+            the model's, and gaps are seen. Without, samples are 1 / `card.input_rate` apart.
+
+        Returns:
+          The answers that have become due, in order.
+
+        Raises:
+          DataError: samples of another shape, or times that go back.
+        """
+        samples = np.asarray(samples, np.float32)
+        if samples.ndim != 2 or samples.shape[1] != len(self.card.inputs):
+            raise DataError(f"samples of shape {samples.shape}, expected (n, {len(self.card.inputs)})")
+        if times is None:
+            counted = (self._received + np.arange(len(samples))) / self.card.input_rate
+            self._received += len(samples)
+            return self._divide(samples, counted)
+        times = np.asarray(times, np.float64)
+        if times.shape != samples.shape[:1]:
+            raise DataError(f"times of shape {times.shape}, expected ({len(samples)},)")
+        events = []
+        for piece in self._clock.push(times, samples):
+            if piece.begins:
+                self._restart()
+            events += self._divide(piece.values, piece.time)
+        return events
+
+    def gap(self) -> None:
+        """Says that samples are missing here: no window reaches across."""
+        self._clock.reset()
+        self._restart()
+
+    def _restart(self) -> None:
+        if getattr(self, "_samples", 0):
+            self._stretch += 1
+        self._samples = 0  # of the stretch, before decimation
+        self._kept = 0  # of the stretch, after it
+        self._due = self.card.window
+        self._low_pass = LowPass(self.card.rate) if self.card.view == "derived" else None
+        self._smoother.reset()
+
+    def _divide(self, samples: np.ndarray, times: np.ndarray) -> list[Event]:
+        """Handles what lies between gaps."""
+        events = []
+        gap = is_gap(samples, self.card.view)
+        edges = [0, *(np.flatnonzero(np.diff(gap)) + 1).tolist(), len(samples)]
+        for a, b in itertools.pairwise(edges):
+            if a < b and gap[a]:
+                self._restart()
+            elif a < b:
+                events += self._take(samples[a:b], times[a:b])
+        return events
+
+    def _take(self, samples: np.ndarray, times: np.ndarray) -> list[Event]:
+        """Adds contiguous samples to the ring, and predicts whenever a window is due."""
+        kept = (self._samples + np.arange(len(samples))) % self.card.decimate == 0
+        self._samples += len(samples)
+        samples, times = self._view(samples[kept]), times[kept]
+        window, events = self.card.window, []
+        while len(samples):
+            part = min(len(samples), self._due - self._kept)
+            # Where windows are farther apart than they are long, only the last samples will be read.
+            places = (self._kept + np.arange(part))[-window:] % window
+            self._ring[places], self._times[places] = samples[:part][-window:], times[:part][-window:]
+            self._kept += part
+            samples, times = samples[part:], times[part:]
+            if self._kept == self._due:
+                events.append(self._predict())
+                self._due += self.card.step
+        return events
+
+    def _view(self, samples: np.ndarray) -> np.ndarray:
+        if self.card.view not in COMPUTED_VIEWS or not len(samples):
+            return samples if len(samples) else np.zeros((0, len(self.card.channels)), np.float32)
+        source = samples[:, accelerations(self.card.inputs)]
+        added = computed_signals(source, self.card.view, self._low_pass or (lambda x: x))
+        return np.concatenate([samples, *added.values()], axis=1)
+
+    def _predict(self) -> Event:
+        card, oldest = self.card, self._kept % self.card.window
+        found = predict(self.model, np.roll(self._ring, -oldest, axis=0)[None], batch=1)
+        label, smooth = self._smoother(found.probabilities[0])
+        return Event(
+            start=float(self._times[oldest]),
+            end=float(self._times[oldest - 1]) + 1 / card.rate,
+            label=label,
+            probabilities=smooth,
+            missing=missing_branches(card, found.complete[0]),
+            stretch=self._stretch,
+        )
