@@ -94,6 +94,10 @@ def get_config() -> ConfigDict:
     config.train.epochs = 100
     config.train.batch_size = 128  # over all devices
     config.train.log_every = 10  # steps
+    config.train.steps_per_dispatch = 0  # in one program; 0: 1 on CPU, 32 elsewhere
+    # Or tf32 (float32 with products of 10-bit mantissas, on GPUs that have it), bfloat16. Parameters, statistics,
+    # softmax and losses are float32 in each.
+    config.train.precision = "float32"
     # A step whose loss or gradient is NaN or infinite stops the run; or up to so many are left out.
     config.train.skip_nonfinite = 0
 

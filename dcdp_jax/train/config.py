@@ -11,7 +11,7 @@ from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.multipath import BACKBONES
 from dcdp_jax.optim.chain import OPTIMIZERS, PLACEMENTS, SCHEDULES
-from dcdp_jax.train.parallel import STRATEGIES
+from dcdp_jax.train.parallel import PRECISIONS, STRATEGIES
 
 MAIN_MODEL = "dcdp_har"
 RANDOM_FOREST = "random_forest"
@@ -23,6 +23,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "model.name": (MAIN_MODEL, *BASELINES, RANDOM_FOREST),
     "model.partition": CONTROLS,
     "parallel.strategy": STRATEGIES,
+    "train.precision": tuple(PRECISIONS),
 }
 # Field: lowest and highest value allowed.
 RANGES: dict[str, tuple[float, float]] = {
@@ -51,6 +52,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.epochs": (1, 10**6),
     "train.batch_size": (2, 10**6),
     "train.log_every": (1, 10**9),
+    "train.steps_per_dispatch": (0, 10**6),
     "augment.probability": (0, 1),
     "augment.jitter_sigma": (0, 100),
     "augment.scaling_sigma": (0, 100),
@@ -68,6 +70,7 @@ LOCATIONS = (
     "data.raw_dir",
     "data.cache_dir",
     "train.skip_nonfinite",
+    "train.steps_per_dispatch",
     "parallel.devices",
     "parallel.distributed",
     "parallel.coordinator",

@@ -1,8 +1,9 @@
 """What the steps of an epoch leave behind: records for the log, and what resuming within the epoch needs."""
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,6 +21,7 @@ class Epoch:
       steps: taken in it.
       records: (number of the last step, means over the steps since the last record).
       pending: (number of the step, metrics) of the steps that are in no record yet.
+      dispatched: (first step, how many, metrics with a leading axis) of steps that may not have been computed yet.
       nonfinite: {step, values} of the steps whose loss or gradient was not finite; they enter no record.
     """
 
@@ -28,26 +30,43 @@ class Epoch:
     records: list[tuple[int, dict[str, Any]]] = dataclasses.field(default_factory=list)
     pending: list[tuple[int, dict[str, Any]]] = dataclasses.field(default_factory=list)
     nonfinite: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    dispatched: list[tuple[int, int, dict[str, Any]]] = dataclasses.field(default_factory=list)
 
-    def add(self, metrics: dict[str, Any]) -> None:
-        """Takes the metrics of a step, which need not have been computed yet."""
-        self.steps += 1
-        self.pending.append((self.steps, metrics))
+    def add(self, metrics: dict[str, Any], count: int) -> None:
+        """Takes the metrics of some steps, which need not have been computed yet.
+
+        Args:
+          metrics: each with a leading axis of at least `count`.
+          count: steps.
+        """
+        self.dispatched.append((self.steps + 1, count, metrics))
+        self.steps += count
 
     def fetch(self) -> None:
-        """Waits for the pending metrics, and sets those aside that are not finite."""
-        fetched = [(step, jax.tree.map(float, metrics)) for step, metrics in jax.device_get(self.pending)]
-        self.pending = [(step, metrics) for step, metrics in fetched if metrics["finite"]]
-        self.nonfinite += [
-            {"step": step, "values": nonfinite_values(metrics)} for step, metrics in fetched if not metrics["finite"]
-        ]
+        """Waits for the dispatched steps, and sets those aside that are not finite."""
+        for first, count, stacked in jax.device_get(self.dispatched):
+            for i in range(count):
+                metrics = jax.tree.map(lambda x, i=i: float(x[i]), stacked)
+                if metrics["finite"]:
+                    self.pending.append((first + i, metrics))
+                else:
+                    self.nonfinite.append({"step": first + i, "values": nonfinite_values(metrics)})
+        self.dispatched = []
 
-    def record(self) -> None:
-        """Makes a record of the pending steps, where there are any."""
+    def record(self, every: int, last: int) -> None:
+        """Makes a record of each `every` steps that are complete, where any of them was finite.
+
+        Args:
+          every: steps.
+          last: step of the epoch, after which nothing more comes.
+        """
         self.fetch()
-        if self.pending:
-            self.records.append((self.pending[-1][0], mean_of([metrics for _, metrics in self.pending])))
-            self.pending = []
+        complete = self.steps if self.steps == last else self.steps // every * every
+        ready = [(step, metrics) for step, metrics in self.pending if step <= complete]
+        for _, group in itertools.groupby(ready, key=lambda pair: (pair[0] - 1) // every):
+            numbers, metrics = zip(*group, strict=True)
+            self.records.append((numbers[-1], mean_of(metrics)))
+        self.pending = self.pending[len(ready) :]
 
     def last_record(self) -> dict[str, Any] | None:
         """The one made last; None before the first."""
@@ -62,7 +81,7 @@ class Epoch:
         }
 
 
-def mean_of(metrics: list[dict[str, Any]]) -> dict[str, Any]:
+def mean_of(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Means over steps, as Python numbers; the number of steps they stand for as `steps`."""
     means = jax.tree.map(lambda *values: float(np.mean(values, dtype=np.float64)), *metrics)
     del means["finite"]

@@ -31,7 +31,7 @@ from dcdp_jax.train.random_forest import train_random_forest
 from dcdp_jax.train.result import make_result
 from dcdp_jax.train.robustness import measure_robustness, robustness_lines
 from dcdp_jax.train.state import TrainState, create_state
-from dcdp_jax.train.step import Signals, train_step
+from dcdp_jax.train.step import Signals, train_steps
 from dcdp_jax.train.termination import Termination
 from dcdp_jax.train.workdir import (
     CHECKPOINTS,
@@ -55,10 +55,11 @@ class Run(NamedTuple):
       devices: what the steps are mapped over.
       signals: the recordings, replicated.
       initial_state: seed -> state at step 0, on one device.
-      step: the mapped training step (state, signals, batch) -> (state, metrics); it uses up the state.
+      step: the mapped `train_steps` (state, signals, batches) -> (state, metrics); it uses up the state.
       evaluate: (state, split) -> `Evaluation`.
       schedule: learning rate by step.
       steps_per_epoch: whole batches in the training part.
+      steps_per_dispatch: how many batches `step` takes at once.
     """
 
     dataset: Dataset
@@ -69,6 +70,7 @@ class Run(NamedTuple):
     evaluate: Callable[[TrainState, Split], Evaluation]
     schedule: Callable[[int], Any]
     steps_per_epoch: int
+    steps_per_dispatch: int
 
 
 def prepare(config: ConfigDict) -> Run:
@@ -77,7 +79,7 @@ def prepare(config: ConfigDict) -> Run:
     Raises:
       UserError: config or data cannot be used.
     """
-    devices = Devices(config.parallel.devices, config.parallel.strategy)
+    devices = Devices(config.parallel.devices, config.parallel.strategy, precision=config.train.precision)
     batch_size = config.train.batch_size
     if batch_size % len(devices):
         raise ConfigError(
@@ -99,10 +101,11 @@ def prepare(config: ConfigDict) -> Run:
         devices=devices,
         signals=signals,
         initial_state=lambda seed: create_state(model, optimizer, seed, dataset.window, len(dataset.channels)),
-        step=devices.map_step(train_step, donate_state=True, model=model, optimizer=optimizer, settings=settings),
+        step=devices.map_step(train_steps, donate_state=True, model=model, optimizer=optimizer, settings=settings),
         evaluate=make_evaluate(config, dataset, model, devices, signals),
         schedule=schedule,
         steps_per_epoch=steps_per_epoch,
+        steps_per_dispatch=min(steps_per_epoch, config.train.steps_per_dispatch or devices.steps_per_dispatch()),
     )
 
 
@@ -260,29 +263,32 @@ def train_epoch(
       bar: is moved on.
 
     Returns:
-      The state; and training windows per second, the first step, which may have to compile, left out where there are
-      more.
+      The state; and training windows per second, the first dispatch, which may have to compile, left out where there
+      are more.
     """
     split, steps = run.dataset.splits["train"], run.steps_per_epoch
-    since, counted = time.perf_counter(), 0
-    for rows in shuffled_rows(split, config, epoch.number, steps)[epoch.steps :]:
-        batch = {"starts": split.starts[rows], "labels": split.labels[rows]}
-        state, metrics = run.step(state, run.signals, run.devices.shard(batch))
-        epoch.add(metrics)
-        bar.update()
-        if epoch.steps % config.train.log_every == 0 or epoch.steps == steps:
-            epoch.record()
+    since, counted, first = time.perf_counter(), 0, 0
+    shuffled = shuffled_rows(split, config, epoch.number, steps)
+    while epoch.steps < steps:
+        batches, count = batches_of(split, shuffled[epoch.steps :], run.steps_per_dispatch)
+        state, metrics = run.step(state, run.signals, run.devices.shard(batches))
+        recorded = epoch.steps // config.train.log_every
+        epoch.add(metrics, count)
+        bar.update(count)
+        if epoch.steps // config.train.log_every > recorded or epoch.steps == steps:
+            epoch.record(config.train.log_every, steps)
             if last := epoch.last_record():
                 bar.set_postfix_str("loss {loss[total]:.3f}, accuracy {accuracy:.3f}".format(**last))
         if counted == 0:
             jax.block_until_ready(metrics)
-            since = time.perf_counter()
-        counted += 1
+            if epoch.steps < steps:
+                since, first = time.perf_counter(), count
+        counted += count
         if len(epoch.nonfinite) > may_skip or termination.requested((epoch.number - 1) * steps + epoch.steps):
             break
     epoch.fetch()
     jax.block_until_ready(state)
-    return state, max(counted - 1, 0) * config.train.batch_size / (time.perf_counter() - since)
+    return state, (counted - first) * config.train.batch_size / (time.perf_counter() - since)
 
 
 def stopped_by_nonfinite(
@@ -309,6 +315,23 @@ def evaluation_record(tally: Tally) -> dict[str, Any]:
         ratios = contribution_ratios(jax.tree.map(jnp.float32, tally.confidence))
         record["R"] = {name: float(R) for name, R in ratios.items()}
     return record
+
+
+def batches_of(split: Split, rows: np.ndarray, size: int) -> tuple[dict[str, np.ndarray], int]:
+    """The next batches for `train_steps`.
+
+    Args:
+      split: the part.
+      rows: (steps, b) windows of the batches that are left.
+      size: n, how many batches one dispatch takes.
+
+    Returns:
+      `starts` and `labels` (b, n), the last batch repeated where fewer are left, and `count` (b,); and the count.
+    """
+    count = min(size, len(rows))
+    chosen = np.pad(rows[:count], ((0, size - count), (0, 0)), mode="edge").T
+    batches = {"starts": split.starts[chosen], "labels": split.labels[chosen]}
+    return batches | {"count": np.full(len(chosen), count, np.int32)}, count
 
 
 def shuffled_rows(split: Split, config: ConfigDict, epoch: int, steps: int) -> np.ndarray:

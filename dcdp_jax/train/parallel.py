@@ -1,12 +1,12 @@
 """The only place that knows devices and processes: how a step is mapped, and how its arrays are laid out."""
 
-import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -14,6 +14,12 @@ from dcdp_jax.errors import ConfigError
 
 AXIS = "data"
 STRATEGIES = ("pmap", "jit")
+# Type of the activations, and what a product of two float32 numbers keeps of them. Unasked, JAX takes TF32 on a GPU.
+PRECISIONS = {
+    "float32": (jnp.float32, "highest"),
+    "tf32": (jnp.float32, "tensorfloat32"),
+    "bfloat16": (jnp.bfloat16, "default"),
+}
 
 
 def keep_compiled_programs(cache: Path) -> None:
@@ -47,13 +53,16 @@ class Devices:
       strategy: how a step is mapped over them: by `jax.pmap`, or by `jax.jit` of `jax.shard_map` over a mesh.
     """
 
-    def __init__(self, count: int, strategy: str = "pmap", platform: str | None = None) -> None:
+    def __init__(
+        self, count: int, strategy: str = "pmap", platform: str | None = None, precision: str = "float32"
+    ) -> None:
         """Takes the first devices of every process.
 
         Args:
           count: how many of each process; 0 for all.
           strategy: one of `STRATEGIES`.
           platform: whose devices; None for JAX's default.
+          precision: in which the steps compute, one of `PRECISIONS`.
 
         Raises:
           ConfigError: there are fewer, or processes have different numbers of them.
@@ -62,6 +71,7 @@ class Devices:
         if not 0 <= count <= len(available):
             raise ConfigError(f"parallel.devices={count}, but there are {len(available)} ({available[0].platform})")
         self.strategy = strategy
+        self._dtype, self._products = PRECISIONS[precision]
         local = available[: count or None]
         by_process = [
             [device for device in jax.devices(platform) if device.process_index == process][: count or None]
@@ -78,6 +88,10 @@ class Devices:
 
     def __len__(self) -> int:
         return len(self.devices)
+
+    def steps_per_dispatch(self) -> int:
+        """How many steps one program takes unless the config says it: on CPU convolutions are slow in a loop."""
+        return 1 if self.devices[0].platform == "cpu" else 32
 
     def describe(self) -> str:
         """For the result: how many of which kind."""
@@ -103,10 +117,10 @@ class Devices:
         return {name: jax.make_array_from_callback(x.shape, sharding, x.__getitem__) for name, x in batch.items()}
 
     def map_step(self, step: Callable[..., Any], *, donate_state: bool, **static: Any) -> Callable[..., Any]:
-        """Compiles step(state, signals, batch, **static, axis_name) for these devices.
+        """Compiles step(state, signals, batch, **static, axis_name, dtype) for these devices.
 
         Args:
-          step: `train_step` or `evaluation_step`.
+          step: such as `train_steps` or `evaluation_step`.
           donate_state: whether the state passed in is used up.
           **static: the step's keyword arguments.
 
@@ -114,7 +128,11 @@ class Devices:
           A function of (state, signals, batch): state and signals replicated, batch as `shard` makes it; what it
           returns is replicated and has no device axis.
         """
-        mapped = functools.partial(step, axis_name=AXIS, **static)
+
+        def mapped(*arguments: Any) -> Any:
+            with jax.default_matmul_precision(self._products):
+                return step(*arguments, axis_name=AXIS, dtype=self._dtype, **static)
+
         donated = (0,) if donate_state else ()
         if self.strategy == "pmap":
             return jax.pmap(

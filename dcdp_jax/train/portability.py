@@ -15,7 +15,7 @@ from dcdp_jax.train.build import build_branches, build_chain, build_model, build
 from dcdp_jax.train.config import MAIN_MODEL, check_config
 from dcdp_jax.train.parallel import STRATEGIES, Devices
 from dcdp_jax.train.state import TrainState, create_state
-from dcdp_jax.train.step import Batch, Signals, evaluation_step, gather_windows, train_step
+from dcdp_jax.train.step import Batch, Signals, apply_model, evaluation_step, gather_windows, train_step
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 DEVICE_COUNTS = (1, 2, 7, 8)
@@ -87,12 +87,11 @@ class Findings(NamedTuple):
 
 
 def prediction_step(
-    state: TrainState, signals: Signals, batch: Batch, *, model: nn.Module, window: int, axis_name: str
+    state: TrainState, signals: Signals, batch: Batch, *, model: nn.Module, window: int, axis_name: str, dtype: Any
 ) -> jax.Array:
     """Class probabilities (b, k) of the global batch."""
-    outputs = model.apply(
-        {"params": state.params, "batch_stats": state.batch_stats}, gather_windows(signals, batch["starts"], window)
-    )
+    x = gather_windows(signals, batch["starts"], window)
+    outputs, _ = apply_model(model, state.params, state.batch_stats, x, dtype)
     return jax.lax.all_gather(jax.nn.softmax(outputs.fusion), axis_name, tiled=True)
 
 
@@ -234,12 +233,11 @@ def portability_page(findings: Findings) -> str:
     """The findings as tables in Markdown, with what failed below them."""
     lowerings, comparisons, left_out = findings
     device = jax.local_devices()[0]
-    precision = jax.config.jax_default_matmul_precision or "the platform's own"  # type: ignore[attr-defined]
     lines = [
         "# Portability",
         "",
-        f"jax {jax.__version__}; {jax.local_device_count()} x {device.device_kind} ({device.platform}); precision of "
-        f"products: {precision}. {'All green.' if findings.good else 'RED: see below.'}",
+        f"jax {jax.__version__}; {jax.local_device_count()} x {device.device_kind} ({device.platform}); float32 "
+        f"with full products, whatever train.precision says. {'All green.' if findings.good else 'RED: see below.'}",
         "",
         f"| model | step | {' | '.join(PLATFORMS)} |",
         f"|---|---|{'---|' * len(PLATFORMS)}",

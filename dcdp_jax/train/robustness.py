@@ -23,7 +23,7 @@ from dcdp_jax.train.evaluation import evaluation_batch_size, padded_batches
 from dcdp_jax.train.parallel import Devices
 from dcdp_jax.train.result import git_revision
 from dcdp_jax.train.state import TrainState
-from dcdp_jax.train.step import Batch, Signals, gather_windows
+from dcdp_jax.train.step import Batch, Signals, apply_model, gather_windows
 
 NOISE_LEVELS = (0.1, 0.25, 0.5, 1.0, 2.0)
 SCORES = ("accuracy", "f1_macro")
@@ -88,6 +88,7 @@ def corrupted_step(
     branches: tuple[BranchSpec, ...],
     window: int,
     axis_name: str,
+    dtype: Any = jnp.float32,
 ) -> dict[str, jax.Array]:
     """Counts of one padded, corrupted batch, summed over the devices.
 
@@ -99,6 +100,7 @@ def corrupted_step(
       branches: of the model; none for a baseline.
       window: samples per window.
       axis_name: of the mapped axis.
+      dtype: in which the network computes.
 
     Returns:
       {`fused`, `fallback`: (k, k) windows, rows true}. `fused` is the fusion's prediction, with whatever it is given;
@@ -106,7 +108,7 @@ def corrupted_step(
     """
     signals, corruption = given
     x = corrupt(gather_windows(signals, batch["starts"], window), batch["rows"], corruption)
-    outputs = model.apply({"params": state.params, "batch_stats": state.batch_stats}, x)
+    outputs, _ = apply_model(model, state.params, state.batch_stats, x, dtype)
     fused = outputs.fusion.argmax(axis=-1)
     predictions = {"fused": fused}
     if branches:

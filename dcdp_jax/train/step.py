@@ -1,4 +1,4 @@
-"""One training step and one evaluation step, written for one device of a mapped axis."""
+"""Training steps and one evaluation step, written for one device of a mapped axis."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -16,6 +16,28 @@ from dcdp_jax.train.augment import Augmentation, augment
 from dcdp_jax.train.state import TrainState
 
 Batch = Mapping[str, jax.Array]
+
+
+def apply_model(
+    model: nn.Module, params: Any, batch_stats: Any, x: jax.Array, dtype: Any, **options: Any
+) -> tuple[Any, Any]:
+    """A forward pass that computes in some type. Parameters, statistics, softmax and losses stay in float32.
+
+    Args:
+      model: gives `Outputs`.
+      params: in float32.
+      batch_stats: in float32, and so are the sums that they are made from.
+      x: (b, t, c) windows.
+      dtype: of the activations.
+      **options: of the model's call.
+
+    Returns:
+      Outputs in float32, and what was updated where `mutable` is among the options, else nothing.
+    """
+    variables = {"params": jax.tree.map(lambda p: p.astype(dtype), params), "batch_stats": batch_stats}
+    found = model.apply(variables, x.astype(dtype), **options)
+    outputs, updated = found if "mutable" in options else (found, {})
+    return jax.tree.map(lambda y: y.astype(jnp.float32), outputs), updated
 
 
 class Signals(NamedTuple):
@@ -85,6 +107,7 @@ def train_step(
     optimizer: optax.GradientTransformationExtraArgs,
     settings: StepSettings,
     axis_name: str,
+    dtype: Any = jnp.float32,
 ) -> tuple[TrainState, dict[str, Any]]:
     """Losses, gradients, confidences, transformation, metrics; equal in numbers on any number of devices.
 
@@ -96,6 +119,7 @@ def train_step(
       optimizer: its update takes `confidence`.
       settings: see `StepSettings`.
       axis_name: of the mapped axis.
+      dtype: in which the network computes, see `parallel.PRECISIONS`.
 
     Returns:
       The next state, and scalars of the global batch: `loss` (total and its terms), `accuracy`; per branch `S`, `R`
@@ -109,13 +133,17 @@ def train_step(
     def classification_coefficients(branches: dict[str, jax.Array]) -> dict[str, jax.Array]:
         assert settings.classification_modulation is not None
         alpha, eps = settings.classification_modulation
-        S = jax.lax.psum(true_class_confidence(jax.lax.stop_gradient(branches), labels), axis_name)
+        logits = jax.tree.map(lambda z: jax.lax.stop_gradient(z).astype(jnp.float32), branches)
+        S = jax.lax.psum(true_class_confidence(logits, labels), axis_name)
         return modulation_coefficients(S, alpha(state.step), eps)
 
     def loss_of(params: Any) -> tuple[jax.Array, tuple[Any, Any, Any]]:
-        outputs, updated = model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
+        outputs, updated = apply_model(
+            model,
+            params,
+            state.batch_stats,
             x,
+            dtype,
             train=True,
             keys=keys,
             modulation=classification_coefficients if settings.classification_modulation else None,
@@ -157,8 +185,48 @@ def train_step(
     return following, metrics
 
 
+def train_steps(
+    state: TrainState, signals: Signals, batches: Batch, **static: Any
+) -> tuple[TrainState, dict[str, Any]]:
+    """Several `train_step`s in one program; a dispatch costs a GPU as much time as a step of a small model.
+
+    Args:
+      state: replicated.
+      signals: replicated.
+      batches: this device's share: `starts` and `labels` (b, n), and `count` (b,), the same number everywhere: how many
+        of the n steps to take.
+      **static: of `train_step`.
+
+    Returns:
+      The state after them, and their metrics, each with a leading axis n; those of steps not taken are 0.
+    """
+
+    def one(state: TrainState, i: int | jax.Array) -> tuple[TrainState, dict[str, Any]]:
+        return train_step(state, signals, {name: batches[name][:, i] for name in ("starts", "labels")}, **static)
+
+    n = batches["starts"].shape[1]
+    if n == 1:  # no loop: XLA's convolutions for CPU are slow in one
+        state, metrics = one(state, 0)
+        return state, jax.tree.map(lambda x: x[None], metrics)
+
+    def body(i: jax.Array, carried: tuple[TrainState, Any]) -> tuple[TrainState, Any]:
+        state, metrics = one(carried[0], i)
+        return state, jax.tree.map(lambda all_steps, x: all_steps.at[i].set(x), carried[1], metrics)
+
+    shapes = jax.eval_shape(one, state, 0)[1]
+    empty = jax.tree.map(lambda x: jnp.zeros((n, *x.shape), x.dtype), shapes)
+    return jax.lax.fori_loop(0, batches["count"][0], body, (state, empty))
+
+
 def evaluation_step(
-    state: TrainState, signals: Signals, batch: Batch, *, model: nn.Module, window: int, axis_name: str
+    state: TrainState,
+    signals: Signals,
+    batch: Batch,
+    *,
+    model: nn.Module,
+    window: int,
+    axis_name: str,
+    dtype: Any = jnp.float32,
 ) -> tuple[Tally, jax.Array]:
     """Counts of one padded batch, summed over the devices, and what the model says of each window.
 
@@ -169,12 +237,13 @@ def evaluation_step(
       model: gives `Outputs`; built with this axis_name.
       window: samples per window.
       axis_name: of the mapped axis.
+      dtype: as in `train_step`.
 
     Returns:
       `Tally` and probabilities of the classes (b, k) of the global batch.
     """
     x = gather_windows(signals, batch["starts"], window)
-    outputs = model.apply({"params": state.params, "batch_stats": state.batch_stats}, x)
+    outputs, _ = apply_model(model, state.params, state.batch_stats, x, dtype)
     counted = jax.lax.psum(tally(outputs.fusion, outputs.branches, batch["labels"], batch["mask"]), axis_name)
     probabilities = jnp.exp(jax.nn.log_softmax(outputs.fusion))
     return counted, jax.lax.all_gather(probabilities, axis_name, tiled=True)

@@ -12,7 +12,7 @@ from dcdp_jax.optim import build_optimizer, modulation_coefficients
 from dcdp_jax.train import step as step_module
 from dcdp_jax.train.parallel import AXIS, Devices
 from dcdp_jax.train.state import create_state
-from dcdp_jax.train.step import Signals, StepSettings, evaluation_step, train_step
+from dcdp_jax.train.step import Signals, StepSettings, evaluation_step, train_step, train_steps
 
 BRANCHES = (BranchSpec("res", "resnet", (0, 1, 2)), BranchSpec("dense", "densenet", (3, 4)))
 LABELS = {"res": "res", "dense": "dense", "fusion": None, "projection": None}
@@ -192,3 +192,69 @@ def test_padding_does_not_count(strategy, count, signals):
     assert parts[0].confusion.sum() == 23
     for *split, total in zip(*map(jax.tree.leaves, (*parts, whole)), strict=True):
         np.testing.assert_allclose(sum(split), total, rtol=1e-5, atol=1e-5)
+
+
+def several_at_once(signals, at_once, count=1, strategy="pmap"):
+    """As `run`, with so many steps in one program, the last of which takes what is left."""
+    devices = Devices(count, strategy)
+    model, optimizer = make_model(), make_optimizer()
+    state = devices.replicate(create_state(model, optimizer, SEED, WINDOW, 5))
+    step = devices.map_step(train_steps, donate_state=True, model=model, optimizer=optimizer, settings=SETTINGS)
+    on_device = devices.replicate(signals)
+    single, history = list(batches()), []
+    for first in range(0, STEPS, at_once):
+        chosen = single[first : first + at_once]
+        rows = {name: np.stack([batch[name] for batch in chosen], axis=1) for name in single[0]}
+        padded = {name: np.pad(x, ((0, 0), (0, at_once - len(chosen))), mode="edge") for name, x in rows.items()}
+        padded["count"] = np.full(BATCH, len(chosen), np.int32)
+        state, metrics = step(state, on_device, devices.shard(padded))
+        fetched = jax.device_get(metrics)
+        history += [jax.tree.map(lambda x, i=i: x[i], fetched) for i in range(len(chosen))]
+    return history, jax.device_get(state)
+
+
+@pytest.mark.parametrize(("at_once", "count", "strategy"), [(1, 1, "pmap"), (5, 1, "pmap"), (5, 7, "jit")])
+def test_several_steps_in_one_program_are_those_steps(at_once, count, strategy, signals, one_device):
+    history, state = several_at_once(signals, at_once, count, strategy)
+    expected, expected_state = one_device
+    assert state.step == STEPS
+    assert len(history) == STEPS
+    assert largest_loss_difference(history, expected) < 1e-5
+    assert relative_difference(state.params, expected_state.params) < 1e-4
+    for found, wanted in zip(history, expected, strict=True):
+        for branch in ("res", "dense"):
+            np.testing.assert_allclose(found["S"][branch], wanted["S"][branch], rtol=1e-4)
+
+
+def test_bfloat16_computes_in_it_and_keeps_everything_else_in_float32(signals, one_device):
+    devices = Devices(1, precision="bfloat16")
+    model, optimizer = make_model(), make_optimizer()
+    state = devices.replicate(create_state(model, optimizer, SEED, WINDOW, 5))
+    step = devices.map_step(train_step, donate_state=False, model=model, optimizer=optimizer, settings=SETTINGS)
+    arguments = state, devices.replicate(signals), devices.shard(next(iter(batches(1))))
+    text = step.lower(*arguments).as_text()
+    assert [line for line in text.splitlines() if "convolution" in line and "bf16" in line]
+    assert not [line for line in text.splitlines() if "stablehlo.convolution" in line and "xf32>" in line]
+    after, metrics = step(*arguments)
+    float_leaves = [x for x in jax.tree.leaves((after, metrics)) if jnp.issubdtype(x.dtype, jnp.floating)]
+    assert {x.dtype for x in float_leaves} == {jnp.dtype("float32")}
+    wanted = one_device[0][0]["loss"]["total"]
+    difference = abs(float(metrics["loss"]["total"]) - wanted) / wanted
+    assert 1e-6 < difference < 2e-2  # other numbers, and near
+
+
+@pytest.mark.parametrize(("precision", "products"), [("float32", "HIGHEST"), ("tf32", "HIGH"), ("bfloat16", "DEFAULT")])
+def test_products_are_what_the_precision_says(precision, products, signals):
+    devices = Devices(1, precision=precision)
+    step = devices.map_step(evaluation_step, donate_state=False, model=make_model(), window=WINDOW)
+    state = create_state(make_model(), make_optimizer(), SEED, WINDOW, 5)
+    batch = next(iter(batches(1))) | {"mask": np.ones(BATCH, bool)}
+    text = step.lower(state, signals, devices.shard(batch)).as_text()
+    found = {
+        line.split("precision")[1][:60] for line in text.splitlines() if "dot_general" in line and "precision" in line
+    }
+    if products == "DEFAULT":
+        assert not any("HIGH" in one for one in found)
+    else:
+        assert found
+        assert all(f"[{products}, {products}]" in one for one in found)
