@@ -9,12 +9,13 @@ from ml_collections import ConfigDict, config_flags
 
 from dcdp_jax.errors import Terminated, UserError
 
-MODES = ("train", "evaluate", "describe", "predict", "stream", "portability")
+MODES = ("train", "evaluate", "describe", "predict", "stream", "export", "portability")
 CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="a file of configs/")
 WORKDIR = flags.DEFINE_string("workdir", "", "where the run's files go; runs/NAME for --config=configs/NAME.py")
 MODE = flags.DEFINE_enum("mode", "train", MODES, "what to do")
 INPUT = flags.DEFINE_multi_string("input", [], "predict: a table or a file of the data set; may be repeated")
 SMOOTHING = flags.DEFINE_string("smoothing", "", "predict, stream: mean:N or majority:N of the last N windows")
+FORMATS = flags.DEFINE_list("formats", ["jax"], "export: any of jax, onnx, tflite, tflite_int8")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
                     print(write_report(workdir))
             elif MODE.value in ("predict", "stream"):
                 use_model(CONFIG.value, workdir)
+            elif MODE.value == "export":
+                export_model(CONFIG.value, workdir)
             elif MODE.value == "describe":
                 describe(CONFIG.value, workdir)
             elif MODE.value == "portability":
@@ -106,6 +109,17 @@ def use_model(config: ConfigDict, workdir: Path) -> None:
         predict_files(config, workdir, INPUT.value, smoothing)
     else:
         stream(config, workdir, smoothing)
+
+
+def export_model(config: ConfigDict, workdir: Path) -> None:
+    """Writes the folder `export` of a finished run."""
+    from dcdp_jax.serve.export import export_run
+    from dcdp_jax.train.config import as_plain_data, check_config
+    from dcdp_jax.train.workdir import check_workdir
+
+    check_config(config)
+    check_workdir(workdir, as_plain_data(config))
+    export_run(config, workdir, FORMATS.value)
 
 
 def portability(config: ConfigDict, workdir: Path) -> int:
