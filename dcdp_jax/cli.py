@@ -8,6 +8,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from dcdp_jax.errors import Terminated, UserError
+from dcdp_jax.serve.smoothing import parse_smoothing
 
 MODES = ("train", "evaluate", "describe", "predict", "stream", "export", "portability")
 CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="a file of configs/")
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(f"unexpected argument {arguments[1]!r}; fields are set as --config.field=value")
         if CONFIG.value is None:
             raise UserError("no config; for example --config=configs/demo.py")
+        check_flags(MODE.value, INPUT.value, SMOOTHING.value)
         workdir = Path(WORKDIR.value or default_workdir(config_flags.get_config_filename(flags.FLAGS["config"])))
         if "study" in CONFIG.value:
             run_study(CONFIG.value, workdir)
@@ -78,6 +80,20 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def check_flags(mode: str, paths: Sequence[str], smoothing: str) -> None:
+    """Raises UserError for flags that the mode does not read, or cannot do without."""
+    if paths and mode != "predict":
+        raise UserError(f"--input is for --mode=predict, and this is --mode={mode}")
+    if smoothing and mode not in ("predict", "stream"):
+        raise UserError(f"--smoothing is for --mode=predict and --mode=stream, and this is --mode={mode}")
+    if mode == "predict" and not paths:
+        raise UserError("--mode=predict needs --input=FILE, a table or a file of the data set; it may be repeated")
+    stems = [Path(path).stem for path in paths]
+    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+        raise UserError(f"two inputs are named {twice[0]!r}, and would have one folder of predictions")
+    parse_smoothing(smoothing)
+
+
 def describe(config: ConfigDict, workdir: Path) -> None:
     """Writes describe.html: the data set of a config, before anything is trained on it."""
     from dcdp_jax.data.dataset import build_dataset
@@ -98,7 +114,6 @@ def use_model(config: ConfigDict, workdir: Path) -> None:
     """Predicts files, or what comes on standard input."""
     from dcdp_jax.serve.live import stream
     from dcdp_jax.serve.predict import predict_files
-    from dcdp_jax.serve.smoothing import parse_smoothing
     from dcdp_jax.train.config import as_plain_data, check_config
     from dcdp_jax.train.workdir import check_workdir
 

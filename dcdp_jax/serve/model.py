@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -93,7 +94,9 @@ def load_model(workdir: Path) -> TrainedModel:
         raise CheckpointError(f"{workdir / CHECKPOINTS}: the checkpoint {card.best_epoch} is missing")
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
         state = checkpoints.restore(card.best_epoch, like=like)
-    variables = jax.tree.map(jax.numpy.asarray, {"params": state.params, "batch_stats": state.batch_stats})
+    if jax.tree.map(np.shape, state) != jax.tree.map(np.shape, like):
+        raise CheckpointError(f"{path}: the checkpoint {card.best_epoch} is not of a model of this config")
+    variables = jax.tree.map(jnp.asarray, {"params": state.params, "batch_stats": state.batch_stats})
     return TrainedModel(card, network, variables)
 
 
@@ -101,7 +104,7 @@ def network_probabilities(
     network: nn.Module, variables: Any, shift: Array, scale: Array, windows: Array
 ) -> Probabilities:
     """Normalisation, network and softmax of (b, t, c) float32 windows in the recordings' own units."""
-    outputs = network.apply(variables, (windows - shift) * scale)
+    outputs = network.apply(variables, (jnp.asarray(windows) - shift) * scale)
     return Probabilities(
         jax.nn.softmax(outputs.fusion), {name: jax.nn.softmax(z) for name, z in outputs.branches.items()}
     )
