@@ -8,13 +8,15 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from dcdp_jax.errors import Terminated, UserError
+from dcdp_jax.serve.smoothing import parse_smoothing
 
-MODES = ("train", "evaluate", "describe", "predict", "stream", "portability", "compare")
+MODES = ("train", "evaluate", "describe", "predict", "stream", "export", "portability", "compare")
 CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="a file of configs/")
 WORKDIR = flags.DEFINE_string("workdir", "", "where the run's files go; runs/NAME for --config=configs/NAME.py")
 MODE = flags.DEFINE_enum("mode", "train", MODES, "what to do")
 INPUT = flags.DEFINE_multi_string("input", [], "predict: a table or a file of the data set; may be repeated")
 SMOOTHING = flags.DEFINE_string("smoothing", "", "predict, stream: mean:N or majority:N of the last N windows")
+FORMATS = flags.DEFINE_list("formats", ["jax"], "export: any of jax, onnx, tflite, tflite_int8")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(f"unexpected argument {arguments[1]!r}; fields are set as --config.field=value")
         if CONFIG.value is None:
             raise UserError("no config; for example --config=configs/demo.py")
+        check_flags(MODE.value, INPUT.value, SMOOTHING.value)
         workdir = Path(WORKDIR.value or default_workdir(config_flags.get_config_filename(flags.FLAGS["config"])))
         if "study" in CONFIG.value:
             run_study(CONFIG.value, workdir)
@@ -57,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
                     print(write_report(workdir))
             elif MODE.value in ("predict", "stream"):
                 use_model(CONFIG.value, workdir)
+            elif MODE.value == "export":
+                export_model(CONFIG.value, workdir)
             elif MODE.value == "describe":
                 describe(CONFIG.value, workdir)
             elif MODE.value == "portability":
@@ -78,6 +83,20 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return fail("interrupted; the same command again resumes from the last finished epoch", 128 + 2)
     return 0
+
+
+def check_flags(mode: str, paths: Sequence[str], smoothing: str) -> None:
+    """Raises UserError for flags that the mode does not read, or cannot do without."""
+    if paths and mode != "predict":
+        raise UserError(f"--input is for --mode=predict, and this is --mode={mode}")
+    if smoothing and mode not in ("predict", "stream"):
+        raise UserError(f"--smoothing is for --mode=predict and --mode=stream, and this is --mode={mode}")
+    if mode == "predict" and not paths:
+        raise UserError("--mode=predict needs --input=FILE, a table or a file of the data set; it may be repeated")
+    stems = [Path(path).stem for path in paths]
+    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+        raise UserError(f"two inputs are named {twice[0]!r}, and would have one folder of predictions")
+    parse_smoothing(smoothing)
 
 
 def describe(config: ConfigDict, workdir: Path) -> None:
@@ -107,7 +126,6 @@ def use_model(config: ConfigDict, workdir: Path) -> None:
     """Predicts files, or what comes on standard input."""
     from dcdp_jax.serve.live import stream
     from dcdp_jax.serve.predict import predict_files
-    from dcdp_jax.serve.smoothing import parse_smoothing
     from dcdp_jax.train.config import as_plain_data, check_config
     from dcdp_jax.train.workdir import check_workdir
 
@@ -118,6 +136,17 @@ def use_model(config: ConfigDict, workdir: Path) -> None:
         predict_files(config, workdir, INPUT.value, smoothing)
     else:
         stream(config, workdir, smoothing)
+
+
+def export_model(config: ConfigDict, workdir: Path) -> None:
+    """Writes the folder `export` of a finished run."""
+    from dcdp_jax.serve.export import export_run
+    from dcdp_jax.train.config import as_plain_data, check_config
+    from dcdp_jax.train.workdir import check_workdir
+
+    check_config(config)
+    check_workdir(workdir, as_plain_data(config))
+    export_run(config, workdir, FORMATS.value)
 
 
 def portability(config: ConfigDict, workdir: Path) -> int:

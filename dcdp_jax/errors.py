@@ -17,6 +17,10 @@ class CheckpointError(UserError):
     """A workdir or checkpoint cannot be used."""
 
 
+class ExportError(UserError):
+    """An exported model does not answer as the trained one does."""
+
+
 class NonFiniteError(UserError):
     """A loss or a gradient is NaN or infinite."""
 

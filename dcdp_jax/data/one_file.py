@@ -53,7 +53,8 @@ def read_hapt(path: Path, match: re.Match[str]) -> list[Recording]:
 
 def read_dsads(path: Path, match: re.Match[str]) -> list[Recording]:
     """All segments of an activity of a subject."""
-    segments = {int(p.stem[1:]): p for p in sorted(path.parent.glob("s[0-9][0-9].txt"))}
+    paths = {path, *path.parent.glob("s[0-9][0-9].txt")}
+    segments = {int(p.stem[1:]): p for p in sorted(paths)}
     return [dsads.read_recording(int(match[1]), int(match[2]), segments)]
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -36,8 +37,13 @@ def stream(config: ConfigDict, workdir: Path, smoothing: tuple[str, int]) -> Non
     model = load_model(workdir)
     recognizer = Recognizer(model, smoothing=smoothing, max_gap=config.data.table.max_gap)
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
-    for line in answers(recognizer, sys.stdin, config.data.table):
-        print(json.dumps(line), flush=True)
+    try:
+        for line in answers(recognizer, sys.stdin, config.data.table):
+            print(json.dumps(line), flush=True)
+    except KeyboardInterrupt:  # the way to end a stream that does not end by itself
+        return
+    except BrokenPipeError:  # whoever read the answers has ended; Python would complain once more when it flushes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def answers(recognizer: Recognizer, lines: Iterable[str], table: ConfigDict) -> Iterator[dict[str, Any]]:
@@ -97,8 +103,10 @@ def introduce(card: ModelCard, columns: dict[str, str], header: Sequence[str], t
             f"{WHERE}, line 1: no column {', '.join(channel.name for channel in absent)}; the model reads "
             f"{listed(card.inputs)}, and the columns are {', '.join(header) or 'none'}"
         )
-    clock = f"times in {time}" if time else f"a line every 1/{card.input_rate:g} s"
-    print(f"ready: {clock}, a window of {card.window / card.rate:g} s", file=sys.stderr)
+    clock = (
+        f"laid at {card.input_rate:g} Hz by the column {time!r}" if time else f"taken to come at {card.input_rate:g} Hz"
+    )
+    print(f"ready: samples are {clock}; an answer every {card.step / card.rate:g} s", file=sys.stderr)
     if absent:
         print(
             f"no {', '.join(channel.name for channel in absent)}: without the branch {', '.join(silent)}",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -16,7 +17,7 @@ from dcdp_jax.train.build import build_chain, build_model
 from dcdp_jax.train.card import ModelCard, read_card
 from dcdp_jax.train.checkpoint import Checkpoints
 from dcdp_jax.train.config import RANDOM_FOREST
-from dcdp_jax.train.state import create_state
+from dcdp_jax.train.state import state_shapes
 from dcdp_jax.train.workdir import CHECKPOINTS, CONFIG, RESULT
 
 __all__ = ["ModelCard", "Prediction", "Probabilities", "TrainedModel", "forward", "load_model", "predict"]
@@ -87,13 +88,15 @@ def load_model(workdir: Path) -> TrainedModel:
         optimizer, _ = build_chain(config, card.branches, steps_per_epoch=1)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: not the config of a run ({error})") from error
-    start = functools.partial(create_state, network, optimizer, window=card.window, channels=len(card.channels))
-    like = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), jax.eval_shape(start, 0))
+    shapes = state_shapes(network, optimizer, card.window, len(card.channels))
+    like = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
     if not (workdir / CHECKPOINTS / str(card.best_epoch)).is_dir():
         raise CheckpointError(f"{workdir / CHECKPOINTS}: the checkpoint {card.best_epoch} is missing")
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
         state = checkpoints.restore(card.best_epoch, like=like)
-    variables = jax.tree.map(jax.numpy.asarray, {"params": state.params, "batch_stats": state.batch_stats})
+    if jax.tree.map(np.shape, state) != jax.tree.map(np.shape, like):
+        raise CheckpointError(f"{path}: the checkpoint {card.best_epoch} is not of a model of this config")
+    variables = jax.tree.map(jnp.asarray, {"params": state.params, "batch_stats": state.batch_stats})
     return TrainedModel(card, network, variables)
 
 
@@ -101,7 +104,7 @@ def network_probabilities(
     network: nn.Module, variables: Any, shift: Array, scale: Array, windows: Array
 ) -> Probabilities:
     """Normalisation, network and softmax of (b, t, c) float32 windows in the recordings' own units."""
-    outputs = network.apply(variables, (windows - shift) * scale)
+    outputs = network.apply(variables, (jnp.asarray(windows) - shift) * scale)
     return Probabilities(
         jax.nn.softmax(outputs.fusion), {name: jax.nn.softmax(z) for name, z in outputs.branches.items()}
     )

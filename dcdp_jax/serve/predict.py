@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.windows import window_starts
-from dcdp_jax.errors import ConfigError
 from dcdp_jax.serve.events import Event, Segment, merge_events
 from dcdp_jax.serve.inputs import Input, names_of, read_input
 from dcdp_jax.serve.model import TrainedModel, load_model, predict
@@ -73,23 +72,18 @@ def predict_files(config: ConfigDict, workdir: Path, paths: Sequence[str], smoot
     Args:
       config: of the run.
       workdir: of the run, finished.
-      paths: files, see `inputs.read_input`.
+      paths: files of different names, see `inputs.read_input`.
       smoothing: method and number of windows, see `Smoother`.
 
     Raises:
       UserError: the run is not finished, or a file cannot be read or is not what the model reads.
       OSError: a file could not be written.
     """
-    if not paths:
-        raise ConfigError("--mode=predict needs --input=FILE, a table or a file of the data set; it may be repeated")
-    stems = [Path(path).stem for path in paths]
-    if twice := [stem for stem in stems if stems.count(stem) > 1]:
-        raise ConfigError(f"two inputs are named {twice[0]!r}, and would have one folder of predictions")
     model = load_model(workdir)
-    for path, stem in zip(map(Path, paths), stems, strict=True):
+    for path in map(Path, paths):
         inputs = read_input(path, model.card, config.data)
         for name, item in zip(names_of(inputs), inputs, strict=True):
-            folder = workdir / PREDICTIONS / stem
+            folder = workdir / PREDICTIONS / path.stem
             folder = folder / name if len(inputs) > 1 else folder
             predict_input(model, item, path, folder, smoothing)
 
@@ -101,7 +95,8 @@ def predict_input(model: TrainedModel, item: Input, path: Path, folder: Path, sm
     card, recording = model.card, item.recording
     events = predict_recording(model, recording, item.time, smoothing)
     seconds = len(recording.labels) / card.rate
-    print(f"{path}, {item.name}: {seconds:.1f} s, {len(events)} windows of {card.window / card.rate:g} s")
+    where = str(path) if item.name == path.stem else f"{path}, {item.name}"
+    print(f"{where}: {seconds:.1f} s, {len(events)} windows of {card.window / card.rate:g} s")
     for note in (*item.notes, *strange_values(card, recording)):
         print(f"  {note}")
     if not events:
@@ -115,9 +110,9 @@ def predict_input(model: TrainedModel, item: Input, path: Path, folder: Path, sm
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "windows.csv", windows_table(card, events, truth))
     write_atomically(folder / "segments.csv", segments_table(card, segments))
-    title = f"{path.name}, {item.name}: {card.dataset} model, {len(segments)} segments"
+    title = f"{where.removeprefix(str(path.parent) + '/')}, by a model trained on {card.dataset}"
     save_timeline(draw_timeline(card, recording, item.time, events, segments, title), folder / "timeline")
-    print(f"  {len(segments)} segments: {folder}")
+    print(f"  {len(segments)} segment{'s' if len(segments) != 1 else ''}: {folder}")
 
 
 def window_label(recording: Recording, time: np.ndarray, event: Event, card: ModelCard) -> int:

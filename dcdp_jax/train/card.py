@@ -1,7 +1,7 @@
 """model.json: everything that is needed to use a trained model without the data that it was trained on."""
 
 import json
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -178,7 +178,7 @@ def records(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
 
 def is_finite(value: Any) -> bool:
     """Whether it is a number, and a finite one."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def expect(good: bool, name: str, came: Any, expected: str) -> None:

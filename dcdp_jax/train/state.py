@@ -31,6 +31,19 @@ class TrainState(struct.PyTreeNode):
     opt_state: Any
 
 
+def state_shapes(model: nn.Module, optimizer: optax.GradientTransformation, window: int, channels: int) -> TrainState:
+    """The shapes and types of `create_state`, for reading a checkpoint without computing anything."""
+    variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, window, channels)))
+    scalar = jax.ShapeDtypeStruct((), jnp.int32)
+    return TrainState(
+        seed=scalar,
+        step=scalar,
+        params=variables["params"],
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=jax.eval_shape(optimizer.init, variables["params"]),
+    )
+
+
 def create_state(
     model: nn.Module, optimizer: optax.GradientTransformation, seed: int, window: int, channels: int
 ) -> TrainState:

@@ -20,12 +20,13 @@ SMALL = (
 SMALL_DATA = ("--config.data.synthetic.subjects=5", "--config.data.synthetic.minutes=4.0")
 
 
-def start(*arguments, config="configs/demo.py", **environment):
+def start(*arguments, config="configs/demo.py", stdin=None, **environment):
     """A running launch.py."""
     return subprocess.Popen(
         [sys.executable, "launch.py", f"--config={config}", *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, **environment},
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,0 +1,148 @@
+"""The file formats of an exported model. Each function gives a file's content and a way to run that content.
+
+The way to run it is that of the format's own runtime, so that what is checked is what a user will have.
+"""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import jax
+import numpy as np
+from jax import export
+
+from dcdp_jax.errors import ConfigError
+from dcdp_jax.serve.standalone import Model
+
+Forward = Callable[[Any], jax.Array]  # (b, t, c) -> (b, k)
+Run = Callable[[np.ndarray], np.ndarray]  # the same, on NumPy arrays
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+EXTRAS = {"onnx": "export", "tflite": "tflite", "tflite_int8": "tflite"}
+
+
+def to_jax(forward: Forward, shape: tuple[int, int], card: dict[str, Any]) -> tuple[bytes, Run]:
+    """An artifact of jax.export for any number of windows, on `PLATFORMS`.
+
+    Args:
+      forward: the whole model.
+      shape: (t, c) of a window.
+      card: that of the exported folder, for the loader.
+
+    Returns:
+      The artifact, and the loader's `predict`.
+    """
+    (b,) = export.symbolic_shape("b")
+    exported = export.export(jax.jit(forward), platforms=PLATFORMS)(jax.ShapeDtypeStruct((b, *shape), np.float32))
+    content = bytes(exported.serialize())
+    return content, Model(card, content).predict
+
+
+def to_onnx(forward: Forward, shape: tuple[int, int]) -> tuple[bytes, Run]:
+    """An ONNX model for any number of windows: input `windows`, output `probabilities`; see `to_jax`.
+
+    Raises:
+      ConfigError: jax2onnx or onnxruntime is not installed.
+    """
+    with needs("onnx"), quiet():
+        from jax2onnx import to_onnx as convert
+        from onnxruntime import InferenceSession, SessionOptions
+    with quiet():
+        model = convert(
+            forward, [("b", *shape)], input_names=["windows"], output_names=["probabilities"], model_name="dcdp_jax"
+        )
+    # What jax2onnx notes about shapes inside the graph is not always right, and nothing needs it.
+    del model.graph.value_info[:]
+    content = model.SerializeToString()
+    session = InferenceSession(content, SessionOptions(), providers=["CPUExecutionProvider"])
+    return content, lambda windows: session.run(["probabilities"], {"windows": windows})[0]
+
+
+def to_tflite(forward: Forward, shape: tuple[int, int], examples: np.ndarray | None = None) -> tuple[bytes, Run]:
+    """A TFLite model of one window, (1, t, c) -> (1, k), both float32.
+
+    Args:
+      forward: the whole model.
+      shape: (t, c) of a window.
+      examples: (n, t, c) windows of the training part: weights and activations become int8, with ranges found on these.
+        None for float32.
+
+    Returns:
+      The model, and a function that runs it window by window.
+
+    Raises:
+      ConfigError: TensorFlow or ai-edge-litert is not installed.
+    """
+    with needs("tflite"):
+        tf = import_tensorflow()
+        import ai_edge_litert.interpreter  # noqa: F401 - missing is said before the conversion
+        from jax.experimental import jax2tf
+    signature = [tf.TensorSpec((1, *shape), tf.float32, name="windows")]
+    function = tf.function(jax2tf.convert(forward, with_gradient=False), input_signature=signature, autograph=False)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], function)
+    if examples is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([window[None]] for window in examples)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    with warnings.catch_warnings():
+        # Said of every model whose input stays float32.
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
+        content = bytes(converter.convert())
+    return content, run_tflite(content)
+
+
+def run_tflite(content: bytes) -> Run:
+    """A function that runs a TFLite model on one thread, window by window: (n, t, c) -> (n, k)."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    (source,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def run(windows: np.ndarray) -> np.ndarray:
+        answers = []
+        for i in range(len(windows)):
+            interpreter.set_tensor(source["index"], windows[i : i + 1])
+            interpreter.invoke()
+            answers.append(interpreter.get_tensor(answer["index"]))
+        return np.concatenate(answers)
+
+    return run
+
+
+def import_tensorflow() -> ModuleType:
+    """TensorFlow, without its greetings."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    return tf
+
+
+@contextlib.contextmanager
+def needs(format_name: str) -> Iterator[None]:
+    """Turns a missing package into the error that names the extra to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"--formats={format_name} needs {error.name}, which is not installed: "
+            f"pip install 'dcdp_jax[{EXTRAS[format_name]}]'"
+        ) from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silences jax2onnx: it logs and warns of plugins for libraries that the model does not use."""
+    logger = logging.getLogger("jax2onnx")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,200 @@
+"""--mode=predict and --mode=stream as a user runs them, on a run of the smallest network."""
+
+import csv
+import json
+import select
+import signal
+
+import numpy as np
+import pytest
+
+from configs import default, demo
+from dcdp_jax.data import synthetic
+from dcdp_jax.errors import DataError
+from dcdp_jax.serve.inputs import prepare, read_input
+from dcdp_jax.serve.live import answers
+from dcdp_jax.serve.predict import predict_files, predict_recording
+from dcdp_jax.serve.stream import Recognizer
+from tests.e2e.running import launch, start
+from tests.serve.conftest import ARGUMENTS
+
+
+@pytest.fixture(scope="module")
+def recording():
+    return synthetic.make_recordings(subjects=5, minutes=1.0)[4]
+
+
+@pytest.fixture(scope="module")
+def table(recording, tmp_path_factory):
+    """The recording as a user's table, with a pause of ten seconds in the middle."""
+    path = tmp_path_factory.mktemp("tables") / "day one.csv"
+    time = np.arange(len(recording.labels)) / 25
+    time[700:] += 10
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["time", "label", *(f"{c.name} [{c.unit}]" for c in recording.channels)])
+        for t, label, values in zip(time, recording.labels, recording.signals, strict=True):
+            rows.writerow([f"{t:.2f}", synthetic.CLASS_NAMES[label], *(f"{v:.9g}" for v in values)])
+    return path
+
+
+@pytest.fixture(scope="module")
+def predicted(finished, table):
+    """The folder of its predictions, and what was printed."""
+    status, output, errors = launch(*ARGUMENTS, f"--workdir={finished}", "--mode=predict", f"--input={table}")
+    assert status == 0, errors
+    return finished / "predictions" / "day one", output
+
+
+@pytest.fixture(scope="module")
+def events(model, recording):
+    """What the library says about the recording."""
+    starts = np.array([0, 700], np.int64)
+    divided = type(recording)(**{**vars(recording), "starts": starts})
+    item = prepare("here", divided, model.card)
+    return predict_recording(model, item.recording, item.time)
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_predict_leaves_tables_and_pictures(predicted, events, model):
+    folder, output = predicted
+    assert sorted(p.name for p in folder.iterdir()) == ["segments.csv", "timeline.png", "timeline.svg", "windows.csv"]
+    rows = read(folder / "windows.csv")
+    names = model.card.class_names
+    assert list(rows[0]) == ["start", "end", "class", "confidence", "label", *(f"p_{name}" for name in names)]
+    assert f"{len(rows)} windows of 2.56 s" in output
+    assert len(rows) == len(events) == (700 - 64) // 32 + 1 + (800 - 64) // 32 + 1
+    for row, event in zip(rows, events, strict=True):
+        assert row["class"] == names[event.label]
+        assert float(row["start"]) == pytest.approx(event.start + 10 * event.stretch, abs=1e-3)
+        assert float(row["end"]) - float(row["start"]) == pytest.approx(2.56, abs=2e-3)
+        assert float(row["confidence"]) == max(float(row[f"p_{name}"]) for name in names)
+        np.testing.assert_allclose([float(row[f"p_{n}"]) for n in names], event.probabilities, atol=1e-5)
+
+
+def test_labels_of_windows_of_one_class_are_compared(predicted, recording, events):
+    folder, output = predicted
+    rows = read(folder / "windows.csv")
+    expected = []
+    for event in events:
+        labels = set(recording.labels[round(event.start * 25) :][:64].tolist())
+        expected.append(synthetic.CLASS_NAMES[labels.pop()] if len(labels) == 1 else "")
+    assert [row["label"] for row in rows] == expected
+    known = [row for row in rows if row["label"]]
+    right = sum(row["label"] == row["class"] for row in known)
+    assert f"{right} of {len(known)} windows of one class are labelled as in the file" in output
+
+
+def test_segments_are_those_of_the_windows(predicted):
+    segments, windows = (read(predicted[0] / f"{name}.csv") for name in ("segments", "windows"))
+    assert sum(int(s["windows"]) for s in segments) == len(windows)
+    at = 0
+    for segment in segments:
+        part = windows[at : at + int(segment["windows"])]
+        at += len(part)
+        assert {w["class"] for w in part} == {segment["class"]}
+        assert float(segment["confidence"]) == pytest.approx(np.mean([float(w["confidence"]) for w in part]), abs=2e-6)
+        assert float(part[0]["start"]) <= float(segment["start"]) < float(segment["end"]) <= float(part[-1]["end"])
+    assert not any(float(s["start"]) < 28 and float(s["end"]) > 28.1 for s in segments), "none across the pause"
+
+
+def test_stream_answers_as_samples_come_and_as_predict_does(finished, table, predicted):
+    process = start(*ARGUMENTS, f"--workdir={finished}", "--mode=stream", stdin=-1)
+    lines = table.read_text().splitlines(keepends=True)
+    process.stdin.write("".join(lines[: 1 + 63]))
+    process.stdin.flush()
+    assert "laid at 25 Hz by the column 'time'" in process.stderr.readline()
+    assert not select.select([process.stdout], [], [], 0.5)[0], "nothing is due yet"
+    process.stdin.write(lines[1 + 63])
+    process.stdin.flush()
+    first = json.loads(process.stdout.readline())  # while standard input is open
+    output, errors = process.communicate("".join(lines[1 + 64 :]), timeout=100)
+    assert process.returncode == 0, errors
+    found = [first, *map(json.loads, output.splitlines())]
+    rows = read(predicted[0] / "windows.csv")
+    assert [event["class"] for event in found] == [row["class"] for row in rows]
+    for event, row in zip(found, rows, strict=True):
+        assert [event["start"], event["end"]] == pytest.approx([float(row["start"]), float(row["end"])], abs=1e-3)
+        assert event["confidence"] == pytest.approx(float(row["confidence"]), abs=3e-6)
+
+
+def test_a_stream_is_ended_by_a_keyboard(finished):
+    process = start(*ARGUMENTS, f"--workdir={finished}", "--mode=stream", stdin=-1)
+    process.stdin.write(",".join(c.name for c in synthetic.CHANNELS) + "\n")
+    process.stdin.flush()
+    assert "taken to come at 25 Hz" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.communicate() == ("", "")
+    assert process.returncode == 0
+
+
+def test_missing_sensors_of_a_stream(model, recording, data):
+    names = [c.name for c in recording.channels if c.group == "acc"]
+    chosen = recording.signals[:64, [i for i, c in enumerate(recording.channels) if c.group == "acc"]]
+    lines = [",".join(names), *(",".join(f"{v:.9g}" for v in row) for row in chosen)]
+    (answer,) = answers(Recognizer(model), lines, default.get_config().data.table)
+    assert answer["missing"] == ["dense"]
+    lines[5] = lines[5].partition(",")[0] + "," * (len(names) - 1)  # a cell alone: the accelerations are not all there
+    (answer,) = answers(Recognizer(model), lines, default.get_config().data.table)
+    assert (answer["missing"], answer["class"]) == (["res", "dense"], None)
+    lines[5] = "," * (len(names) - 1)
+    assert list(answers(Recognizer(model), lines, default.get_config().data.table)) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "line 1: no column wrist_acc_x"),
+        (["time,label"], "line 1: no column wrist_acc_x"),
+        (["HEADER", "1,2"], "line 2: 2 fields, expected 19 as in the header"),
+        (["HEADER", "0" + ",fast" * 18], "line 2, column 'wrist_acc_x': 'fast' is not a finite number"),
+        (["HEADER", "0" + ",1e99" * 18], "is not a finite number of single precision"),
+        (["HEADER", "", "noon" + ",1" * 18], "line 3: 'noon' is not a time (s)"),
+        (["HEADER", "1" + ",1" * 18, "0" + ",1" * 18], "line 3: time goes back by 1 s"),
+        (["HEADER,wrist_acc_x [g]"], "the channel 'wrist_acc_x' stands twice"),
+        (["wrist_acc_x [m/s^2]"], "wrist_acc_x is in m/s^2, and the model reads it in g"),
+    ],
+)
+def test_lines_that_cannot_be_read(lines, message, model):
+    header = "time," + ",".join(c.name for c in synthetic.CHANNELS)
+    given = [line.replace("HEADER", header) for line in lines]
+    with pytest.raises(DataError) as raised:
+        list(answers(Recognizer(model), given, default.get_config().data.table))
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--mode=predict",), "--mode=predict needs --input=FILE"),
+        (("--mode=predict", "--input=a/x.csv", "--input=b/x.csv"), "two inputs are named 'x'"),
+        (("--mode=stream", "--input=x.csv"), "--input is for --mode=predict"),
+        (("--mode=stream", "--smoothing=median:3"), "expected mean:N or majority:N"),
+        (("--smoothing=mean:3",), "--smoothing is for --mode=predict and --mode=stream"),
+    ],
+)
+def test_commands_that_cannot_be(arguments, message, tmp_path):
+    status, _, errors = launch(*arguments, f"--workdir={tmp_path}")
+    assert (status, len(errors.strip().splitlines())) == (2, 1)
+    assert message in errors
+
+
+def test_smoothing_several_files_and_one_that_is_absent(copied, data, table, model, capsys):
+    config = demo.get_config()
+    config.data = data
+    other = copied / "other.csv"
+    other.write_text("".join(table.read_text().splitlines(keepends=True)[:60]))
+    predict_files(config, copied, [str(table), str(other)], ("mean", 3))
+    assert (
+        "nothing is predicted: the longest part without a gap has 2.4 s, less than a window" in capsys.readouterr().out
+    )
+    rows = read(copied / "predictions" / "day one" / "windows.csv")
+    (item,) = read_input(table, model.card, data)
+    events = predict_recording(model, item.recording, item.time, ("mean", 3))
+    assert [row["class"] for row in rows] == [event.class_name(model.card) for event in events]
+    with pytest.raises(DataError, match=r"absent.csv: no such file"):
+        predict_files(config, copied, ["absent.csv"], ("", 1))

@@ -1,0 +1,174 @@
+"""Files of a user's and of data sets become what a model reads, or are refused with what came and what was expected."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs import default
+from dcdp_jax.data import readers
+from dcdp_jax.data.one_file import NAMES, read_one_file
+from dcdp_jax.data.recording import UNLABELLED, Channel
+from dcdp_jax.errors import DataError
+from dcdp_jax.serve.inputs import prepare, read_input
+from dcdp_jax.serve.predict import strange_values
+from tests.data.readers import small
+from tests.serve.making import Kind, make_card, make_recording, noise
+
+COLUMNS = ["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
+
+
+@pytest.fixture
+def card():
+    return make_card()
+
+
+@pytest.fixture
+def data():
+    return default.get_config().data
+
+
+def table(path, samples=100, rate=25.0, names=COLUMNS, **columns):
+    frame = pd.DataFrame(noise(samples, len(names)), columns=names)
+    frame.insert(0, "time", np.arange(samples) / rate)
+    frame.assign(**columns).to_csv(path, index=False)
+    return path
+
+
+def test_a_table_in_any_order_with_units_and_labels(tmp_path, card, data):
+    path = table(tmp_path / "a.csv", names=[*COLUMNS[::-1], "temperature"], label=["walk"] * 60 + ["swim"] * 40)
+    (item,) = read_input(path, card, data)
+    expected = noise(100, 7)[:, 5::-1]
+    np.testing.assert_allclose(item.recording.signals, expected, atol=1e-5)
+    assert item.recording.channels == card.inputs
+    assert item.recording.labels.tolist() == [1] * 60 + [UNLABELLED] * 40
+    assert item.notes == ("labels that the model does not know: swim",)
+    np.testing.assert_allclose(item.time, np.arange(100) / 25)
+    units = table(tmp_path / "b.csv", names=[f"{c.name} [{c.unit}]" for c in card.inputs][::-1])
+    (item,) = read_input(units, card, data)
+    np.testing.assert_allclose(item.recording.signals, noise(100, 6)[:, ::-1], atol=1e-5)
+
+
+def test_another_rate_is_resampled_and_said(tmp_path, card, data):
+    (item,) = read_input(table(tmp_path / "a.csv", rate=50.0), card, data)
+    assert item.notes == ("rows come at 50 Hz, and the model was trained on 25 Hz: resampled by linear",)
+    np.testing.assert_allclose(item.recording.signals, noise(100, 6)[::2], atol=1e-5)
+    assert item.recording.rate == 25.0
+
+
+def test_a_recording_of_another_rate_is_resampled_and_said(card):
+    recording = make_recording(card._replace(rate=50.0), 101, starts=(0, 61))
+    item = prepare("here", recording, card)
+    assert item.notes == ("the recording has 50 Hz, and the model was trained on 25 Hz: resampled by linear",)
+    expected = np.concatenate([recording.signals[:61:2], recording.signals[61::2]])
+    np.testing.assert_allclose(item.recording.signals, expected, atol=1e-5)
+    assert item.recording.starts.tolist() == [0, 31]
+    np.testing.assert_allclose(item.time, np.concatenate([np.arange(0, 61, 2), np.arange(61, 101, 2)]) / 50)
+
+
+def test_gaps_of_a_table_keep_their_time(tmp_path, card, data):
+    path = tmp_path / "a.csv"
+    frame = pd.read_csv(table(path))
+    frame.loc[50:, "time"] += 7.5
+    frame.to_csv(path, index=False)
+    (item,) = read_input(path, card, data)
+    assert item.recording.starts.tolist() == [0, 50]
+    assert item.time[[49, 50]].tolist() == pytest.approx([49 / 25, 50 / 25 + 7.5])
+
+
+def test_subjects_of_a_table_are_recordings(tmp_path, card, data):
+    path = table(tmp_path / "a.csv", subject=["ann"] * 50 + ["bob"] * 50)
+    frame = pd.read_csv(path)
+    frame["time"] %= 2.0
+    frame.to_csv(path, index=False)
+    assert [len(item.recording.labels) for item in read_input(path, card, data)] == [50, 50]
+
+
+def test_every_third_sample_and_gravity_as_in_training(tmp_path, data):
+    card = make_card(Kind("derived", decimate=3))
+    (item,) = read_input(table(tmp_path / "a.csv", rate=75.0, names=COLUMNS[:3]), card, data)
+    np.testing.assert_allclose(item.recording.signals[:, :3], noise(100, 3)[::3], atol=1e-5)
+    assert item.recording.channels == card.channels
+    np.testing.assert_allclose(item.time, np.arange(0, 100, 3) / 75)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop(columns=["gyro_x"]), "no column gyro_x; the model reads acc_x [g], acc_y [g]"),
+        (lambda f: f.rename(columns={"acc_y": "acc_y [m/s^2]"}), "acc_y is in m/s^2, and the model reads it in g"),
+        (lambda f: f.assign(**{"acc_x [g]": 0.0}), "the channel 'acc_x' stands twice"),
+        (lambda f: f.drop(columns=["time"]), "no column 'time' with the time (data.table.time), and so no rate"),
+        (lambda f: f.assign(time=f["time"] * 1000), "is data.table.time_unit='s' right?"),
+        (lambda f: f.assign(acc_x="fast"), "'fast' is not a finite number"),
+    ],
+)
+def test_a_table_that_is_not_what_the_model_reads(change, message, tmp_path, card, data):
+    path = table(tmp_path / "a.csv")
+    change(pd.read_csv(path)).to_csv(path, index=False)
+    with pytest.raises(DataError) as raised:
+        read_input(path, card, data)
+    assert message in str(raised.value)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"", "empty"),
+        ("a.csv", b"\xff\xfe\x00", "not a line of column names"),
+        ("a.parquet", b"no", "not a whole Parquet file"),
+        ("a.dat", b"1 2 3", "expected a table (.csv, .txt, .tsv, .parquet), or a file of hapt as RawData/acc_exp01"),
+        (None, b"", "no such file"),
+    ],
+)
+def test_what_is_no_input(name, content, message, tmp_path, card, data):
+    path = tmp_path / (name or "absent.csv")
+    if name:
+        path.write_bytes(content)
+    with pytest.raises(DataError) as raised:
+        read_input(path, card._replace(dataset="hapt"), data)
+    assert message in str(raised.value)
+
+
+def test_a_recording_in_another_unit_is_refused(card):
+    other = make_recording(card._replace(inputs=(Channel("acc_x", "acc", "hip", "m/s^2"), *card.inputs[1:])), 50)
+    with pytest.raises(DataError, match=r"acc_x is in m/s\^2, and the model reads it in g"):
+        prepare("here", other, card)
+
+
+def test_values_of_another_unit_are_noticed(card):
+    recording = make_recording(card, 50)
+    item = prepare("here", recording, card)
+    assert strange_values(card, item.recording) == []
+    item.recording.signals[:, 2] += 50
+    assert strange_values(card, item.recording) == ["values unlike the training's, is the unit right? acc_z [g]"]
+
+
+@pytest.mark.parametrize("name", small.WRITERS)
+def test_one_file_of_a_data_set_gives_its_recordings(name, tmp_path):
+    folder = small.write(name, tmp_path / "here")
+    everything = {(r.subject, r.run): r for r in readers.READERS[name].read(folder)}
+    found = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "labels.txt"):
+        recordings = read_one_file(name, path)
+        assert recordings, path
+        found |= {(r.subject, r.run): r for r in recordings}
+    assert found.keys() == everything.keys()
+    for key, recording in found.items():
+        np.testing.assert_array_equal(recording.signals, everything[key].signals)
+        np.testing.assert_array_equal(recording.labels, everything[key].labels)
+        np.testing.assert_array_equal(recording.starts, everything[key].starts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_name_that_messages_give_is_one_of_the_data_set(name, tmp_path):
+    with pytest.raises(DataError):
+        read_one_file(name, tmp_path / NAMES[name])
+    assert read_one_file(name, tmp_path / "other.csv") is None
+
+
+def test_a_file_of_hapt_without_labels(tmp_path):
+    folder = small.write("hapt", tmp_path)
+    (folder / "RawData" / "labels.txt").unlink()
+    (recording,) = read_one_file("hapt", folder / "RawData" / "gyro_exp02_user07.txt")
+    assert (recording.subject, recording.run, set(recording.labels.tolist())) == (7, "exp02", {UNLABELLED})
