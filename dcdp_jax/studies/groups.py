@@ -51,7 +51,7 @@ def start_process(file: Path, environment: Mapping[str, str], folder: Path | Non
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
             cwd=folder,
         )
 

@@ -1,6 +1,7 @@
 """A study on a real Ray cluster of two nodes through the command line: one is killed, the table is complete."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import ROOT, launch, read_json, start
+from tests.e2e.running import ROOT, read_json, start
 
 pytest.importorskip("ray")
 
@@ -26,17 +27,18 @@ def get_config():
     config.study.stages = (default.stage("", rows),)
     return config
 """
-EPOCHS = 12
+EPOCHS = 20
 
 
-@pytest.fixture
-def study_file(tmp_path):
-    path = tmp_path / "small.py"
-    path.write_text(STUDY.replace("EPOCHS", str(EPOCHS)))
-    return path
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Of the study, with its config beside it."""
+    folder = tmp_path_factory.mktemp("ray")
+    (folder / "small.py").write_text(STUDY.replace("EPOCHS", str(EPOCHS)))
+    return folder / "run"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
     """The process of tests/e2e/two_nodes.py, its address, and the second node's raylet."""
     command = [sys.executable, "-m", "tests.e2e.two_nodes"]
@@ -45,6 +47,11 @@ def cluster():
         yield process, about["address"], about["raylet"]
         process.stdin.close()
         process.wait(60)
+
+
+def start_study(folder, address, *arguments):
+    arguments = (f"--workdir={folder}", f"--config.study.address={address}", *arguments)
+    return start(*arguments, config=folder.with_name("small.py"), PYTHONPATH=str(ROOT))
 
 
 def descendants(pid):
@@ -62,6 +69,14 @@ def group_on(raylet):
     return None
 
 
+def runs(pid):
+    """Whether a process is there, and has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def wait_for(condition, process, seconds=200):
     """What a condition gives once it is true."""
     deadline = time.monotonic() + seconds
@@ -76,38 +91,54 @@ def trials_of(file):
     return [Path(trial["folder"]) for trial in read_json(file)["trials"]]
 
 
-def test_a_killed_node(cluster, study_file, tmp_path):
+def test_more_than_the_cluster_has(cluster, folder):
+    _, address, _ = cluster
+    process = start_study(folder, address, "--config.study.gpus_per_group=1")
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 2
+    assert "no machine of the Ray cluster has as many: 1 and 0, 1 and 0" in errors
+
+
+def test_sigterm(cluster, folder):
+    _, address, raylet = cluster
+    process = start_study(folder, address)
+    worker, group = wait_for(lambda: group_on(raylet), process)
+    trial, _ = trials_of(group)
+    wait_for(lambda: (trial / "checkpoints" / "1").exists(), process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 143
+    assert "error: ended by SIGTERM" in errors
+    assert not runs(worker)
+    assert list((trial / "interrupted").glob("*/check/metadata"))
+    assert not list(folder.glob("trials/*/error.txt"))
+
+
+def test_a_killed_node(cluster, folder):
     nodes, address, raylet = cluster
-    folder = tmp_path / "run"
-    arguments = (f"--workdir={folder}", f"--config.study.address={address}")
-    process = start(*arguments, config=study_file, PYTHONPATH=str(ROOT))
+    process = start_study(folder, address)
     worker, group = wait_for(lambda: group_on(raylet), process)
     done, running = trials_of(group)
     wait_for(lambda: (done / "result.json").exists() and (running / "checkpoints" / "1").exists(), process)
     written = (done / "result.json").stat().st_mtime_ns
     assert not (running / "result.json").exists()
+    log = group.with_suffix(".log")
+    starts = log.read_text().count("process ")
 
     nodes.stdin.write("kill\n")
     nodes.stdin.flush()
     assert nodes.stdout.readline() == "killed\n"
-    wait_for(lambda: not Path(f"/proc/{worker}").exists(), process, 3)  # or two would write into one folder
+    wait_for(lambda: not runs(worker), process, 5)  # or two would write into one folder
 
     output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    table = (folder / "tables" / "synthetic.md").read_text()
     assert "trials failed" not in output
+    table = (folder / "tables" / "synthetic.md").read_text()
     assert all(f"| {row} | 2 |" in table for row in ("none", "CGM")), table
     assert (done / "result.json").stat().st_mtime_ns == written
-    starts = group.with_suffix(".log").read_text().split("process ")[1:]
-    assert len(starts) == 2
-    assert "resuming after epoch" in starts[1]
-    epochs = [r["epoch"] for r in map(json.loads, (running / "metrics.jsonl").open()) if r["kind"] == "epoch"]
+    *before, last = log.read_text().split("process ")[1:]
+    assert len(before) == starts
+    assert "resuming after epoch" in last
+    records = map(json.loads, (running / "metrics.jsonl").read_text().splitlines())
+    epochs = [record["epoch"] for record in records if record["kind"] == "epoch"]
     assert epochs == list(range(1, EPOCHS + 1))
-
-
-def test_what_the_cluster_has_not(cluster, study_file, tmp_path):
-    _, address, _ = cluster
-    asked = (f"--config.study.address={address}", "--config.study.gpus_per_group=1", f"--workdir={tmp_path / 'run'}")
-    status, _, errors = launch(*asked, config=study_file, PYTHONPATH=str(ROOT))
-    assert status == 2
-    assert "no machine of the Ray cluster has as many: 1 and 0, 1 and 0" in errors
