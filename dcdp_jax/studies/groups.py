@@ -45,13 +45,15 @@ def start_process(file: Path, environment: Mapping[str, str], folder: Path | Non
     Returns:
       The process. It ends as soon as this one does.
     """
+    # Unbuffered, so that the log of a process that is killed says how far it was.
+    environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
     with log_of(file).open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "dcdp_jax.studies.worker", str(file)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
+            env=environment,
             cwd=folder,
         )
 

@@ -16,13 +16,14 @@ from dcdp_jax.studies.groups import note_death, start_process, terminate
 # How often a group may lose its machine.
 RETRIES = 10
 POLL_SECONDS = 0.2
+CONNECT_SECONDS = 10
 
 
 class RayEngine:
     """Each group is a Ray task, and the task starts the group's process where it is; an `Engine`.
 
-    Ray gives the task to another machine when its own is lost. The process of the lost one ends with Ray's there, and
-    the next goes on from what is in the study's folder.
+    Ray gives the task to another machine when its own is lost. The process there ends with Ray's, or when it sees that
+    it has been replaced, and the next one goes on from what is in the study's folder.
     """
 
     def __init__(self, study: ConfigDict) -> None:
@@ -34,9 +35,12 @@ class RayEngine:
         address, cpus, gpus = self._study.address, self._study.cpus_per_group, self._study.gpus_per_group
         handler = signal.getsignal(signal.SIGTERM)
         try:
+            host, colon, port = address.rpartition(":")
+            if colon:  # Ray itself tries for minutes
+                socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
             ray.init(address=address or None, logging_level="WARNING", log_to_driver=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ConfigError(f"study.address={address!r}: no Ray cluster was found there ({error})") from error
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ConfigError(f"study.address={address!r}: no Ray cluster can be joined there ({error})") from error
         signal.signal(signal.SIGTERM, handler)  # Ray puts its own in
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(m.get("CPU", 0) >= cpus and m.get("GPU", 0) >= gpus for m in machines):

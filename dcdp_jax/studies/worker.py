@@ -4,12 +4,14 @@ Trials that differ by seed alone share data and compiled programs. A trial that 
 and the rest goes on. The process ends when its standard input does, that is, with the process that started it.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from ml_collections import ConfigDict
 from dcdp_jax.train.workdir import CHECKPOINTS, RESULT, write_atomically
 
 ERROR = "error.txt"
+OWNER_SECONDS = 1.0  # less than a process takes until it first writes
 
 
 def as_config(plain: Any) -> Any:
@@ -77,11 +80,35 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def end_when_replaced(file: Path) -> None:
+    """Ends this process as soon as another has been started for its group.
+
+    A Ray cluster that has lost the network to a machine starts the group on another, and both may reach the disk.
+
+    Args:
+      file: of the group.
+    """
+    owner, own = file.with_suffix(".owner"), f"process {os.getpid()} of {socket.gethostname()}"
+    write_atomically(owner, own)
+    print(own, flush=True)
+
+    def wait() -> None:
+        while True:
+            time.sleep(OWNER_SECONDS)
+            with contextlib.suppress(OSError):  # a disk that does not answer says nothing
+                if (other := owner.read_text()) != own:
+                    print(f"ends here, for {other} has taken over", flush=True)
+                    os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def main() -> None:
     """Reads the group and trains it."""
+    file = Path(sys.argv[1])
     end_with_parent()
-    print(f"process {os.getpid()} of {socket.gethostname()}", flush=True)
-    group = json.loads(Path(sys.argv[1]).read_text())
+    end_when_replaced(file)
+    group = json.loads(file.read_text())
     trials = [(as_config(trial["config"]), Path(trial["folder"])) for trial in group["trials"]]
     train_trials(trials, group["keep_checkpoints"])
 

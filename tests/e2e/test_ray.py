@@ -1,7 +1,10 @@
 """A study on a real Ray cluster of two nodes through the command line: one is killed, the table is complete."""
 
 import json
+import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,6 +31,8 @@ def get_config():
     return config
 """
 EPOCHS = 20
+# A cluster runs what anyone sends it who has its token, and one without a token what anyone sends.
+ONLY_US = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +47,8 @@ def folder(tmp_path_factory):
 def cluster():
     """The process of tests/e2e/two_nodes.py, its address, and the second node's raylet."""
     command = [sys.executable, "-m", "tests.e2e.two_nodes"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | ONLY_US, **pipes) as process:
         about = json.loads(process.stdout.readline())
         yield process, about["address"], about["raylet"]
         process.stdin.close()
@@ -51,7 +57,7 @@ def cluster():
 
 def start_study(folder, address, *arguments):
     arguments = (f"--workdir={folder}", f"--config.study.address={address}", *arguments)
-    return start(*arguments, config=folder.with_name("small.py"), PYTHONPATH=str(ROOT))
+    return start(*arguments, config=folder.with_name("small.py"), PYTHONPATH=str(ROOT), **ONLY_US)
 
 
 def descendants(pid):
@@ -89,6 +95,14 @@ def wait_for(condition, process, seconds=200):
 
 def trials_of(file):
     return [Path(trial["folder"]) for trial in read_json(file)["trials"]]
+
+
+def test_no_cluster(folder):
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unheard.getsockname()[1]}"
+        _, errors = start_study(folder, address).communicate(timeout=100)
+    assert errors.startswith(f"error: study.address='{address}': no Ray cluster can be joined there")
 
 
 def test_more_than_the_cluster_has(cluster, folder):
