@@ -20,7 +20,11 @@ def get_config() -> ConfigDict:
     config.study.selection = "f1_macro"
     config.study.scores = ("accuracy", "f1_macro")
     config.study.paper = ()  # (row, data set, score, percent) as published
-    config.study.workers = 1  # training runs at once, each in a process of its own
+    config.study.engine = "local"  # this machine's processes, or "ray": those of a cluster, see docs/scaling.md
+    config.study.workers = 1  # local: training runs at once, each in a process of its own
+    config.study.address = ""  # ray: HOST:PORT or "auto"; "": the cluster that `ray.init()` finds, else this machine
+    config.study.cpus_per_group = 1.0  # ray: for a training run; the seeds of a row follow one another as one group
+    config.study.gpus_per_group = 0.0  # ray: 0.5 lets two share a GPU
     config.study.keep_checkpoints = False
     config.study.raw_dir = ""  # as data.raw_dir
     config.study.cache_dir = ""  # as data.cache_dir

@@ -4,11 +4,14 @@ Trials that differ by seed alone share data and compiled programs. A trial that 
 and the rest goes on. The process ends when its standard input does, that is, with the process that started it.
 """
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +19,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from dcdp_jax.train.workdir import CHECKPOINTS, RESULT, write_atomically
+
 ERROR = "error.txt"
+OWNER_SECONDS = 1.0  # less than a process takes until it first writes
 
 
 def as_config(plain: Any) -> Any:
@@ -26,11 +32,16 @@ def as_config(plain: Any) -> Any:
     return tuple(map(as_config, plain)) if isinstance(plain, list) else plain
 
 
+def has_ended(folder: Path) -> bool:
+    """Whether the trial of a folder has a result or an error."""
+    return (folder / RESULT).exists() or (folder / ERROR).exists()
+
+
 def train_trials(trials: Sequence[tuple[ConfigDict, Path]], keep_checkpoints: bool) -> None:
-    """Trains each, unless it has a result.
+    """Trains each that has not ended.
 
     Args:
-      trials: config and folder of each; they differ by seed alone.
+      trials: config and folder of each; they differ by seed alone. One that has a result or an error is left alone.
       keep_checkpoints: False removes them once the result is written.
     """
     # After the process has found its devices, and after the command line of the study is known to be sound.
@@ -38,13 +49,11 @@ def train_trials(trials: Sequence[tuple[ConfigDict, Path]], keep_checkpoints: bo
     from dcdp_jax.train.config import RANDOM_FOREST, check_config
     from dcdp_jax.train.loop import prepare, train
     from dcdp_jax.train.parallel import keep_compiled_programs
-    from dcdp_jax.train.workdir import CHECKPOINTS, RESULT
 
     run = None
     for config, folder in trials:
-        if (folder / RESULT).exists():
+        if has_ended(folder):
             continue
-        (folder / ERROR).unlink(missing_ok=True)
         try:
             keep_compiled_programs(cache_folder(config.data.cache_dir))
             check_config(config)
@@ -54,7 +63,7 @@ def train_trials(trials: Sequence[tuple[ConfigDict, Path]], keep_checkpoints: bo
             train(config, folder, run)
         except Exception as error:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / ERROR).write_text(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
+            write_atomically(folder / ERROR, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
             print(f"{folder.name}: {error}", file=sys.stderr)
         else:
             if not keep_checkpoints:
@@ -71,10 +80,35 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def end_when_replaced(file: Path) -> None:
+    """Ends this process as soon as another has been started for its group.
+
+    A Ray cluster that has lost the network to a machine starts the group on another, and both may reach the disk.
+
+    Args:
+      file: of the group.
+    """
+    owner, own = file.with_suffix(".owner"), f"process {os.getpid()} of {socket.gethostname()}"
+    write_atomically(owner, own)
+    print(own, flush=True)
+
+    def wait() -> None:
+        while True:
+            time.sleep(OWNER_SECONDS)
+            with contextlib.suppress(OSError):  # a disk that does not answer says nothing
+                if (other := owner.read_text()) != own:
+                    print(f"ends here, for {other} has taken over", flush=True)
+                    os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def main() -> None:
     """Reads the group and trains it."""
+    file = Path(sys.argv[1])
     end_with_parent()
-    group = json.loads(Path(sys.argv[1]).read_text())
+    end_when_replaced(file)
+    group = json.loads(file.read_text())
     trials = [(as_config(trial["config"]), Path(trial["folder"])) for trial in group["trials"]]
     train_trials(trials, group["keep_checkpoints"])
 

@@ -9,6 +9,31 @@ import jax
 from jax.experimental import multihost_utils
 
 
+class Sigterm:
+    """Takes note of SIGTERM, which does nothing else while this is entered; in the main thread only.
+
+    Attributes:
+      received: whether it came.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        self._before: Any = None
+
+    def __enter__(self) -> "Sigterm":
+        self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self.received = True
+
+
 class Termination:
     """Takes note of SIGTERM, so that training can end between two steps.
 
@@ -16,25 +41,20 @@ class Termination:
     """
 
     def __init__(self) -> None:
-        self._signalled = False
-        self._before: Any = None
+        self._sigterm = Sigterm()
         # JAX's own handler serves several processes; Python allows handlers in the main thread only.
         self._listens = jax.process_count() == 1 and threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> "Termination":
         if self._listens:
-            self._before = signal.signal(signal.SIGTERM, self._note)
+            self._sigterm.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._listens:
-            signal.signal(signal.SIGTERM, self._before)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._signalled = True
+            self._sigterm.__exit__(kind, error, trace)
 
     def requested(self, step: int) -> bool:
         """Whether training should end now.
@@ -44,4 +64,4 @@ class Termination:
         """
         if jax.process_count() > 1:
             return bool(multihost_utils.reached_preemption_sync_point(step))
-        return self._signalled
+        return self._sigterm.received

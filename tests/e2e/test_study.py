@@ -86,6 +86,26 @@ def test_killed_and_resumed(study_file, tmp_path):
     assert results[0]["validation"] == results[1]["validation"]
 
 
+def test_sigterm_is_passed_on(study_file, tmp_path):
+    small = "--config.quick.datasets.synthetic"
+    small = (f"{small}.train.epochs=100000", f"{small}.model.resnet_blocks=(1,)", f"{small}.model.densenet_blocks=(1,)")
+    arguments = (f"--workdir={tmp_path / 'run'}", "--config.quick.seeds=(0,)", *small)
+    for sought in ("epoch 1/", "resuming after epoch"):
+        process = start(*arguments, config=study_file, PYTHONPATH=str(ROOT))
+        deadline = time.monotonic() + 200
+        while not any(sought in path.read_text() for path in tmp_path.glob("run/groups/*.log")):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=100)
+        assert process.returncode == 143
+        assert errors.splitlines()[-1].startswith("error: ended by SIGTERM; ")
+        assert "Traceback" not in errors
+        assert list(tmp_path.glob("run/trials/*/interrupted/*/check/metadata"))
+        assert not list(tmp_path.glob("run/trials/*/error.txt"))
+
+
 def alone(config, workdir):
     """Trains one config in a worker of its own."""
     group = workdir.with_suffix(".json")

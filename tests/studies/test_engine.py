@@ -1,0 +1,108 @@
+"""Where a study's trials run: what cannot be used is refused, what dies is noted, SIGTERM reaches all."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from configs.studies import default
+from dcdp_jax.errors import ConfigError
+from dcdp_jax.studies import groups
+from dcdp_jax.studies.engine import engine_of
+from dcdp_jax.studies.groups import note_death, terminate
+from dcdp_jax.studies.ray_engine import train_group
+from dcdp_jax.studies.worker import train_trials
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("engine", "spark", "study.engine='spark' is none of local, ray"),
+        ("workers", 0, "study.workers=0 is below 1"),
+        ("cpus_per_group", -1.0, "study.cpus_per_group=-1 is below 0"),
+        ("gpus_per_group", -0.5, "study.gpus_per_group=-0.5 is below 0"),
+    ],
+)
+def test_refused(field, value, message):
+    study = default.get_config().study
+    study[field] = value
+    with pytest.raises(ConfigError) as error:
+        engine_of(study)
+    assert str(error.value) == message
+
+
+def test_ray_is_an_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    study = default.get_config().study
+    study.engine = "ray"
+    engine = engine_of(study)
+    with pytest.raises(ConfigError, match=r"pip install -e '\.\[cluster\]'"):
+        engine.__enter__()
+
+
+def test_a_machine_without_the_shared_disk(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"has no .*group\.json; .* needs a disk that all machines share"):
+        train_group(tmp_path / "group.json", tmp_path, 0.0)
+
+
+@pytest.fixture
+def group(tmp_path):
+    """The file of three trials: with a result, with an error, with neither."""
+    folders = [tmp_path / name for name in ("result", "error", "neither")]
+    for folder in folders[:2]:
+        folder.mkdir()
+        (folder / {"result": "result.json", "error": "error.txt"}[folder.name]).write_text("its own")
+    path = tmp_path / "group.json"
+    path.write_text(json.dumps({"trials": [{"folder": str(folder)} for folder in folders]}))
+    return path
+
+
+def test_a_dead_process_leaves_an_error_where_nothing_was(group):
+    note_death(group, "it died")
+    found = {path.relative_to(group.parent).as_posix(): path.read_text() for path in group.parent.glob("*/*")}
+    log = group.with_suffix(".log")
+    assert found == {"result/result.json": "its own", "error/error.txt": "its own"} | {
+        "neither/error.txt": f"it died; see {log}\n"
+    }
+
+
+def test_what_has_ended_is_not_trained_again(group):
+    train_trials([(None, group.parent / name) for name in ("result", "error")], keep_checkpoints=False)
+    assert (group.parent / "error" / "error.txt").read_text() == "its own"
+
+
+def test_terminate_asks_again(monkeypatch):
+    monkeypatch.setattr(groups, "TERMINATE_EVERY_SECONDS", 0.2)
+    deaf_once = "import signal, time; signal.signal(15, lambda *_: signal.signal(15, signal.SIG_DFL)); "
+    processes = [
+        subprocess.Popen([sys.executable, "-c", f"{text}print(flush=True); time.sleep(60)"], stdout=subprocess.PIPE)
+        for text in (deaf_once, "import time; ")
+    ]
+    for process in processes:
+        with process.stdout as output:
+            output.readline()
+    began = time.monotonic()
+    terminate(processes)
+    assert [process.returncode for process in processes] == [-15, -15]
+    assert time.monotonic() - began < 30
+
+
+def test_a_process_ends_when_another_has_its_group(tmp_path):
+    path = tmp_path / "group.json"
+    text = f"""if True:
+        import pathlib, time
+        from dcdp_jax.studies.worker import end_when_replaced
+        end_when_replaced(pathlib.Path({str(path)!r}))
+        time.sleep(60)
+    """
+    with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True) as process:
+        first = process.stdout.readline().strip()
+        assert path.with_suffix(".owner").read_text() == first == f"process {process.pid} of {socket.gethostname()}"
+        time.sleep(1.5)
+        assert process.poll() is None
+        path.with_suffix(".owner").write_text("process 1 of another")
+        assert process.stdout.readline().strip() == "ends here, for process 1 of another has taken over"
+        assert process.wait(30) == 1
