@@ -43,8 +43,8 @@ def smallest() -> ConfigDict:
     config.data.synthetic.subjects = 6
     config.data.synthetic.minutes = 4.0
     config.model.width = 4
-    config.model.resnet_blocks = (1, 1)
-    config.model.densenet_blocks = (1, 1)
+    config.model.resnet_blocks = (1,)
+    config.model.densenet_blocks = (1,)
     config.model.embedding = 8
     config.model.projection_hidden = 8
     config.model.projection = 8

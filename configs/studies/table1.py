@@ -23,8 +23,8 @@ def optimizers() -> dict:
 
 
 def depth(resnet: tuple, densenet: tuple) -> dict:
-    """The depth of both branches; in quick form the first two stages, of a quarter of the blocks."""
-    shallow = [tuple(-(-blocks // 4) for blocks in stages[:2]) for stages in (resnet, densenet)]
+    """The depth of both branches; in quick form that of the first stage, divided by three."""
+    shallow = [(-(-stages[0] // 3),) for stages in (resnet, densenet)]
     return {
         "model.resnet_blocks": resnet,
         "model.densenet_blocks": densenet,

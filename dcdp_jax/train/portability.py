@@ -24,9 +24,8 @@ BATCH, STEPS = 56, 3
 TOLERANCE = 1e-2
 
 NOTES = """\
-Parameters and signals are float32. What the products of matrices and convolutions round to is the platform's choice
-unless JAX_DEFAULT_MATMUL_PRECISION says otherwise (`highest` for float32 throughout): float32 on CPU and V100, TF32 on
-CUDA cards from Ampere on, bfloat16 on TPU.
+Everything is float32 here, products of matrices and convolutions too. Training takes `train.precision`: `tf32` is faster
+on CUDA cards from Ampere on, `bfloat16` there and on TPU.
 
 V100 (compute capability 7.0): install the extra `v100`, which keeps cuDNN below 9.11, the first version without it;
 CUDA 12, never 13; driver 525 or newer. There is no TF32 and no bfloat16 in hardware: leave the precision as it is.
@@ -236,8 +235,8 @@ def portability_page(findings: Findings) -> str:
     lines = [
         "# Portability",
         "",
-        f"jax {jax.__version__}; {jax.local_device_count()} x {device.device_kind} ({device.platform}); float32 "
-        f"with full products, whatever train.precision says. {'All green.' if findings.good else 'RED: see below.'}",
+        f"jax {jax.__version__}; {jax.local_device_count()} x {device.device_kind} ({device.platform}). "
+        f"{'All green.' if findings.good else 'RED: see below.'}",
         "",
         f"| model | step | {' | '.join(PLATFORMS)} |",
         f"|---|---|{'---|' * len(PLATFORMS)}",
