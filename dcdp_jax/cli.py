@@ -119,6 +119,8 @@ def compare(runs: Sequence[str], workdir: Path) -> None:
     """Writes compare.html: finished runs side by side."""
     from dcdp_jax.report.compare import write_comparison
 
+    if CONFIG.value is not None:
+        raise UserError("--mode=compare reads the configs of the runs and takes no --config")
     print(write_comparison([Path(run) for run in runs], workdir))
 
 

@@ -131,7 +131,9 @@ def test_the_command_needs_no_config_and_takes_flags_anywhere(runs, tmp_path):
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.strip() == str(tmp_path / "out" / "compare.html")
     assert (tmp_path / "out" / "compare.html").exists()
-    refused = launch("--mode=compare", runs[0])
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("error: ")
-    assert len(refused.stderr.strip().splitlines()) == 1
+    for arguments, message in (((), "got 1"), ((runs[1], "--config=configs/demo.py"), "takes no --config")):
+        refused = launch("--mode=compare", runs[0], *arguments)
+        assert refused.returncode == 2
+        assert refused.stderr.startswith("error: ")
+        assert message in refused.stderr
+        assert len(refused.stderr.strip().splitlines()) == 1
