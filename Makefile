@@ -7,7 +7,7 @@ RUN = $(VENV)/bin/python
 # What `make test` runs: all, or some as in `make test TESTS=tests/train`.
 TESTS ?=
 
-.PHONY: demo test lint clean test-3.11 test-3.12
+.PHONY: demo test lint clean test-3.11 test-3.12 benchmark-gpu
 
 demo: $(VENV)/installed
 	$(RUN) launch.py --config=configs/demo.py
@@ -19,6 +19,13 @@ test: $(VENV)/installed
 test-3.11 test-3.12: test-%:
 	@if python$* -c 'import ensurepip' 2>/dev/null; then $(MAKE) test PYTHON=python$* VENV=.venv-$*; \
 	else echo "SKIPPED: there is no python$* on this machine"; fi
+
+# On a machine with a GPU, in an environment with jax[cuda12] and the extra `benchmark`: what benchmarks/RESULTS.md lacks.
+benchmark-gpu:
+	for shape in "--batch 128 --time 128" "--batch 512 --time 128" \
+	    "--batch 128 --time 30 --channels 63 50 --classes 18" "--batch 512 --time 30 --channels 63 50 --classes 18"; do \
+	  python benchmarks/train_step.py $$shape --precision float32 tf32 bfloat16 --steps-per-dispatch 1 32 --compile \
+	    || exit 1; done
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check

@@ -1,14 +1,19 @@
-"""One training step of the full model against the same model in PyTorch, in turn, in one process.
+"""Training steps of the full model against the same model in PyTorch, in turn, in one process.
 
     python benchmarks/train_step.py [--batch 64] [--time 128] [--channels 6 3] [--classes 6] [--width 64] [--rounds 20]
+        [--precision float32 tf32 bfloat16] [--steps-per-dispatch 1 32] [--compile]
 
 Both compute the same logits and loss from the same parameters, which is checked before anything is timed. Rounds
-alternate between the two, so that a machine whose speed drifts does not favour either. Needs the extra `benchmark`.
+alternate between all contenders, so that a machine whose speed drifts favours none. PyTorch runs on the GPU where JAX
+does. Needs the extra `benchmark`; `make benchmark-gpu` is what to run on a card.
 """
 
 import argparse
+import copy
 import statistics
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +26,20 @@ import torch
 from dcdp_jax.losses import total_loss
 from dcdp_jax.models.multipath import BranchSpec, MultiPath
 from dcdp_jax.optim import build_optimizer
-from dcdp_jax.train.parallel import AXIS, Devices
+from dcdp_jax.train.parallel import AXIS, PRECISIONS, Devices
 from dcdp_jax.train.state import create_state
-from dcdp_jax.train.step import Signals, StepSettings, train_step
+from dcdp_jax.train.step import Signals, StepSettings, train_steps
 
 TOLERANCE = 1e-4
 SAMPLES = 20_000
+
+
+class Contender(NamedTuple):
+    """What is timed: a name, a call that takes so many steps and waits for them, and how long the first took."""
+
+    name: str
+    run: Callable[[], None]
+    first_call: float
 
 
 def main() -> None:
@@ -37,6 +50,9 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=6)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["float32"])
+    parser.add_argument("--steps-per-dispatch", type=int, nargs="+", default=[1])
+    parser.add_argument("--compile", action="store_true", help="torch.compile as well")
     asked = parser.parse_args()
 
     first, second = asked.channels
@@ -59,39 +75,84 @@ def main() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=(SAMPLES, first + second)).astype(np.float32)
     signals = Signals(values, np.zeros(first + second, np.float32), np.ones(first + second, np.float32))
-    batch = {
-        "starts": rng.integers(0, SAMPLES - asked.time, asked.batch).astype(np.int32),
-        "labels": rng.integers(0, asked.classes, asked.batch).astype(np.int32),
-    }
-    windows = values[batch["starts"][:, None] + np.arange(asked.time)]
+    # Every contender takes as many steps a round as the longest dispatch.
+    steps = max(asked.steps_per_dispatch)
+    starts = rng.integers(0, SAMPLES - asked.time, (asked.batch, steps)).astype(np.int32)
+    labels = rng.integers(0, asked.classes, (asked.batch, steps)).astype(np.int32)
+    windows = values[starts[..., None] + np.arange(asked.time)]  # (b, steps, t, c)
 
-    torch.set_num_threads(torch.get_num_threads())
+    cuda = jax.devices()[0].platform == "gpu"
     twin = pytorch_model.MultiPath((first, second), asked.classes, asked.width)
     pytorch_model.load(twin, state.params)
-    check_same(model, state, twin, windows, batch["labels"])
+    check_same(model, state, twin, windows[:, 0], labels[:, 0])
 
-    devices = Devices(1)
     settings = StepSettings(asked.time, 0.7, 0.5, 0.0)
-    step = devices.map_step(train_step, donate_state=True, model=model, optimizer=optimizer, settings=settings)
-    state, signals = devices.replicate(state), devices.replicate(signals)
-    began = time.perf_counter()
-    state, metrics = step(state, signals, devices.shard(batch))
-    jax.block_until_ready(metrics)
-    first_step = time.perf_counter() - began
+    contenders = [
+        ours(model, optimizer, settings, state, signals, starts, labels, precision, count)
+        for precision in asked.precision
+        for count in asked.steps_per_dispatch
+    ]
+    given = [
+        (torch.from_numpy(windows[:, i].transpose(0, 2, 1).copy()), torch.from_numpy(labels[:, i]))
+        for i in range(steps)
+    ]
+    for precision in asked.precision if cuda else ["float32"]:
+        for compiled in (False, True) if asked.compile else (False,):
+            contenders.append(theirs(twin, given, precision, compiled, cuda))
 
-    adamw = pytorch_model.optimizer(twin)
-    x, y = torch.from_numpy(windows.transpose(0, 2, 1).copy()), torch.from_numpy(batch["labels"].astype(np.int64))
-    ours, theirs = [], []
+    seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for _ in range(asked.rounds + 2):
-        began = time.perf_counter()
-        state, metrics = step(state, signals, devices.shard(batch))
-        jax.block_until_ready((state, metrics))
-        between = time.perf_counter()
-        pytorch_model.train_step(twin, adamw, x, y)
-        ended = time.perf_counter()
-        ours.append(between - began)
-        theirs.append(ended - between)
-    report(asked, ours[2:], theirs[2:], first_step)
+        for contender in contenders:
+            began = time.perf_counter()
+            contender.run()
+            seconds[contender.name].append(time.perf_counter() - began)
+    report(asked, contenders, {name: taken[2:] for name, taken in seconds.items()}, steps)
+
+
+def ours(model, optimizer, settings, state, signals, starts, labels, precision: str, count: int) -> Contender:
+    """This project's step, `count` in one program."""
+    devices = Devices(1, precision=precision)
+    step = devices.map_step(train_steps, donate_state=True, model=model, optimizer=optimizer, settings=settings)
+    kept = [devices.replicate(state)]
+    signals = devices.replicate(signals)
+
+    def run() -> None:
+        for first in range(0, starts.shape[1], count):
+            chosen = slice(first, first + count)
+            missing = ((0, 0), (0, count - starts[:, chosen].shape[1]))
+            batches = {"starts": np.pad(starts[:, chosen], missing), "labels": np.pad(labels[:, chosen], missing)}
+            batches["count"] = np.full(len(starts), count - missing[1][1], np.int32)
+            kept[0], metrics = step(kept[0], signals, devices.shard(batches))
+        jax.block_until_ready((kept[0], metrics))
+
+    return Contender(f"dcdp_jax, {precision}, {count} a dispatch", run, timed(run))
+
+
+def theirs(twin: torch.nn.Module, given, precision: str, compiled: bool, cuda: bool) -> Contender:
+    """PyTorch's step on a copy of the model; the data is on its device before."""
+    device = torch.device("cuda" if cuda else "cpu")
+    network = copy.deepcopy(twin).to(device)
+    adamw = pytorch_model.optimizer(network)
+    step = torch.compile(pytorch_model.train_step) if compiled else pytorch_model.train_step
+    batches = [(x.to(device), y.to(device, torch.int64)) for x, y in given]
+    kind = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+    def run() -> None:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        with kind:
+            for x, y in batches:
+                step(network, adamw, x, y)
+        if cuda:
+            torch.cuda.synchronize()
+
+    return Contender(f"PyTorch, {precision}, {'torch.compile' if compiled else 'eager'}", run, timed(run))
+
+
+def timed(run: Callable[[], None]) -> float:
+    """Seconds of a call."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
 
 
 def check_same(model: MultiPath, state, twin: torch.nn.Module, windows: np.ndarray, labels: np.ndarray) -> None:
@@ -111,25 +172,33 @@ def check_same(model: MultiPath, state, twin: torch.nn.Module, windows: np.ndarr
         raise SystemExit(f"the two models differ: logits by {differences[0]:.2g}, loss by {differences[1]:.2g}")
 
 
-def report(asked: argparse.Namespace, ours: list[float], theirs: list[float], first_step: float) -> None:
-    """Prints the table."""
+def report(asked: argparse.Namespace, contenders: list[Contender], seconds: dict[str, list[float]], steps: int) -> None:
+    """Prints the table; ratios are to PyTorch eager in float32, round by round."""
     print(
-        f"One training step, batch {asked.batch}, t = {asked.time}, {asked.channels[0]}+{asked.channels[1]} channels, "
-        f"width {asked.width}, {len(ours)} alternating rounds:\n"
+        f"Training steps, batch {asked.batch}, t = {asked.time}, {asked.channels[0]}+{asked.channels[1]} channels, "
+        f"width {asked.width}, {asked.rounds} alternating rounds of {steps} steps:\n"
     )
-    print("| | ms, median (min - max) | windows/s |\n|---|---|---|")
-    for name, seconds in (("dcdp_jax", ours), ("PyTorch eager", theirs)):
-        middle = statistics.median(seconds)
+    print("| | ms a step, median (min - max) | windows/s | times PyTorch eager (min - max) | first call, s |")
+    print("|---|---|---|---|---|")
+    reference = seconds["PyTorch, float32, eager"]
+    for contender in contenders:
+        taken = seconds[contender.name]
+        fastest, middle, slowest = (1e3 / steps * value for value in (min(taken), statistics.median(taken), max(taken)))
+        ratios = [b / a for a, b in zip(taken, reference, strict=True)]
         print(
-            f"| {name} | {middle * 1e3:.0f} ({min(seconds) * 1e3:.0f} - {max(seconds) * 1e3:.0f}) | "
-            f"{asked.batch / middle:.0f} |"
+            f"| {contender.name} | {middle:.1f} ({fastest:.1f} - {slowest:.1f}) | {1e3 * asked.batch / middle:.0f} | "
+            f" {statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f}) | "
+            f"{contender.first_call:.1f} |"
         )
-    pairs = [b / a for a, b in zip(ours, theirs, strict=True)]
-    print(
-        f"\nPyTorch's time over ours: {statistics.median(theirs) / statistics.median(ours):.2f} of the medians, "
-        f"{statistics.median(pairs):.2f} median of the rounds ({min(pairs):.2f} - {max(pairs):.2f}). "
-        f"First step with compilation: {first_step:.1f} s.\n\n{machine.describe('jax', 'torch')}"
-    )
+    print(f"\n{jax.devices()[0].device_kind}{peak_memory()}; {machine.describe('jax', 'torch')}")
+
+
+def peak_memory() -> str:
+    """Most memory that each of the two has held on a GPU, all of their contenders together; nothing on CPU."""
+    if jax.devices()[0].platform != "gpu":
+        return ""
+    ours = jax.devices()[0].memory_stats()["peak_bytes_in_use"]
+    return f"; peak memory {ours / 2**20:.0f} MiB, PyTorch {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB"
 
 
 if __name__ == "__main__":
