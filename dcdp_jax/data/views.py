@@ -1,6 +1,7 @@
 """What is made of recordings before they are windowed: fewer samples, fewer channels or classes, derived channels."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -157,6 +158,15 @@ def computed_signals(
     return {"gravity": gravity, "residual": source - gravity}
 
 
+@functools.cache
+def gravity_filter(rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Second-order sections, and their state (sections, 2, 1) for a signal that has always been 1."""
+    from scipy import signal
+
+    sections = signal.butter(GRAVITY_ORDER, GRAVITY_CUTOFF, fs=rate, output="sos")
+    return sections, signal.sosfilt_zi(sections)[:, :, None]
+
+
 class LowPass:
     """Gravity: a causal Butterworth low-pass of one contiguous stretch, in its steady state at the first sample.
 
@@ -165,18 +175,16 @@ class LowPass:
 
     def __init__(self, rate: float) -> None:
         """For signals of so many samples per second, above 0.6."""
-        from scipy import signal
-
-        self._filter = signal.sosfilt
-        self._sections = signal.butter(GRAVITY_ORDER, GRAVITY_CUTOFF, fs=rate, output="sos")
-        self._steady = signal.sosfilt_zi(self._sections)[:, :, None]
+        self._sections, self._steady = gravity_filter(rate)
         self._state: np.ndarray | None = None
 
     def __call__(self, signals: np.ndarray) -> np.ndarray:
         """The next (t, c) accelerations of the stretch -> (t, c) float32, in one piece or in several the same."""
+        from scipy import signal
+
         if self._state is None:
             self._state = self._steady * signals[0]
-        gravity, self._state = self._filter(self._sections, signals, axis=0, zi=self._state)
+        gravity, self._state = signal.sosfilt(self._sections, signals, axis=0, zi=self._state)
         return gravity.astype(np.float32)
 
 

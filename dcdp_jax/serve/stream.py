@@ -36,6 +36,7 @@ class Recognizer:
         self._clock = EvenClock(self.card.input_rate, max_gap)
         self._received = 0
         self._stretch = 0
+        self._samples = 0  # of the stretch, before decimation
         self._ring = np.zeros((self.card.window, len(self.card.channels)), np.float32)
         self._times = np.zeros(self.card.window)
         self._restart()
@@ -81,10 +82,10 @@ class Recognizer:
         self._restart()
 
     def _restart(self) -> None:
-        if getattr(self, "_samples", 0):
+        if self._samples:
             self._stretch += 1
-        self._samples = 0  # of the stretch, before decimation
-        self._kept = 0  # of the stretch, after it
+        self._samples = 0
+        self._kept = 0  # of them, after decimation
         self._due = self.card.window
         self._low_pass = LowPass(self.card.rate) if self.card.view == "derived" else None
         self._smoother.reset()
