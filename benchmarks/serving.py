@@ -25,6 +25,7 @@ import numpy as np  # noqa: E402
 from dcdp_jax.data.recording import Channel  # noqa: E402
 from dcdp_jax.errors import ConfigError  # noqa: E402
 from dcdp_jax.models.multipath import BranchSpec, MultiPath  # noqa: E402
+from dcdp_jax.models.sizes import flops  # noqa: E402
 from dcdp_jax.serve.export import plausible_windows  # noqa: E402
 from dcdp_jax.serve.formats import to_jax, to_onnx, to_tflite  # noqa: E402
 from dcdp_jax.serve.model import TrainedModel, forward  # noqa: E402
@@ -146,7 +147,11 @@ def main() -> None:
         print(f"| {name} | {spread(times[name])} | {rate} | {f'{size / 1e6:.1f}' if size else ''} |")
     print(f"| {EVENT} (`Recognizer.push`, jit) | {spread(times[EVENT])} | | |")
     best, middle = (2 * 1024**3 / t / 1e9 for t in (min(times["product"]), statistics.median(times["product"])))
-    print(f"\nMatrix product of 1024 x 1024 on this core: median {middle:.0f}, best {best:.0f} GFLOP/s.")
+    needed = flops(lambda x: forward(model)(x).fusion, one) / 1e9
+    print(
+        f"\nOne window takes {needed:.3f} GFLOP: 2 ms would be {needed / 0.002:.0f} GFLOP/s. A product of 1024 x 1024 "
+        f"on this core: median {middle:.0f}, best {best:.0f} GFLOP/s."
+    )
 
     signal = rng.normal(size=(round(60 * RATE), 6)).astype(np.float32)
     before = time.process_time()
