@@ -167,7 +167,8 @@ def check(name: str, found: np.ndarray, expected: np.ndarray) -> float:
     difference = float(np.max(np.abs(found - expected)))  # NaN where anything is
     if not difference <= TOLERANCE:
         raise ExportError(
-            f"{name}: its probabilities differ by {difference:.2g} from the model's, more than {TOLERANCE}"
+            f"{name}: its probabilities differ by {difference:.2g} from the model's, more than {TOLERANCE}; "
+            "nothing is kept"
         )
     first, second = np.sort(expected, axis=1)[:, :-3:-1].T
     clear = first - second > 2 * TOLERANCE
