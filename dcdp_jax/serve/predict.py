@@ -25,7 +25,7 @@ FAR = 6.0  # deviations
 def predict_recording(
     model: TrainedModel, recording: Recording, time: np.ndarray | None = None, smoothing: tuple[str, int] = ("", 1)
 ) -> list[Event]:
-    """The answers about all windows of a recording; the same as those of `Recognizer` on its samples.
+    """The answers about all windows of a recording; the same, to the bit, as those of `Recognizer`.
 
     Args:
       model: from `load_model`.
@@ -48,7 +48,8 @@ def predict_recording(
     events: list[Event] = []
     for first in range(0, len(starts), BLOCK):
         some = starts[first : first + BLOCK]
-        found = predict(model, recording.signals[some[:, None] + np.arange(card.window)])
+        # One at a time, as in a stream: the program for larger batches rounds differently, up to 1e-6 in probability.
+        found = predict(model, recording.signals[some[:, None] + np.arange(card.window)], batch=1)
         for start, stretch, p, there in zip(
             some.tolist(), stretches[first : first + BLOCK].tolist(), found.probabilities, found.complete, strict=True
         ):
