@@ -110,7 +110,7 @@ def draw_confusion(outcomes: Sequence[Outcome]) -> Figure:
     axes.set_yticks(range(k), names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(f"{outcomes[0].trial.dataset}, {outcomes[0].trial.row}: % of the true class, n = {len(results)}")
+    axes.set_title(f"{outcomes[0].trial.dataset}, {outcomes[0].trial.row}\n% of the true class, n = {len(results)}")
     axes.spines[:].set_visible(True)
     return figure
 
