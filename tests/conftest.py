@@ -12,8 +12,6 @@ import jax
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
-# What tests compile runs for a second: LLVM's optimisations take longer than they save.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # Tests compile the same programs again and again, also in processes that they start.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     COMPILED = tempfile.TemporaryDirectory(prefix="dcdp_jax-compiled-")

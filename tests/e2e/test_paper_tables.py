@@ -15,6 +15,8 @@ ROWS = {
         *("CNN", "LSTM", "LSTM-CNN", "CNN-GRU", "ELK", "DanHAR", "DeepConvLSTM", "Random forest", "DCDP-HAR"),
     ],
 }
+# What is compiled here runs for a second.
+QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
 
 
 @pytest.mark.slow
@@ -26,6 +28,7 @@ def test_quick_form(name, tmp_path):
         f"--config.study.cache_dir={tmp_path / 'cache'}",
         f"--workdir={tmp_path / 'run'}",
         config=f"configs/studies/{name}.py",
+        XLA_FLAGS=QUICK_TO_COMPILE,
     )
     assert status == 0, errors
     assert "failed" not in output
