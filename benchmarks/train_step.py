@@ -187,7 +187,7 @@ def report(asked: argparse.Namespace, contenders: list[Contender], seconds: dict
         ratios = [b / a for a, b in zip(taken, reference, strict=True)]
         print(
             f"| {contender.name} | {middle:.1f} ({fastest:.1f} - {slowest:.1f}) | {1e3 * asked.batch / middle:.0f} | "
-            f" {statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f}) | "
+            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f}) | "
             f"{contender.first_call:.1f} |"
         )
     print(f"\n{jax.devices()[0].device_kind}{peak_memory()}; {machine.describe('jax', 'torch')}")

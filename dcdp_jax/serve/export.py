@@ -94,7 +94,7 @@ def write_files(
         windows = plausible_windows(model.card)
         expected = np.asarray(jax.jit(whole)(windows))
         shape = windows.shape[1:]
-        card = make_card(model.card, result)
+        card = exported_card(model.card, result)
         for name in formats:
             facts: dict[str, Any] = {"format": name}
             run: Run
@@ -124,7 +124,7 @@ def write_files(
     return card
 
 
-def make_card(card: ModelCard, result: dict[str, Any]) -> dict[str, Any]:
+def exported_card(card: ModelCard, result: dict[str, Any]) -> dict[str, Any]:
     """The content of card.json, before any file is in it."""
     return {
         "format": standalone.FORMAT,

@@ -88,8 +88,7 @@ def load_model(workdir: Path) -> TrainedModel:
         optimizer, _ = build_chain(config, card.branches, steps_per_epoch=1)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: not the config of a run ({error})") from error
-    shapes = state_shapes(network, optimizer, card.window, len(card.channels))
-    like = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+    like = state_shapes(network, optimizer, card.window, len(card.channels))
     if not (workdir / CHECKPOINTS / str(card.best_epoch)).is_dir():
         raise CheckpointError(f"{workdir / CHECKPOINTS}: the checkpoint {card.best_epoch} is missing")
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints:

@@ -143,7 +143,7 @@ class Checkpoints:
 
         Args:
           number: one of `numbers`.
-          like: a state of the same structure.
+          like: a state of the same structure, or its shapes and types.
 
         Returns:
           The state, NumPy arrays in the place of arrays.
@@ -157,7 +157,7 @@ class Checkpoints:
         path = self.folder / str(number)
         others = [n for n in sorted(self._manager.all_steps()) if n < number]
         advice = f"delete this folder to resume from {f'epoch {others[-1]}' if others else 'what was saved before'}"
-        target = jax.tree.map(np.asarray, like)
+        target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
         # Absent where the process was killed between orbax's save and this file; the digest of the arrays remains.
         # Files are compared before orbax opens them: after a failed read its other reads go on in threads of their own.
         if (path / FILES).is_file():
