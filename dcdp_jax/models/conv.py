@@ -17,7 +17,7 @@ def library_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Arr
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """`library_convolution` whose gradients on CPU are matrix products of the unfolded output gradient.
+    """`library_convolution` whose gradients on CPU are, for stride 1, products of the unfolded output gradient.
 
     XLA's own gradients of a convolution miss the fast path on CPU; benchmarks/RESULTS.md has the figures. Which form is
     taken is settled when a program is lowered, by the platform that it is lowered for.
@@ -30,9 +30,8 @@ def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, t
 
 
 def _backward(stride: int, saved: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return lax.platform_dependent(
-        *saved, g, cpu=partial(gradients_as_products, stride=stride), default=partial(library_gradients, stride=stride)
-    )
+    library = partial(library_gradients, stride=stride)
+    return lax.platform_dependent(*saved, g, cpu=gradients_as_products if stride == 1 else library, default=library)
 
 
 def library_gradients(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int) -> tuple[jax.Array, jax.Array]:
@@ -41,16 +40,13 @@ def library_gradients(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int
     return pull_back(g)
 
 
-def gradients_as_products(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int) -> tuple[jax.Array, jax.Array]:
-    """The same as matrix products."""
+def gradients_as_products(x: jax.Array, kernel: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The same for stride 1, as matrix products."""
     taps, c_in, c_out = kernel.shape
-    t = x.shape[1]
-    spread = (g.shape[1] - 1) * stride + 1
-    before = max(spread - 1 + taps - t, 0) // 2
+    t, before = x.shape[1], (taps - 1) // 2
     # The barriers keep XLA from computing the unfolded array anew inside both products.
     x, g = lax.optimization_barrier((x, g))
-    padding = ((0, 0, 0), (taps - 1 - before, t + before - spread, stride - 1), (0, 0, 0))
-    padded = lax.pad(g, jnp.zeros((), g.dtype), padding)
+    padded = jnp.pad(g, ((0, 0), (taps - 1 - before, before), (0, 0)))
     unfolded = jnp.concatenate([padded[:, taps - 1 - i : taps - 1 - i + t] for i in range(taps)], axis=-1)
     unfolded = lax.optimization_barrier(unfolded)
     d_kernel = jnp.einsum("btc,btf->cf", x, unfolded).reshape(c_in, taps, c_out).transpose(1, 0, 2)
