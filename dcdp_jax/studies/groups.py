@@ -55,6 +55,7 @@ def start_process(
     with log_of(file).open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "dcdp_jax.studies.worker", *([] if takes_more else [str(file)])],
+            bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if takes_more else log,
             stderr=log,
@@ -71,7 +72,6 @@ def give(process: subprocess.Popen[bytes], file: Path) -> None:
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it has died, and whoever looks after it will see that
         process.stdin.write(f"{file}\n".encode())
-        process.stdin.flush()
 
 
 def has_answered(process: subprocess.Popen[bytes]) -> bool:
@@ -79,6 +79,12 @@ def has_answered(process: subprocess.Popen[bytes]) -> bool:
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], 0)
     return bool(ready and process.stdout.readline())
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kills a process where it still runs, and closes the pipes to it."""
+    with process:
+        process.kill()
 
 
 def terminate(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from dcdp_jax.studies.groups import give, has_answered, note_death, start_process, terminate
+from dcdp_jax.studies.groups import end, give, has_answered, note_death, start_process, terminate
 
 # How many trials of its group a process trains at the same time.
 TRIALS_AT_ONCE = 1
@@ -29,8 +29,7 @@ class LocalEngine:
 
     def __exit__(self, *_: object) -> None:
         for process in self._processes.values():
-            process.kill()
-            process.wait()
+            end(process)
 
     def submit(self, files: Sequence[Path]) -> None:
         """Puts groups into the queue."""
@@ -40,7 +39,7 @@ class LocalEngine:
         """Looks after the processes; says whether groups are left."""
         for place, process in list(self._processes.items()):
             if process.poll() is not None:
-                del self._processes[place]
+                end(self._processes.pop(place))
                 file = self._running.pop(place, None)
                 if file and note_death(file, f"its process ended with status {process.returncode}", TRIALS_AT_ONCE):
                     self._queue.insert(0, file)

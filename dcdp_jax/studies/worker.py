@@ -132,13 +132,14 @@ def end_when_replaced(file: Path) -> threading.Event:
 
 
 def train_group(file: Path) -> bool:
-    """Trains the trials of a group; says whether none has an error."""
+    """Trains the trials of a group that have not ended; says whether none of them has failed."""
     done = end_when_replaced(file)
     group = json.loads(file.read_text())
     trials = [(as_config(trial["config"]), Path(trial["folder"])) for trial in group["trials"]]
+    left = [folder for _, folder in trials if not has_ended(folder)]
     train_trials(trials, group["keep_checkpoints"])
     done.set()
-    return not any((folder / ERROR).exists() for _, folder in trials)
+    return not any((folder / ERROR).exists() for folder in left)
 
 
 def write_into(log: Path) -> None:
