@@ -157,12 +157,15 @@ def main() -> None:
     if sys.argv[1:]:
         train_group(Path(sys.argv[1]))
         return
+    import jax  # here for the reason that train_trials gives
+
     answers = os.fdopen(os.dup(1), "w")
     while True:
         file = given.get()
         write_into(log_of(file))
         if not train_group(file):
             return  # what has failed may have left less memory, or a GPU in a state in which every trial fails
+        jax.clear_caches()  # or it would keep the programs of every group, some 100 MB each
         print(file, file=answers, flush=True)
 
 
