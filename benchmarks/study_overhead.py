@@ -1,6 +1,6 @@
 """What a trial of a study takes beside its training steps: start, data, tracing, compilation, files.
 
-    PYTHONPATH=. python benchmarks/study_overhead.py [--width 16] [--rows 4] [--seeds 2] [--steps 4] [--workdir DIR]
+    PYTHONPATH=. python benchmarks/study_overhead.py [--width 16] [--rows 4] [--seeds 2] [--steps 8] [--workdir DIR]
 
 The same little study on synthetic data twice, each in a new folder: with an empty cache of compiled programs, and with
 the one that the first has filled. Its rows have one shape and differ in the learning rate, in alpha and in the
@@ -10,10 +10,12 @@ With PYTHONPATH set to a checkout of another commit it measures that one.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -41,7 +43,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--rows", type=int, default=4, choices=range(1, 1 + len(ROWS)))
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=4, help="of training, in one epoch")
+    parser.add_argument("--steps", type=int, default=8, help="of training, in one epoch; 2 or more")
     parser.add_argument("--workdir", type=Path, help="keeps the folders of the two studies")
     asked = parser.parse_args()
     subprocess.Popen = MeasuredProcess
@@ -78,12 +80,13 @@ def run(asked: argparse.Namespace, workdir: Path) -> None:
     data.model.update({name: value for name, value in full.get_config().model.items() if name != "branches"})
     data.model.width = asked.width
     data.train.epochs = 1
-    data.train.batch_size = 256 // asked.steps
+    data.train.batch_size = 512 // asked.steps
     config.datasets.synthetic = data
     config.study.seeds = tuple(range(asked.seeds))
     config.study.stages = (default.stage("", dict(list(ROWS.items())[: asked.rows])),)
     workdir.mkdir(parents=True)
-    run_study(config, workdir)
+    with contextlib.redirect_stdout(sys.stderr):
+        run_study(config, workdir)
 
 
 class MeasuredProcess(subprocess.Popen):
