@@ -80,7 +80,7 @@ def train_trials(trials: Sequence[tuple[ConfigDict, Path]], keep_checkpoints: bo
             check_config(config)
             # A random partition of the channels depends on the seed.
             if config.model.name != RANDOM_FOREST and (run is None or config.model.partition == "random"):
-                run = prepare(config, dataset_of(config.data))
+                run = prepare(config, dataset=dataset_of(config.data))
             train(config, folder, run)
         except Exception as error:
             folder.mkdir(parents=True, exist_ok=True)
@@ -163,6 +163,7 @@ def main() -> None:
     while True:
         file = given.get()
         write_into(log_of(file))
+        sys.argv[1:] = [str(file)]  # result.json has the command, and this one does the same
         if not train_group(file):
             return  # what has failed may have left less memory, or a GPU in a state in which every trial fails
         jax.clear_caches()  # or it would keep the programs of every group, some 100 MB each

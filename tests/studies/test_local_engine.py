@@ -74,6 +74,7 @@ def test_one_process_for_groups_until_a_trial_fails(engine, tmp_path):
         lines = file.with_suffix(".log").read_text().splitlines()
         assert lines[0] == owner(file)
         assert [line for line in lines if "result.json" in line] == [str(folder / "result.json")]
+        assert json.loads((folder / "result.json").read_text())["command"].split()[-1] == str(file)
 
     alone, (alone_folder,) = write_group(tmp_path, "alone", "cnn", learning_rate=0.1)
     command = [sys.executable, "-m", "dcdp_jax.studies.worker", str(alone)]
