@@ -1,4 +1,4 @@
-"""Runs the trials of a study, several at once, each group of seeds in a process of its own."""
+"""Runs the trials of a study, several at once; those that differ by seed alone as a group, one after the other."""
 
 import itertools
 import time

@@ -1,14 +1,16 @@
-"""A group: trials that differ by seed alone, in a file, and the process that trains them one after the other."""
+"""A group: trials that differ by seed alone, in a file, and the processes that train groups."""
 
+import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from dcdp_jax.studies.worker import ERROR, has_ended
+from dcdp_jax.studies.worker import ERROR, has_ended, log_of
 from dcdp_jax.train.workdir import write_atomically
 
 # A process that SIGTERM finds just after its training gets it again before the next.
@@ -34,13 +36,16 @@ class Engine(Protocol):
         """Passes SIGTERM on to all that runs, and returns when it has ended."""
 
 
-def start_process(file: Path, environment: Mapping[str, str], folder: Path | None = None) -> subprocess.Popen[bytes]:
-    """Starts the process that trains a group; its output goes into a file beside the group's.
+def start_process(
+    file: Path, environment: Mapping[str, str], folder: Path | None = None, *, takes_more: bool = False
+) -> subprocess.Popen[bytes]:
+    """Starts a process that trains a group; its output goes into a file beside the group's.
 
     Args:
       file: of the group.
       environment: variables that it gets beside those of this process.
       folder: that it runs in; this process's by default.
+      takes_more: whether it waits for `give` once it is done, or ends.
 
     Returns:
       The process. It ends as soon as this one does.
@@ -48,14 +53,38 @@ def start_process(file: Path, environment: Mapping[str, str], folder: Path | Non
     # Unbuffered, so that the log of a process that is killed says how far it was.
     environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
     with log_of(file).open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "dcdp_jax.studies.worker", str(file)],
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dcdp_jax.studies.worker", *([] if takes_more else [str(file)])],
+            bufsize=0,
             stdin=subprocess.PIPE,
-            stdout=log,
+            stdout=subprocess.PIPE if takes_more else log,
             stderr=log,
             env=environment,
             cwd=folder,
         )
+    if takes_more:
+        give(process, file)
+    return process
+
+
+def give(process: subprocess.Popen[bytes], file: Path) -> None:
+    """Has a process that takes more train a group."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it has died, and whoever looks after it will see that
+        process.stdin.write(f"{file}\n".encode())
+
+
+def has_answered(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a process that takes more is done with the group that it was given; true once for each."""
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], 0)
+    return bool(ready and process.stdout.readline())
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kills a process where it still runs, and closes the pipes to it."""
+    with process:
+        process.kill()
 
 
 def terminate(processes: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -70,15 +99,20 @@ def terminate(processes: Sequence[subprocess.Popen[bytes]]) -> None:
                 continue
 
 
-def note_death(file: Path, cause: str) -> None:
-    """Gives an error to the trials that a group's process left behind when it died."""
-    for trial in json.loads(file.read_text())["trials"]:
-        folder = Path(trial["folder"])
-        if not has_ended(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / ERROR, f"{cause}; see {log_of(file)}\n")
+def note_death(file: Path, cause: str, count: int | None = None) -> bool:
+    """Gives an error to the trials that a group's process left behind when it died.
 
+    Args:
+      file: of the group.
+      cause: of the death.
+      count: how many at most, the first ones: those that it was at. None for all.
 
-def log_of(file: Path) -> Path:
-    """Where the output of a group's process goes."""
-    return file.with_suffix(".log")
+    Returns:
+      Whether trials are left that have not ended.
+    """
+    folders = [Path(trial["folder"]) for trial in json.loads(file.read_text())["trials"]]
+    left = [folder for folder in folders if not has_ended(folder)]
+    for folder in left[:count]:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / ERROR, f"{cause}; see {log_of(file)}\n")
+    return len(left[:count]) < len(left)

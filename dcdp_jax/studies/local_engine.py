@@ -1,4 +1,4 @@
-"""Runs groups in processes of this machine, which share its cores and GPUs."""
+"""Runs groups in processes of this machine, which share its cores and GPUs; each takes one group after the other."""
 
 import os
 import subprocess
@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from dcdp_jax.studies.groups import note_death, start_process, terminate
+from dcdp_jax.studies.groups import end, give, has_answered, note_death, start_process, terminate
+
+# How many trials of its group a process trains at the same time.
+TRIALS_AT_ONCE = 1
 
 
 class LocalEngine:
@@ -18,14 +21,15 @@ class LocalEngine:
     def __init__(self, study: ConfigDict) -> None:
         self._workers: int = study.workers
         self._queue: list[Path] = []
-        self._running: dict[int, tuple[subprocess.Popen[bytes], Path]] = {}
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._running: dict[int, Path] = {}
 
     def __enter__(self) -> "LocalEngine":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process, _file in self._running.values():
-            process.kill()
+        for process in self._processes.values():
+            end(process)
 
     def submit(self, files: Sequence[Path]) -> None:
         """Puts groups into the queue."""
@@ -33,30 +37,37 @@ class LocalEngine:
 
     def poll(self) -> bool:
         """Looks after the processes; says whether groups are left."""
-        for place, (process, file) in list(self._running.items()):
+        for place, process in list(self._processes.items()):
             if process.poll() is not None:
+                end(self._processes.pop(place))
+                file = self._running.pop(place, None)
+                if file and note_death(file, f"its process ended with status {process.returncode}", TRIALS_AT_ONCE):
+                    self._queue.insert(0, file)
+            elif place in self._running and has_answered(process):
                 del self._running[place]
-                note_death(file, f"its process ended with status {process.returncode}")
         for place in range(self._workers):
             if self._queue and place not in self._running:
-                file = self._queue.pop(0)
-                self._running[place] = start_on_share(file, place, self._workers), file
+                file = self._running[place] = self._queue.pop(0)
+                if place in self._processes:
+                    give(self._processes[place], file)
+                else:
+                    self._processes[place] = start_on_share(file, place, self._workers)
         return bool(self._running)
 
     def terminate(self) -> None:
         """Ends all by SIGTERM."""
-        terminate([process for process, _ in self._running.values()])
+        terminate(list(self._processes.values()))
 
 
 def start_on_share(file: Path, place: int, workers: int) -> subprocess.Popen[bytes]:
-    """Starts a group on its share of the machine."""
+    """Starts a process on its share of the machine, with its first group."""
     gpus = gpus_available()
     environment = {}
     if gpus:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(share_of(gpus, place, workers))
         if workers > len(gpus) and "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ:
             environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 / -(-workers // len(gpus)):.2f}"
-    process = start_process(file, environment)
+    process = start_process(file, environment, takes_more=True)
     if hasattr(os, "sched_setaffinity") and workers > 1:
         os.sched_setaffinity(process.pid, share_of(sorted(cores_available()), place, workers))
     return process

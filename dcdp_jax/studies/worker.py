@@ -1,4 +1,7 @@
-"""A process that trains some trials, one after the other: `python -m dcdp_jax.studies.worker GROUP.json`.
+"""A process that trains groups of trials, one after the other: `python -m dcdp_jax.studies.worker [GROUP.json]`.
+
+With a file it trains that group and ends. Without, it reads names of files from its standard input, a line each, and
+repeats each on its standard output once the group is done; all else that it says goes into the group's log.
 
 Trials that differ by seed alone share data and compiled programs. A trial that fails leaves its error in its folder,
 and the rest goes on. The process ends when its standard input does, that is, with the process that started it.
@@ -7,11 +10,11 @@ and the rest goes on. The process ends when its standard input does, that is, wi
 import contextlib
 import json
 import os
+import queue
 import shutil
 import socket
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +27,8 @@ from dcdp_jax.train.workdir import CHECKPOINTS, RESULT, write_atomically
 ERROR = "error.txt"
 OWNER_SECONDS = 1.0  # less than a process takes until it first writes
 
+_DATASETS: dict[str, Any] = {}
+
 
 def as_config(plain: Any) -> Any:
     """A config from its plain data, with tuples where JSON has lists."""
@@ -35,6 +40,22 @@ def as_config(plain: Any) -> Any:
 def has_ended(folder: Path) -> bool:
     """Whether the trial of a folder has a result or an error."""
     return (folder / RESULT).exists() or (folder / ERROR).exists()
+
+
+def log_of(file: Path) -> Path:
+    """Where the output of a process goes while it trains a group."""
+    return file.with_suffix(".log")
+
+
+def dataset_of(data: ConfigDict) -> Any:
+    """The data set of a config's `data`; the last one is kept, as most groups of a study have the same."""
+    from dcdp_jax.data.dataset import build_dataset
+
+    fields = json.dumps(data.to_dict(), sort_keys=True)
+    if fields not in _DATASETS:
+        _DATASETS.clear()  # before the next is read, so that never two are held
+        _DATASETS[fields] = build_dataset(data)
+    return _DATASETS[fields]
 
 
 def train_trials(trials: Sequence[tuple[ConfigDict, Path]], keep_checkpoints: bool) -> None:
@@ -59,7 +80,7 @@ def train_trials(trials: Sequence[tuple[ConfigDict, Path]], keep_checkpoints: bo
             check_config(config)
             # A random partition of the channels depends on the seed.
             if config.model.name != RANDOM_FOREST and (run is None or config.model.partition == "random"):
-                run = prepare(config)
+                run = prepare(config, dataset=dataset_of(config.data))
             train(config, folder, run)
         except Exception as error:
             folder.mkdir(parents=True, exist_ok=True)
@@ -70,47 +91,83 @@ def train_trials(trials: Sequence[tuple[ConfigDict, Path]], keep_checkpoints: bo
                 shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
-def end_with_parent() -> None:
-    """Ends this process as soon as standard input is closed."""
+def given_files() -> queue.Queue[Path]:
+    """Those named on standard input; ends this process as soon as that is closed."""
+    files: queue.Queue[Path] = queue.Queue()
 
-    def wait() -> None:
-        sys.stdin.read()
+    def read() -> None:
+        for line in sys.stdin:
+            files.put(Path(line.rstrip("\n")))
         os._exit(1)
 
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=read, daemon=True).start()
+    return files
 
 
-def end_when_replaced(file: Path) -> None:
+def end_when_replaced(file: Path) -> threading.Event:
     """Ends this process as soon as another has been started for its group.
 
     A Ray cluster that has lost the network to a machine starts the group on another, and both may reach the disk.
 
     Args:
       file: of the group.
+
+    Returns:
+      To be set when the group is done.
     """
     owner, own = file.with_suffix(".owner"), f"process {os.getpid()} of {socket.gethostname()}"
     write_atomically(owner, own)
     print(own, flush=True)
+    done = threading.Event()
 
     def wait() -> None:
-        while True:
-            time.sleep(OWNER_SECONDS)
+        while not done.wait(OWNER_SECONDS):
             with contextlib.suppress(OSError):  # a disk that does not answer says nothing
                 if (other := owner.read_text()) != own:
                     print(f"ends here, for {other} has taken over", flush=True)
                     os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+    return done
+
+
+def train_group(file: Path) -> bool:
+    """Trains the trials of a group that have not ended; says whether none of them has failed."""
+    done = end_when_replaced(file)
+    group = json.loads(file.read_text())
+    trials = [(as_config(trial["config"]), Path(trial["folder"])) for trial in group["trials"]]
+    left = [folder for _, folder in trials if not has_ended(folder)]
+    train_trials(trials, group["keep_checkpoints"])
+    done.set()
+    return not any((folder / ERROR).exists() for folder in left)
+
+
+def write_into(log: Path) -> None:
+    """Lets all that this process says from now on go to the end of a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with log.open("ab") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
 
 
 def main() -> None:
-    """Reads the group and trains it."""
-    file = Path(sys.argv[1])
-    end_with_parent()
-    end_when_replaced(file)
-    group = json.loads(file.read_text())
-    trials = [(as_config(trial["config"]), Path(trial["folder"])) for trial in group["trials"]]
-    train_trials(trials, group["keep_checkpoints"])
+    """Trains the group that is named, or all that are given."""
+    given = given_files()
+    if sys.argv[1:]:
+        train_group(Path(sys.argv[1]))
+        return
+    import jax  # here for the reason that train_trials gives
+
+    answers = os.fdopen(os.dup(1), "w")
+    while True:
+        file = given.get()
+        write_into(log_of(file))
+        sys.argv[1:] = [str(file)]  # result.json has the command, and this one does the same
+        if not train_group(file):
+            return  # what has failed may have left less memory, or a GPU in a state in which every trial fails
+        jax.clear_caches()  # or it would keep the programs of every group, some 100 MB each
+        print(file, file=answers, flush=True)
 
 
 if __name__ == "__main__":

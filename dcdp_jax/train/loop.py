@@ -73,8 +73,12 @@ class Run(NamedTuple):
     steps_per_dispatch: int
 
 
-def prepare(config: ConfigDict) -> Run:
+def prepare(config: ConfigDict, dataset: Dataset | None = None) -> Run:
     """Reads the data and builds model, optimiser and steps from a config that `check_config` has passed.
+
+    Args:
+      config: of the run.
+      dataset: what `build_dataset` made of its `data`; made here by default.
 
     Raises:
       UserError: config or data cannot be used.
@@ -86,7 +90,7 @@ def prepare(config: ConfigDict) -> Run:
             f"train.batch_size={batch_size} does not divide by the {len(devices)} devices; "
             f"choose a multiple of {len(devices)}, or fewer devices with parallel.devices"
         )
-    dataset = from_first_process(lambda: build_dataset(config.data))
+    dataset = dataset or from_first_process(lambda: build_dataset(config.data))
     branches = build_branches(config, dataset)
     training_windows = len(dataset.splits["train"].labels)
     steps_per_epoch = training_windows // batch_size

@@ -14,7 +14,7 @@ from dcdp_jax.studies import groups
 from dcdp_jax.studies.engine import engine_of
 from dcdp_jax.studies.groups import note_death, terminate
 from dcdp_jax.studies.ray_engine import train_group
-from dcdp_jax.studies.worker import train_trials
+from dcdp_jax.studies.worker import dataset_of, train_trials
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,17 @@ def test_a_dead_process_leaves_an_error_where_nothing_was(group):
 def test_what_has_ended_is_not_trained_again(group):
     train_trials([(None, group.parent / name) for name in ("result", "error")], keep_checkpoints=False)
     assert (group.parent / "error" / "error.txt").read_text() == "its own"
+
+
+def test_data_is_read_again_where_it_is_another():
+    data, equal, other = (default.smallest().data for _ in range(3))
+    other.normalize = "minmax"
+    first = dataset_of(data)
+    assert dataset_of(equal) is first
+    assert dataset_of(other).normalizer.scale[0] != first.normalizer.scale[0]
+    again = dataset_of(data)
+    assert again is not first  # one is held, not two
+    assert again.fingerprint == first.fingerprint
 
 
 def test_terminate_asks_again(monkeypatch):

@@ -1,0 +1,103 @@
+"""Processes that take one group after the other: what they share, and what becomes of the trials of one that dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from configs.studies import default
+from dcdp_jax.studies.local_engine import LocalEngine
+from dcdp_jax.train.config import as_plain_data
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    study = default.get_config().study
+    with LocalEngine(study) as engine:
+        yield engine
+
+
+def write_group(folder, name, model, seeds=(0,), **optimizer):
+    """The file of a group, and the folders of its trials."""
+    config = default.smallest()
+    config.data.synthetic.subjects, config.data.synthetic.minutes = 5, 2.0
+    config.model.name, config.cgm.enabled = model, False
+    config.train.epochs = 1
+    config.optimizer.update(optimizer)
+    folders = [folder / f"{name}-{seed}" for seed in seeds]
+    trials = []
+    for seed, path in zip(seeds, folders, strict=True):
+        config.seed = seed
+        trials.append({"config": as_plain_data(config), "folder": str(path)})
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps({"keep_checkpoints": False, "trials": trials}))
+    return file, folders
+
+
+def finish(engine):
+    deadline = time.monotonic() + 100
+    while engine.poll():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def owner(file):
+    return file.with_suffix(".owner").read_text()
+
+
+def scores(folder):
+    result = json.loads((folder / "result.json").read_text())
+    return result["validation"], result["test"]
+
+
+def test_one_process_for_groups_until_a_trial_fails(engine, tmp_path):
+    first, (first_folder,) = write_group(tmp_path, "first", "cnn")
+    second, (second_folder,) = write_group(tmp_path, "second", "cnn", learning_rate=0.1)
+    failing, (failing_folder,) = write_group(tmp_path, "failing", "unknown")
+    engine.submit([first, second, failing])
+    finish(engine)
+
+    assert owner(first) == owner(second) == owner(failing)
+    assert not engine._processes
+    assert (failing_folder / "error.txt").read_text().startswith("ConfigError: model.name='unknown'")
+    for file, folder in ((first, first_folder), (second, second_folder)):
+        lines = file.with_suffix(".log").read_text().splitlines()
+        assert lines[0] == owner(file)
+        assert [line for line in lines if "result.json" in line] == [str(folder / "result.json")]
+        assert json.loads((folder / "result.json").read_text())["command"].split()[-1] == str(file)
+
+    alone, (alone_folder,) = write_group(tmp_path, "alone", "cnn", learning_rate=0.1)
+    command = [sys.executable, "-m", "dcdp_jax.studies.worker", str(alone)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        assert process.wait(100) == 0
+    assert scores(second_folder) == scores(alone_folder) != scores(first_folder)
+
+
+def test_a_killed_process_takes_one_trial_with_it(engine, tmp_path):
+    group, (at, not_begun) = write_group(tmp_path, "group", "random_forest", seeds=(0, 1))
+    after, (after_folder,) = write_group(tmp_path, "after", "random_forest")
+    engine.submit([group, after])
+    engine.poll()
+    while not group.with_suffix(".owner").exists():
+        time.sleep(0.01)
+    (killed,) = engine._processes.values()
+    os.kill(killed.pid, signal.SIGKILL)
+    finish(engine)
+
+    log = group.with_suffix(".log")
+    assert (at / "error.txt").read_text() == f"its process ended with status -9; see {log}\n"
+    assert not (at / "result.json").exists()
+    assert all((folder / "result.json").exists() for folder in (not_begun, after_folder))
+    assert owner(group) == owner(after)
+
+    began = time.monotonic()
+    engine.terminate()  # the one that waits
+    assert time.monotonic() - began < 20
