@@ -98,8 +98,7 @@ def build_optimizer(
         raise ValueError(f"optimizer {name!r} is none of {OPTIMIZERS}")
     if cgm_placement not in PLACEMENTS:
         raise ValueError(f"placement {cgm_placement!r} is none of {PLACEMENTS}")
-    # As one vector: an operation per parameter is a thousand small programs to compile, and to start at each step.
-    moments = optax.flatten(momentum(b1) if name == "sgd" else optax.scale_by_adam(b1, b2, eps))
+    moments = momentum(b1) if name == "sgd" else optax.scale_by_adam(b1, b2, eps)
     chain: list[tuple[str, optax.GradientTransformation]] = []
     if clip_norm > 0:
         chain.append(("clip", optax.clip_by_global_norm(clip_norm)))
