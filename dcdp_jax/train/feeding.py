@@ -28,7 +28,7 @@ def place_signals(dataset: Dataset, devices: Devices, stream: bool) -> Signals:
     if stream:
         return Signals(dataset.signals, shift, scale)
     devices.check_room(dataset.signals.nbytes, "data.stream=False puts all recordings", "--config.data.stream=True")
-    return Signals(devices.replicate(dataset.signals), shift, scale)
+    return Signals(devices.share(dataset.signals), shift, scale)
 
 
 def is_streamed(signals: Signals) -> bool:

@@ -106,6 +106,10 @@ class Devices:
 
         return jax.tree.map(copy, tree)
 
+    def share(self, x: np.ndarray) -> jax.Array:
+        """An array on every device; a CPU may use it where it is. So it must not be changed, nor its copy donated."""
+        return jax.make_array_from_callback(x.shape, self._replicated, lambda index: x[index])
+
     def shard(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Divides a global batch (b, ...) among the devices, the first rows to the first; each process its own part."""
         if self.strategy == "pmap":

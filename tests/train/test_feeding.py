@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dcdp_jax.data.pool import aligned_empty
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.multipath import Outputs
 from dcdp_jax.train import feeding
@@ -114,6 +115,15 @@ def test_every_device_is_sent_its_own_windows(strategy, count, recordings):
             window = values[place[0], found[place] : found[place] + WINDOW]
             np.testing.assert_array_equal(window, recordings.values[wanted[place] : wanted[place] + WINDOW])
         assert {len(x.sharding.device_set) for x in (sent.values, *shares.values())} == {count}
+
+
+@pytest.mark.parametrize(("strategy", "count"), [("pmap", 1), ("jit", 7)])
+def test_on_the_cpu_recordings_are_not_copied(strategy, count):
+    values = aligned_empty((1000, 3))
+    values[:] = np.arange(3)
+    shared = Devices(count, strategy).share(values)
+    assert {shard.data.unsafe_buffer_pointer() for shard in shared.addressable_shards} == {values.ctypes.data}
+    np.testing.assert_array_equal(shared, values)
 
 
 def threads():
