@@ -148,6 +148,7 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
         if epoch.number > 1 or epoch.steps:
             print(f"resuming after epoch {epoch.number - 1}" + (f" and {epoch.steps} steps" if epoch.steps else ""))
         state = run.devices.replicate(state)
+        initial = jax.eval_shape(lambda same: same, initial)  # from here on its shapes are enough
         before = (epoch.number - 1) * steps_per_epoch
         with (
             MetricsLog(workdir, before) as log,
