@@ -33,7 +33,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.child:
         began = time.perf_counter()
-        peaks = write(asked) if asked.child == "preparing" else run(asked, asked.child == "streamed")
+        peaks = write(asked) if asked.child == "preparing" else measure(asked, asked.child == "streamed")
         print(json.dumps({"peaks": peaks, "seconds": time.perf_counter() - began}))
         return
     columns = ("", "imports, GB", "recordings read", "signals in place", "after the steps: the peak", "s")
@@ -83,11 +83,10 @@ def write(asked: argparse.Namespace) -> list[float]:
     return [imports, peak()]
 
 
-def run(asked: argparse.Namespace, stream: bool) -> list[float]:
+def measure(asked: argparse.Namespace, stream: bool) -> list[float]:
     """What `train` does before its first step, and some steps."""
-    sys.modules["torch"] = (
-        None  # tensorboardX imports it where it is, which takes 0.2 GB; this project does not need it
-    )
+    # tensorboardX imports it where it is, at 0.2 GB; this project does not need it.
+    sys.modules["torch"] = None
 
     from dcdp_jax.train import loop
     from dcdp_jax.train.epoch import Epoch
