@@ -23,6 +23,9 @@ def get_config() -> ConfigDict:
     config.data.label_rule = "mode"  # or last, drop_mixed, majority: see dcdp_jax/data/windows.py
     config.data.join_recordings = False  # windows run from one recording into the next, see configs/oppo_challenge.py
     config.data.normalize = "zscore"  # or minmax, none
+    # Recordings stay on the host, and the windows of a batch are sent to the devices ahead of its step: for recordings
+    # that do not fit into a device's memory. The same numbers.
+    config.data.stream = False
     config.data.synthetic = ConfigDict()  # read by data.name=synthetic only
     config.data.synthetic.seed = 0
     config.data.synthetic.subjects = 10  # people

@@ -69,6 +69,7 @@ UNDEFINED = (("classification", "after"), ("classification", "decoupled"))
 LOCATIONS = (
     "data.raw_dir",
     "data.cache_dir",
+    "data.stream",
     "train.skip_nonfinite",
     "train.steps_per_dispatch",
     "parallel.devices",

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.dataset import Dataset, Split
 from dcdp_jax.metrics import Tally
+from dcdp_jax.train.feeding import divided, feed
 from dcdp_jax.train.parallel import Devices
 from dcdp_jax.train.state import TrainState
 from dcdp_jax.train.step import Signals, evaluation_step
@@ -58,14 +59,14 @@ def make_evaluate(
     config: ConfigDict, dataset: Dataset, model: nn.Module, devices: Devices, signals: Signals
 ) -> Callable[[TrainState, Split], Evaluation]:
     """A function that reads all windows of a part once."""
-    step = devices.map_step(evaluation_step, donate_state=False, model=model, window=dataset.window)
+    step = devices.map_step(
+        evaluation_step, donate_state=False, divided=divided(signals), model=model, window=dataset.window
+    )
     size = evaluation_batch_size(config, devices)
 
     def evaluate(state: TrainState, split: Split) -> Evaluation:
-        batches = padded_batches(split, size)
-        tallies, probabilities = zip(
-            *jax.device_get([step(state, signals, devices.shard(batch)) for batch in batches]), strict=True
-        )
+        given = feed(signals, padded_batches(split, size), dataset.window, devices)
+        tallies, probabilities = zip(*jax.device_get([step(state, *batch) for batch in given]), strict=True)
         return Evaluation(
             jax.tree.map(lambda *values: np.sum(values, axis=0, dtype=np.float64), *tallies),
             np.concatenate(probabilities)[: len(split.labels)],

@@ -22,6 +22,7 @@ from dcdp_jax.train.checkpoint import Checkpoints
 from dcdp_jax.train.config import RANDOM_FOREST, as_plain_data, check_config
 from dcdp_jax.train.epoch import Epoch
 from dcdp_jax.train.evaluation import Evaluation, make_evaluate
+from dcdp_jax.train.feeding import divided, feed, place_signals
 from dcdp_jax.train.interruption import forget_interruption, save_interrupted, starting_point
 from dcdp_jax.train.nonfinite import nonfinite_error
 from dcdp_jax.train.parallel import Devices
@@ -53,7 +54,7 @@ class Run(NamedTuple):
     Attributes:
       dataset: the data.
       devices: what the steps are mapped over.
-      signals: the recordings, replicated.
+      signals: the recordings, replicated, or on the host with `data.stream`.
       initial_state: seed -> state at step 0, on one device.
       step: the mapped `train_steps` (state, signals, batches) -> (state, metrics); it uses up the state.
       evaluate: (state, split) -> `Evaluation`.
@@ -99,13 +100,20 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None) -> Run:
     model = build_model(config, branches, len(dataset.class_names))
     optimizer, schedule = build_chain(config, branches, steps_per_epoch)
     settings = build_settings(config, dataset, steps_per_epoch)
-    signals = devices.replicate(Signals(dataset.signals, dataset.normalizer.shift, dataset.normalizer.scale))
+    signals = place_signals(dataset, devices, config.data.stream)
     return Run(
         dataset=dataset,
         devices=devices,
         signals=signals,
         initial_state=lambda seed: create_state(model, optimizer, seed, dataset.window, len(dataset.channels)),
-        step=devices.map_step(train_steps, donate_state=True, model=model, optimizer=optimizer, settings=settings),
+        step=devices.map_step(
+            train_steps,
+            donate_state=True,
+            divided=divided(signals),
+            model=model,
+            optimizer=optimizer,
+            settings=settings,
+        ),
         evaluate=make_evaluate(config, dataset, model, devices, signals),
         schedule=schedule,
         steps_per_epoch=steps_per_epoch,
@@ -144,6 +152,7 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
         if epoch.number > 1 or epoch.steps:
             print(f"resuming after epoch {epoch.number - 1}" + (f" and {epoch.steps} steps" if epoch.steps else ""))
         state = run.devices.replicate(state)
+        initial = jax.eval_shape(lambda same: same, initial)  # from here on its shapes are enough
         before = (epoch.number - 1) * steps_per_epoch
         with (
             MetricsLog(workdir, before) as log,
@@ -272,10 +281,12 @@ def train_epoch(
     """
     split, steps = run.dataset.splits["train"], run.steps_per_epoch
     since, counted, first = time.perf_counter(), 0, 0
-    shuffled = shuffled_rows(split, config, epoch.number, steps)
+    shuffled, at_once = shuffled_rows(split, config, epoch.number, steps), run.steps_per_dispatch
+    dispatches = (batches_of(split, shuffled[at:], at_once)[0] for at in range(epoch.steps, steps, at_once))
+    given = feed(run.signals, dispatches, run.dataset.window, run.devices)
     while epoch.steps < steps:
-        batches, count = batches_of(split, shuffled[epoch.steps :], run.steps_per_dispatch)
-        state, metrics = run.step(state, run.signals, run.devices.shard(batches))
+        count = min(at_once, steps - epoch.steps)
+        state, metrics = run.step(state, *next(given))
         recorded = epoch.steps // config.train.log_every
         epoch.add(metrics, count)
         bar.update(count)
@@ -290,6 +301,7 @@ def train_epoch(
         counted += count
         if len(epoch.nonfinite) > may_skip or termination.requested((epoch.number - 1) * steps + epoch.steps):
             break
+    given.close()
     epoch.fetch()
     jax.block_until_ready(state)
     return state, (counted - first) * config.train.batch_size / (time.perf_counter() - since)

@@ -106,6 +106,10 @@ class Devices:
 
         return jax.tree.map(copy, tree)
 
+    def share(self, x: np.ndarray) -> jax.Array:
+        """An array on every device; a CPU may use it where it is. So it must not be changed, nor its copy donated."""
+        return jax.make_array_from_callback(x.shape, self._replicated, lambda index: x[index])
+
     def shard(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Divides a global batch (b, ...) among the devices, the first rows to the first; each process its own part."""
         if self.strategy == "pmap":
@@ -116,17 +120,47 @@ class Devices:
         sharding = NamedSharding(self._mesh, PartitionSpec(AXIS))
         return {name: jax.make_array_from_callback(x.shape, sharding, x.__getitem__) for name, x in batch.items()}
 
-    def map_step(self, step: Callable[..., Any], *, donate_state: bool, **static: Any) -> Callable[..., Any]:
+    def shard_ahead(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """As `shard`, with the arrays on their devices before a step is called with them."""
+        shares = self.shard(batch)
+        if self.strategy == "pmap":
+            shares = jax.device_put(shares, NamedSharding(self._mesh, PartitionSpec(AXIS)))
+        return shares
+
+    def check_room(self, size: int, what: str, remedy: str) -> None:
+        """Checks that a number of bytes fits on each device, where the platform says how much memory there is.
+
+        Args:
+          size: bytes.
+          what: the beginning of a sentence, which field puts what.
+          remedy: what to set.
+
+        Raises:
+          ConfigError: it does not fit.
+        """
+        for device in self._mesh.devices.flat:
+            stats = device.memory_stats() or {}
+            free = stats.get("bytes_limit", float("inf")) - stats.get("bytes_in_use", 0)
+            if size > free:
+                raise ConfigError(
+                    f"{what}, {size / 1e9:.2f} GB, on every device, and {device} has {free / 1e9:.2f} GB left; "
+                    f"set {remedy}"
+                )
+
+    def map_step(
+        self, step: Callable[..., Any], *, donate_state: bool, divided: Any = False, **static: Any
+    ) -> Callable[..., Any]:
         """Compiles step(state, signals, batch, **static, axis_name, dtype) for these devices.
 
         Args:
           step: such as `train_steps` or `evaluation_step`.
           donate_state: whether the state passed in is used up.
+          divided: whether the signals are divided as the batch is; a pytree prefix of them.
           **static: the step's keyword arguments.
 
         Returns:
-          A function of (state, signals, batch): state and signals replicated, batch as `shard` makes it; what it
-          returns is replicated and has no device axis.
+          A function of (state, signals, batch): state and signals replicated, batch and what is divided as `shard`
+          makes it; what it returns is replicated and has no device axis.
         """
 
         def mapped(*arguments: Any) -> Any:
@@ -138,14 +172,15 @@ class Devices:
             return jax.pmap(
                 mapped,
                 axis_name=AXIS,
-                in_axes=(None, None, 0),
+                in_axes=(None, jax.tree.map(lambda by_device: 0 if by_device else None, divided), 0),
                 out_axes=None,
                 devices=self.devices,
                 donate_argnums=donated,
             )
-        whole, divided = PartitionSpec(), PartitionSpec(AXIS)
+        whole, parts = PartitionSpec(), PartitionSpec(AXIS)
+        given = jax.tree.map(lambda by_device: parts if by_device else whole, divided)
         # The steps average over the devices themselves; with check_vma=True JAX would sum the gradients once more.
         sharded = jax.shard_map(
-            mapped, mesh=self._mesh, in_specs=(whole, whole, divided), out_specs=whole, check_vma=False
+            mapped, mesh=self._mesh, in_specs=(whole, given, parts), out_specs=whole, check_vma=False
         )
         return jax.jit(sharded, donate_argnums=donated)

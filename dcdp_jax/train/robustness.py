@@ -5,7 +5,7 @@ mean; noise is added to the normalised signal, in units of its deviation on the 
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.dataset import Dataset, Split
+from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.data.normalize import covered_samples, fit_normalizer
 from dcdp_jax.metrics import scores
 from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.train.build import build_branches, build_model
 from dcdp_jax.train.evaluation import evaluation_batch_size, padded_batches
+from dcdp_jax.train.feeding import divided, feed
 from dcdp_jax.train.parallel import Devices
 from dcdp_jax.train.result import git_revision
 from dcdp_jax.train.state import TrainState
@@ -155,7 +156,7 @@ def measure_robustness(
       dataset: that it was trained on.
       devices: what the steps are mapped over.
       state: trained; replicated.
-      signals: replicated.
+      signals: see `feeding.place_signals`.
 
     Returns:
       The content of robustness.json.
@@ -164,6 +165,7 @@ def measure_robustness(
     step = devices.map_step(
         corrupted_step,
         donate_state=False,
+        divided=(divided(signals), False),
         model=build_model(config, branches, classes),
         branches=branches,
         window=dataset.window,
@@ -174,8 +176,10 @@ def measure_robustness(
     def confusions(absent: Sequence[int] = (), noise: float = 0.0) -> dict[str, np.ndarray]:
         present = np.ones(len(dataset.channels), bool)
         present[list(absent)] = False
-        given = Corruption(present, mean, deviation, np.array(noise, np.float32), np.array(config.seed, np.uint32))
-        return count_part(step, state, (signals, devices.replicate(given)), split, size, devices)
+        asked = Corruption(present, mean, deviation, np.array(noise, np.float32), np.array(config.seed, np.uint32))
+        corruption = devices.replicate(asked)
+        given = feed(signals, padded_batches(split, size), dataset.window, devices)
+        return count_part(step, state, given, corruption)
 
     clean = {name: scores(counts) for name, counts in confusions().items()}["fused"]
 
@@ -210,10 +214,10 @@ def measure_robustness(
 
 
 def count_part(
-    step: Any, state: TrainState, given: tuple[Signals, Corruption], split: Split, size: int, devices: Devices
+    step: Any, state: TrainState, given: Iterable[tuple[Signals, Batch]], corruption: Corruption
 ) -> dict[str, np.ndarray]:
-    """The counts of `corrupted_step` over all windows of a part."""
-    counted = [step(state, given, devices.shard(batch)) for batch in padded_batches(split, size)]
+    """The counts of `corrupted_step` over all that `feed` gives of a part."""
+    counted = [step(state, (signals, corruption), batch) for signals, batch in given]
     return jax.tree.map(lambda *values: np.sum(values, axis=0, dtype=np.float64), *jax.device_get(counted))
 
 

@@ -41,10 +41,10 @@ def apply_model(
 
 
 class Signals(NamedTuple):
-    """The recordings, as they lie on every device.
+    """The recordings, as they lie on every device, or the windows of a batch on one device (see `train.feeding`).
 
     Attributes:
-      values: (t, c) all recordings end to end, not normalised.
+      values: (t, c) all recordings, or a device's windows, end to end, not normalised.
       shift: (c,) subtracted from every sample.
       scale: (c,) multiplies what remains.
     """

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import threading
 import time
 
 import jax
@@ -109,6 +110,25 @@ def test_terminated_twice_in_an_epoch(on_eight, interrupted, tmp_path, monkeypat
     train(config, workdir, run)
     assert records_of(workdir) == records_of(expected)
     assert checkpoint_digests(workdir) == checkpoint_digests(expected)
+
+
+def test_streamed_terminated_and_resumed_is_the_same_to_the_bit(on_eight, tmp_path, monkeypatch):
+    """All of a run, the scores at its end too, from recordings that stay on the host."""
+    expected, _, _ = on_eight
+    config, workdir = small_config(**{"parallel.devices": 8, "data.stream": True}), tmp_path / "run"
+    run = prepare(config)
+    assert run.signals.values is run.dataset.signals
+    terminate_after(monkeypatch, run.steps_per_epoch + run.steps_per_epoch // 2)
+    with pytest.raises(Terminated):
+        train(config, workdir, run)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("feed")]
+    train(config, workdir, run)
+    assert records_of(workdir) == records_of(expected)
+    assert checkpoint_digests(workdir) == checkpoint_digests(expected)
+    found, wanted = (read_json(folder / "result.json") for folder in (workdir, expected))
+    for part in ("validation", "test", "branches", "confusion"):
+        assert found[part] == wanted[part]
+    assert rows_of(workdir) == rows_of(expected)
 
 
 @pytest.mark.parametrize("devices", [1, 3, 7])

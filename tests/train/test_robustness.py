@@ -13,6 +13,7 @@ from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.train import robustness
 from dcdp_jax.train.build import build_branches
 from dcdp_jax.train.evaluation import padded_batches
+from dcdp_jax.train.feeding import feed, place_signals
 from dcdp_jax.train.parallel import Devices
 from dcdp_jax.train.robustness import Corruption, absences, corrupt, measure_robustness, training_statistics
 from dcdp_jax.train.step import Signals
@@ -49,11 +50,10 @@ def signals_of(dataset):
     return Signals(dataset.signals, dataset.normalizer.shift, dataset.normalizer.scale)
 
 
-def measure(config, dataset, state, count=1, strategy="pmap"):
+def measure(config, dataset, state, count=1, strategy="pmap", stream=False):
     devices = Devices(count, strategy)
-    return measure_robustness(
-        config, dataset, devices, devices.replicate(state), devices.replicate(signals_of(dataset))
-    )
+    signals = place_signals(dataset, devices, stream)
+    return measure_robustness(config, dataset, devices, devices.replicate(state), signals)
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +114,9 @@ def test_noise_is_that_of_the_seed_and_the_row(state, dataset, measured, channel
     assert len({row["fused"]["f1_macro"] for row in measured["noise"]}) > 1
 
 
-@pytest.mark.parametrize(("strategy", "count"), [("pmap", 7), ("jit", 8)])
-def test_any_number_of_devices_gives_the_same(strategy, count, config, dataset, state, measured):
-    again = measure(config, dataset, state, count, strategy)
+@pytest.mark.parametrize(("strategy", "count", "stream"), [("pmap", 7, False), ("jit", 8, False), ("pmap", 7, True)])
+def test_any_number_of_devices_gives_the_same(strategy, count, stream, config, dataset, state, measured):
+    again = measure(config, dataset, state, count, strategy, stream)
     for part in ("clean", "absent", "noise"):
         assert again[part] == measured[part]
 
@@ -202,9 +202,10 @@ def test_the_fallback_is_the_fusion_where_every_branch_hears_something(config, d
     present = np.ones(len(dataset.channels), bool)
     present[[0, len(dataset.channels) - 1]] = False
     one, zero = np.ones(len(present), np.float32), np.zeros(len(present), np.float32)
-    given = devices.replicate((signals_of(dataset), Corruption(present, zero, one, np.float32(0), np.uint32(0))))
-    batches = padded_batches(dataset.splits["test"], 56)
-    counts = robustness.count_part(step, devices.replicate(state), given, dataset.splits["test"], 56, devices)
+    asked = Corruption(present, zero, one, np.float32(0), np.uint32(0))
+    signals, corruption, on_device = devices.replicate((signals_of(dataset), asked, state))
+    batches = list(padded_batches(dataset.splits["test"], 56))
+    counts = robustness.count_part(step, on_device, feed(signals, batches, dataset.window, devices), corruption)
     np.testing.assert_array_equal(counts["fused"], counts["fallback"])
     assert counts["fused"].sum() == len(dataset.splits["test"].labels) == sum(b["mask"].sum() for b in batches)
 
