@@ -2,6 +2,7 @@
 
     python benchmarks/train_step.py [--batch 64] [--time 128] [--channels 6 3] [--classes 6] [--width 64] [--rounds 20]
         [--precision float32 tf32 bfloat16] [--steps-per-dispatch 1 32] [--compile]
+        [--resnet-blocks 3 4 6 3] [--densenet-blocks 4 4 6 4]
 
 Both compute the same logits and loss from the same parameters, which is checked before anything is timed. Rounds
 alternate between all contenders, so that a machine whose speed drifts favours none. PyTorch runs on the GPU where JAX
@@ -43,6 +44,12 @@ class Contender(NamedTuple):
 
 
 def main() -> None:
+    asked = options().parse_args()
+    report(asked, *measure(asked))
+
+
+def options() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--time", type=int, default=128)
@@ -52,15 +59,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["float32"])
     parser.add_argument("--steps-per-dispatch", type=int, nargs="+", default=[1])
+    parser.add_argument("--resnet-blocks", type=int, nargs=4, default=(3, 4, 6, 3))
+    parser.add_argument("--densenet-blocks", type=int, nargs=4, default=(4, 4, 6, 4))
     parser.add_argument("--compile", action="store_true", help="torch.compile as well")
-    asked = parser.parse_args()
+    return parser
 
+
+def measure(asked: argparse.Namespace) -> tuple[list[Contender], dict[str, list[float]], int]:
+    """Times what is asked for: the contenders, the seconds of every round of each, and how many steps a round has."""
     first, second = asked.channels
     branches = (
         BranchSpec("res", "resnet", tuple(range(first))),
         BranchSpec("dense", "densenet", tuple(range(first, first + second))),
     )
-    model = MultiPath(branches, asked.classes, width=asked.width, axis_name=AXIS)
+    blocks = tuple(asked.resnet_blocks), tuple(asked.densenet_blocks)
+    model = MultiPath(branches, asked.classes, asked.width, *blocks, axis_name=AXIS)
     optimizer = build_optimizer(
         "adamw",
         optax.constant_schedule(1e-3),
@@ -82,7 +95,7 @@ def main() -> None:
     windows = values[starts[..., None] + np.arange(asked.time)]  # (b, steps, t, c)
 
     cuda = jax.devices()[0].platform == "gpu"
-    twin = pytorch_model.MultiPath((first, second), asked.classes, asked.width)
+    twin = pytorch_model.MultiPath((first, second), asked.classes, asked.width, *blocks)
     pytorch_model.load(twin, state.params)
     check_same(model, state, twin, windows[:, 0], labels[:, 0])
 
@@ -106,7 +119,7 @@ def main() -> None:
             began = time.perf_counter()
             contender.run()
             seconds[contender.name].append(time.perf_counter() - began)
-    report(asked, contenders, {name: taken[2:] for name, taken in seconds.items()}, steps)
+    return contenders, {name: taken[2:] for name, taken in seconds.items()}, steps
 
 
 def ours(model, optimizer, settings, state, signals, starts, labels, precision: str, count: int) -> Contender:
