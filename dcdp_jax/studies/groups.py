@@ -1,4 +1,4 @@
-"""A group: trials that differ by seed alone, in a file, and the process that trains them one after the other."""
+"""A group: trials that differ by seed alone, in a file, and the process that trains them."""
 
 import json
 import os

@@ -1,7 +1,7 @@
 """The only place that knows devices and processes: how a step is mapped, and how its arrays are laid out."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from dcdp_jax.errors import ConfigError
 
 AXIS = "data"
+STATES = "states"
 STRATEGIES = ("pmap", "jit")
 # Type of the activations, and what a product of two float32 numbers keeps of them. Unasked, JAX takes TF32 on a GPU.
 PRECISIONS = {
@@ -85,6 +86,7 @@ class Devices:
         mesh = Mesh(np.array(local if strategy == "pmap" else self.devices), (AXIS,))
         self._mesh = mesh
         self._replicated = NamedSharding(mesh, PartitionSpec())
+        self._replicate_one = jax.jit(pick, static_argnums=2, out_shardings=self._replicated)
 
     def __len__(self) -> int:
         return len(self.devices)
@@ -106,27 +108,46 @@ class Devices:
 
         return jax.tree.map(copy, tree)
 
-    def shard(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Divides a global batch (b, ...) among the devices, the first rows to the first; each process its own part."""
+    def replicate_one(self, trees: Any, place: int, like: Any) -> Any:
+        """Copies one of several trees to every device.
+
+        Args:
+          trees: arrays (s, ...), replicated or as `shard` or a step with divide_state gives them.
+          place: which of the s.
+          like: a tree of the shapes of one.
+
+        Returns:
+          Replicated arrays that share no memory with their source.
+        """
+        shapes = tuple(x.shape for x in jax.tree.leaves(like))
+        leaves, structure = jax.tree.flatten(trees)
+        return jax.tree.unflatten(structure, self._replicate_one(leaves, place, shapes))
+
+    def shard(self, tree: Any) -> Any:
+        """Divides arrays (b, ...) of a global batch among the devices, the first rows to the first; each process its
+        own part.
+        """
         if self.strategy == "pmap":
             processes, process = jax.process_count(), jax.process_index()
             local = len(self) // processes
-            parts = {name: x.reshape(processes, local, -1, *x.shape[1:]) for name, x in batch.items()}
-            return {name: x[process] for name, x in parts.items()}
+            return jax.tree.map(lambda x: x.reshape(processes, local, -1, *x.shape[1:])[process], tree)
         sharding = NamedSharding(self._mesh, PartitionSpec(AXIS))
-        return {name: jax.make_array_from_callback(x.shape, sharding, x.__getitem__) for name, x in batch.items()}
+        return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, sharding, x.__getitem__), tree)
 
-    def map_step(self, step: Callable[..., Any], *, donate_state: bool, **static: Any) -> Callable[..., Any]:
+    def map_step(
+        self, step: Callable[..., Any], *, donate_state: bool, divide_state: bool = False, **static: Any
+    ) -> Callable[..., Any]:
         """Compiles step(state, signals, batch, **static, axis_name, dtype) for these devices.
 
         Args:
           step: such as `train_steps` or `evaluation_step`.
           donate_state: whether the state passed in is used up.
+          divide_state: whether each device has states of its own, and axis_name is left for the step to map over.
           **static: the step's keyword arguments.
 
         Returns:
           A function of (state, signals, batch): state and signals replicated, batch as `shard` makes it; what it
-          returns is replicated and has no device axis.
+          returns is replicated and has no device axis. With divide_state, state and what it returns are as the batch.
         """
 
         def mapped(*arguments: Any) -> Any:
@@ -134,18 +155,25 @@ class Devices:
                 return step(*arguments, axis_name=AXIS, dtype=self._dtype, **static)
 
         donated = (0,) if donate_state else ()
+        axis = STATES if divide_state else AXIS
         if self.strategy == "pmap":
+            place = 0 if divide_state else None
             return jax.pmap(
                 mapped,
-                axis_name=AXIS,
-                in_axes=(None, None, 0),
-                out_axes=None,
+                axis_name=axis,
+                in_axes=(place, None, 0),
+                out_axes=place,
                 devices=self.devices,
                 donate_argnums=donated,
             )
-        whole, divided = PartitionSpec(), PartitionSpec(AXIS)
+        whole, divided = PartitionSpec(), PartitionSpec(axis)
+        states = divided if divide_state else whole
+        mesh = Mesh(self._mesh.devices, (axis,))
         # The steps average over the devices themselves; with check_vma=True JAX would sum the gradients once more.
-        sharded = jax.shard_map(
-            mapped, mesh=self._mesh, in_specs=(whole, whole, divided), out_specs=whole, check_vma=False
-        )
+        sharded = jax.shard_map(mapped, mesh=mesh, in_specs=(states, whole, divided), out_specs=states, check_vma=False)
         return jax.jit(sharded, donate_argnums=donated)
+
+
+def pick(arrays: Sequence[jax.Array], place: jax.Array, shapes: Sequence[tuple[int, ...]]) -> list[jax.Array]:
+    """One of several in each array (s, ...), or with pmap (devices, s / devices, ...)."""
+    return [x.reshape(-1, *shape)[place] for x, shape in zip(arrays, shapes, strict=True)]

@@ -109,7 +109,8 @@ def test_sigterm_is_passed_on(study_file, tmp_path):
 def alone(config, workdir):
     """Trains one config in a worker of its own."""
     group = workdir.with_suffix(".json")
-    group.write_text(json.dumps({"keep_checkpoints": True, "trials": [{"config": config, "folder": str(workdir)}]}))
+    how = {"keep_checkpoints": True, "seeds_at_once": 1, "divide_seeds": False}
+    group.write_text(json.dumps({**how, "trials": [{"config": config, "folder": str(workdir)}]}))
     command = [sys.executable, "-m", "dcdp_jax.studies.worker", str(group)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT) as process:
         while process.poll() is None:  # its standard input stays open, as the worker ends with it
