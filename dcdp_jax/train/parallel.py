@@ -1,7 +1,7 @@
 """The only place that knows devices and processes: how a step is mapped, and how its arrays are laid out."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ class Devices:
         """Copies one of several trees to every device.
 
         Args:
-          trees: arrays (s, ...), replicated or as `shard` or a step with divide_state gives them.
+          trees: arrays (s, ...), replicated or as `divide_states` makes them.
           place: which of the s.
           like: a tree of the shapes of one.
 
@@ -123,16 +123,28 @@ class Devices:
         leaves, structure = jax.tree.flatten(trees)
         return jax.tree.unflatten(structure, self._replicate_one(leaves, place, shapes))
 
-    def shard(self, tree: Any) -> Any:
-        """Divides arrays (b, ...) of a global batch among the devices, the first rows to the first; each process its
-        own part.
+    def divide_states(self, states: Any) -> Any:
+        """Gives each device its share of several states (s, ...), the first to the first, of this one process.
+
+        They lie as a step with divide_state returns them, so that it is compiled once.
         """
+        sharding = NamedSharding(Mesh(self._mesh.devices, (STATES,)), PartitionSpec(STATES))
+
+        def divide(x: np.ndarray) -> jax.Array:
+            source = x.reshape(len(self), -1, *x.shape[1:]) if self.strategy == "pmap" else x
+            return jax.make_array_from_callback(source.shape, sharding, source.__getitem__)
+
+        return jax.tree.map(divide, states)
+
+    def shard(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Divides a global batch (b, ...) among the devices, the first rows to the first; each process its own part."""
         if self.strategy == "pmap":
             processes, process = jax.process_count(), jax.process_index()
             local = len(self) // processes
-            return jax.tree.map(lambda x: x.reshape(processes, local, -1, *x.shape[1:])[process], tree)
+            parts = {name: x.reshape(processes, local, -1, *x.shape[1:]) for name, x in batch.items()}
+            return {name: x[process] for name, x in parts.items()}
         sharding = NamedSharding(self._mesh, PartitionSpec(AXIS))
-        return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, sharding, x.__getitem__), tree)
+        return {name: jax.make_array_from_callback(x.shape, sharding, x.__getitem__) for name, x in batch.items()}
 
     def map_step(
         self, step: Callable[..., Any], *, donate_state: bool, divide_state: bool = False, **static: Any
@@ -147,7 +159,8 @@ class Devices:
 
         Returns:
           A function of (state, signals, batch): state and signals replicated, batch as `shard` makes it; what it
-          returns is replicated and has no device axis. With divide_state, state and what it returns are as the batch.
+          returns is replicated and has no device axis. With divide_state, state and what it returns are as
+          `divide_states` makes them.
         """
 
         def mapped(*arguments: Any) -> Any:
@@ -175,5 +188,5 @@ class Devices:
 
 
 def pick(arrays: Sequence[jax.Array], place: jax.Array, shapes: Sequence[tuple[int, ...]]) -> list[jax.Array]:
-    """One of several in each array (s, ...), or with pmap (devices, s / devices, ...)."""
+    """One of several in each array (s, ...), or (devices, s / devices, ...)."""
     return [x.reshape(-1, *shape)[place] for x, shape in zip(arrays, shapes, strict=True)]

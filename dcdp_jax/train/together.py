@@ -183,7 +183,7 @@ def lay_out(states: Sequence[TrainState], run: Run) -> TrainState:
     """The states of all members on the devices, the first one again in places that are left over."""
     filled = [*states, *[states[0]] * (places_of(len(states), run) - len(states))]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
-    return run.devices.shard(stacked) if run.divide_seeds else run.devices.replicate(stacked)
+    return run.devices.divide_states(stacked) if run.divide_seeds else run.devices.replicate(stacked)
 
 
 def state_of(member: Member, joint: TrainState, run: Run) -> TrainState:

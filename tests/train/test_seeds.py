@@ -97,7 +97,8 @@ def at_once(signals, count, strategy, divided, steps_at_once=1, inactive=()):
         **STATIC,
     )
     states = jax.tree.map(lambda *x: np.stack(x), *map(initial, seeds))
-    states = devices.shard(states) if divided else devices.replicate(states)
+    states = devices.divide_states(states) if divided else devices.replicate(states)
+    laid_out = [x.sharding for x in jax.tree.leaves(states)]
     rows = {name: np.stack([batches_of(seed)[name] for seed in seeds], axis) for name in ("starts", "labels")}
     active = np.array([seed not in inactive for seed in seeds])
     on_device, history = devices.replicate(signals), []
@@ -111,6 +112,7 @@ def at_once(signals, count, strategy, divided, steps_at_once=1, inactive=()):
         batch["count"] = np.full(places if divided else BATCH, taken, np.int32)
         states, metrics = step(states, on_device, devices.shard(batch))
         history.append(jax.tree.map(lambda x, n=taken: np.asarray(x).reshape(places, -1)[:, :n], metrics))
+    assert [x.sharding for x in jax.tree.leaves(states)] == laid_out  # or the second step would be compiled anew
     metrics = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *history)
     one_by_one = {seed: jax.device_get(devices.replicate_one(states, i, initial(seed))) for i, seed in enumerate(SEEDS)}
     return {seed: (jax.tree.map(lambda x, i=i: x[i], metrics), one_by_one[seed]) for i, seed in enumerate(SEEDS)}
