@@ -29,7 +29,7 @@ from configs.studies import default
 def get_config():
     config = default.get_config()
     config.study.quick = True
-    config.study.stages = (default.stage("", {"CGM": {}}),)
+    config.study.stages = (default.stage("", {"CNN": {"model.name": "cnn", "cgm.enabled": False}}),)
     return config
 """
 
