@@ -67,7 +67,7 @@ def main() -> None:
         signals: devices.map_step(
             train_steps,
             donate_state=True,
-            divided=divided(placed[signals]),
+            divide_signals=divided(placed[signals]),
             model=model,
             optimizer=optimizer,
             settings=settings,

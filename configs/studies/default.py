@@ -25,6 +25,10 @@ def get_config() -> ConfigDict:
     config.study.address = ""  # ray: HOST:PORT or "auto"; "": the cluster that `ray.init()` finds, else this machine
     config.study.cpus_per_group = 1.0  # ray: for a training run; the seeds of a row follow one another as one group
     config.study.gpus_per_group = 0.0  # ray: 0.5 lets two share a GPU
+    # How many of a group's seeds one program trains; each has its own files, and the numbers that it has alone: see
+    # docs/scaling.md. 1: one after the other.
+    config.study.seeds_at_once = 1
+    config.study.devices_divide = "windows"  # of every seed's batch; or "seeds", those that are trained at once
     config.study.keep_checkpoints = False
     config.study.raw_dir = ""  # as data.raw_dir
     config.study.cache_dir = ""  # as data.cache_dir

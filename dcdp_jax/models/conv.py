@@ -1,6 +1,8 @@
 """1-D convolution and batch normalisation, the two layers that both backbones are made of."""
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -17,21 +19,70 @@ def library_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Arr
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """`library_convolution` whose gradients on CPU are, for stride 1, products of the unfolded output gradient.
+    """`library_convolution` in the form that is fast in training; all forms are the same function.
 
-    XLA's own gradients of a convolution miss the fast path on CPU; benchmarks/RESULTS.md has the figures. Which form is
-    taken is settled when a program is lowered, by the platform that it is lowered for.
+    Its gradients are `gradients_by_platform`; for several kernels at once both passes are matrix products, see
+    `by_kernels`. benchmarks/RESULTS.md has the figures.
     """
     return library_convolution(x, kernel, stride)
 
 
 def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return library_convolution(x, kernel, stride), (x, kernel)
+    return by_kernels(library_convolution, convolution_as_products, stride)(x, kernel), (x, kernel)
 
 
 def _backward(stride: int, saved: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return by_kernels(gradients_by_platform, gradients_as_products, stride)(*saved, g)
+
+
+@cache
+def by_kernels(alone: Callable[..., Any], mapped: Callable[..., Any], stride: int) -> Callable[..., Any]:
+    """Takes one form for one kernel, and another where `jax.vmap` brings several, as for several seeds at once.
+
+    The rule of XLA's convolution for several kernels is a grouped convolution, for which there is no fast path on CPU;
+    benchmarks/RESULTS.md has the figures.
+
+    Args:
+      alone: (x, kernel, ..., stride) -> any.
+      mapped: the same function in another form.
+      stride: of both.
+
+    Returns:
+      A function of (x, kernel, ...), to be called in the two passes of training alone: what only evaluates has no need
+      of it, and exporters do not know its primitive.
+    """
+    form = jax.custom_batching.custom_vmap(partial(alone, stride=stride))
+
+    @form.def_vmap
+    def rule(size: int, is_mapped: list[bool], *arrays: jax.Array) -> tuple[Any, Any]:
+        del size
+        chosen = partial(mapped if is_mapped[1] else alone, stride=stride)
+        found = jax.vmap(chosen, in_axes=tuple(0 if one else None for one in is_mapped))(*arrays)
+        return found, jax.tree.map(lambda _: True, found)
+
+    return form
+
+
+def gradients_by_platform(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int) -> tuple[jax.Array, jax.Array]:
+    """Gradients of `library_convolution`; on CPU, where XLA's own miss the fast path, as products for stride 1.
+
+    Which form is taken is settled when a program is lowered, by the platform that it is lowered for.
+    """
     library = partial(library_gradients, stride=stride)
-    return lax.platform_dependent(*saved, g, cpu=gradients_as_products if stride == 1 else library, default=library)
+    # With a stride the products multiply the zeros between the output gradients, too.
+    on_cpu = partial(gradients_as_products, stride=stride) if stride == 1 else library
+    return lax.platform_dependent(x, kernel, g, cpu=on_cpu, default=library)
+
+
+def convolution_as_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """`library_convolution` as one matrix product of the unfolded input."""
+    taps, c_in, c_out = kernel.shape
+    t_out = -(-x.shape[1] // stride)
+    spread = (t_out - 1) * stride + 1
+    missing = max(spread + taps - 1 - x.shape[1], 0)
+    padded = jnp.pad(x, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)))
+    unfolded = jnp.concatenate([padded[:, i : i + spread : stride] for i in range(taps)], axis=-1)
+    return jnp.einsum("btf,fo->bto", unfolded, kernel.reshape(taps * c_in, c_out))
 
 
 def library_gradients(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int) -> tuple[jax.Array, jax.Array]:
@@ -40,13 +91,16 @@ def library_gradients(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int
     return pull_back(g)
 
 
-def gradients_as_products(x: jax.Array, kernel: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The same for stride 1, as matrix products."""
+def gradients_as_products(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int) -> tuple[jax.Array, jax.Array]:
+    """The same as matrix products."""
     taps, c_in, c_out = kernel.shape
-    t, before = x.shape[1], (taps - 1) // 2
+    t = x.shape[1]
+    spread = (g.shape[1] - 1) * stride + 1
+    before = max(spread - 1 + taps - t, 0) // 2
     # The barriers keep XLA from computing the unfolded array anew inside both products.
     x, g = lax.optimization_barrier((x, g))
-    padded = jnp.pad(g, ((0, 0), (taps - 1 - before, before), (0, 0)))
+    padding = ((0, 0, 0), (taps - 1 - before, t + before - spread, stride - 1), (0, 0, 0))
+    padded = lax.pad(g, jnp.zeros((), g.dtype), padding)
     unfolded = jnp.concatenate([padded[:, taps - 1 - i : taps - 1 - i + t] for i in range(taps)], axis=-1)
     unfolded = lax.optimization_barrier(unfolded)
     d_kernel = jnp.einsum("btc,btf->cf", x, unfolded).reshape(c_in, taps, c_out).transpose(1, 0, 2)

@@ -23,6 +23,7 @@ from dcdp_jax.train.workdir import RESULT, write_json
 
 TRIALS, GROUPS = "trials", "groups"
 POLL_SECONDS = 0.3
+DIVIDED = ("windows", "seeds")
 
 
 class Outcome(NamedTuple):
@@ -63,7 +64,7 @@ def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
     with engine_of(config.study) as engine, Sigterm() as sigterm:
         for stage in stages:
             trials = trials_of(config, stage, base)
-            run_trials(trials, workdir, engine, sigterm, config.study.keep_checkpoints, stage.name)
+            run_trials(trials, workdir, engine, sigterm, config.study, stage.name)
             outcomes = [outcome_of(trial, workdir) for trial in trials]
             best = best_row(stage, outcomes, config.study.selection)
             done.append(StageOutcome(stage, outcomes, best))
@@ -83,14 +84,18 @@ def engine_of(study: ConfigDict) -> Engine:
     engines: dict[str, Callable[[ConfigDict], Engine]] = {"local": LocalEngine, "ray": RayEngine}
     if study.engine not in engines:
         raise ConfigError(f"study.engine={study.engine!r} is none of {', '.join(engines)}")
-    for field, low in (("workers", 1), ("cpus_per_group", 0), ("gpus_per_group", 0)):
+    for field, low in (("workers", 1), ("seeds_at_once", 1), ("cpus_per_group", 0), ("gpus_per_group", 0)):
         if study[field] < low:
             raise ConfigError(f"study.{field}={study[field]:g} is below {low}")
+    if study.devices_divide not in DIVIDED:
+        raise ConfigError(f"study.devices_divide={study.devices_divide!r} is none of {', '.join(DIVIDED)}")
+    if study.devices_divide == "seeds" and study.seeds_at_once == 1:
+        raise ConfigError("study.devices_divide='seeds' needs study.seeds_at_once above 1")
     return engines[study.engine](study)
 
 
 def run_trials(
-    trials: Sequence[Trial], workdir: Path, engine: Engine, sigterm: Sigterm, keep_checkpoints: bool, stage: str
+    trials: Sequence[Trial], workdir: Path, engine: Engine, sigterm: Sigterm, study: ConfigDict, stage: str
 ) -> None:
     """Trains the trials that have no result yet; shows progress and the time left.
 
@@ -99,7 +104,7 @@ def run_trials(
       workdir: of the study.
       engine: where they are trained.
       sigterm: is passed on.
-      keep_checkpoints: False removes those of a finished trial.
+      study: the `study` part of the config.
       stage: for the progress bar.
 
     Raises:
@@ -108,7 +113,7 @@ def run_trials(
     groups = list(groups_of(trials, workdir))
     waiting = {trial.name: trial for group in groups for trial in group}
     finished = len(trials) - len(waiting)
-    engine.submit([write_group(group, workdir, keep_checkpoints) for group in groups])
+    engine.submit([write_group(group, workdir, study) for group in groups])
     running = True
     with tqdm(total=len(trials), initial=finished, desc=stage or "trials", unit="trial", dynamic_ncols=True) as bar:
         while running:
@@ -133,13 +138,15 @@ def groups_of(trials: Sequence[Trial], workdir: Path) -> Iterator[list[Trial]]:
             yield left
 
 
-def write_group(group: Sequence[Trial], workdir: Path, keep_checkpoints: bool) -> Path:
+def write_group(group: Sequence[Trial], workdir: Path, study: ConfigDict) -> Path:
     """Writes the file that tells a process what to train."""
     folder = workdir / GROUPS
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{slug(group[0].name)}.json"
     content = {
-        "keep_checkpoints": keep_checkpoints,
+        "keep_checkpoints": study.keep_checkpoints,
+        "seeds_at_once": study.seeds_at_once,
+        "divide_seeds": study.devices_divide == "seeds",
         "trials": [
             {"config": as_plain_data(trial.config), "folder": str(folder_of(trial, workdir).absolute())}
             for trial in group

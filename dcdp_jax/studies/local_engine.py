@@ -11,15 +11,13 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.studies.groups import end, give, has_answered, note_death, start_process, terminate
 
-# How many trials of its group a process trains at the same time.
-TRIALS_AT_ONCE = 1
-
 
 class LocalEngine:
     """As many processes at once as `study.workers` says; an `Engine`."""
 
     def __init__(self, study: ConfigDict) -> None:
         self._workers: int = study.workers
+        self._at_once: int = study.seeds_at_once
         self._queue: list[Path] = []
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._running: dict[int, Path] = {}
@@ -41,7 +39,7 @@ class LocalEngine:
             if process.poll() is not None:
                 end(self._processes.pop(place))
                 file = self._running.pop(place, None)
-                if file and note_death(file, f"its process ended with status {process.returncode}", TRIALS_AT_ONCE):
+                if file and note_death(file, f"its process ended with status {process.returncode}", self._at_once):
                     self._queue.insert(0, file)
             elif place in self._running and has_answered(process):
                 del self._running[place]

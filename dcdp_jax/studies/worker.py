@@ -3,8 +3,9 @@
 With a file it trains that group and ends. Without, it reads names of files from its standard input, a line each, and
 repeats each on its standard output once the group is done; all else that it says goes into the group's log.
 
-Trials that differ by seed alone share data and compiled programs. A trial that fails leaves its error in its folder,
-and the rest goes on. The process ends when its standard input does, that is, with the process that started it.
+Trials that differ by seed alone share data and compiled programs, one after the other or several at once. A trial
+that fails leaves its error in its folder, and the rest goes on. The process ends when its standard input does, that is,
+with the process that started it.
 """
 
 import contextlib
@@ -58,37 +59,64 @@ def dataset_of(data: ConfigDict) -> Any:
     return _DATASETS[fields]
 
 
-def train_trials(trials: Sequence[tuple[ConfigDict, Path]], keep_checkpoints: bool) -> None:
+def train_trials(
+    trials: Sequence[tuple[ConfigDict, Path]],
+    keep_checkpoints: bool,
+    seeds_at_once: int = 1,
+    divide_seeds: bool = False,
+) -> None:
     """Trains each that has not ended.
 
     Args:
       trials: config and folder of each; they differ by seed alone. One that has a result or an error is left alone.
       keep_checkpoints: False removes them once the result is written.
+      seeds_at_once: how many one program trains.
+      divide_seeds: whether several devices divide those, and not the batch of each.
     """
+    left = [(config, folder) for config, folder in trials if not has_ended(folder)]
+    if not left:
+        return
     # After the process has found its devices, and after the command line of the study is known to be sound.
     from dcdp_jax.data.source import cache_folder
     from dcdp_jax.train.config import RANDOM_FOREST, check_config
     from dcdp_jax.train.loop import prepare, train
     from dcdp_jax.train.parallel import keep_compiled_programs
+    from dcdp_jax.train.together import train_together
 
+    model = left[0][0].model
+    # A random partition of the channels depends on the seed.
+    one_network = model.name != RANDOM_FOREST and model.partition != "random"
+    if seeds_at_once > 1 and not one_network:
+        print(f"model.name={model.name}, model.partition={model.partition}: no two seeds share a program; one by one")
+        seeds_at_once, divide_seeds = 1, False
     run = None
-    for config, folder in trials:
-        if has_ended(folder):
-            continue
+    for first in range(0, len(left), seeds_at_once):
+        together = left[first : first + seeds_at_once]
+        config, folder = together[0]
         try:
             keep_compiled_programs(cache_folder(config.data.cache_dir))
             check_config(config)
-            # A random partition of the channels depends on the seed.
-            if config.model.name != RANDOM_FOREST and (run is None or config.model.partition == "random"):
-                run = prepare(config, dataset=dataset_of(config.data))
-            train(config, folder, run)
+            if model.name != RANDOM_FOREST and (run is None or not one_network):
+                run = prepare(config, dataset_of(config.data), divide_seeds)
+            if run and (len(together) > 1 or divide_seeds):
+                train_together(together, run, note_failure)
+            else:
+                train(config, folder, run)
         except Exception as error:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / ERROR, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
-            print(f"{folder.name}: {error}", file=sys.stderr)
-        else:
-            if not keep_checkpoints:
+            for _, folder in together:
+                if not has_ended(folder):
+                    note_failure(folder, error)
+        for _, folder in together:
+            if not keep_checkpoints and (folder / RESULT).exists():
                 shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+
+def note_failure(folder: Path, error: Exception) -> None:
+    """Leaves the error of a trial in its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "".join(traceback.format_exception(error))
+    write_atomically(folder / ERROR, f"{type(error).__name__}: {error}\n\n{text}")
+    print(f"{folder.name}: {error}", file=sys.stderr)
 
 
 def given_files() -> queue.Queue[Path]:
@@ -137,7 +165,7 @@ def train_group(file: Path) -> bool:
     group = json.loads(file.read_text())
     trials = [(as_config(trial["config"]), Path(trial["folder"])) for trial in group["trials"]]
     left = [folder for _, folder in trials if not has_ended(folder)]
-    train_trials(trials, group["keep_checkpoints"])
+    train_trials(trials, group["keep_checkpoints"], group["seeds_at_once"], group["divide_seeds"])
     done.set()
     return not any((folder / ERROR).exists() for folder in left)
 

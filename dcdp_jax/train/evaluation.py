@@ -60,7 +60,7 @@ def make_evaluate(
 ) -> Callable[[TrainState, Split], Evaluation]:
     """A function that reads all windows of a part once."""
     step = devices.map_step(
-        evaluation_step, donate_state=False, divided=divided(signals), model=model, window=dataset.window
+        evaluation_step, donate_state=False, divide_signals=divided(signals), model=model, window=dataset.window
     )
     size = evaluation_batch_size(config, devices)
 

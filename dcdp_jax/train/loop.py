@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ from dcdp_jax.train.processes import from_first_process
 from dcdp_jax.train.random_forest import train_random_forest
 from dcdp_jax.train.result import make_result
 from dcdp_jax.train.robustness import measure_robustness, robustness_lines
+from dcdp_jax.train.seeds import train_divided_seeds, train_seeds
 from dcdp_jax.train.state import TrainState, create_state
 from dcdp_jax.train.step import Signals, train_steps
 from dcdp_jax.train.termination import Termination
@@ -57,6 +58,8 @@ class Run(NamedTuple):
       signals: the recordings, replicated, or on the host with `data.stream`.
       initial_state: seed -> state at step 0, on one device.
       step: the mapped `train_steps` (state, signals, batches) -> (state, metrics); it uses up the state.
+      step_together: the same of several seeds, see `dcdp_jax.train.together`.
+      divide_seeds: whether the devices divide those seeds, and not the batch.
       evaluate: (state, split) -> `Evaluation`.
       schedule: learning rate by step.
       steps_per_epoch: whole batches in the training part.
@@ -68,25 +71,28 @@ class Run(NamedTuple):
     signals: Signals
     initial_state: Callable[[int], TrainState]
     step: Callable[..., Any]
+    step_together: Callable[..., Any]
+    divide_seeds: bool
     evaluate: Callable[[TrainState, Split], Evaluation]
     schedule: Callable[[int], Any]
     steps_per_epoch: int
     steps_per_dispatch: int
 
 
-def prepare(config: ConfigDict, dataset: Dataset | None = None) -> Run:
+def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bool = False) -> Run:
     """Reads the data and builds model, optimiser and steps from a config that `check_config` has passed.
 
     Args:
       config: of the run.
       dataset: what `build_dataset` made of its `data`; made here by default.
+      divide_seeds: whether the devices divide the seeds that are trained together, and not the batch.
 
     Raises:
       UserError: config or data cannot be used.
     """
     devices = Devices(config.parallel.devices, config.parallel.strategy, precision=config.train.precision)
     batch_size = config.train.batch_size
-    if batch_size % len(devices):
+    if batch_size % len(devices) and not divide_seeds:
         raise ConfigError(
             f"train.batch_size={batch_size} does not divide by the {len(devices)} devices; "
             f"choose a multiple of {len(devices)}, or fewer devices with parallel.devices"
@@ -101,19 +107,16 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None) -> Run:
     optimizer, schedule = build_chain(config, branches, steps_per_epoch)
     settings = build_settings(config, dataset, steps_per_epoch)
     signals = place_signals(dataset, devices, config.data.stream)
+    static = {"donate_state": True, "model": model, "optimizer": optimizer, "settings": settings}
+    together = train_divided_seeds if divide_seeds else train_seeds
     return Run(
         dataset=dataset,
         devices=devices,
         signals=signals,
         initial_state=lambda seed: create_state(model, optimizer, seed, dataset.window, len(dataset.channels)),
-        step=devices.map_step(
-            train_steps,
-            donate_state=True,
-            divided=divided(signals),
-            model=model,
-            optimizer=optimizer,
-            settings=settings,
-        ),
+        step=devices.map_step(train_steps, divide_signals=divided(signals), **static),
+        step_together=devices.map_step(together, divide_state=divide_seeds, **static),
+        divide_seeds=divide_seeds,
         evaluate=make_evaluate(config, dataset, model, devices, signals),
         schedule=schedule,
         steps_per_epoch=steps_per_epoch,
@@ -146,7 +149,7 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
     initial = run.initial_state(config.seed)
     from_first_process(lambda: make_workdir(workdir, as_plain_data(config)))
     print(describe(config, run, initial))
-    splits, steps_per_epoch = run.dataset.splits, run.steps_per_epoch
+    steps_per_epoch = run.steps_per_epoch
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints, Termination() as termination:
         state, epoch = starting_point(workdir, checkpoints, initial)
         if epoch.number > 1 or epoch.steps:
@@ -160,7 +163,7 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
         ):
             while epoch.number <= config.train.epochs:
                 began = time.perf_counter()
-                may_skip = config.train.skip_nonfinite - sum(e.get("skipped_steps", 0) for e in log.epochs())
+                may_skip = steps_to_skip(config, log)
                 state, rate = train_epoch(run, state, epoch, config, may_skip, termination, bar)
                 before = (epoch.number - 1) * steps_per_epoch
                 if len(epoch.nonfinite) > may_skip or (epoch.steps == steps_per_epoch and not epoch.records):
@@ -170,50 +173,13 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
                     raise Terminated(
                         f"ended by SIGTERM after step {before + epoch.steps}; the same command resumes there"
                     )
-                for number, record in epoch.records:
-                    record |= {"kind": "step", "epoch": epoch.number, "step": before + number}
-                    record["learning_rate"] = float(run.schedule(record["step"] - 1))
-                    record["windows"] = config.train.batch_size
-                validation = run.evaluate(state, splits["validation"]).tally
-                score = validation.scores()[SELECTION_SCORE]
-                summary = {
-                    "kind": "epoch",
-                    "epoch": epoch.number,
-                    "step": before + steps_per_epoch,
-                    "train": epoch.means(),
-                    "validation": evaluation_record(validation),
-                    "best": all(score > e["validation"][SELECTION_SCORE] for e in log.epochs()),
-                    "windows_per_second": rate,
-                    "seconds": time.perf_counter() - began,
-                }
-                if epoch.nonfinite:
-                    summary["skipped_steps"] = len(epoch.nonfinite)
-                # The log first: a checkpoint without its records could not be resumed from.
-                log.append([*(record for _, record in epoch.records), summary])
-                checkpoints.save(epoch.number, state, score)
+                summary = finish_epoch(run, config, state, epoch, rate, began, log, checkpoints)
                 forget_interruption(workdir)
                 tqdm.write(epoch_line(summary, config.train.epochs))
                 epoch = Epoch(epoch.number + 1)
             epochs = log.epochs()
-        best_epoch = next(e["epoch"] for e in reversed(epochs) if e["best"])
-        state = run.devices.replicate(checkpoints.restore(best_epoch, like=initial))
-
-    test = run.evaluate(state, splits["test"])
-    result = make_result(
-        config,
-        run.dataset,
-        validation=run.evaluate(state, splits["validation"]).tally,
-        test=test.tally,
-        device=run.devices.describe(),
-        parameters=count_parameters(initial),
-        epochs=epochs,
-    )
-    # The result last: where it is, the run is finished.
-    from_first_process(lambda: write_predictions(workdir, run.dataset, test.probabilities))
-    card = make_card(config.data, run.dataset, build_branches(config, run.dataset), best_epoch)
-    from_first_process(lambda: write_json(workdir / CARD, card.as_json()))
-    from_first_process(lambda: write_json(workdir / RESULT, result))
-    print(result_lines(result, workdir))
+        best = checkpoints.restore(best_epoch(epochs), like=initial)
+    print(result_lines(finish_run(run, config, workdir, best, epochs), workdir))
 
 
 def evaluate_run(config: ConfigDict, workdir: Path) -> None:
@@ -305,6 +271,107 @@ def train_epoch(
     epoch.fetch()
     jax.block_until_ready(state)
     return state, (counted - first) * config.train.batch_size / (time.perf_counter() - since)
+
+
+def steps_to_skip(config: ConfigDict, log: MetricsLog) -> int:
+    """How many steps that are not finite may still be left out."""
+    return config.train.skip_nonfinite - sum(epoch.get("skipped_steps", 0) for epoch in log.epochs())
+
+
+def finish_epoch(
+    run: Run,
+    config: ConfigDict,
+    state: TrainState,
+    epoch: Epoch,
+    rate: float,
+    began: float,
+    log: MetricsLog,
+    checkpoints: Checkpoints,
+) -> dict[str, Any]:
+    """Validates, and writes the records of an epoch and its checkpoint.
+
+    Args:
+      run: gives evaluation and data.
+      config: of the run.
+      state: after the epoch, replicated.
+      epoch: with all of its records.
+      rate: training windows per second.
+      began: when the epoch did, by `time.perf_counter`.
+      log: gets the records.
+      checkpoints: get the state.
+
+    Returns:
+      The epoch's own record.
+    """
+    before = (epoch.number - 1) * run.steps_per_epoch
+    for number, record in epoch.records:
+        record |= {"kind": "step", "epoch": epoch.number, "step": before + number}
+        record["learning_rate"] = float(run.schedule(record["step"] - 1))
+        record["windows"] = config.train.batch_size
+    validation = run.evaluate(state, run.dataset.splits["validation"]).tally
+    score = validation.scores()[SELECTION_SCORE]
+    summary = {
+        "kind": "epoch",
+        "epoch": epoch.number,
+        "step": before + run.steps_per_epoch,
+        "train": epoch.means(),
+        "validation": evaluation_record(validation),
+        "best": all(score > e["validation"][SELECTION_SCORE] for e in log.epochs()),
+        "windows_per_second": rate,
+        "seconds": time.perf_counter() - began,
+    }
+    if epoch.nonfinite:
+        summary["skipped_steps"] = len(epoch.nonfinite)
+    # The log first: a checkpoint without its records could not be resumed from.
+    log.append([*(record for _, record in epoch.records), summary])
+    checkpoints.save(epoch.number, state, score)
+    return summary
+
+
+def best_epoch(epochs: Sequence[dict[str, Any]]) -> int:
+    """Number of the epoch with the best validation score, the first of several equal ones."""
+    return next(epoch["epoch"] for epoch in reversed(epochs) if epoch["best"])
+
+
+def finish_run(
+    run: Run,
+    config: ConfigDict,
+    workdir: Path,
+    best: TrainState,
+    epochs: Sequence[dict[str, Any]],
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Tests once, and writes predictions, card and result.
+
+    Args:
+      run: gives evaluation and data.
+      config: of the run.
+      workdir: of the run.
+      best: the state of the best epoch.
+      epochs: all epoch records.
+      notes: for the result, behind those of the data.
+
+    Returns:
+      The content of result.json.
+    """
+    state = run.devices.replicate(best)
+    test = run.evaluate(state, run.dataset.splits["test"])
+    result = make_result(
+        config,
+        run.dataset,
+        validation=run.evaluate(state, run.dataset.splits["validation"]).tally,
+        test=test.tally,
+        device=run.devices.describe(),
+        parameters=count_parameters(best),
+        epochs=epochs,
+    )
+    result["notes"] += notes
+    # The result last: where it is, the run is finished.
+    from_first_process(lambda: write_predictions(workdir, run.dataset, test.probabilities))
+    card = make_card(config.data, run.dataset, build_branches(config, run.dataset), best_epoch(epochs))
+    from_first_process(lambda: write_json(workdir / CARD, card.as_json()))
+    from_first_process(lambda: write_json(workdir / RESULT, result))
+    return result
 
 
 def stopped_by_nonfinite(

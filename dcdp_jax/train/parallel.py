@@ -1,7 +1,7 @@
 """The only place that knows devices and processes: how a step is mapped, and how its arrays are laid out."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from dcdp_jax.errors import ConfigError
 
 AXIS = "data"
+STATES = "states"
 STRATEGIES = ("pmap", "jit")
 # Type of the activations, and what a product of two float32 numbers keeps of them. Unasked, JAX takes TF32 on a GPU.
 PRECISIONS = {
@@ -85,6 +86,7 @@ class Devices:
         mesh = Mesh(np.array(local if strategy == "pmap" else self.devices), (AXIS,))
         self._mesh = mesh
         self._replicated = NamedSharding(mesh, PartitionSpec())
+        self._replicate_one = jax.jit(pick, static_argnums=2, out_shardings=self._replicated)
 
     def __len__(self) -> int:
         return len(self.devices)
@@ -109,6 +111,34 @@ class Devices:
     def share(self, x: np.ndarray) -> jax.Array:
         """An array on every device; a CPU may use it where it is. So it must not be changed, nor its copy donated."""
         return jax.make_array_from_callback(x.shape, self._replicated, lambda index: x[index])
+
+    def replicate_one(self, trees: Any, place: int, like: Any) -> Any:
+        """Copies one of several trees to every device.
+
+        Args:
+          trees: arrays (s, ...), replicated or as `divide_states` makes them.
+          place: which of the s.
+          like: a tree of the shapes of one.
+
+        Returns:
+          Replicated arrays that share no memory with their source.
+        """
+        shapes = tuple(x.shape for x in jax.tree.leaves(like))
+        leaves, structure = jax.tree.flatten(trees)
+        return jax.tree.unflatten(structure, self._replicate_one(leaves, place, shapes))
+
+    def divide_states(self, states: Any) -> Any:
+        """Gives each device its share of several states (s, ...), the first to the first, of this one process.
+
+        They lie as a step with divide_state returns them, so that it is compiled once.
+        """
+        sharding = NamedSharding(Mesh(self._mesh.devices, (STATES,)), PartitionSpec(STATES))
+
+        def divide(x: np.ndarray) -> jax.Array:
+            source = x.reshape(len(self), -1, *x.shape[1:]) if self.strategy == "pmap" else x
+            return jax.make_array_from_callback(source.shape, sharding, source.__getitem__)
+
+        return jax.tree.map(divide, states)
 
     def shard(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Divides a global batch (b, ...) among the devices, the first rows to the first; each process its own part."""
@@ -148,19 +178,27 @@ class Devices:
                 )
 
     def map_step(
-        self, step: Callable[..., Any], *, donate_state: bool, divided: Any = False, **static: Any
+        self,
+        step: Callable[..., Any],
+        *,
+        donate_state: bool,
+        divide_state: bool = False,
+        divide_signals: Any = False,
+        **static: Any,
     ) -> Callable[..., Any]:
         """Compiles step(state, signals, batch, **static, axis_name, dtype) for these devices.
 
         Args:
           step: such as `train_steps` or `evaluation_step`.
           donate_state: whether the state passed in is used up.
-          divided: whether the signals are divided as the batch is; a pytree prefix of them.
+          divide_state: whether each device has states of its own, and axis_name is left for the step to map over.
+          divide_signals: whether the signals are divided as the batch is; a pytree prefix of them.
           **static: the step's keyword arguments.
 
         Returns:
-          A function of (state, signals, batch): state and signals replicated, batch and what is divided as `shard`
-          makes it; what it returns is replicated and has no device axis.
+          A function of (state, signals, batch): state and signals replicated, batch and divided signals as `shard`
+          makes them; what it returns is replicated and has no device axis. With divide_state, state and what it returns
+          are as `divide_states` makes them.
         """
 
         def mapped(*arguments: Any) -> Any:
@@ -168,19 +206,26 @@ class Devices:
                 return step(*arguments, axis_name=AXIS, dtype=self._dtype, **static)
 
         donated = (0,) if donate_state else ()
+        axis = STATES if divide_state else AXIS
         if self.strategy == "pmap":
+            place = 0 if divide_state else None
             return jax.pmap(
                 mapped,
-                axis_name=AXIS,
-                in_axes=(None, jax.tree.map(lambda by_device: 0 if by_device else None, divided), 0),
-                out_axes=None,
+                axis_name=axis,
+                in_axes=(place, jax.tree.map(lambda divide: 0 if divide else None, divide_signals), 0),
+                out_axes=place,
                 devices=self.devices,
                 donate_argnums=donated,
             )
-        whole, parts = PartitionSpec(), PartitionSpec(AXIS)
-        given = jax.tree.map(lambda by_device: parts if by_device else whole, divided)
+        whole, divided = PartitionSpec(), PartitionSpec(axis)
+        states = divided if divide_state else whole
+        given = jax.tree.map(lambda divide: divided if divide else whole, divide_signals)
+        mesh = Mesh(self._mesh.devices, (axis,))
         # The steps average over the devices themselves; with check_vma=True JAX would sum the gradients once more.
-        sharded = jax.shard_map(
-            mapped, mesh=self._mesh, in_specs=(whole, given, parts), out_specs=whole, check_vma=False
-        )
+        sharded = jax.shard_map(mapped, mesh=mesh, in_specs=(states, given, divided), out_specs=states, check_vma=False)
         return jax.jit(sharded, donate_argnums=donated)
+
+
+def pick(arrays: Sequence[jax.Array], place: jax.Array, shapes: Sequence[tuple[int, ...]]) -> list[jax.Array]:
+    """One of several in each array (s, ...), or (devices, s / devices, ...)."""
+    return [x.reshape(-1, *shape)[place] for x, shape in zip(arrays, shapes, strict=True)]

@@ -165,7 +165,7 @@ def measure_robustness(
     step = devices.map_step(
         corrupted_step,
         donate_state=False,
-        divided=(divided(signals), False),
+        divide_signals=(divided(signals), False),
         model=build_model(config, branches, classes),
         branches=branches,
         window=dataset.window,

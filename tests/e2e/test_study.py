@@ -23,6 +23,15 @@ def get_config():
     config.study.compare = default.compare_with("none", rows)
     return config
 """
+ONE_ROW = """
+from configs.studies import default
+
+def get_config():
+    config = default.get_config()
+    config.study.quick = True
+    config.study.stages = (default.stage("", {"CNN": {"model.name": "cnn", "cgm.enabled": False}}),)
+    return config
+"""
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +98,8 @@ def test_killed_and_resumed(study_file, tmp_path):
 def test_sigterm_is_passed_on(study_file, tmp_path):
     small = "--config.quick.datasets.synthetic"
     small = (f"{small}.train.epochs=100000", f"{small}.model.resnet_blocks=(1,)", f"{small}.model.densenet_blocks=(1,)")
-    arguments = (f"--workdir={tmp_path / 'run'}", "--config.quick.seeds=(0,)", *small)
+    # Two seeds at once: one program, two folders.
+    arguments = (f"--workdir={tmp_path / 'run'}", "--config.study.seeds_at_once=2", *small)
     for sought in ("epoch 1/", "resuming after epoch"):
         process = start(*arguments, config=study_file, PYTHONPATH=str(ROOT))
         deadline = time.monotonic() + 200
@@ -102,14 +112,49 @@ def test_sigterm_is_passed_on(study_file, tmp_path):
         assert process.returncode == 143
         assert errors.splitlines()[-1].startswith("error: ended by SIGTERM; ")
         assert "Traceback" not in errors
-        assert list(tmp_path.glob("run/trials/*/interrupted/*/check/metadata"))
+        saved = list(tmp_path.glob("run/trials/*/interrupted"))
+        assert len(saved) == 2
+        assert len({max(int(path.parts[-3]) for path in one.glob("*/check/metadata")) for one in saved}) == 1
         assert not list(tmp_path.glob("run/trials/*/error.txt"))
+
+
+def test_several_seeds_at_once_killed_and_resumed(tmp_path):
+    path = tmp_path / "one_row.py"
+    path.write_text(ONE_ROW)
+    folder = tmp_path / "run"
+    epochs = "--config.quick.datasets.synthetic.train.epochs=8"
+    arguments = (f"--workdir={folder}", "--config.study.seeds_at_once=2", epochs)
+    process = start(*arguments, config=path, PYTHONPATH=str(ROOT))
+    deadline = time.monotonic() + 200
+    while len([log for log in folder.glob("trials/*/metrics.jsonl") if '"kind": "epoch"' in log.read_text()]) < 2:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    time.sleep(1)  # the worker notices
+    assert not finished(folder)
+
+    status, _, errors = launch(*arguments, config=path, PYTHONPATH=str(ROOT))
+    assert status == 0, errors
+    assert len(finished(folder)) == 2
+    (log,) = folder.glob("groups/*.log")
+    assert "resuming after epoch" in log.read_text()
+    (trial,) = folder.glob("trials/*seed1*")
+    alone(json.loads((trial / "config.json").read_text()), tmp_path / "single")
+    found, wanted = (json.loads((path / "result.json").read_text()) for path in (trial, tmp_path / "single"))
+    assert list(found) == list(wanted)
+    for part in ("test", "validation"):
+        assert found[part]["loss"] == pytest.approx(wanted[part]["loss"], abs=1e-3)
+        one_window = 1 / wanted["windows"][part]  # rounding may move one that lies between two classes
+        assert found[part]["accuracy"] == pytest.approx(wanted[part]["accuracy"], abs=one_window + 1e-9)
 
 
 def alone(config, workdir):
     """Trains one config in a worker of its own."""
     group = workdir.with_suffix(".json")
-    group.write_text(json.dumps({"keep_checkpoints": True, "trials": [{"config": config, "folder": str(workdir)}]}))
+    how = {"keep_checkpoints": True, "seeds_at_once": 1, "divide_seeds": False}
+    group.write_text(json.dumps({**how, "trials": [{"config": config, "folder": str(workdir)}]}))
     command = [sys.executable, "-m", "dcdp_jax.studies.worker", str(group)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT) as process:
         while process.poll() is None:  # its standard input stays open, as the worker ends with it

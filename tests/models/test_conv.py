@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dcdp_jax.models.conv import BatchNorm, Conv1D, convolution, library_convolution
+from dcdp_jax.models.conv import BatchNorm, Conv1D, convolution, convolution_as_products, library_convolution
 
 pytestmark = pytest.mark.usefixtures("strict_types")
 
@@ -20,6 +20,8 @@ def test_both_forms_agree_in_values_and_gradients(taps, stride):
         wanted, pull_wanted = jax.vjp(lambda x, k: library_convolution(x, k, stride), x, kernel)
         found, pull_found = jax.vjp(lambda x, k: convolution(x, k, stride), x, kernel)
         np.testing.assert_array_equal(found, wanted)
+        products = jax.jit(convolution_as_products, static_argnums=2)(x, kernel, stride)
+        np.testing.assert_allclose(products, wanted, rtol=1e-5, atol=1e-5 * float(jnp.abs(wanted).max()))
         g = jnp.asarray(rng.normal(size=wanted.shape), jnp.float32)
         for a, b in zip(pull_found(g), pull_wanted(g), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
@@ -53,6 +55,21 @@ def test_convolution_works_under_vmap():
     found = jax.vmap(jax.grad(loss))(kernels, x)
     wanted = jnp.stack([jax.grad(loss)(kernel, row) for kernel, row in zip(kernels, x, strict=True)])
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-4)
+
+
+def test_several_kernels_at_once_are_products():
+    """A grouped convolution would be slow."""
+    x, kernels = jnp.ones((4, 2, 8, 3)), jnp.ones((4, 3, 3, 5))
+
+    def loss(kernel, x):
+        return jnp.sum(convolution(x, kernel, 2) ** 2)
+
+    for platform in ("cpu", "cuda"):
+        several = jax.jit(jax.vmap(jax.grad(loss, (0, 1)))).trace(kernels, x).lower(lowering_platforms=(platform,))
+        assert "stablehlo.convolution" not in several.as_text()
+        assert "stablehlo.dot_general" in several.as_text()
+        one = jax.jit(jax.grad(loss, (0, 1))).trace(kernels[0], x[0]).lower(lowering_platforms=(platform,))
+        assert "stablehlo.convolution" in one.as_text()
 
 
 @pytest.mark.parametrize("devices", [1, 7, 8])

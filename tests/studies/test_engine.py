@@ -22,6 +22,9 @@ from dcdp_jax.studies.worker import dataset_of, train_trials
     [
         ("engine", "spark", "study.engine='spark' is none of local, ray"),
         ("workers", 0, "study.workers=0 is below 1"),
+        ("seeds_at_once", 0, "study.seeds_at_once=0 is below 1"),
+        ("devices_divide", "steps", "study.devices_divide='steps' is none of windows, seeds"),
+        ("devices_divide", "seeds", "study.devices_divide='seeds' needs study.seeds_at_once above 1"),
         ("cpus_per_group", -1.0, "study.cpus_per_group=-1 is below 0"),
         ("gpus_per_group", -0.5, "study.gpus_per_group=-0.5 is below 0"),
     ],

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from configs.studies import default, placement, sgd_learning_rate, table1, table2, table3
+from configs.studies import default, placement, sgd_learning_rate, table1, table2, table3, tuning
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.studies.grid import stages_of, trials_of, with_fields
 from dcdp_jax.studies.worker import as_config
@@ -66,6 +66,8 @@ def test_bad_comparisons_and_stages_are_named():
         trials(small_study({"a": {}}, stages=("A",)))
     with pytest.raises(ConfigError, match="every name once: a, a"):
         trials(small_study({"a": {}}, stages=(default.stage("A", {"a": {}}), default.stage("B", {"a": {}}))))
+    with pytest.raises(ConfigError, match=r"row 'a' on synthetic: data\.stream=True needs study\.seeds_at_once=1"):
+        trials(small_study({"a": {"data.stream": True}}, seeds_at_once=2))
 
 
 def test_fields_are_set_in_a_copy():
@@ -98,6 +100,7 @@ def test_a_field_for_one_data_set_alone():
         (table3, ("wisdm",), 9),
         (placement, (), 14),
         (sgd_learning_rate, (), 4),
+        (tuning, ("uci_har,wisdm",), 7),
     ],
 )
 def test_every_study_has_its_rows(study, names, rows, quick):

@@ -38,7 +38,8 @@ def write_group(folder, name, model, seeds=(0,), **optimizer):
         config.seed = seed
         trials.append({"config": as_plain_data(config), "folder": str(path)})
     file = folder / f"{name}.json"
-    file.write_text(json.dumps({"keep_checkpoints": False, "trials": trials}))
+    group = {"keep_checkpoints": False, "seeds_at_once": 1, "divide_seeds": False, "trials": trials}
+    file.write_text(json.dumps(group))
     return file, folders
 
 

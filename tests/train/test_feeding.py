@@ -69,13 +69,13 @@ def train_and_evaluate(recordings, devices, at_once, augmentation, stream):
     step = devices.map_step(
         train_steps,
         donate_state=True,
-        divided=divided(signals),
+        divide_signals=divided(signals),
         model=model,
         optimizer=optimizer,
         settings=settings,
     )
     evaluate = devices.map_step(
-        evaluation_step, donate_state=False, divided=divided(signals), model=model, window=WINDOW
+        evaluation_step, donate_state=False, divide_signals=divided(signals), model=model, window=WINDOW
     )
     state, history = devices.replicate(create_state(model, optimizer, SEED, WINDOW, 5)), []
     for given in feed(signals, dispatches(at_once), WINDOW, devices):

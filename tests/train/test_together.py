@@ -1,0 +1,182 @@
+"""Runs trained at once: files and numbers are those of single runs, also when interrupted, and one may fail alone."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from configs.studies.default import smallest
+from dcdp_jax.errors import NonFiniteError, Terminated
+from dcdp_jax.train.loop import prepare, train
+from dcdp_jax.train.termination import Termination
+from dcdp_jax.train.together import train_together
+from tests.e2e.running import read_json
+
+SEEDS, EPOCHS, LOG_EVERY = (0, 1), 3, 3
+TIMES = ("seconds", "windows_per_second")
+# Scores count windows, of which an other order of a sum moves one at most; losses and probabilities are smooth.
+ONE_WINDOW, SMOOTH = 0.02, 1e-3
+
+
+def config_of(seed):
+    config = smallest()
+    fields = {"seed": seed, "train.epochs": EPOCHS, "train.log_every": LOG_EVERY, "data.synthetic.minutes": 2.0}
+    # The same rate whatever the number of epochs.
+    fields |= {"optimizer.schedule": "constant", "optimizer.warmup_fraction": 0.0, "optimizer.learning_rate": 0.02}
+    fields |= {"train.batch_size": 32, "parallel.devices": 1}
+    config.update_from_flattened_dict(fields)
+    return config
+
+
+def trials_in(folder):
+    return [(config_of(seed), folder / str(seed)) for seed in SEEDS]
+
+
+def never(workdir, error):
+    raise AssertionError(f"{workdir} failed") from error
+
+
+def records_of(workdir):
+    records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in record.items() if key not in TIMES} for record in records]
+
+
+def checkpoint_digests(workdir):
+    found = (workdir / "checkpoints").glob("*/check/metadata")
+    return {path.parents[1].name: read_json(path)["sha256"] for path in found}
+
+
+def files_of(workdir):
+    return {path.name for path in workdir.iterdir()}
+
+
+def end_after(monkeypatch, step):
+    """From now on a run is asked to end after this step."""
+    monkeypatch.setattr(Termination, "requested", lambda self, now: now == step)
+
+
+@pytest.fixture(scope="module")
+def run():
+    return prepare(config_of(0))
+
+
+@pytest.fixture(scope="module")
+def single(run, tmp_path_factory):
+    """The runs one by one."""
+    folder = tmp_path_factory.mktemp("single")
+    for config, workdir in trials_in(folder):
+        train(config, workdir, run)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def joint(run, tmp_path_factory):
+    """The runs at once, with nothing to disturb them."""
+    folder = tmp_path_factory.mktemp("joint")
+    train_together(trials_in(folder), run, never)
+    return folder
+
+
+def check_like_single(joint, single):
+    """Results, logs and files of each run are those of the single one, times and rounding aside."""
+    for seed in map(str, SEEDS):
+        assert files_of(joint / seed) == files_of(single / seed)
+        found, wanted = (read_json(folder / seed / "result.json") for folder in (joint, single))
+        assert list(found) == list(wanted)
+        assert found["notes"] == [*wanted["notes"], found["notes"][-1]]
+        assert found["notes"][-1].startswith("one program trained the seeds 0, 1 at once")
+        for key in ("seed", "device", "parameters", "windows", "epochs", "data_fingerprint", "marks", "best_epoch"):
+            assert found[key] == wanted[key]
+        for part in ("test", "validation"):
+            for name, value in wanted[part].items():
+                assert found[part][name] == pytest.approx(value, abs=SMOOTH if name == "loss" else ONE_WINDOW)
+        logs = records_of(joint / seed), records_of(single / seed)
+        for record, expected in zip(*logs, strict=True):
+            assert list(record) == list(expected)
+            assert (record["kind"], record["step"], record["epoch"]) == tuple(
+                expected[key] for key in ("kind", "step", "epoch")
+            )
+            if record["kind"] == "step":
+                assert record["loss"]["total"] == pytest.approx(expected["loss"]["total"], abs=SMOOTH)
+                assert record["steps"] == expected["steps"]
+
+
+def test_results_and_files_are_those_of_single_runs(joint, single):
+    check_like_single(joint, single)
+
+
+def test_terminated_and_resumed_is_the_same_to_the_bit(run, joint, tmp_path, monkeypatch, capsys):
+    step = run.steps_per_epoch + run.steps_per_epoch // 2
+    assert run.steps_per_epoch // 2 % LOG_EVERY
+    with monkeypatch.context() as patch:
+        end_after(patch, step)
+        with pytest.raises(Terminated, match="143") as ended:
+            train_together(trials_in(tmp_path), run, never)
+    assert "resumes the seeds 0, 1" in ended.value.message
+    for seed in map(str, SEEDS):
+        assert [path.parent.name for path in (tmp_path / seed / "interrupted").glob("*/check")] == [str(step)]
+    train_together(trials_in(tmp_path), run, never)
+    assert f"seed 1: resuming after epoch 1 and {run.steps_per_epoch // 2} steps" in capsys.readouterr().out
+    for seed in map(str, SEEDS):
+        assert records_of(tmp_path / seed) == records_of(joint / seed)
+        assert checkpoint_digests(tmp_path / seed) == checkpoint_digests(joint / seed)
+        assert not (tmp_path / seed / "interrupted").exists()
+
+
+def test_a_seed_that_is_ahead_waits(run, single, tmp_path, monkeypatch):
+    """Seed 1 was stopped within its second epoch, while it was trained alone; seed 0 has not begun."""
+    with monkeypatch.context() as patch:
+        end_after(patch, run.steps_per_epoch + 2)
+        with pytest.raises(Terminated):
+            train(*trials_in(tmp_path)[1], run)
+    train_together(trials_in(tmp_path), run, never)
+    check_like_single(tmp_path, single)
+    before = [record for record in records_of(single / "1") if record["epoch"] == 1]
+    assert [record for record in records_of(tmp_path / "1") if record["epoch"] == 1] == before
+
+
+def test_one_that_is_not_finite_ends_alone(run, joint, tmp_path):
+    def spoil(seed):
+        state = run.initial_state(seed)
+        return state.replace(params=jax.tree.map(lambda x: x * np.nan, state.params)) if seed == 1 else state
+
+    failed = {}
+    train_together(trials_in(tmp_path), run._replace(initial_state=spoil), failed.__setitem__)
+    ((workdir, error),) = failed.items()
+    assert workdir == tmp_path / "1"
+    assert isinstance(error, NonFiniteError)
+    assert str(error).startswith("step 1: loss.")
+    assert (tmp_path / "1" / "nonfinite.json").exists()
+    assert not (tmp_path / "1" / "result.json").exists()
+    assert records_of(tmp_path / "0") == records_of(joint / "0")
+    assert checkpoint_digests(tmp_path / "0") == checkpoint_digests(joint / "0")
+    assert read_json(tmp_path / "0" / "result.json")["test"] == read_json(joint / "0" / "result.json")["test"]
+
+
+def test_a_damaged_checkpoint_ends_its_run_alone(run, joint, tmp_path):
+    shutil.copytree(joint, tmp_path / "runs")
+    for seed in map(str, SEEDS):
+        (tmp_path / "runs" / seed / "result.json").unlink()
+    (damaged,) = (tmp_path / "runs" / "0" / "checkpoints" / str(EPOCHS)).glob("files.json")
+    damaged.write_text('{"absent": ""}')
+    failed = {}
+    train_together(trials_in(tmp_path / "runs"), run, failed.__setitem__)
+    assert list(failed) == [tmp_path / "runs" / "0"]
+    assert "absent is missing" in str(failed[tmp_path / "runs" / "0"])
+    assert (tmp_path / "runs" / "1" / "result.json").exists()
+
+
+def test_seeds_divided_among_devices(single, tmp_path):
+    trials = trials_in(tmp_path)
+    for config, _ in trials:
+        config.parallel.devices = 3  # one has no seed of its own, and they do not divide the batch
+        config.train.epochs = 1
+    train_together(trials, prepare(trials[0][0], divide_seeds=True), never)
+    for seed in map(str, SEEDS):
+        expected = [record for record in records_of(single / seed) if record["epoch"] == 1]
+        for record, wanted in zip(records_of(tmp_path / seed), expected, strict=True):
+            if record["kind"] == "step":
+                assert record["loss"]["total"] == pytest.approx(wanted["loss"]["total"], abs=1e-4)
+        assert read_json(tmp_path / seed / "result.json")["device"] == "3 x cpu (cpu)"
