@@ -26,6 +26,9 @@ benchmark-gpu:
 	    "--batch 128 --time 30 --channels 63 50 --classes 18" "--batch 512 --time 30 --channels 63 50 --classes 18"; do \
 	  python benchmarks/train_step.py $$shape --precision float32 tf32 bfloat16 --steps-per-dispatch 1 32 --compile \
 	    || exit 1; done
+	python benchmarks/step_sizes.py --steps-per-dispatch 32
+	python benchmarks/seeds_at_once.py
+	python benchmarks/streaming.py
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check

@@ -26,6 +26,7 @@ import torch
 
 from dcdp_jax.losses import total_loss
 from dcdp_jax.models.multipath import BranchSpec, MultiPath
+from dcdp_jax.models.sizes import model_size
 from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.parallel import AXIS, PRECISIONS, Devices
 from dcdp_jax.train.state import create_state
@@ -36,11 +37,21 @@ SAMPLES = 20_000
 
 
 class Contender(NamedTuple):
-    """What is timed: a name, a call that takes so many steps and waits for them, and how long the first took."""
+    """What is timed.
+
+    Attributes:
+      name: for the table.
+      run: takes so many steps and waits for them.
+      first_call: seconds that the first took, compilation included.
+      precision: one of `PRECISIONS`.
+      bytes: moved between memory and processor in a step, as XLA counts them; 0 where it does not.
+    """
 
     name: str
     run: Callable[[], None]
     first_call: float
+    precision: str
+    bytes: float = 0.0
 
 
 def main() -> None:
@@ -68,12 +79,7 @@ def options() -> argparse.ArgumentParser:
 def measure(asked: argparse.Namespace) -> tuple[list[Contender], dict[str, list[float]], int]:
     """Times what is asked for: the contenders, the seconds of every round of each, and how many steps a round has."""
     first, second = asked.channels
-    branches = (
-        BranchSpec("res", "resnet", tuple(range(first))),
-        BranchSpec("dense", "densenet", tuple(range(first, first + second))),
-    )
-    blocks = tuple(asked.resnet_blocks), tuple(asked.densenet_blocks)
-    model = MultiPath(branches, asked.classes, asked.width, *blocks, axis_name=AXIS)
+    model = network(asked, AXIS)
     optimizer = build_optimizer(
         "adamw",
         optax.constant_schedule(1e-3),
@@ -95,7 +101,9 @@ def measure(asked: argparse.Namespace) -> tuple[list[Contender], dict[str, list[
     windows = values[starts[..., None] + np.arange(asked.time)]  # (b, steps, t, c)
 
     cuda = jax.devices()[0].platform == "gpu"
-    twin = pytorch_model.MultiPath((first, second), asked.classes, asked.width, *blocks)
+    twin = pytorch_model.MultiPath(
+        (first, second), asked.classes, asked.width, asked.resnet_blocks, asked.densenet_blocks
+    )
     pytorch_model.load(twin, state.params)
     check_same(model, state, twin, windows[:, 0], labels[:, 0])
 
@@ -122,12 +130,27 @@ def measure(asked: argparse.Namespace) -> tuple[list[Contender], dict[str, list[
     return contenders, {name: taken[2:] for name, taken in seconds.items()}, steps
 
 
+def network(asked: argparse.Namespace, axis_name: str | None = None) -> MultiPath:
+    """The model that is asked for."""
+    first, second = asked.channels
+    branches = (
+        BranchSpec("res", "resnet", tuple(range(first))),
+        BranchSpec("dense", "densenet", tuple(range(first, first + second))),
+    )
+    blocks = tuple(asked.resnet_blocks), tuple(asked.densenet_blocks)
+    return MultiPath(branches, asked.classes, asked.width, *blocks, axis_name=axis_name)
+
+
 def ours(model, optimizer, settings, state, signals, starts, labels, precision: str, count: int) -> Contender:
     """This project's step, `count` in one program."""
     devices = Devices(1, precision=precision)
     step = devices.map_step(train_steps, donate_state=True, model=model, optimizer=optimizer, settings=settings)
     kept = [devices.replicate(state)]
     signals = devices.replicate(signals)
+    shape = {"starts": starts[:, :count], "labels": labels[:, :count], "count": np.full(len(starts), count, np.int32)}
+    began = time.perf_counter()
+    step = step.lower(kept[0], signals, devices.shard(shape)).compile()
+    compiling = time.perf_counter() - began
 
     def run() -> None:
         for first in range(0, starts.shape[1], count):
@@ -138,7 +161,9 @@ def ours(model, optimizer, settings, state, signals, starts, labels, precision: 
             kept[0], metrics = step(kept[0], signals, devices.shard(batches))
         jax.block_until_ready((kept[0], metrics))
 
-    return Contender(f"dcdp_jax, {precision}, {count} a dispatch", run, timed(run))
+    name = f"dcdp_jax, {precision}, {count} a dispatch"
+    moved = (step.cost_analysis() or {}).get("bytes accessed", 0.0)
+    return Contender(name, run, compiling + timed(run), precision, moved)
 
 
 def theirs(twin: torch.nn.Module, given, precision: str, compiled: bool, cuda: bool) -> Contender:
@@ -158,7 +183,8 @@ def theirs(twin: torch.nn.Module, given, precision: str, compiled: bool, cuda: b
         if cuda:
             torch.cuda.synchronize()
 
-    return Contender(f"PyTorch, {precision}, {'torch.compile' if compiled else 'eager'}", run, timed(run))
+    name = f"PyTorch, {precision}, {'torch.compile' if compiled else 'eager'}"
+    return Contender(name, run, timed(run), precision)
 
 
 def timed(run: Callable[[], None]) -> float:
@@ -203,7 +229,48 @@ def report(asked: argparse.Namespace, contenders: list[Contender], seconds: dict
             f"{statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f}) | "
             f"{contender.first_call:.1f} |"
         )
+    print()
+    first, second = asked.channels
+    branches = [
+        BranchSpec("res", "resnet", range(first)),
+        BranchSpec("dense", "densenet", range(first, first + second)),
+    ]
+    blocks = tuple(asked.resnet_blocks), tuple(asked.densenet_blocks)
+    _, forward = model_size(MultiPath(branches, asked.classes, asked.width, *blocks), asked.time, first + second)
+    needed = 3 * forward * asked.batch
+    print(f"A step is {needed / 1e9:.1f} GFLOP, the forward pass three times.")
+    rates = {contender.precision: product_rate(contender.precision) for contender in contenders}
+    moving = copy_rate()
+    for contender in contenders:
+        middle = statistics.median(seconds[contender.name]) / steps
+        share = needed / middle / rates[contender.precision]
+        moved = f", {contender.bytes / 1e9:.2f} GB, {contender.bytes / middle / moving:.0%} of its copying rate"
+        print(
+            f"{contender.name}: {needed / middle / 1e9:.0f} GFLOP/s, {share:.0%} of what a large product of JAX's "
+            f"reaches here ({rates[contender.precision] / 1e9:.0f}){moved if contender.bytes else ''}"
+        )
     print(f"\n{jax.devices()[0].device_kind}{peak_memory()}; {machine.describe('jax', 'torch')}")
+
+
+def product_rate(precision: str, size: int = 4096) -> float:
+    """Most floating-point operations per second of a square matrix product in a precision, out of five."""
+    dtype, products = PRECISIONS[precision]
+    a = jnp.ones((size, size), dtype)
+    product = jax.jit(lambda a: jax.lax.dot(a, a, precision=products))
+    return 2 * size**3 / best_of_five(lambda: product(a).block_until_ready())
+
+
+def copy_rate(size: int = 1 << 26) -> float:
+    """Most bytes per second, read and written, of a copy too large for any cache, out of five."""
+    x = jnp.ones(size, jnp.float32)
+    copy = jax.jit(lambda x: x + 1)
+    return 2 * x.nbytes / best_of_five(lambda: copy(x).block_until_ready())
+
+
+def best_of_five(run: Callable[[], None]) -> float:
+    """Seconds of the fastest call after a first one."""
+    run()
+    return min(timed(run) for _ in range(5))
 
 
 def peak_memory() -> str:
