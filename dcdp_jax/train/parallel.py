@@ -158,7 +158,7 @@ class Devices:
         return shares
 
     def check_room(self, size: int, what: str, remedy: str) -> None:
-        """Checks that a number of bytes fits on each device, where the platform says how much memory there is.
+        """Checks that a number of bytes fits on each device of this process, where the platform says how much memory there is.
 
         Args:
           size: bytes.
@@ -168,7 +168,7 @@ class Devices:
         Raises:
           ConfigError: it does not fit.
         """
-        for device in self._mesh.devices.flat:
+        for device in self._mesh.local_devices:
             stats = device.memory_stats() or {}
             free = stats.get("bytes_limit", float("inf")) - stats.get("bytes_in_use", 0)
             if size > free:

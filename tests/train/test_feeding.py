@@ -170,7 +170,7 @@ class Card:
 
 def test_recordings_that_do_not_fit_are_named(monkeypatch):
     devices = Devices(1)
-    mesh = type("Mesh", (), {"devices": np.array([Card(None), Card({"bytes_limit": 5e9, "bytes_in_use": 2e9})])})
+    mesh = type("Mesh", (), {"local_devices": [Card(None), Card({"bytes_limit": 5e9, "bytes_in_use": 2e9})]})
     monkeypatch.setattr(devices, "_mesh", mesh)
     devices.check_room(3 * 10**9, "data.stream=False puts all recordings", "--config.data.stream=True")
     message = r"data\.stream=False puts all recordings, 3\.10 GB, .*card:0 has 3\.00 GB left; .*data\.stream=True"

@@ -105,7 +105,7 @@ def test_a_model_that_cannot_be_built_is_left_out(monkeypatch):
 
 def test_convolutions_take_the_form_of_the_platform_lowered_for(dataset):
     """Matrix products of the unfolded gradient, which stand between barriers, are for CPU alone."""
-    config = small_config("cnn")
+    config = small_config("danhar")  # has convolutions of stride 1
     devices = Devices(1, "jit")
     steps, state = portability.build_steps(config, dataset, devices)
     batch = devices.shard(portability.batches(dataset)[0])
