@@ -158,7 +158,7 @@ class Devices:
         return shares
 
     def check_room(self, size: int, what: str, remedy: str) -> None:
-        """Checks that a number of bytes fits on each device of this process, where the platform says how much memory there is.
+        """Checks that a number of bytes fits on each device of this process, where the platform tells its memory.
 
         Args:
           size: bytes.
