@@ -66,32 +66,21 @@ def phases(asked: argparse.Namespace) -> dict[str, float]:
 
     import jax
     import numpy as np
-    import optax
+    import workload
 
-    from dcdp_jax.models.multipath import BranchSpec, MultiPath
-    from dcdp_jax.optim import build_optimizer
     from dcdp_jax.train.parallel import AXIS, Devices
     from dcdp_jax.train.state import create_state
-    from dcdp_jax.train.step import Signals, StepSettings, train_step
+    from dcdp_jax.train.step import train_step
 
     done()
-    first, second = asked.channels
-    branches = (
-        BranchSpec("res", "resnet", tuple(range(first))),
-        BranchSpec("dense", "densenet", tuple(range(first, first + second))),
-    )
-    model = MultiPath(branches, 6, width=asked.width, axis_name=AXIS)
-    labels = {"res": "res", "dense": "dense", "projection": None, "fusion": None}
-    constants = {"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.01, "clip_norm": 0.0}
-    optimizer = build_optimizer("adamw", optax.constant_schedule(1e-3), **constants, cgm_labels=labels)
+    model = workload.make_model(asked.channels, AXIS, classes=6, width=asked.width)
+    optimizer = workload.make_optimizer()
     devices = Devices(1)
-    state = devices.replicate(create_state(model, optimizer, 0, asked.time, first + second))
+    state = devices.replicate(create_state(model, optimizer, 0, asked.time, sum(asked.channels)))
     done(jax.block_until_ready(state))
-    settings = StepSettings(asked.time, 0.7, 0.5, 0.0)
+    settings = workload.make_settings(asked.time)
     step = devices.map_step(train_step, donate_state=True, model=model, optimizer=optimizer, settings=settings)
-    none, one = np.zeros(first + second, np.float32), np.ones(first + second, np.float32)
-    values = np.random.default_rng(0).normal(size=(10_000, first + second)).astype(np.float32)
-    signals = devices.replicate(Signals(values, none, one))
+    signals = devices.replicate(workload.make_signals(np.random.default_rng(0), 10_000, sum(asked.channels)))
     batch = devices.shard({"starts": np.arange(asked.batch), "labels": np.arange(asked.batch) % 6})
     lowered = step.lower(state, signals, batch)
     done()

@@ -15,14 +15,12 @@ from collections.abc import Callable
 import jax
 import machine
 import numpy as np
-import optax
+import workload
 
-from dcdp_jax.models.multipath import BranchSpec, MultiPath
-from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.parallel import AXIS, PRECISIONS, Devices
 from dcdp_jax.train.seeds import train_seeds
 from dcdp_jax.train.state import create_state
-from dcdp_jax.train.step import Signals, StepSettings, train_steps
+from dcdp_jax.train.step import train_steps
 
 SAMPLES = 20_000
 
@@ -45,48 +43,32 @@ def main() -> None:
     devices = Devices(1, precision=asked.precision)
     asked.steps_per_dispatch = asked.steps_per_dispatch or devices.steps_per_dispatch()
     runs = {seeds: contender(asked, devices, seeds) for seeds in (1, *asked.seeds)}
-    first_call = {seeds: timed(run) for seeds, run in runs.items()}
+    first_call = {seeds: workload.timed(run) for seeds, run in runs.items()}
     seconds: dict[int, list[float]] = {seeds: [] for seeds in runs}
     processor: dict[int, list[float]] = {seeds: [] for seeds in runs}
     for _ in range(asked.rounds + 1):
         for seeds, run in runs.items():
             before = time.process_time()
-            seconds[seeds].append(timed(run))
+            seconds[seeds].append(workload.timed(run))
             processor[seeds].append(time.process_time() - before)
     report(asked, first_call, seconds, processor)
 
 
 def contender(asked: argparse.Namespace, devices: Devices, seeds: int) -> Callable[[], None]:
     """A call that takes the steps of a dispatch for so many seeds; for one, those of a single run."""
-    first, second = asked.channels
-    branches = (
-        BranchSpec("res", "resnet", tuple(range(first))),
-        BranchSpec("dense", "densenet", tuple(range(first, first + second))),
-    )
-    model = MultiPath(
-        branches,
-        asked.classes,
+    channels = sum(asked.channels)
+    model = workload.make_model(
+        asked.channels,
+        AXIS,
+        classes=asked.classes,
         width=asked.width,
         resnet_blocks=tuple(asked.resnet_blocks),
         densenet_blocks=tuple(asked.densenet_blocks),
-        axis_name=AXIS,
     )
-    optimizer = build_optimizer(
-        "adamw",
-        optax.constant_schedule(1e-3),
-        b1=0.9,
-        b2=0.999,
-        eps=1e-8,
-        weight_decay=0.01,
-        clip_norm=0.0,
-        cgm_labels={"res": "res", "dense": "dense", "projection": None, "fusion": None},
-    )
-    initial = [create_state(model, optimizer, seed, asked.time, first + second) for seed in range(seeds)]
+    optimizer = workload.make_optimizer()
+    initial = [create_state(model, optimizer, seed, asked.time, channels) for seed in range(seeds)]
     rng = np.random.default_rng(0)
-    values = rng.normal(size=(SAMPLES, first + second)).astype(np.float32)
-    signals = devices.replicate(
-        Signals(values, np.zeros(first + second, np.float32), np.ones(first + second, np.float32))
-    )
+    signals = devices.replicate(workload.make_signals(rng, SAMPLES, channels))
     shape = (asked.batch, seeds, asked.steps_per_dispatch)
     batches = {
         "starts": rng.integers(0, SAMPLES - asked.time, shape).astype(np.int32),
@@ -104,7 +86,7 @@ def contender(asked: argparse.Namespace, devices: Devices, seeds: int) -> Callab
         donate_state=True,
         model=model,
         optimizer=optimizer,
-        settings=StepSettings(asked.time, 0.7, 0.5, 0.0),
+        settings=workload.make_settings(asked.time),
     )
     kept, given = [devices.replicate(state)], devices.shard(batches)
 
@@ -113,13 +95,6 @@ def contender(asked: argparse.Namespace, devices: Devices, seeds: int) -> Callab
         jax.block_until_ready((kept[0], metrics))
 
     return run
-
-
-def timed(run: Callable[[], None]) -> float:
-    """Seconds of a call."""
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
 
 
 def report(
@@ -144,8 +119,7 @@ def report(
         ratios = [several / one for several, one in zip(seconds[seeds][1:], seconds[1][1:], strict=True)]
         busy = statistics.median(processor[seeds][1:]) / statistics.median(processor[1][1:])
         print(
-            f"| {seeds} | {statistics.median(taken):.1f} ({min(taken):.1f} - {max(taken):.1f}) "
-            f"| {statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f}) | {busy:.2f} "
+            f"| {seeds} | {workload.spread(taken)} | {workload.spread(ratios, 2)} | {busy:.2f} "
             f"| {first_call[seeds]:.1f} |"
         )
     print(f"\n{jax.devices()[0].device_kind}; {machine.describe('jax')}")

@@ -11,6 +11,7 @@ import statistics
 import jax
 import machine
 import train_step
+import workload
 
 from dcdp_jax.train.parallel import PRECISIONS
 
@@ -57,12 +58,11 @@ def row(name: str, asked: argparse.Namespace) -> str:
     """A line of the table."""
     contenders, seconds, steps = train_step.measure(asked)
     ours, reference = seconds[contenders[0].name], seconds["PyTorch, float32, eager"]
-    fastest, middle, slowest = (1e3 / steps * value for value in (min(ours), statistics.median(ours), max(ours)))
+    taken = [1e3 / steps * value for value in ours]
     ratios = [b / a for a, b in zip(ours, reference, strict=True)]
     return (
-        f"| {name} | {middle:.1f} ({fastest:.1f} - {slowest:.1f}) | {1e3 * asked.batch / middle:.0f} | "
-        f"{1e3 / steps * statistics.median(reference):.1f} | "
-        f"{statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f}) |"
+        f"| {name} | {workload.spread(taken)} | {1e3 * asked.batch / statistics.median(taken):.0f} | "
+        f"{1e3 / steps * statistics.median(reference):.1f} | {workload.spread(ratios, 2)} |"
     )
 
 

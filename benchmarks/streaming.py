@@ -7,20 +7,17 @@ each against `resident` in the same round.
 """
 
 import argparse
-import statistics
 import time
 
 import jax
 import machine
 import numpy as np
-import optax
+import workload
 
-from dcdp_jax.models.multipath import BranchSpec, MultiPath
-from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.feeding import divided, feed, send
 from dcdp_jax.train.parallel import AXIS, Devices
 from dcdp_jax.train.state import create_state
-from dcdp_jax.train.step import Signals, StepSettings, train_steps
+from dcdp_jax.train.step import train_steps
 
 SAMPLES = 200_000
 
@@ -35,23 +32,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     asked = parser.parse_args()
 
-    first, channels = asked.channels[0], sum(asked.channels)
-    branches = (
-        BranchSpec("res", "resnet", tuple(range(first))),
-        BranchSpec("dense", "densenet", tuple(range(first, channels))),
-    )
+    channels = sum(asked.channels)
     blocks = {"resnet_blocks": (1, 2, 2, 1), "densenet_blocks": (2, 2, 3, 2)}
-    model = MultiPath(branches, 6, width=asked.width, axis_name=AXIS, **blocks)
-    labels = {"res": "res", "dense": "dense", "projection": None, "fusion": None}
-    constants = {"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.01, "clip_norm": 0.0}
-    optimizer = build_optimizer("adamw", optax.constant_schedule(1e-3), **constants, cgm_labels=labels)
+    model = workload.make_model(asked.channels, AXIS, classes=6, width=asked.width, **blocks)
+    optimizer = workload.make_optimizer()
     devices = Devices(1)
     initial = create_state(model, optimizer, 0, asked.time, channels)
     rng = np.random.default_rng(0)
-    host = Signals(
-        rng.normal(size=(SAMPLES, channels)).astype(np.float32),
-        *devices.replicate((np.zeros(channels, np.float32), np.ones(channels, np.float32))),
-    )
+    host = workload.make_signals(rng, SAMPLES, channels)
+    host = devices.replicate(host)._replace(values=host.values)
     placed = {"resident": host._replace(values=devices.replicate(host.values)), "streamed": host, "in line": host}
     batches = [
         {
@@ -61,7 +50,7 @@ def main() -> None:
         }
         for _ in range(asked.steps)
     ]
-    settings = StepSettings(asked.time, 0.7, 0.5, 0.0)
+    settings = workload.make_settings(asked.time)
     # One program for both that stream.
     programs = {
         signals: devices.map_step(
@@ -97,8 +86,7 @@ def main() -> None:
     for name, measured in seconds.items():
         taken = np.array(measured[1:])
         low, middle, high = np.percentile(taken / resident, (25, 50, 75))
-        milliseconds = f"{1e3 * statistics.median(taken):.1f} ({1e3 * taken.min():.1f} - {1e3 * taken.max():.1f})"
-        print(f"| {name} | {milliseconds} | {middle:.3f} ({low:.3f} - {high:.3f}) |")
+        print(f"| {name} | {workload.spread(1e3 * taken)} | {middle:.3f} ({low:.3f} - {high:.3f}) |")
     print(f"\n{machine.describe('jax', 'numpy')}")
 
 

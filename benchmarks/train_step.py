@@ -20,17 +20,16 @@ import jax
 import jax.numpy as jnp
 import machine
 import numpy as np
-import optax
 import pytorch_model
 import torch
+import workload
 
 from dcdp_jax.losses import total_loss
-from dcdp_jax.models.multipath import BranchSpec, MultiPath
+from dcdp_jax.models.multipath import MultiPath
 from dcdp_jax.models.sizes import model_size
-from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.parallel import AXIS, PRECISIONS, Devices
 from dcdp_jax.train.state import create_state
-from dcdp_jax.train.step import Signals, StepSettings, train_steps
+from dcdp_jax.train.step import train_steps
 
 TOLERANCE = 1e-4
 SAMPLES = 20_000
@@ -78,36 +77,26 @@ def options() -> argparse.ArgumentParser:
 
 def measure(asked: argparse.Namespace) -> tuple[list[Contender], dict[str, list[float]], int]:
     """Times what is asked for: the contenders, the seconds of every round of each, and how many steps a round has."""
-    first, second = asked.channels
+    channels = sum(asked.channels)
     model = network(asked, AXIS)
-    optimizer = build_optimizer(
-        "adamw",
-        optax.constant_schedule(1e-3),
-        b1=0.9,
-        b2=0.999,
-        eps=1e-8,
-        weight_decay=0.01,
-        clip_norm=0.0,
-        cgm_labels={"res": "res", "dense": "dense", "projection": None, "fusion": None},
-    )
-    state = create_state(model, optimizer, 0, asked.time, first + second)
+    optimizer = workload.make_optimizer()
+    state = create_state(model, optimizer, 0, asked.time, channels)
     rng = np.random.default_rng(0)
-    values = rng.normal(size=(SAMPLES, first + second)).astype(np.float32)
-    signals = Signals(values, np.zeros(first + second, np.float32), np.ones(first + second, np.float32))
+    signals = workload.make_signals(rng, SAMPLES, channels)
     # Every contender takes as many steps a round as the longest dispatch.
     steps = max(asked.steps_per_dispatch)
     starts = rng.integers(0, SAMPLES - asked.time, (asked.batch, steps)).astype(np.int32)
     labels = rng.integers(0, asked.classes, (asked.batch, steps)).astype(np.int32)
-    windows = values[starts[..., None] + np.arange(asked.time)]  # (b, steps, t, c)
+    windows = signals.values[starts[..., None] + np.arange(asked.time)]  # (b, steps, t, c)
 
     cuda = jax.devices()[0].platform == "gpu"
     twin = pytorch_model.MultiPath(
-        (first, second), asked.classes, asked.width, asked.resnet_blocks, asked.densenet_blocks
+        tuple(asked.channels), asked.classes, asked.width, asked.resnet_blocks, asked.densenet_blocks
     )
     pytorch_model.load(twin, state.params)
     check_same(model, state, twin, windows[:, 0], labels[:, 0])
 
-    settings = StepSettings(asked.time, 0.7, 0.5, 0.0)
+    settings = workload.make_settings(asked.time)
     contenders = [
         ours(model, optimizer, settings, state, signals, starts, labels, precision, count)
         for precision in asked.precision
@@ -132,13 +121,14 @@ def measure(asked: argparse.Namespace) -> tuple[list[Contender], dict[str, list[
 
 def network(asked: argparse.Namespace, axis_name: str | None = None) -> MultiPath:
     """The model that is asked for."""
-    first, second = asked.channels
-    branches = (
-        BranchSpec("res", "resnet", tuple(range(first))),
-        BranchSpec("dense", "densenet", tuple(range(first, first + second))),
+    return workload.make_model(
+        asked.channels,
+        axis_name,
+        classes=asked.classes,
+        width=asked.width,
+        resnet_blocks=tuple(asked.resnet_blocks),
+        densenet_blocks=tuple(asked.densenet_blocks),
     )
-    blocks = tuple(asked.resnet_blocks), tuple(asked.densenet_blocks)
-    return MultiPath(branches, asked.classes, asked.width, *blocks, axis_name=axis_name)
 
 
 def ours(model, optimizer, settings, state, signals, starts, labels, precision: str, count: int) -> Contender:
@@ -163,7 +153,7 @@ def ours(model, optimizer, settings, state, signals, starts, labels, precision: 
 
     name = f"dcdp_jax, {precision}, {count} a dispatch"
     moved = (step.cost_analysis() or {}).get("bytes accessed", 0.0)
-    return Contender(name, run, compiling + timed(run), precision, moved)
+    return Contender(name, run, compiling + workload.timed(run), precision, moved)
 
 
 def theirs(twin: torch.nn.Module, given, precision: str, compiled: bool, cuda: bool) -> Contender:
@@ -184,14 +174,7 @@ def theirs(twin: torch.nn.Module, given, precision: str, compiled: bool, cuda: b
             torch.cuda.synchronize()
 
     name = f"PyTorch, {precision}, {'torch.compile' if compiled else 'eager'}"
-    return Contender(name, run, timed(run), precision)
-
-
-def timed(run: Callable[[], None]) -> float:
-    """Seconds of a call."""
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
+    return Contender(name, run, workload.timed(run), precision)
 
 
 def check_same(model: MultiPath, state, twin: torch.nn.Module, windows: np.ndarray, labels: np.ndarray) -> None:
@@ -221,22 +204,14 @@ def report(asked: argparse.Namespace, contenders: list[Contender], seconds: dict
     print("|---|---|---|---|---|")
     reference = seconds["PyTorch, float32, eager"]
     for contender in contenders:
-        taken = seconds[contender.name]
-        fastest, middle, slowest = (1e3 / steps * value for value in (min(taken), statistics.median(taken), max(taken)))
-        ratios = [b / a for a, b in zip(taken, reference, strict=True)]
+        taken = [1e3 / steps * value for value in seconds[contender.name]]
+        ratios = [b / a for a, b in zip(seconds[contender.name], reference, strict=True)]
         print(
-            f"| {contender.name} | {middle:.1f} ({fastest:.1f} - {slowest:.1f}) | {1e3 * asked.batch / middle:.0f} | "
-            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f}) | "
-            f"{contender.first_call:.1f} |"
+            f"| {contender.name} | {workload.spread(taken)} | {1e3 * asked.batch / statistics.median(taken):.0f} | "
+            f"{workload.spread(ratios, 2)} | {contender.first_call:.1f} |"
         )
     print()
-    first, second = asked.channels
-    branches = [
-        BranchSpec("res", "resnet", range(first)),
-        BranchSpec("dense", "densenet", range(first, first + second)),
-    ]
-    blocks = tuple(asked.resnet_blocks), tuple(asked.densenet_blocks)
-    _, forward = model_size(MultiPath(branches, asked.classes, asked.width, *blocks), asked.time, first + second)
+    _, forward = model_size(network(asked), asked.time, sum(asked.channels))
     needed = 3 * forward * asked.batch
     print(f"A step is {needed / 1e9:.1f} GFLOP, the forward pass three times.")
     rates = {contender.precision: product_rate(contender.precision) for contender in contenders}
@@ -270,7 +245,7 @@ def copy_rate(size: int = 1 << 26) -> float:
 def best_of_five(run: Callable[[], None]) -> float:
     """Seconds of the fastest call after a first one."""
     run()
-    return min(timed(run) for _ in range(5))
+    return min(workload.timed(run) for _ in range(5))
 
 
 def peak_memory() -> str:
