@@ -1,4 +1,4 @@
-"""Runs the trials of a study, several at once; those that differ by seed alone as a group, one after the other."""
+"""Runs the trials of a study, several at once; those that differ by seed alone as a group."""
 
 import itertools
 import time

@@ -68,6 +68,15 @@ class Epoch:
             self.records.append((numbers[-1], mean_of(metrics)))
         self.pending = self.pending[len(ready) :]
 
+    def is_lost(self, may_skip: int, last: int) -> bool:
+        """Whether more steps than may be skipped were not finite, or all of the epoch's.
+
+        Args:
+          may_skip: steps.
+          last: step of the epoch, after which nothing more comes.
+        """
+        return len(self.nonfinite) > may_skip or (self.steps == last and not self.records)
+
     def last_record(self) -> dict[str, Any] | None:
         """The one made last; None before the first."""
         return self.records[-1][1] if self.records else None

@@ -32,7 +32,7 @@ from dcdp_jax.train.random_forest import train_random_forest
 from dcdp_jax.train.result import make_result
 from dcdp_jax.train.robustness import measure_robustness, robustness_lines
 from dcdp_jax.train.seeds import train_divided_seeds, train_seeds
-from dcdp_jax.train.state import TrainState, create_state
+from dcdp_jax.train.state import TrainState, create_state, shapes_of
 from dcdp_jax.train.step import Signals, train_steps
 from dcdp_jax.train.termination import Termination
 from dcdp_jax.train.workdir import (
@@ -155,7 +155,7 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
         if epoch.number > 1 or epoch.steps:
             print(f"resuming after epoch {epoch.number - 1}" + (f" and {epoch.steps} steps" if epoch.steps else ""))
         state = run.devices.replicate(state)
-        initial = jax.eval_shape(lambda same: same, initial)  # from here on its shapes are enough
+        initial = shapes_of(initial)  # enough from here on
         before = (epoch.number - 1) * steps_per_epoch
         with (
             MetricsLog(workdir, before) as log,
@@ -166,7 +166,7 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
                 may_skip = steps_to_skip(config, log)
                 state, rate = train_epoch(run, state, epoch, config, may_skip, termination, bar)
                 before = (epoch.number - 1) * steps_per_epoch
-                if len(epoch.nonfinite) > may_skip or (epoch.steps == steps_per_epoch and not epoch.records):
+                if epoch.is_lost(may_skip, steps_per_epoch):
                     raise stopped_by_nonfinite(run, config, workdir, epoch, may_skip, checkpoints)
                 if epoch.steps < steps_per_epoch:
                     save_interrupted(workdir, state, epoch, before + epoch.steps)

@@ -44,6 +44,11 @@ def state_shapes(model: nn.Module, optimizer: optax.GradientTransformation, wind
     )
 
 
+def shapes_of(state: TrainState) -> TrainState:
+    """The shapes and types of a state, without its arrays."""
+    return jax.eval_shape(lambda same: same, state)
+
+
 def create_state(
     model: nn.Module, optimizer: optax.GradientTransformation, seed: int, window: int, channels: int
 ) -> TrainState:

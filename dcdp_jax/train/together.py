@@ -30,7 +30,7 @@ from dcdp_jax.train.loop import (
     steps_to_skip,
     stopped_by_nonfinite,
 )
-from dcdp_jax.train.state import TrainState
+from dcdp_jax.train.state import TrainState, shapes_of
 from dcdp_jax.train.termination import Termination
 from dcdp_jax.train.workdir import CHECKPOINTS, MetricsLog, check_workdir, make_workdir
 
@@ -45,7 +45,7 @@ class Member:
       place: of its state among those of all.
       config: of the run.
       workdir: of the run.
-      initial: its state at step 0.
+      shapes: of its state.
       checkpoints: of its finished epochs.
       log: its metrics.jsonl.
       epoch: that comes next, with what was done of it.
@@ -55,7 +55,7 @@ class Member:
     place: int
     config: ConfigDict
     workdir: Path
-    initial: TrainState
+    shapes: TrainState
     checkpoints: Checkpoints
     log: MetricsLog
     epoch: Epoch
@@ -90,8 +90,9 @@ def train_together(trials: Sequence[tuple[ConfigDict, Path]], run: Run, failed: 
         if not members:
             return
         seeds = ", ".join(str(member.config.seed) for member in members)
-        print(f"{describe(members[0].config, run, members[0].initial)}; seeds {seeds} at once")
+        print(f"{describe(members[0].config, run, members[0].shapes)}; seeds {seeds} at once")
         joint = lay_out(states, run)
+        states.clear()
         while any(member.trains() for member in members):
             began = time.perf_counter()
             chosen, steps = next_steps(members, run.steps_per_epoch)
@@ -118,7 +119,7 @@ def train_together(trials: Sequence[tuple[ConfigDict, Path]], run: Run, failed: 
             if not member.failed:
                 with ending(member, failed):
                     epochs = member.log.epochs()
-                    best = member.checkpoints.restore(best_epoch(epochs), like=member.initial)
+                    best = member.checkpoints.restore(best_epoch(epochs), like=member.shapes)
                     notes = [f"one program trained the seeds {seeds} at once: the times are those of all together"]
                     result = finish_run(run, member.config, member.workdir, best, epochs, notes)
                     print(result_lines(result, member.workdir))
@@ -157,7 +158,7 @@ def open_member(
     if epoch.number > 1 or epoch.steps:
         print(f"seed {config.seed}: resuming after epoch {epoch.number - 1} and {epoch.steps} steps")
     log = files.enter_context(MetricsLog(workdir, (epoch.number - 1) * run.steps_per_epoch))
-    return Member(place, config, workdir, initial, checkpoints, log, epoch), state
+    return Member(place, config, workdir, shapes_of(initial), checkpoints, log, epoch), state
 
 
 def step_of(member: Member, steps_per_epoch: int) -> int:
@@ -188,7 +189,7 @@ def lay_out(states: Sequence[TrainState], run: Run) -> TrainState:
 
 def state_of(member: Member, joint: TrainState, run: Run) -> TrainState:
     """A member's state, replicated."""
-    return run.devices.replicate_one(joint, member.place, member.initial)
+    return run.devices.replicate_one(joint, member.place, member.shapes)
 
 
 def train_steps_of(
@@ -272,8 +273,7 @@ def hand_out(
             member.epoch.add(own, count)
         member.epoch.record(member.config.train.log_every, run.steps_per_epoch)
         may_skip = steps_to_skip(member.config, member.log)
-        none_recorded = member.epoch.steps == run.steps_per_epoch and not member.epoch.records
-        if len(member.epoch.nonfinite) > may_skip or none_recorded:
+        if member.epoch.is_lost(may_skip, run.steps_per_epoch):
             with ending(member, failed):
                 raise stopped_by_nonfinite(
                     run, member.config, member.workdir, member.epoch, may_skip, member.checkpoints
