@@ -68,7 +68,7 @@ def phases(asked: argparse.Namespace) -> dict[str, float]:
     import numpy as np
     import workload
 
-    from dcdp_jax.train.parallel import AXIS, Devices
+    from dcdp_jax.train.devices import AXIS, Devices
     from dcdp_jax.train.state import create_state
     from dcdp_jax.train.step import train_step
 

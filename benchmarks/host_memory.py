@@ -88,9 +88,9 @@ def measure(asked: argparse.Namespace, stream: bool) -> list[float]:
     # tensorboardX imports it where it is, at 0.2 GB; this project does not need it.
     sys.modules["torch"] = None
 
-    from dcdp_jax.train import loop
+    from dcdp_jax.train import trainer
     from dcdp_jax.train.epoch import Epoch
-    from dcdp_jax.train.termination import Termination
+    from dcdp_jax.train.preemption import Termination
 
     sys.path.insert(0, str(ROOT))
     from configs import oppo
@@ -99,19 +99,19 @@ def measure(asked: argparse.Namespace, stream: bool) -> list[float]:
     config.data.raw_dir, config.data.cache_dir = str(asked.folder / "raw"), str(asked.folder / "cache")
     config.data.stream, config.model.width, config.train.batch_size = stream, asked.width, asked.batch
     peaks = [peak()]
-    place = loop.place_signals
+    place = trainer.place_signals
 
     def after_reading(*given):
         peaks.append(peak())
         return place(*given)
 
-    loop.place_signals = after_reading
-    run = loop.prepare(config)
+    trainer.place_signals = after_reading
+    run = trainer.prepare(config)
     peaks.append(peak())
     run = run._replace(steps_per_epoch=min(run.steps_per_epoch, asked.steps))
     state = run.devices.replicate(run.initial_state(config.seed))
-    with Termination() as termination, loop.progress_bar(asked.steps, 0) as bar:
-        loop.train_epoch(run, state, Epoch(1), config, 0, termination, bar)
+    with Termination() as termination, trainer.progress_bar(asked.steps, 0) as bar:
+        trainer.train_epoch(run, state, Epoch(1), config, 0, termination, bar)
     return [*peaks, peak()]
 
 

@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the configs import each ot
 
 from ml_collections import ConfigDict
 
+from dcdp_jax.config import MAIN_MODEL
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.models.sizes import model_size
 from dcdp_jax.train.build import build_model
-from dcdp_jax.train.config import MAIN_MODEL
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from configs import default
 from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.train.build import build_chain, build_model, modulation_schedule
-from dcdp_jax.train.parallel import Devices
+from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, StepSettings, train_step
 

@@ -17,7 +17,8 @@ import machine
 import numpy as np
 import workload
 
-from dcdp_jax.train.parallel import AXIS, PRECISIONS, Devices
+from dcdp_jax.config import PRECISIONS
+from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.seeds import train_seeds
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import train_steps

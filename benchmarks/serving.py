@@ -26,11 +26,11 @@ from dcdp_jax.data.recording import Channel  # noqa: E402
 from dcdp_jax.errors import ConfigError  # noqa: E402
 from dcdp_jax.models.multipath import BranchSpec, MultiPath  # noqa: E402
 from dcdp_jax.models.sizes import flops  # noqa: E402
+from dcdp_jax.runs.model_card import ModelCard  # noqa: E402
 from dcdp_jax.serve.export import plausible_windows  # noqa: E402
 from dcdp_jax.serve.formats import to_jax, to_onnx, to_tflite  # noqa: E402
 from dcdp_jax.serve.model import TrainedModel, forward  # noqa: E402
 from dcdp_jax.serve.stream import Recognizer  # noqa: E402
-from dcdp_jax.train.card import ModelCard  # noqa: E402
 
 RATE, WINDOW, STEP = 50.0, 128, 64
 EVENT = "samples to event"

@@ -13,7 +13,7 @@ import machine
 import train_step
 import workload
 
-from dcdp_jax.train.parallel import PRECISIONS
+from dcdp_jax.config import PRECISIONS
 
 DEPTHS = {  # of Table 1
     "B1": [(1, 1, 1, 1), (2, 2, 2, 2)],

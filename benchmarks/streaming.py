@@ -14,8 +14,8 @@ import machine
 import numpy as np
 import workload
 
-from dcdp_jax.train.feeding import divided, feed, send
-from dcdp_jax.train.parallel import AXIS, Devices
+from dcdp_jax.train.devices import AXIS, Devices
+from dcdp_jax.train.input_pipeline import divided, feed, send
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import train_steps
 

@@ -105,7 +105,7 @@ def measured_worker() -> None:
 
     from dcdp_jax.data import dataset
     from dcdp_jax.studies import worker
-    from dcdp_jax.train.parallel import Devices
+    from dcdp_jax.train.devices import Devices
 
     calls: list[tuple[str, float, float, float]] = []
     compiler = [0.0]
@@ -141,14 +141,14 @@ def measured_worker() -> None:
         return timed("evaluation" if "window" in options else "step", original_map_step(self, step, **options))
 
     dataset.build_dataset = timed("data", dataset.build_dataset)
-    from dcdp_jax.train import loop
+    from dcdp_jax.train import trainer
 
     calls.append(("start", time.time() - trial["began"], time.process_time(), 0.0))
-    original_train, original_map_step = loop.train, Devices.map_step
-    loop.train, Devices.map_step = train, map_step
-    loop.create_state = timed("initial state", loop.create_state)
+    original_train, original_map_step = trainer.train, Devices.map_step
+    trainer.train, Devices.map_step = train, map_step
+    trainer.create_state = timed("initial state", trainer.create_state)
     for method in ("__init__", "save", "restore", "__exit__"):
-        setattr(loop.Checkpoints, method, timed("checkpoints", getattr(loop.Checkpoints, method)))
+        setattr(trainer.Checkpoints, method, timed("checkpoints", getattr(trainer.Checkpoints, method)))
     worker.main()
 
 

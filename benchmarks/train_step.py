@@ -24,10 +24,11 @@ import pytorch_model
 import torch
 import workload
 
+from dcdp_jax.config import PRECISIONS
 from dcdp_jax.losses import total_loss
 from dcdp_jax.models.multipath import MultiPath
 from dcdp_jax.models.sizes import model_size
-from dcdp_jax.train.parallel import AXIS, PRECISIONS, Devices
+from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import train_steps
 

@@ -44,10 +44,11 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         # Heavy imports wait until the command line is known to be sound.
         from dcdp_jax.data.source import cache_folder
+        from dcdp_jax.distributed import is_first_process, join_processes, only_first_prints
+        from dcdp_jax.evaluate.finished_run import evaluate_run
         from dcdp_jax.report.html import write_report
-        from dcdp_jax.train.loop import evaluate_run, train
-        from dcdp_jax.train.parallel import keep_compiled_programs, make_cpu_devices
-        from dcdp_jax.train.processes import is_first_process, join_processes, only_first_prints
+        from dcdp_jax.train.devices import keep_compiled_programs, make_cpu_devices
+        from dcdp_jax.train.trainer import train
 
         keep_compiled_programs(cache_folder(CONFIG.value.data.cache_dir))
         if MODE.value == "portability":
@@ -101,11 +102,11 @@ def check_flags(mode: str, paths: Sequence[str], smoothing: str) -> None:
 
 def describe(config: ConfigDict, workdir: Path) -> None:
     """Writes describe.html: the data set of a config, before anything is trained on it."""
+    from dcdp_jax.config import as_plain_data, check_config
     from dcdp_jax.data.dataset import build_dataset
     from dcdp_jax.data.summary import summarize
     from dcdp_jax.report.describe import description_lines, write_description
-    from dcdp_jax.train.config import as_plain_data, check_config
-    from dcdp_jax.train.workdir import check_workdir
+    from dcdp_jax.runs.workdir import check_workdir
 
     check_config(config)
     check_workdir(workdir, as_plain_data(config))
@@ -126,10 +127,10 @@ def compare(runs: Sequence[str], workdir: Path) -> None:
 
 def use_model(config: ConfigDict, workdir: Path) -> None:
     """Predicts files, or what comes on standard input."""
+    from dcdp_jax.config import as_plain_data, check_config
+    from dcdp_jax.runs.workdir import check_workdir
     from dcdp_jax.serve.live import stream
     from dcdp_jax.serve.predict import predict_files
-    from dcdp_jax.train.config import as_plain_data, check_config
-    from dcdp_jax.train.workdir import check_workdir
 
     check_config(config)
     check_workdir(workdir, as_plain_data(config))
@@ -142,9 +143,9 @@ def use_model(config: ConfigDict, workdir: Path) -> None:
 
 def export_model(config: ConfigDict, workdir: Path) -> None:
     """Writes the folder `export` of a finished run."""
+    from dcdp_jax.config import as_plain_data, check_config
+    from dcdp_jax.runs.workdir import check_workdir
     from dcdp_jax.serve.export import export_run
-    from dcdp_jax.train.config import as_plain_data, check_config
-    from dcdp_jax.train.workdir import check_workdir
 
     check_config(config)
     check_workdir(workdir, as_plain_data(config))
@@ -153,8 +154,8 @@ def export_model(config: ConfigDict, workdir: Path) -> None:
 
 def portability(config: ConfigDict, workdir: Path) -> int:
     """Prints and writes portability.md; the exit status is 1 where anything is red."""
-    from dcdp_jax.train.portability import check_portability, portability_page
-    from dcdp_jax.train.workdir import PORTABILITY, write_atomically
+    from dcdp_jax.evaluate.portability import check_portability, portability_page
+    from dcdp_jax.runs.workdir import PORTABILITY, write_atomically
 
     findings = check_portability(config)
     page = portability_page(findings)

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -48,3 +49,31 @@ def raw_dir() -> Path:
             subprocess.run(command, check=True, capture_output=True)
             unpacking.rename(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The workdir of a finished run of the demo, trained as a user trains it; for reading only."""
+    from tests.e2e.running import launch
+    from tests.e2e.test_train import ARGUMENTS  # the same run, so that its programs need not be compiled again
+
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    status, _, errors = launch(*ARGUMENTS, f"--workdir={workdir}")
+    assert status == 0, errors
+    return workdir
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished run, to be damaged."""
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def data():
+    """The `data` part of the finished run's config."""
+    from configs import demo
+
+    data = demo.get_config().data
+    data.synthetic.subjects, data.synthetic.minutes = 5, 4.0
+    return data

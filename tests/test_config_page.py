@@ -4,7 +4,7 @@ import runpy
 from pathlib import Path
 
 from configs.default import get_config
-from dcdp_jax.train.config import as_plain_data, flatten
+from dcdp_jax.config import as_plain_data, flatten
 
 DOCS = Path(__file__).parents[1] / "docs"
 

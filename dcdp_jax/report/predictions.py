@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dcdp_jax.errors import UserError
-from dcdp_jax.report.results import read_text
+from dcdp_jax.runs.reading import read_text
 
 FILE = "predictions.csv"
 COLUMNS = ("recording", "start", "subject", "true", "predicted", "confidence")

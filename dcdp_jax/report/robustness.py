@@ -10,7 +10,7 @@ from dcdp_jax.errors import UserError
 from dcdp_jax.report import tables
 from dcdp_jax.report.charts import Chart
 from dcdp_jax.report.drawing import PALETTE, Line, draw
-from dcdp_jax.report.results import read_object
+from dcdp_jax.runs.reading import read_object
 
 FILE = "robustness.json"
 SCORES = {"accuracy": "accuracy", "f1_macro": "macro F1"}

@@ -4,9 +4,9 @@ import pathlib
 from typing import Any, NamedTuple
 
 from dcdp_jax.report.predictions import Predictions, read_predictions
-from dcdp_jax.report.results import read_config, read_metrics, read_result
 from dcdp_jax.report.robustness import read_robustness
 from dcdp_jax.report.worst import read_worst_windows
+from dcdp_jax.runs.reading import read_config, read_metrics, read_result
 
 
 class Run(NamedTuple):

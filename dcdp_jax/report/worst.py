@@ -10,7 +10,7 @@ from dcdp_jax.errors import UserError
 from dcdp_jax.report import tables
 from dcdp_jax.report.examples import Window, colour_table, window_charts
 from dcdp_jax.report.page import figures
-from dcdp_jax.report.results import read_object
+from dcdp_jax.runs.reading import read_object
 
 FILE = "worst_windows.json"
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dcdp_jax.train.card import ModelCard
+from dcdp_jax.runs.model_card import ModelCard
 
 
 class Event(NamedTuple):

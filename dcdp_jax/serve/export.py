@@ -14,14 +14,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.dataset import Dataset, build_dataset
+from dcdp_jax.distributed import is_first_process
 from dcdp_jax.errors import ConfigError, DataError, ExportError
 from dcdp_jax.metrics import scores
+from dcdp_jax.runs.model_card import ModelCard
+from dcdp_jax.runs.workdir import RESULT
 from dcdp_jax.serve import standalone
 from dcdp_jax.serve.formats import PLATFORMS, Run, to_jax, to_onnx, to_tflite
 from dcdp_jax.serve.model import TrainedModel, forward, load_model
-from dcdp_jax.train.card import ModelCard
-from dcdp_jax.train.processes import is_first_process
-from dcdp_jax.train.workdir import RESULT
 
 EXPORT = "export"
 FILES = {

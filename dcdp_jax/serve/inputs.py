@@ -19,8 +19,8 @@ from dcdp_jax.data.table_files import SUFFIXES
 from dcdp_jax.data.tables import check_fields, number_subjects, read_rows, sample_rows
 from dcdp_jax.data.views import COMPUTED_VIEWS, decimate, kept_samples, relabel, view_recording
 from dcdp_jax.errors import ConfigError, DataError
+from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.channels import check_channels, find_columns, listed
-from dcdp_jax.train.card import ModelCard
 
 SAME_RATE = 0.02  # a clock that is off by less is not worth a word
 

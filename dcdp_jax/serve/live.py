@@ -15,10 +15,10 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.table_files import LARGEST, MISSING_NUMBERS
 from dcdp_jax.data.tables import SECONDS, TIME_UNITS
 from dcdp_jax.errors import ConfigError, DataError
+from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.channels import find_columns, listed
 from dcdp_jax.serve.model import load_model
 from dcdp_jax.serve.stream import Recognizer
-from dcdp_jax.train.card import ModelCard
 
 WHERE = "standard input"
 

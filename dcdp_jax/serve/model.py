@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from dcdp_jax.config import RANDOM_FOREST
 from dcdp_jax.errors import CheckpointError, DataError
+from dcdp_jax.runs.checkpoints import Checkpoints
+from dcdp_jax.runs.model_card import ModelCard, read_card
+from dcdp_jax.runs.workdir import CHECKPOINTS, CONFIG, RESULT
 from dcdp_jax.train.build import build_chain, build_model
-from dcdp_jax.train.card import ModelCard, read_card
-from dcdp_jax.train.checkpoint import Checkpoints
-from dcdp_jax.train.config import RANDOM_FOREST
 from dcdp_jax.train.state import state_shapes
-from dcdp_jax.train.workdir import CHECKPOINTS, CONFIG, RESULT
 
 __all__ = ["ModelCard", "Prediction", "Probabilities", "TrainedModel", "forward", "load_model", "predict"]
 

@@ -14,9 +14,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dcdp_jax.data.recording import UNLABELLED, Recording
+from dcdp_jax.runs.model_card import ModelCard
+from dcdp_jax.runs.workdir import write_bytes_atomically
 from dcdp_jax.serve.events import Event, Segment
-from dcdp_jax.train.card import ModelCard
-from dcdp_jax.train.workdir import write_bytes_atomically
 
 STYLE: dict[Any, Any] = {
     "font.size": 8,

@@ -10,16 +10,16 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from dcdp_jax.config import as_plain_data
 from dcdp_jax.errors import ConfigError, Terminated, UserError
-from dcdp_jax.report.results import read_result
+from dcdp_jax.runs.reading import read_result
+from dcdp_jax.runs.workdir import RESULT, write_json
 from dcdp_jax.studies.grid import Fields, Stage, Trial, slug, stages_of, trials_of
 from dcdp_jax.studies.groups import Engine
 from dcdp_jax.studies.local_engine import LocalEngine
 from dcdp_jax.studies.ray_engine import RayEngine
 from dcdp_jax.studies.worker import ERROR, has_ended
-from dcdp_jax.train.config import as_plain_data
-from dcdp_jax.train.termination import Sigterm
-from dcdp_jax.train.workdir import RESULT, write_json
+from dcdp_jax.train.preemption import Sigterm
 
 TRIALS, GROUPS = "trials", "groups"
 POLL_SECONDS = 0.3

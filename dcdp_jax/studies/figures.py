@@ -11,7 +11,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dcdp_jax.report.results import read_metrics
+from dcdp_jax.runs.reading import read_metrics
 from dcdp_jax.studies.engine import Outcome, StageOutcome, folder_of
 from dcdp_jax.studies.grid import slug
 from dcdp_jax.studies.tables import test_scores

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from dcdp_jax.config import LOCATIONS, as_plain_data, check_config, flatten
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.train.config import LOCATIONS, as_plain_data, check_config, flatten
 
 Fields = Mapping[str, Any]
 

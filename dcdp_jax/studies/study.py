@@ -5,13 +5,13 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from dcdp_jax.config import as_plain_data
 from dcdp_jax.errors import CheckpointError
+from dcdp_jax.runs.workdir import write_atomically, write_json
 from dcdp_jax.studies.engine import run_study
 from dcdp_jax.studies.figures import draw_figures
 from dcdp_jax.studies.page import make_page
 from dcdp_jax.studies.tables import as_csv, as_latex, as_markdown, make_tables
-from dcdp_jax.train.config import as_plain_data
-from dcdp_jax.train.workdir import write_atomically, write_json
 
 TABLES, FIGURES = "tables", "figures"
 

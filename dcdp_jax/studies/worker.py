@@ -23,7 +23,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dcdp_jax.train.workdir import CHECKPOINTS, RESULT, write_atomically
+from dcdp_jax.runs.workdir import CHECKPOINTS, RESULT, write_atomically
 
 ERROR = "error.txt"
 OWNER_SECONDS = 1.0  # less than a process takes until it first writes
@@ -77,11 +77,11 @@ def train_trials(
     if not left:
         return
     # After the process has found its devices, and after the command line of the study is known to be sound.
+    from dcdp_jax.config import RANDOM_FOREST, check_config
     from dcdp_jax.data.source import cache_folder
-    from dcdp_jax.train.config import RANDOM_FOREST, check_config
-    from dcdp_jax.train.loop import prepare, train
-    from dcdp_jax.train.parallel import keep_compiled_programs
+    from dcdp_jax.train.devices import keep_compiled_programs
     from dcdp_jax.train.together import train_together
+    from dcdp_jax.train.trainer import prepare, train
 
     model = left[0][0].model
     # A random partition of the channels depends on the seed.

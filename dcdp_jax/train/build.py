@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from dcdp_jax.config import MAIN_MODEL
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.data.partition import partition
 from dcdp_jax.models.baselines import BASELINES
@@ -15,8 +16,7 @@ from dcdp_jax.models.baselines.baseline import SinglePath
 from dcdp_jax.models.multipath import BranchSpec, MultiPath
 from dcdp_jax.optim import build_optimizer, learning_rate_schedule
 from dcdp_jax.train.augment import build_augmentation
-from dcdp_jax.train.config import MAIN_MODEL
-from dcdp_jax.train.parallel import AXIS
+from dcdp_jax.train.devices import AXIS
 from dcdp_jax.train.step import StepSettings
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dcdp_jax.train.config import flatten
+from dcdp_jax.config import flatten
 
 
 @dataclasses.dataclass

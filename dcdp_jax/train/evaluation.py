@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.dataset import Dataset, Split
 from dcdp_jax.metrics import Tally
-from dcdp_jax.train.feeding import divided, feed
-from dcdp_jax.train.parallel import Devices
+from dcdp_jax.train.devices import Devices
+from dcdp_jax.train.input_pipeline import divided, feed
 from dcdp_jax.train.state import TrainState
 from dcdp_jax.train.step import Signals, evaluation_step
 

@@ -4,9 +4,9 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from dcdp_jax.train.checkpoint import Checkpoints
+from dcdp_jax.distributed import from_first_process, is_first_process
+from dcdp_jax.runs.checkpoints import Checkpoints
 from dcdp_jax.train.epoch import Epoch
-from dcdp_jax.train.processes import from_first_process, is_first_process
 from dcdp_jax.train.state import TrainState
 
 INTERRUPTED = "interrupted"

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from dcdp_jax.data.dataset import Dataset
+from dcdp_jax.distributed import is_first_process
 from dcdp_jax.errors import NonFiniteError
-from dcdp_jax.train.processes import is_first_process
-from dcdp_jax.train.workdir import write_json
+from dcdp_jax.runs.workdir import write_json
 
 NONFINITE = "nonfinite.json"
 NAMED_IN_MESSAGE = 3

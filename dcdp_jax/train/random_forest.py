@@ -14,15 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from dcdp_jax.config import as_plain_data
 from dcdp_jax.data.dataset import Dataset, Split, build_dataset
+from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.metrics import tally
-from dcdp_jax.train.config import as_plain_data
+from dcdp_jax.runs.predictions import write_predictions
+from dcdp_jax.runs.result import make_result
+from dcdp_jax.runs.workdir import RESULT, MetricsLog, make_workdir, write_json
 from dcdp_jax.train.evaluation import Evaluation
-from dcdp_jax.train.predictions import write_predictions
-from dcdp_jax.train.processes import from_first_process
-from dcdp_jax.train.result import make_result
-from dcdp_jax.train.workdir import RESULT, MetricsLog, make_workdir, write_json
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestClassifier

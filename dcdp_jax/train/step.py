@@ -41,7 +41,7 @@ def apply_model(
 
 
 class Signals(NamedTuple):
-    """The recordings, as they lie on every device, or the windows of a batch on one device (see `train.feeding`).
+    """The recordings on every device, or the windows of a batch on one device (see `train.input_pipeline`).
 
     Attributes:
       values: (t, c) all recordings, or a device's windows, end to end, not normalised.

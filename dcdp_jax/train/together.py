@@ -11,13 +11,16 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from dcdp_jax.config import as_plain_data, check_config
 from dcdp_jax.data.dataset import Split
 from dcdp_jax.errors import Terminated
-from dcdp_jax.train.checkpoint import Checkpoints
-from dcdp_jax.train.config import as_plain_data, check_config
+from dcdp_jax.runs.checkpoints import Checkpoints
+from dcdp_jax.runs.workdir import CHECKPOINTS, MetricsLog, check_workdir, make_workdir
 from dcdp_jax.train.epoch import Epoch
 from dcdp_jax.train.interruption import forget_interruption, save_interrupted, starting_point
-from dcdp_jax.train.loop import (
+from dcdp_jax.train.preemption import Termination
+from dcdp_jax.train.state import TrainState, shapes_of
+from dcdp_jax.train.trainer import (
     Run,
     batches_of,
     best_epoch,
@@ -30,9 +33,6 @@ from dcdp_jax.train.loop import (
     steps_to_skip,
     stopped_by_nonfinite,
 )
-from dcdp_jax.train.state import TrainState, shapes_of
-from dcdp_jax.train.termination import Termination
-from dcdp_jax.train.workdir import CHECKPOINTS, MetricsLog, check_workdir, make_workdir
 
 Failed = Callable[[Path, Exception], None]
 

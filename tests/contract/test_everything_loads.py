@@ -12,6 +12,7 @@ import pytest
 import configs
 import dcdp_jax
 from configs import default
+from dcdp_jax.config import as_plain_data, check_config, flatten
 from dcdp_jax.data import synthetic
 from dcdp_jax.data.builders import BUILDERS
 from dcdp_jax.data.partition import partition
@@ -19,7 +20,6 @@ from dcdp_jax.data.recording import Recording
 from dcdp_jax.data.views import keep_channels, view_recording
 from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.train.build import build_model
-from dcdp_jax.train.config import as_plain_data, check_config, flatten
 
 MODULES = [m.name for m in pkgutil.walk_packages(dcdp_jax.__path__, "dcdp_jax.")]
 CONFIGS = [path.stem for path in Path(configs.__path__[0]).glob("*.py") if path.stem not in ("__init__", "default")]

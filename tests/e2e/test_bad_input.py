@@ -11,7 +11,7 @@ import pytest
 from configs import demo
 from dcdp_jax.data.readers import uci_har
 from dcdp_jax.errors import UserError
-from dcdp_jax.train.loop import train
+from dcdp_jax.train.trainer import train
 from tests.e2e.running import ROOT, SMALL, SMALL_DATA, launch
 
 

@@ -9,12 +9,12 @@ from absl import flags
 from absl.testing import flagsaver
 
 from dcdp_jax import cli
+from dcdp_jax.config import check_config
 from dcdp_jax.data import synthetic
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.report.predictions import calibration, read_predictions
 from dcdp_jax.train.build import build_branches, build_model
-from dcdp_jax.train.config import check_config
 from tests.e2e.test_train import RESULT_KEYS
 
 # How ml_collections loads a config.

@@ -16,8 +16,8 @@ import pytest
 
 from configs import demo
 from dcdp_jax.errors import NonFiniteError, Terminated
-from dcdp_jax.train.loop import batches_of, prepare, train
-from dcdp_jax.train.termination import Termination
+from dcdp_jax.train.preemption import Termination
+from dcdp_jax.train.trainer import batches_of, prepare, train
 from tests.e2e.running import SMALL, SMALL_DATA, launch, read_json, start
 
 EPOCHS, BATCH, LOG_EVERY = 3, 168, 3

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from configs import default
+from dcdp_jax.config import as_plain_data
 from dcdp_jax.data import synthetic
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.data.summary import summarize
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.report.describe import description_lines, write_description
-from dcdp_jax.train.config import as_plain_data
-from dcdp_jax.train.workdir import check_workdir, make_workdir
+from dcdp_jax.runs.workdir import check_workdir, make_workdir
 from tests.e2e.running import SMALL_DATA, launch
 
 HOSTILE = "</title></td><script>alert('x')</script> & \"$body\" ${css} $a_1$ 歩く"

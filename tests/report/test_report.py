@@ -17,8 +17,8 @@ from sklearn.metrics import precision_recall_fscore_support
 from dcdp_jax.errors import UserError
 from dcdp_jax.report.charts import step_charts
 from dcdp_jax.report.html import write_report
-from dcdp_jax.report.results import read_metrics, read_result
 from dcdp_jax.report.tables import class_scores
+from dcdp_jax.runs.reading import read_metrics, read_result
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 SVG_ELEMENT = re.compile(r"<svg.*?</svg>", re.DOTALL)

@@ -11,8 +11,8 @@ from dcdp_jax.data.views import view_recording
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.baselines.baseline import SinglePath
 from dcdp_jax.models.multipath import BranchSpec, MultiPath
+from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.model import TrainedModel
-from dcdp_jax.train.card import ModelCard
 
 ACC = tuple(Channel(f"acc_{axis}", "acc", "hip", "g") for axis in "xyz")
 GYRO = tuple(Channel(f"gyro_{axis}", "gyro", "hip", "rad/s") for axis in "xyz")

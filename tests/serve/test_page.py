@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.predict import windows_table
-from dcdp_jax.train.card import ModelCard
 from tests.serve.making import make_card
 
 PAGE = (Path(__file__).parents[2] / "docs" / "using_a_model.md").read_text()

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from configs.studies import default, placement, sgd_learning_rate, table1, table2, table3, tuning
+from dcdp_jax.config import as_plain_data, check_config
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.studies.grid import stages_of, trials_of, with_fields
 from dcdp_jax.studies.worker import as_config
-from dcdp_jax.train.config import as_plain_data, check_config
 
 
 def small_study(rows, **study):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from configs.studies import default
+from dcdp_jax.config import as_plain_data
 from dcdp_jax.studies.local_engine import LocalEngine
-from dcdp_jax.train.config import as_plain_data
 
 ROOT = Path(__file__).parents[2]
 

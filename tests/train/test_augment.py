@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from configs import default
+from dcdp_jax.config import check_config
 from dcdp_jax.data import synthetic
 from dcdp_jax.data.readers import dsads, hapt, opportunity, pamap2, uci_har, wisdm
 from dcdp_jax.data.recording import Channel, Recording
@@ -33,8 +34,7 @@ from dcdp_jax.train.augment import (
     rotation_matrices,
     warp,
 )
-from dcdp_jax.train.config import check_config
-from dcdp_jax.train.parallel import AXIS, Devices
+from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, StepSettings, gather_windows, train_step, training_windows, window_keys
 

@@ -6,12 +6,12 @@ import optax
 import pytest
 
 from configs import demo
+from dcdp_jax.config import check_config
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.baselines.baseline import SinglePath
 from dcdp_jax.optim import build_optimizer
-from dcdp_jax.train.config import check_config
-from dcdp_jax.train.parallel import AXIS, Devices
+from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.random_forest import window_statistics
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, StepSettings, evaluation_step, train_step

@@ -12,7 +12,7 @@ from dcdp_jax import losses
 from dcdp_jax.models.multipath import BranchSpec, MultiPath
 from dcdp_jax.optim import build_optimizer, modulation_coefficients
 from dcdp_jax.train import step as step_module
-from dcdp_jax.train.parallel import AXIS, Devices
+from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, StepSettings, train_step
 

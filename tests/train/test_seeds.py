@@ -13,7 +13,7 @@ from dcdp_jax.models.kernels import Dense
 from dcdp_jax.models.multipath import Outputs
 from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.augment import Augmentation
-from dcdp_jax.train.parallel import AXIS, Devices
+from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.seeds import train_divided_seeds, train_seeds
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, StepSettings, train_steps

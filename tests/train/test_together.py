@@ -9,9 +9,9 @@ import pytest
 
 from configs.studies.default import smallest
 from dcdp_jax.errors import NonFiniteError, Terminated
-from dcdp_jax.train.loop import prepare, train
-from dcdp_jax.train.termination import Termination
+from dcdp_jax.train.preemption import Termination
 from dcdp_jax.train.together import train_together
+from dcdp_jax.train.trainer import prepare, train
 from tests.e2e.running import read_json
 
 SEEDS, EPOCHS, LOG_EVERY = (0, 1), 3, 3

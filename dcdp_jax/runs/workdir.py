@@ -9,9 +9,9 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
+from dcdp_jax.config import differences, flatten
+from dcdp_jax.distributed import from_first_process, is_first_process
 from dcdp_jax.errors import CheckpointError
-from dcdp_jax.train.config import differences, flatten
-from dcdp_jax.train.processes import from_first_process, is_first_process
 
 CONFIG, RESULT, METRICS, CHECKPOINTS, TENSORBOARD = (
     "config.json",

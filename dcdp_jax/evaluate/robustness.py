@@ -18,11 +18,11 @@ from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.data.normalize import covered_samples, fit_normalizer
 from dcdp_jax.metrics import scores
 from dcdp_jax.models.multipath import BranchSpec
+from dcdp_jax.runs.result import git_revision
 from dcdp_jax.train.build import build_branches, build_model
+from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.evaluation import evaluation_batch_size, padded_batches
-from dcdp_jax.train.feeding import divided, feed
-from dcdp_jax.train.parallel import Devices
-from dcdp_jax.train.result import git_revision
+from dcdp_jax.train.input_pipeline import divided, feed
 from dcdp_jax.train.state import TrainState
 from dcdp_jax.train.step import Batch, Signals, apply_model, gather_windows
 

@@ -12,8 +12,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
+from dcdp_jax.distributed import from_first_process, is_first_process
 from dcdp_jax.errors import CheckpointError
-from dcdp_jax.train.processes import from_first_process, is_first_process
 
 T = TypeVar("T")
 # At most what orbax writes beside the arrays.

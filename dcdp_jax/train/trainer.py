@@ -1,6 +1,5 @@
 """All of training in one file, in the order in which it happens."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,39 +11,36 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from dcdp_jax.config import RANDOM_FOREST, as_plain_data, check_config
 from dcdp_jax.data.dataset import Dataset, Split, build_dataset
-from dcdp_jax.errors import CheckpointError, ConfigError, NonFiniteError, Terminated
+from dcdp_jax.distributed import from_first_process
+from dcdp_jax.errors import ConfigError, NonFiniteError, Terminated
 from dcdp_jax.metrics import Tally
 from dcdp_jax.optim import contribution_ratios
-from dcdp_jax.train.build import build_branches, build_chain, build_model, build_settings
-from dcdp_jax.train.card import CARD, make_card
-from dcdp_jax.train.checkpoint import Checkpoints
-from dcdp_jax.train.config import RANDOM_FOREST, as_plain_data, check_config
-from dcdp_jax.train.epoch import Epoch
-from dcdp_jax.train.evaluation import Evaluation, make_evaluate
-from dcdp_jax.train.feeding import divided, feed, place_signals
-from dcdp_jax.train.interruption import forget_interruption, save_interrupted, starting_point
-from dcdp_jax.train.nonfinite import nonfinite_error
-from dcdp_jax.train.parallel import Devices
-from dcdp_jax.train.predictions import write_predictions
-from dcdp_jax.train.processes import from_first_process
-from dcdp_jax.train.random_forest import train_random_forest
-from dcdp_jax.train.result import make_result
-from dcdp_jax.train.robustness import measure_robustness, robustness_lines
-from dcdp_jax.train.seeds import train_divided_seeds, train_seeds
-from dcdp_jax.train.state import TrainState, create_state, shapes_of
-from dcdp_jax.train.step import Signals, train_steps
-from dcdp_jax.train.termination import Termination
-from dcdp_jax.train.workdir import (
+from dcdp_jax.runs.checkpoints import Checkpoints
+from dcdp_jax.runs.model_card import CARD, make_card
+from dcdp_jax.runs.predictions import write_predictions
+from dcdp_jax.runs.result import make_result
+from dcdp_jax.runs.workdir import (
     CHECKPOINTS,
-    PREDICTIONS,
     RESULT,
-    ROBUSTNESS,
     MetricsLog,
     check_workdir,
     make_workdir,
     write_json,
 )
+from dcdp_jax.train.build import build_branches, build_chain, build_model, build_settings
+from dcdp_jax.train.devices import Devices
+from dcdp_jax.train.epoch import Epoch
+from dcdp_jax.train.evaluation import Evaluation, make_evaluate
+from dcdp_jax.train.input_pipeline import divided, feed, place_signals
+from dcdp_jax.train.interruption import forget_interruption, save_interrupted, starting_point
+from dcdp_jax.train.nonfinite import nonfinite_error
+from dcdp_jax.train.preemption import Termination
+from dcdp_jax.train.random_forest import train_random_forest
+from dcdp_jax.train.seeds import train_divided_seeds, train_seeds
+from dcdp_jax.train.state import TrainState, create_state, shapes_of
+from dcdp_jax.train.step import Signals, train_steps
 
 SELECTION_SCORE = "f1_macro"
 
@@ -180,45 +176,6 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
             epochs = log.epochs()
         best = checkpoints.restore(best_epoch(epochs), like=initial)
     print(result_lines(finish_run(run, config, workdir, best, epochs), workdir))
-
-
-def evaluate_run(config: ConfigDict, workdir: Path) -> None:
-    """Evaluates the best checkpoint of a finished run again: whether its result.json is repeated, and how robust it is.
-
-    Leaves robustness.json, and the predictions of a run that has none yet.
-
-    Args:
-      config: that of the run.
-      workdir: of the run.
-
-    Raises:
-      UserError: the workdir holds no finished run of this config, or its scores are not repeated to 1e-4.
-    """
-    if not from_first_process((workdir / RESULT).exists):
-        raise CheckpointError(f"{workdir} holds no finished run ({RESULT} is missing); train it first")
-    check_config(config)
-    from_first_process(lambda: check_workdir(workdir, as_plain_data(config)))
-    if config.model.name == RANDOM_FOREST:
-        raise ConfigError(
-            "model.name=random_forest leaves no checkpoint to evaluate; trained again in another --workdir it gives "
-            "the same scores"
-        )
-    result = json.loads(from_first_process((workdir / RESULT).read_text))
-    run = prepare(config)
-    with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
-        state = run.devices.replicate(checkpoints.restore(result["best_epoch"], like=run.initial_state(config.seed)))
-    for part in ("validation", "test"):
-        found = run.evaluate(state, run.dataset.splits[part])
-        again = found.tally.scores()
-        print(f"{part}: " + ", ".join(f"{name} {value:.4f}" for name, value in again.items()))
-        if off := [name for name, value in again.items() if abs(value - result[part][name]) > 1e-4]:
-            raise CheckpointError(f"{workdir / RESULT}: {part} {', '.join(off)} differ from what the checkpoint gives")
-    print(f"as in {workdir / RESULT}")
-    if not from_first_process((workdir / PREDICTIONS).exists):
-        from_first_process(lambda: write_predictions(workdir, run.dataset, found.probabilities))
-    robustness = measure_robustness(config, run.dataset, run.devices, state, run.signals)
-    from_first_process(lambda: write_json(workdir / ROBUSTNESS, robustness))
-    print(robustness_lines(robustness))
 
 
 def train_epoch(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcdp_jax.errors import CheckpointError
-from dcdp_jax.train.card import CARD, ModelCard, card_from_json, read_card
+from dcdp_jax.runs.model_card import CARD, ModelCard, card_from_json, read_card
 from tests.serve.making import Kind, make_card
 
 

@@ -10,17 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from dcdp_jax.config import PRECISIONS
 from dcdp_jax.errors import ConfigError
 
 AXIS = "data"
 STATES = "states"
-STRATEGIES = ("pmap", "jit")
-# Type of the activations, and what a product of two float32 numbers keeps of them. Unasked, JAX takes TF32 on a GPU.
-PRECISIONS = {
-    "float32": (jnp.float32, "highest"),
-    "tf32": (jnp.float32, "tensorfloat32"),
-    "bfloat16": (jnp.bfloat16, "default"),
-}
 
 
 def keep_compiled_programs(cache: Path) -> None:
@@ -72,7 +66,8 @@ class Devices:
         if not 0 <= count <= len(available):
             raise ConfigError(f"parallel.devices={count}, but there are {len(available)} ({available[0].platform})")
         self.strategy = strategy
-        self._dtype, self._products = PRECISIONS[precision]
+        dtype, self._products = PRECISIONS[precision]
+        self._dtype = jnp.dtype(dtype)
         local = available[: count or None]
         by_process = [
             [device for device in jax.devices(platform) if device.process_index == process][: count or None]

@@ -11,8 +11,14 @@ from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.multipath import BACKBONES
 from dcdp_jax.optim.chain import OPTIMIZERS, PLACEMENTS, SCHEDULES
-from dcdp_jax.train.parallel import PRECISIONS, STRATEGIES
 
+STRATEGIES = ("pmap", "jit")
+# Dtype of the activations, and the precision of float32 matrix products. Unasked, JAX takes TF32 on a GPU.
+PRECISIONS = {
+    "float32": ("float32", "highest"),
+    "tf32": ("float32", "tensorfloat32"),
+    "bfloat16": ("bfloat16", "default"),
+}
 MAIN_MODEL = "dcdp_har"
 RANDOM_FOREST = "random_forest"
 CHOICES: dict[str, tuple[Any, ...]] = {

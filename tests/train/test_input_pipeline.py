@@ -12,10 +12,10 @@ import pytest
 from dcdp_jax.data.pool import aligned_empty
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.multipath import Outputs
-from dcdp_jax.train import feeding
+from dcdp_jax.train import input_pipeline
 from dcdp_jax.train.augment import Augmentation
-from dcdp_jax.train.feeding import AHEAD, divided, feed
-from dcdp_jax.train.parallel import Devices
+from dcdp_jax.train.devices import Devices
+from dcdp_jax.train.input_pipeline import AHEAD, divided, feed
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, evaluation_step, train_steps
 from tests.train.test_step import BATCH, CLASSES, SEED, SETTINGS, WINDOW, make_optimizer
@@ -131,8 +131,8 @@ def threads():
 
 
 def test_so_many_are_sent_ahead_and_no_more(recordings, monkeypatch):
-    gathered, original = [], feeding.send
-    monkeypatch.setattr(feeding, "send", lambda *given: gathered.append(1) or original(*given))
+    gathered, original = [], input_pipeline.send
+    monkeypatch.setattr(input_pipeline, "send", lambda *given: gathered.append(1) or original(*given))
     devices = Devices(1)
     given = feed(placed(recordings, devices, stream=True), dispatches(1), WINDOW, devices)
     for taken in range(1, 4):

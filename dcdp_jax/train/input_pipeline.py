@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dcdp_jax.data.dataset import Dataset
-from dcdp_jax.train.parallel import Devices
+from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.step import Signals
 
 AHEAD = 2  # batches that are sent before they are asked for

@@ -10,10 +10,10 @@ from configs import demo
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.data.load import load_recordings
 from dcdp_jax.report.predictions import calibration, read_predictions
+from dcdp_jax.runs.predictions import COLUMNS, WORST, write_predictions
 from dcdp_jax.train.build import build_branches
+from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.evaluation import make_evaluate
-from dcdp_jax.train.parallel import Devices
-from dcdp_jax.train.predictions import COLUMNS, WORST, write_predictions
 from dcdp_jax.train.step import Signals
 from tests.train.linear import Linear, head_probabilities, normalised_windows, random_state
 

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from dcdp_jax.config import MAIN_MODEL, STRATEGIES, check_config
 from dcdp_jax.data.dataset import Dataset, build_dataset
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.train.build import build_branches, build_chain, build_model, build_settings
-from dcdp_jax.train.config import MAIN_MODEL, check_config
-from dcdp_jax.train.parallel import STRATEGIES, Devices
+from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.state import TrainState, create_state
 from dcdp_jax.train.step import Batch, Signals, apply_model, evaluation_step, gather_windows, train_step
 

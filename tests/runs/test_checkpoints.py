@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dcdp_jax.errors import CheckpointError
-from dcdp_jax.train.checkpoint import Checkpoints, digest
+from dcdp_jax.runs.checkpoints import Checkpoints, digest
 
 
 def state_of(seed):

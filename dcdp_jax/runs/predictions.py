@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dcdp_jax.data.dataset import Dataset
-from dcdp_jax.train.workdir import PREDICTIONS, WORST_WINDOWS, write_atomically
+from dcdp_jax.runs.workdir import PREDICTIONS, WORST_WINDOWS, write_atomically
 
 WORST = 6
 COLUMNS = ("recording", "start", "subject", "true", "predicted", "confidence")

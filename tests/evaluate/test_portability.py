@@ -7,12 +7,10 @@ import pytest
 
 from configs import demo
 from dcdp_jax import cli
+from dcdp_jax.config import MAIN_MODEL
 from dcdp_jax.data.dataset import build_dataset
-from dcdp_jax.models.baselines import BASELINES
-from dcdp_jax.train import portability
-from dcdp_jax.train.config import MAIN_MODEL
-from dcdp_jax.train.parallel import Devices
-from dcdp_jax.train.portability import (
+from dcdp_jax.evaluate import portability
+from dcdp_jax.evaluate.portability import (
     PLATFORMS,
     Findings,
     check_portability,
@@ -21,6 +19,8 @@ from dcdp_jax.train.portability import (
     portability_page,
     run_steps,
 )
+from dcdp_jax.models.baselines import BASELINES
+from dcdp_jax.train.devices import Devices
 
 
 def small_config(model):

@@ -1,0 +1,1 @@
+"""Evaluation of finished runs: scores again, robustness, portability."""

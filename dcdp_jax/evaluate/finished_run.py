@@ -1,0 +1,54 @@
+"""`--mode=evaluate`: the best checkpoint of a finished run, evaluated again."""
+
+import json
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from dcdp_jax.config import RANDOM_FOREST, as_plain_data, check_config
+from dcdp_jax.distributed import from_first_process
+from dcdp_jax.errors import CheckpointError, ConfigError
+from dcdp_jax.evaluate.robustness import measure_robustness, robustness_lines
+from dcdp_jax.runs.checkpoints import Checkpoints
+from dcdp_jax.runs.predictions import write_predictions
+from dcdp_jax.runs.workdir import CHECKPOINTS, PREDICTIONS, RESULT, ROBUSTNESS, check_workdir, write_json
+from dcdp_jax.train.trainer import prepare
+
+
+def evaluate_run(config: ConfigDict, workdir: Path) -> None:
+    """Evaluates the best checkpoint of a finished run again and measures its robustness.
+
+    Compares the scores with result.json, writes robustness.json, and writes the predictions of a run that has none.
+
+    Args:
+      config: that of the run.
+      workdir: of the run.
+
+    Raises:
+      UserError: the workdir holds no finished run of this config, or its scores are not repeated to 1e-4.
+    """
+    if not from_first_process((workdir / RESULT).exists):
+        raise CheckpointError(f"{workdir} holds no finished run ({RESULT} is missing); train it first")
+    check_config(config)
+    from_first_process(lambda: check_workdir(workdir, as_plain_data(config)))
+    if config.model.name == RANDOM_FOREST:
+        raise ConfigError(
+            "model.name=random_forest leaves no checkpoint to evaluate; trained again in another --workdir it gives "
+            "the same scores"
+        )
+    result = json.loads(from_first_process((workdir / RESULT).read_text))
+    run = prepare(config)
+    with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
+        state = run.devices.replicate(checkpoints.restore(result["best_epoch"], like=run.initial_state(config.seed)))
+    for part in ("validation", "test"):
+        found = run.evaluate(state, run.dataset.splits[part])
+        again = found.tally.scores()
+        print(f"{part}: " + ", ".join(f"{name} {value:.4f}" for name, value in again.items()))
+        if off := [name for name, value in again.items() if abs(value - result[part][name]) > 1e-4]:
+            raise CheckpointError(f"{workdir / RESULT}: {part} {', '.join(off)} differ from what the checkpoint gives")
+    print(f"as in {workdir / RESULT}")
+    if not from_first_process((workdir / PREDICTIONS).exists):
+        from_first_process(lambda: write_predictions(workdir, run.dataset, found.probabilities))
+    robustness = measure_robustness(config, run.dataset, run.devices, state, run.signals)
+    from_first_process(lambda: write_json(workdir / ROBUSTNESS, robustness))
+    print(robustness_lines(robustness))
