@@ -21,3 +21,8 @@ def dropout(h: jax.Array, keys: jax.Array | None, rate: float) -> jax.Array:
     keep = 1 - rate
     mask = jax.vmap(lambda key: jax.random.bernoulli(key, keep, h.shape[1:]))(keys)
     return jnp.where(mask, h / keep, 0)
+
+
+def keys_of_layer(keys: jax.Array | None, layer: int) -> jax.Array | None:
+    """Derives the keys (b,) of one of several dropout layers; None stays None."""
+    return None if keys is None else jax.vmap(jax.random.fold_in, (0, None))(keys, layer)

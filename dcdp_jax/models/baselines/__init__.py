@@ -6,8 +6,11 @@ from dcdp_jax.models.baselines.cnn_gru import CNNGRU
 from dcdp_jax.models.baselines.danhar import DanHAR
 from dcdp_jax.models.baselines.deepconvlstm import DeepConvLSTM
 from dcdp_jax.models.baselines.elk import ELK
+from dcdp_jax.models.baselines.inception_time import InceptionTime
 from dcdp_jax.models.baselines.lstm import StackedLSTM
 from dcdp_jax.models.baselines.lstm_cnn import LSTMCNN
+from dcdp_jax.models.baselines.tinyhar import TinyHAR
+from dcdp_jax.models.baselines.transformer import Transformer
 
 BASELINES: dict[str, type[Baseline]] = {
     "cnn": CNN,
@@ -17,4 +20,7 @@ BASELINES: dict[str, type[Baseline]] = {
     "elk": ELK,
     "danhar": DanHAR,
     "deepconvlstm": DeepConvLSTM,
+    "inception_time": InceptionTime,
+    "tinyhar": TinyHAR,
+    "transformer": Transformer,
 }

@@ -7,7 +7,7 @@ from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.baselines.recurrent import LSTM
 from dcdp_jax.models.conv import Conv1D
-from dcdp_jax.models.dropout import dropout
+from dcdp_jax.models.dropout import dropout, keys_of_layer
 from dcdp_jax.models.kernels import Dense
 
 LAYERS, TAPS = 4, 5
@@ -46,8 +46,3 @@ class DeepConvLSTM(Baseline):
             h = LSTM(2 * self.width)(dropout(h, keys_of_layer(keys, layer), self.dropout))
         h = dropout(h[:, -1], keys_of_layer(keys, 2), self.dropout)
         return Dense(self.classes, name="classifier")(h)
-
-
-def keys_of_layer(keys: jax.Array | None, layer: int) -> jax.Array | None:
-    """Keys (b,) of one of several dropouts."""
-    return None if keys is None else jax.vmap(jax.random.fold_in, (0, None))(keys, layer)

@@ -50,6 +50,17 @@ def elk_block(c, taps):
     )
 
 
+def inception_module(c_in):
+    return (
+        *(convolution(1, c_in, 32), *(convolution(taps, 32, 32) for taps in (40, 20, 10)), convolution(1, c_in, 32)),
+        norm(128),
+    )
+
+
+def encoder_layer(d):
+    return (*2 * (norm(d),), *4 * (dense(d, d),), dense(d, 4 * d), dense(4 * d, d))
+
+
 # Of width 64, the published sizes.
 BY_HAND = {
     "cnn": (
@@ -76,6 +87,16 @@ BY_HAND = {
         *(convolution(5, 1, 64, bias=True), *3 * (convolution(5, 64, 64, bias=True),)),
         *(lstm(64 * C, 128), lstm(128, 128), dense(128, K)),
     ),
+    "inception_time": (
+        *(*inception_module(C), *5 * inception_module(128)),
+        *(convolution(1, C, 128), norm(128), convolution(1, 128, 128), norm(128), dense(128, K)),
+    ),
+    "tinyhar": (
+        *(convolution(5, 1, 20, bias=True), *3 * (convolution(5, 20, 20, bias=True),), *4 * (norm(20),)),
+        *(*3 * (dense(20, 20, bias=False),), 1, dense(20 * C, 40), lstm(40, 40)),
+        *(dense(40, 40), dense(40, 1, bias=False), 1, dense(40, K)),
+    ),
+    "transformer": (dense(C, 128), *2 * encoder_layer(128), norm(128), dense(128, K)),
 }
 
 
@@ -96,7 +117,7 @@ def test_one_prediction_and_nothing_else(name, t):
     assert outputs[1:] == ({}, {}, [])
 
 
-@pytest.mark.parametrize("name", ["cnn_gru", "deepconvlstm"])
+@pytest.mark.parametrize("name", ["cnn_gru", "deepconvlstm", "tinyhar", "transformer"])
 def test_dropout_of_a_window_is_that_of_its_key(name):
     network = BASELINES[name](K, 8)
     x = jnp.tile(jax.random.normal(jax.random.key(0), (1, T, 2)), (3, 1, 1))
