@@ -1,4 +1,4 @@
-"""InceptionTime (Ismail Fawaz et al. 2020, «InceptionTime: Finding AlexNet for time series classification», DMKD 34)."""
+"""InceptionTime (Ismail Fawaz et al. 2020, «InceptionTime: Finding AlexNet for time series classification»)."""
 
 import flax.linen as nn
 import jax
