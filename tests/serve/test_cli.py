@@ -16,7 +16,7 @@ from dcdp_jax.serve.live import answers
 from dcdp_jax.serve.predict import predict_files, predict_recording
 from dcdp_jax.serve.stream import Recognizer
 from tests.e2e.running import launch, start
-from tests.serve.conftest import ARGUMENTS
+from tests.e2e.test_train import ARGUMENTS
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from dcdp_jax.errors import CheckpointError, ConfigError, DataError, ExportError
 from dcdp_jax.serve import export, standalone
 from dcdp_jax.serve.model import probabilities
 from tests.e2e.running import launch, read_json
-from tests.serve.conftest import ARGUMENTS
+from tests.e2e.test_train import ARGUMENTS
 from tests.serve.making import Kind, make_model, noise
 
 RESULT = {
