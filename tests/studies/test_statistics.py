@@ -1,12 +1,14 @@
 """Intervals and tests against SciPy and worked examples."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dcdp_jax.studies.statistics import holm, paired_p, summarize
+from dcdp_jax.studies.statistics import holm, paired_p, subject_interval, subjects_p, summarize
 
 
 def test_summary_is_scipys():
@@ -50,3 +52,35 @@ def test_holm_follows_its_definition(p):
             continue
         steps = [min(1, (len(known) - smaller[y]) * y) for y in known if y <= x]
         assert corrected == pytest.approx(max(steps))
+
+
+def test_test_over_subjects_tries_every_flip():
+    a = {"1": 0.9, "2": 0.8, "3": 0.95, "4": 0.7, "5": 0.85, "only a": 0.1}
+    b = {"5": 0.8, "4": 0.72, "3": 0.9, "2": 0.7, "1": 0.88}
+    difference = np.array([0.02, 0.1, 0.05, -0.02, 0.05])
+    means = np.array([np.mean(signs * difference) for signs in product([1, -1], repeat=5)])
+    wanted = np.mean(np.abs(means) >= difference.mean() - 1e-12)
+    assert subjects_p(a, b) == pytest.approx(wanted)
+
+
+def test_test_over_subjects_without_difference_or_pairs():
+    assert subjects_p({"1": 0.5, "2": 0.6}, {"1": 0.5, "2": 0.6}) == 1
+    assert np.isnan(subjects_p({"1": 0.5, "2": 0.6}, {"1": 0.4, "3": 0.6}))
+
+
+def test_interval_over_subjects_is_the_bootstrap_of_their_windows():
+    accuracy, windows = {"1": 1.0, "2": 0.5, "3": 0.9}, {"1": 10, "2": 30, "3": 20}
+    low, high = subject_interval(accuracy, windows)
+    # All draws of three subjects, equally likely.
+    draws = []
+    for chosen in product("123", repeat=3):
+        right = sum(accuracy[s] * windows[s] for s in chosen)
+        draws.append(right / sum(windows[s] for s in chosen))
+    assert low == pytest.approx(np.quantile(draws, 0.025, method="inverted_cdf"))
+    assert high == pytest.approx(np.quantile(draws, 0.975, method="inverted_cdf"))
+    assert np.isnan(subject_interval({"1": 0.5}, {"1": 3})).all()
+
+
+def test_interval_over_equal_subjects_is_a_point():
+    accuracy = dict.fromkeys("123", 0.75)
+    np.testing.assert_allclose(subject_interval(accuracy, dict.fromkeys("123", 8)), (0.75, 0.75))
