@@ -88,9 +88,8 @@ def measure(asked: argparse.Namespace, stream: bool) -> list[float]:
     # tensorboardX imports it where it is, at 0.2 GB; this project does not need it.
     sys.modules["torch"] = None
 
-    from dcdp_jax.train import trainer
-    from dcdp_jax.train.epoch import Epoch
-    from dcdp_jax.train.preemption import Termination
+    from dcdp_jax.train import build
+    from dcdp_jax.train.input_pipeline import batches_of, feed, shuffled_rows
 
     sys.path.insert(0, str(ROOT))
     from configs import oppo
@@ -99,19 +98,22 @@ def measure(asked: argparse.Namespace, stream: bool) -> list[float]:
     config.data.raw_dir, config.data.cache_dir = str(asked.folder / "raw"), str(asked.folder / "cache")
     config.data.stream, config.model.width, config.train.batch_size = stream, asked.width, asked.batch
     peaks = [peak()]
-    place = trainer.place_signals
+    place = build.place_signals
 
     def after_reading(*given):
         peaks.append(peak())
         return place(*given)
 
-    trainer.place_signals = after_reading
-    run = trainer.prepare(config)
+    build.place_signals = after_reading
+    run = build.prepare(config)
     peaks.append(peak())
-    run = run._replace(steps_per_epoch=min(run.steps_per_epoch, asked.steps))
+    split, steps = run.dataset.splits["train"], min(run.steps_per_epoch, asked.steps)
+    rows = shuffled_rows(split, config, 1, steps)
     state = run.devices.replicate(run.initial_state(config.seed))
-    with Termination() as termination, trainer.progress_bar(asked.steps, 0) as bar:
-        trainer.train_epoch(run, state, Epoch(1), config, 0, termination, bar)
+    batches = (batches_of(split, rows[at : at + 1], run.steps_per_dispatch) for at in range(steps))
+    for given in feed(run.signals, batches, run.dataset.window, run.devices):
+        state, metrics = run.step(state, *given)
+    metrics["loss"]["total"].block_until_ready()
     return [*peaks, peak()]
 
 

@@ -19,9 +19,8 @@ import workload
 
 from dcdp_jax.config import PRECISIONS
 from dcdp_jax.train.devices import AXIS, Devices
-from dcdp_jax.train.seeds import train_seeds
 from dcdp_jax.train.state import create_state
-from dcdp_jax.train.step import train_steps
+from dcdp_jax.train.step import train_seeds, train_steps
 
 SAMPLES = 20_000
 

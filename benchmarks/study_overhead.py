@@ -129,7 +129,7 @@ def measured_worker() -> None:
     def train(*arguments: Any) -> None:
         original_train(*arguments)
         now, used = time.time(), time.process_time()
-        record = trial | {"trial": arguments[1].name, "calls": calls}
+        record = trial | {"trial": arguments[0][0][1].name, "calls": calls}
         record |= {"seconds": now - trial["began"], "used": used - trial["processor"], "compiler": compiler[0]}
         with open(os.environ[RECORDS], "a") as file:
             file.write(json.dumps(record) + "\n")
@@ -141,12 +141,12 @@ def measured_worker() -> None:
         return timed("evaluation" if "window" in options else "step", original_map_step(self, step, **options))
 
     dataset.build_dataset = timed("data", dataset.build_dataset)
-    from dcdp_jax.train import trainer
+    from dcdp_jax.train import build, trainer
 
     calls.append(("start", time.time() - trial["began"], time.process_time(), 0.0))
-    original_train, original_map_step = trainer.train, Devices.map_step
-    trainer.train, Devices.map_step = train, map_step
-    trainer.create_state = timed("initial state", trainer.create_state)
+    original_train, original_map_step = trainer.train_runs, Devices.map_step
+    trainer.train_runs, Devices.map_step = train, map_step
+    build.create_state = timed("initial state", build.create_state)
     for method in ("__init__", "save", "restore", "__exit__"):
         setattr(trainer.Checkpoints, method, timed("checkpoints", getattr(trainer.Checkpoints, method)))
     worker.main()

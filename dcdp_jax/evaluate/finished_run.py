@@ -12,7 +12,7 @@ from dcdp_jax.evaluate.robustness import measure_robustness, robustness_lines
 from dcdp_jax.runs.checkpoints import Checkpoints
 from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.workdir import CHECKPOINTS, PREDICTIONS, RESULT, ROBUSTNESS, check_workdir, write_json
-from dcdp_jax.train.trainer import prepare
+from dcdp_jax.train.build import prepare
 
 
 def evaluate_run(config: ConfigDict, workdir: Path) -> None:

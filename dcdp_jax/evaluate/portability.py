@@ -14,8 +14,9 @@ from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.train.build import build_branches, build_chain, build_model, build_settings
 from dcdp_jax.train.devices import Devices
+from dcdp_jax.train.evaluation import evaluation_step
 from dcdp_jax.train.state import TrainState, create_state
-from dcdp_jax.train.step import Batch, Signals, apply_model, evaluation_step, gather_windows, train_step
+from dcdp_jax.train.step import Batch, Signals, apply_model, gather_windows, train_step
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 DEVICE_COUNTS = (1, 2, 7, 8)

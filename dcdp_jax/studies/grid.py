@@ -119,8 +119,6 @@ def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
                     try:
                         trial = with_fields(original, fields)
                         check_config(trial)
-                        if trial.data.stream and config.study.seeds_at_once > 1:
-                            raise ConfigError("data.stream=True needs study.seeds_at_once=1")
                     except ConfigError as error:
                         raise ConfigError(f"row {row.name!r} on {dataset}: {error}") from error
                     trials.append(Trial(dataset, row.name, seed, fold, trial, trial_name(dataset, row.name, trial)))

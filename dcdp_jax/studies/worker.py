@@ -79,9 +79,9 @@ def train_trials(
     # After the process has found its devices, and after the command line of the study is known to be sound.
     from dcdp_jax.config import RANDOM_FOREST, check_config
     from dcdp_jax.data.source import cache_folder
+    from dcdp_jax.train.build import prepare
     from dcdp_jax.train.devices import keep_compiled_programs
-    from dcdp_jax.train.together import train_together
-    from dcdp_jax.train.trainer import prepare, train
+    from dcdp_jax.train.trainer import train_runs
 
     model = left[0][0].model
     # A random partition of the channels depends on the seed.
@@ -92,16 +92,13 @@ def train_trials(
     run = None
     for first in range(0, len(left), seeds_at_once):
         together = left[first : first + seeds_at_once]
-        config, folder = together[0]
+        config, _ = together[0]
         try:
             keep_compiled_programs(cache_folder(config.data.cache_dir))
             check_config(config)
             if model.name != RANDOM_FOREST and (run is None or not one_network):
                 run = prepare(config, dataset_of(config.data), divide_seeds)
-            if run and (len(together) > 1 or divide_seeds):
-                train_together(together, run, note_failure)
-            else:
-                train(config, folder, run)
+            train_runs(together, run, note_failure)
         except Exception as error:
             for _, folder in together:
                 if not has_ended(folder):

@@ -1,7 +1,7 @@
-"""From a config and a data set to the model, the optimiser and the settings of a step."""
+"""Builds the data, model, optimiser and compiled steps of a run from its config."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -9,21 +9,106 @@ import optax
 from ml_collections import ConfigDict
 
 from dcdp_jax.config import MAIN_MODEL
-from dcdp_jax.data.dataset import Dataset
+from dcdp_jax.data.dataset import Dataset, Split, build_dataset
 from dcdp_jax.data.partition import partition
+from dcdp_jax.distributed import from_first_process
+from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.baselines.baseline import SinglePath
 from dcdp_jax.models.multipath import BranchSpec, MultiPath
 from dcdp_jax.optim import build_optimizer, learning_rate_schedule
 from dcdp_jax.train.augment import build_augmentation
-from dcdp_jax.train.devices import AXIS
-from dcdp_jax.train.step import StepSettings
+from dcdp_jax.train.devices import AXIS, Devices
+from dcdp_jax.train.evaluation import Evaluation, make_evaluate
+from dcdp_jax.train.input_pipeline import divided, place_signals
+from dcdp_jax.train.state import TrainState, create_state
+from dcdp_jax.train.step import Signals, StepSettings, train_divided_seeds, train_seeds, train_steps
+
+
+class Run(NamedTuple):
+    """What is built from a config before the first step.
+
+    Attributes:
+      dataset: training, validation and test data.
+      devices: over which the steps are mapped.
+      signals: the recordings, replicated, or on the host with `data.stream`.
+      initial_state: seed -> state at step 0, on one device.
+      step: mapped `train_steps`: (state, signals, batches) -> (state, metrics); donates the state.
+      step_together: the same for several seeds, `train_seeds` or with divide_seeds `train_divided_seeds`.
+      divide_seeds: whether the devices divide those seeds, and not the batch.
+      evaluate: (state, split) -> `Evaluation`.
+      schedule: learning rate by step.
+      steps_per_epoch: number of complete batches in the training part.
+      steps_per_dispatch: number of batches that one call of `step` takes.
+    """
+
+    dataset: Dataset
+    devices: Devices
+    signals: Signals
+    initial_state: Callable[[int], TrainState]
+    step: Callable[..., Any]
+    step_together: Callable[..., Any]
+    divide_seeds: bool
+    evaluate: Callable[[TrainState, Split], Evaluation]
+    schedule: Callable[[int], Any]
+    steps_per_epoch: int
+    steps_per_dispatch: int
+
+
+def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bool = False) -> Run:
+    """Reads the data and builds model, optimiser and steps.
+
+    Args:
+      config: of the run; `check_config` has passed it.
+      dataset: from `build_dataset` of the config's `data`; built here by default.
+      divide_seeds: whether the devices divide the seeds that are trained together, and not the batch.
+
+    Raises:
+      UserError: config or data cannot be used.
+    """
+    devices = Devices(config.parallel.devices, config.parallel.strategy, precision=config.train.precision)
+    batch_size = config.train.batch_size
+    if batch_size % len(devices) and not divide_seeds:
+        raise ConfigError(
+            f"train.batch_size={batch_size} does not divide by the {len(devices)} devices; "
+            f"choose a multiple of {len(devices)}, or fewer devices with parallel.devices"
+        )
+    dataset = dataset or from_first_process(lambda: build_dataset(config.data))
+    branches = build_branches(config, dataset)
+    training_windows = len(dataset.splits["train"].labels)
+    steps_per_epoch = training_windows // batch_size
+    if steps_per_epoch == 0:
+        raise ConfigError(f"train.batch_size={batch_size}, but there are {training_windows} training windows")
+    model = build_model(config, branches, len(dataset.class_names))
+    optimizer, schedule = build_chain(config, branches, steps_per_epoch)
+    signals = place_signals(dataset, devices, config.data.stream)
+    static = {
+        "donate_state": True,
+        "divide_signals": divided(signals),
+        "model": model,
+        "optimizer": optimizer,
+        "settings": build_settings(config, dataset, steps_per_epoch),
+    }
+    together = train_divided_seeds if divide_seeds else train_seeds
+    return Run(
+        dataset=dataset,
+        devices=devices,
+        signals=signals,
+        initial_state=lambda seed: create_state(model, optimizer, seed, dataset.window, len(dataset.channels)),
+        step=devices.map_step(train_steps, **static),
+        step_together=devices.map_step(together, divide_state=divide_seeds, **static),
+        divide_seeds=divide_seeds,
+        evaluate=make_evaluate(config, dataset, model, devices, signals),
+        schedule=schedule,
+        steps_per_epoch=steps_per_epoch,
+        steps_per_dispatch=min(steps_per_epoch, config.train.steps_per_dispatch or devices.steps_per_dispatch()),
+    )
 
 
 def build_branches(config: ConfigDict, dataset: Dataset) -> tuple[BranchSpec, ...]:
-    """The branches of `model.branches` with the channels that each reads, see `dcdp_jax.data.partition`.
+    """Returns the branches of `model.branches` with the channels of each, see `dcdp_jax.data.partition`.
 
-    A baseline has none.
+    A baseline has no branches.
     """
     model = config.model
     if model.name != MAIN_MODEL:
@@ -34,7 +119,7 @@ def build_branches(config: ConfigDict, dataset: Dataset) -> tuple[BranchSpec, ..
 
 
 def build_model(config: ConfigDict, branches: tuple[BranchSpec, ...], classes: int) -> nn.Module:
-    """The network of the `model` part of a config, which gives `Outputs`, for use inside the mapped axis."""
+    """Builds the network of the `model` part of a config, for use inside the mapped axis."""
     if config.model.name != MAIN_MODEL:
         return SinglePath(BASELINES[config.model.name](classes, config.model.width, AXIS))
     return MultiPath(
@@ -54,7 +139,7 @@ def build_model(config: ConfigDict, branches: tuple[BranchSpec, ...], classes: i
 
 
 def modulation_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
-    """Alpha by step: that of the config from `cgm.start_epoch` to `cgm.end_epoch` (0: to the last), else 0."""
+    """Returns alpha by step: `cgm.alpha` from `cgm.start_epoch` to `cgm.end_epoch` (0: the last epoch), else 0."""
     first = config.cgm.start_epoch * steps_per_epoch
     last = (config.cgm.end_epoch or config.train.epochs) * steps_per_epoch
     alpha = config.cgm.alpha
@@ -62,7 +147,7 @@ def modulation_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Sched
 
 
 def modulation_labels(branches: tuple[BranchSpec, ...], scope: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Which parameters the chain modulates: of every branch all (`branch`) or only its classifier (`head`)."""
+    """Labels the parameters that the chain modulates: of each branch all (`branch`) or its classifier (`head`)."""
 
     def labels(params: dict[str, Any]) -> dict[str, Any]:
         tree = dict.fromkeys(params)
@@ -76,7 +161,7 @@ def modulation_labels(branches: tuple[BranchSpec, ...], scope: str) -> Callable[
 def build_chain(
     config: ConfigDict, branches: tuple[BranchSpec, ...], steps_per_epoch: int
 ) -> tuple[optax.GradientTransformationExtraArgs, optax.Schedule]:
-    """The optax chain of the `optimizer` and `cgm` parts of a config, and its learning rate by step."""
+    """Builds the optax chain of the `optimizer` and `cgm` parts of a config, and its learning rate by step."""
     total = steps_per_epoch * config.train.epochs
     optimizer, cgm = config.optimizer, config.cgm
     schedule = learning_rate_schedule(
@@ -100,7 +185,7 @@ def build_chain(
 
 
 def build_settings(config: ConfigDict, dataset: Dataset, steps_per_epoch: int) -> StepSettings:
-    """What a training step needs to know of a config."""
+    """Returns the settings of a training step from a config."""
     in_backward_pass = config.cgm.enabled and config.cgm.scope == "classification"
     return StepSettings(
         window=dataset.window,

@@ -1,27 +1,37 @@
-"""What the steps of an epoch leave behind: records for the log, and what resuming within the epoch needs."""
+"""The record of an epoch in progress, its checkpoint on preemption, and the report of values that are not finite."""
 
 import dataclasses
 import itertools
 import math
+import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from dcdp_jax.config import flatten
+from dcdp_jax.data.dataset import Dataset
+from dcdp_jax.distributed import from_first_process, is_first_process
+from dcdp_jax.errors import NonFiniteError
+from dcdp_jax.runs.checkpoints import Checkpoints
+from dcdp_jax.runs.workdir import write_json
+from dcdp_jax.train.state import TrainState
+
+INTERRUPTED, NONFINITE = "interrupted", "nonfinite.json"
+NAMED_IN_MESSAGE = 3
 
 
 @dataclasses.dataclass
 class Epoch:
-    """An epoch while it is trained. Together with the state it is all that going on with the epoch needs.
+    """An epoch in progress; with the training state, all that resuming within the epoch needs.
 
     Attributes:
       number: from 1.
-      steps: taken in it.
-      records: (number of the last step, means over the steps since the last record).
-      pending: (number of the step, metrics) of the steps that are in no record yet.
-      dispatched: (first step, how many, metrics with a leading axis) of steps that may not have been computed yet.
+      steps: number of steps taken.
+      records: (step, mean metrics of the steps since the previous record).
+      pending: (step, metrics) of the finite steps that are in no record yet.
       nonfinite: {step, values} of the steps whose loss or gradient was not finite; they enter no record.
     """
 
@@ -30,37 +40,29 @@ class Epoch:
     records: list[tuple[int, dict[str, Any]]] = dataclasses.field(default_factory=list)
     pending: list[tuple[int, dict[str, Any]]] = dataclasses.field(default_factory=list)
     nonfinite: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    dispatched: list[tuple[int, int, dict[str, Any]]] = dataclasses.field(default_factory=list)
 
     def add(self, metrics: dict[str, Any], count: int) -> None:
-        """Takes the metrics of some steps, which need not have been computed yet.
+        """Adds the metrics of some steps.
 
         Args:
-          metrics: each with a leading axis of at least `count`.
-          count: steps.
+          metrics: of `train_steps`, fetched to the host; each with a leading axis of at least `count`.
+          count: number of steps.
         """
-        self.dispatched.append((self.steps + 1, count, metrics))
-        self.steps += count
-
-    def fetch(self) -> None:
-        """Waits for the dispatched steps, and sets those aside that are not finite."""
-        for first, count, stacked in jax.device_get(self.dispatched):
-            for i in range(count):
-                metrics = jax.tree.map(lambda x, i=i: float(x[i]), stacked)
-                if metrics["finite"]:
-                    self.pending.append((first + i, metrics))
-                else:
-                    self.nonfinite.append({"step": first + i, "values": nonfinite_values(metrics)})
-        self.dispatched = []
+        for i in range(count):
+            step = jax.tree.map(lambda x, i=i: float(x[i]), metrics)
+            self.steps += 1
+            if step["finite"]:
+                self.pending.append((self.steps, step))
+            else:
+                self.nonfinite.append({"step": self.steps, "values": nonfinite_values(step)})
 
     def record(self, every: int, last: int) -> None:
-        """Makes a record of each `every` steps that are complete, where any of them was finite.
+        """Averages the pending metrics over each complete group of `every` steps that has any finite step.
 
         Args:
-          every: steps.
-          last: step of the epoch, after which nothing more comes.
+          every: number of steps that a record covers.
+          last: number of steps in the epoch; its last group may be shorter.
         """
-        self.fetch()
         complete = self.steps if self.steps == last else self.steps // every * every
         ready = [(step, metrics) for step, metrics in self.pending if step <= complete]
         for _, group in itertools.groupby(ready, key=lambda pair: (pair[0] - 1) // every):
@@ -69,20 +71,11 @@ class Epoch:
         self.pending = self.pending[len(ready) :]
 
     def is_lost(self, may_skip: int, last: int) -> bool:
-        """Whether more steps than may be skipped were not finite, or all of the epoch's.
-
-        Args:
-          may_skip: steps.
-          last: step of the epoch, after which nothing more comes.
-        """
+        """Returns whether more than `may_skip` steps were not finite, or all `last` steps of the epoch."""
         return len(self.nonfinite) > may_skip or (self.steps == last and not self.records)
 
-    def last_record(self) -> dict[str, Any] | None:
-        """The one made last; None before the first."""
-        return self.records[-1][1] if self.records else None
-
     def means(self) -> dict[str, float]:
-        """Mean total loss and accuracy over the recorded steps."""
+        """Returns the mean total loss and accuracy over the recorded steps."""
         steps = [record["steps"] for _, record in self.records]
         return {
             "loss": float(np.average([record["loss"]["total"] for _, record in self.records], weights=steps)),
@@ -91,12 +84,109 @@ class Epoch:
 
 
 def mean_of(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means over steps, as Python numbers; the number of steps they stand for as `steps`."""
+    """Averages metrics over steps, as Python numbers, and adds the number of steps as `steps`."""
     means = jax.tree.map(lambda *values: float(np.mean(values, dtype=np.float64)), *metrics)
     del means["finite"]
     return {**means, "steps": len(metrics)}
 
 
 def nonfinite_values(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """{name: nan or inf} of the metrics that are not finite."""
+    """Returns {name: nan or inf} of the metrics that are not finite."""
     return {name: str(value) for name, value in flatten(dict(metrics)) if not math.isfinite(value)}
+
+
+def save_interrupted(workdir: Path, state: TrainState, epoch: Epoch, step: int) -> None:
+    """Saves a checkpoint within an epoch, atomically.
+
+    Args:
+      workdir: of the run.
+      state: after the steps of `epoch`.
+      epoch: in progress.
+      step: number of steps since the beginning of training.
+
+    Raises:
+      OSError: the checkpoint could not be written.
+    """
+    with Checkpoints(workdir / INTERRUPTED) as checkpoints:
+        if step not in checkpoints.numbers():
+            checkpoints.save(step, state, 0.0, notes=dataclasses.asdict(epoch))
+
+
+def starting_point(workdir: Path, checkpoints: Checkpoints, initial: TrainState) -> tuple[TrainState, Epoch]:
+    """Restores the latest state of a run.
+
+    Args:
+      workdir: of the run.
+      checkpoints: of the finished epochs.
+      initial: state at step 0.
+
+    Returns:
+      The state, and the epoch to train next, with the steps already taken in it.
+
+    Raises:
+      CheckpointError: a checkpoint is damaged.
+    """
+    finished = max(checkpoints.numbers(), default=0)
+    if from_first_process((workdir / INTERRUPTED).is_dir):
+        with Checkpoints(workdir / INTERRUPTED) as interrupted:
+            step = max(interrupted.numbers(), default=0)
+            if step:
+                state, notes = interrupted.restore(step, like=initial), interrupted.notes(step)
+                if notes["number"] > finished:
+                    return state, Epoch(**notes)
+    return (checkpoints.restore(finished, like=initial) if finished else initial), Epoch(finished + 1)
+
+
+def forget_interruption(workdir: Path) -> None:
+    """Removes the checkpoint of `save_interrupted`, once the epoch has a checkpoint of its own."""
+    if is_first_process() and (workdir / INTERRUPTED).exists():
+        shutil.rmtree(workdir / INTERRUPTED)
+
+
+def nonfinite_error(
+    workdir: Path, dataset: Dataset, step: int, values: dict[str, str], rows: Sequence[int], checkpoint: Path | None
+) -> NonFiniteError:
+    """Writes nonfinite.json and returns the error that names it.
+
+    Args:
+      workdir: of the run.
+      dataset: training data.
+      step: number of the training step.
+      values: {metric: nan or inf}.
+      rows: windows of the step, as indices into the training part.
+      checkpoint: the last good one; None where there is none yet.
+
+    Returns:
+      The error to raise.
+    """
+    windows = [window_record(dataset, int(row)) for row in rows]
+    saved = str(checkpoint) if checkpoint else None
+    if is_first_process():
+        content = {"step": step, "values": values, "last_good_checkpoint": saved, "windows": windows}
+        write_json(workdir / NONFINITE, content)
+    causes = sorted(values, key=lambda name: not name.startswith("loss"))[:NAMED_IN_MESSAGE]
+    what = ", ".join(f"{name} is {values[name]}" for name in causes)
+    bad = [window for window in windows if not window["finite"]] or windows
+    named = "; ".join(
+        f"{window['row']} (subject {window['subject']}, start {window['start']})" for window in bad[:NAMED_IN_MESSAGE]
+    )
+    more = f" and {len(bad) - NAMED_IN_MESSAGE} more" if len(bad) > NAMED_IN_MESSAGE else ""
+    whose = "training windows" if bad is windows else "training windows with values that are not finite:"
+    good = f"the last good checkpoint is {saved}" if saved else "there is no checkpoint yet"
+    return NonFiniteError(
+        f"step {step}: {what}; {whose} {named}{more}, all of them in {workdir / NONFINITE}; {good}; a smaller "
+        "optimizer.learning_rate may help, and train.skip_nonfinite=N leaves up to N such steps out"
+    )
+
+
+def window_record(dataset: Dataset, row: int) -> dict[str, Any]:
+    """Describes a training window: row, subject, first sample in the concatenated recordings, class, finite or not."""
+    split = dataset.splits["train"]
+    start = int(split.starts[row])
+    return {
+        "row": row,
+        "subject": int(split.subjects[row]),
+        "start": start,
+        "class": dataset.class_names[int(split.labels[row])],
+        "finite": bool(np.isfinite(dataset.signals[start : start + dataset.window]).all()),
+    }

@@ -1,26 +1,28 @@
-"""A part evaluated: its windows in padded batches, and what the model makes of each."""
+"""Evaluation of a part of the data, in padded batches."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.dataset import Dataset, Split
-from dcdp_jax.metrics import Tally
+from dcdp_jax.metrics import Tally, tally
+from dcdp_jax.optim import contribution_ratios
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.input_pipeline import divided, feed
 from dcdp_jax.train.state import TrainState
-from dcdp_jax.train.step import Signals, evaluation_step
+from dcdp_jax.train.step import Batch, Signals, apply_model, gather_windows
 
 
 class Evaluation(NamedTuple):
-    """One reading of a part.
+    """Predictions and scores of one part of the data.
 
     Attributes:
-      tally: from which the scores are made.
+      tally: sums from which the scores are computed.
       probabilities: (n, k) float32 of the classes, in the order of the part's windows.
     """
 
@@ -28,13 +30,44 @@ class Evaluation(NamedTuple):
     probabilities: np.ndarray
 
 
+def evaluation_step(
+    state: TrainState,
+    signals: Signals,
+    batch: Batch,
+    *,
+    model: nn.Module,
+    window: int,
+    axis_name: str,
+    dtype: Any = jnp.float32,
+) -> tuple[Tally, jax.Array]:
+    """Computes the counts of one padded batch, summed over the devices, and the class probabilities of its windows.
+
+    Args:
+      state: replicated.
+      signals: replicated.
+      batch: this device's share: `starts` (b,), `labels` (b,) and `mask` (b,), False for padding.
+      model: gives `Outputs`; built with this axis_name.
+      window: samples per window.
+      axis_name: of the mapped axis.
+      dtype: as in `train_step`.
+
+    Returns:
+      `Tally` and probabilities of the classes (b, k) of the global batch.
+    """
+    x = gather_windows(signals, batch["starts"], window)
+    outputs, _ = apply_model(model, state.params, state.batch_stats, x, dtype)
+    counted = jax.lax.psum(tally(outputs.fusion, outputs.branches, batch["labels"], batch["mask"]), axis_name)
+    probabilities = jnp.exp(jax.nn.log_softmax(outputs.fusion))
+    return counted, jax.lax.all_gather(probabilities, axis_name, tiled=True)
+
+
 def evaluation_batch_size(config: ConfigDict, devices: Devices) -> int:
-    """That of training, or the next that divides by the devices."""
+    """Returns the batch size of training, rounded up to a multiple of the number of devices."""
     return -(-config.train.batch_size // len(devices)) * len(devices)
 
 
 def padded_batches(split: Split, size: int) -> Iterator[dict[str, np.ndarray]]:
-    """Batches of all windows of a part, in order.
+    """Yields batches of all windows of a part, in order.
 
     Args:
       split: the part.
@@ -58,7 +91,7 @@ def padded_batches(split: Split, size: int) -> Iterator[dict[str, np.ndarray]]:
 def make_evaluate(
     config: ConfigDict, dataset: Dataset, model: nn.Module, devices: Devices, signals: Signals
 ) -> Callable[[TrainState, Split], Evaluation]:
-    """A function that reads all windows of a part once."""
+    """Returns a function that evaluates a state on all windows of a part."""
     step = devices.map_step(
         evaluation_step, donate_state=False, divide_signals=divided(signals), model=model, window=dataset.window
     )
@@ -73,3 +106,17 @@ def make_evaluate(
         )
 
     return evaluate
+
+
+def evaluation_record(tally: Tally) -> dict[str, Any]:
+    """Returns the scores of one part of the data, and S and R of the branches on it."""
+    record = {
+        **tally.scores(),
+        "branches": tally.branch_accuracy(),
+        "windows": int(tally.confusion.sum()),
+        "S": {name: float(S) for name, S in tally.confidence.items()},
+    }
+    if len(tally.confidence) > 1:
+        ratios = contribution_ratios(jax.tree.map(jnp.float32, tally.confidence))
+        record["R"] = {name: float(R) for name, R in ratios.items()}
+    return record

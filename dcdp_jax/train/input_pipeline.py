@@ -1,28 +1,78 @@
-"""How windows reach the devices: gathered there from recordings that lie there, or streamed from the host.
+"""Batches of training windows, and how they reach the devices: gathered on the device, or streamed from the host.
 
-A device that is sent a batch's windows gets them as recordings of their own, end to end, and `starts` that point into
-these. So the steps are the same, and so are the numbers.
+A device that is sent a batch's windows receives them concatenated, as its own recordings, with `starts` that point into
+these. The steps are therefore the same in both cases, and so are the numbers.
 """
 
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
-from dcdp_jax.data.dataset import Dataset
+from dcdp_jax.data.dataset import Dataset, Split
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.step import Signals
 
-AHEAD = 2  # batches that are sent before they are asked for
+AHEAD = 2  # number of dispatches sent to the devices before they are needed
+
+
+def shuffled_rows(split: Split, config: ConfigDict, epoch: int, steps: int) -> np.ndarray:
+    """Returns the windows (steps, b) of each batch: a shuffle by (seed, epoch) without the incomplete last batch."""
+    order = np.random.default_rng((config.seed, epoch)).permutation(len(split.labels))
+    return order[: steps * config.train.batch_size].reshape(steps, config.train.batch_size)
+
+
+def batches_of(split: Split, rows: np.ndarray, size: int) -> dict[str, np.ndarray]:
+    """Returns the next batches for `train_steps`.
+
+    Args:
+      split: training part.
+      rows: (steps, b) windows of the batches that are left.
+      size: n, number of batches in one dispatch.
+
+    Returns:
+      `starts` and `labels` (b, n), the last batch repeated where fewer than n are left, and their `count` (b,).
+    """
+    count = min(size, len(rows))
+    chosen = np.pad(rows[:count], ((0, size - count), (0, 0)), mode="edge").T
+    return {
+        "starts": split.starts[chosen],
+        "labels": split.labels[chosen],
+        "count": np.full(len(chosen), count, np.int32),
+    }
+
+
+def joint_batches(
+    split: Split, rows: Mapping[int, np.ndarray], size: int, places: int, divide_seeds: bool
+) -> dict[str, np.ndarray]:
+    """Returns the next batches for `train_seeds`, or with divide_seeds for `train_divided_seeds`.
+
+    Args:
+      split: training part.
+      rows: {place: (steps, b) windows that are left} of the active seeds.
+      size: n, number of batches in one dispatch.
+      places: number of states, those of seeds that are not active included.
+      divide_seeds: whether the devices divide the seeds, and not the batch.
+    """
+    found = {place: batches_of(split, left, size) for place, left in rows.items()}
+    some = next(iter(found.values()))
+    each: Sequence[dict[str, np.ndarray]] = [found.get(place, some) for place in range(places)]
+    axis = 0 if divide_seeds else 1
+    batches = {name: np.stack([batch[name] for batch in each], axis) for name in ("starts", "labels")}
+    active = np.isin(np.arange(places), list(found))
+    batches["active"] = np.stack([active] * len(some["count"]), 1 - axis)
+    batches["count"] = np.full(places, some["count"][0]) if divide_seeds else some["count"]
+    return batches
 
 
 def place_signals(dataset: Dataset, devices: Devices, stream: bool) -> Signals:
-    """The recordings on every device, or with `stream` still on the host.
+    """Puts the recordings on every device, or with `stream` leaves them on the host.
 
     Raises:
-      ConfigError: they do not fit on a device.
+      ConfigError: the recordings do not fit on a device.
     """
     shift, scale = devices.replicate(tuple(dataset.normalizer))
     if stream:
@@ -32,28 +82,28 @@ def place_signals(dataset: Dataset, devices: Devices, stream: bool) -> Signals:
 
 
 def is_streamed(signals: Signals) -> bool:
-    """Whether the recordings lie on the host."""
+    """Returns whether the recordings are on the host."""
     return isinstance(signals.values, np.ndarray)
 
 
 def divided(signals: Signals) -> Any:
-    """What of the signals that `feed` yields is divided among the devices, see `Devices.map_step`."""
+    """Returns which of the signals that `feed` yields the devices divide, see `Devices.map_step`."""
     return Signals._make((True, False, False)) if is_streamed(signals) else False
 
 
 def feed(
     signals: Signals, batches: Iterable[Mapping[str, np.ndarray]], window: int, devices: Devices
 ) -> Generator[tuple[Signals, dict[str, Any]], None, None]:
-    """Signals and batch of one step after the other; streamed ones are sent while earlier steps are computed.
+    """Yields signals and batch of each dispatch; streamed ones are sent while earlier steps are computed.
 
     Args:
       signals: of `place_signals`.
-      batches: global ones, with `starts` (b,) or (b, n).
+      batches: global, with `starts` (b, ...) or, where the devices divide the seeds, (s, ...).
       window: samples per window.
-      devices: that take them.
+      devices: that compute the steps.
 
     Yields:
-      What a step mapped with `divided` takes.
+      The signals and the batch that a step mapped with `divided` takes.
     """
     if not is_streamed(signals):
         for batch in batches:
@@ -72,9 +122,9 @@ def feed(
 def send(
     signals: Signals, batch: Mapping[str, np.ndarray], window: int, devices: Devices
 ) -> tuple[Signals, dict[str, Any]]:
-    """Gathers the windows of a global batch, and puts each device's share of both on it."""
+    """Gathers the windows of a global batch, and sends each device its share of windows and batch."""
     starts, channels = batch["starts"], signals.values.shape[1]
-    # A window is one piece of memory, and is copied as one.
+    # A window is contiguous in memory, and is copied at once.
     pieces = np.lib.stride_tricks.sliding_window_view(signals.values.reshape(-1), window * channels)[::channels]
     values = pieces[starts.reshape(-1)].reshape(-1, channels)
     first = np.arange(starts.size, dtype=starts.dtype).reshape(starts.shape) * window

@@ -1,4 +1,4 @@
-"""The training state: arrays only."""
+"""The training state, which holds arrays only."""
 
 import functools
 from typing import Any
@@ -13,7 +13,7 @@ from dcdp_jax.models.kernels import draw_kernels
 
 
 class TrainState(struct.PyTreeNode):
-    """All that training changes. Random keys are made from (seed, step), so this is all that resuming needs.
+    """All that training changes. Random keys are functions of (seed, step), so that resuming needs nothing else.
 
     Attributes:
       seed: () int32, of all random keys.
@@ -32,7 +32,7 @@ class TrainState(struct.PyTreeNode):
 
 
 def state_shapes(model: nn.Module, optimizer: optax.GradientTransformation, window: int, channels: int) -> TrainState:
-    """The shapes and types of `create_state`, for reading a checkpoint without computing anything."""
+    """Returns the shapes and types of `create_state`, for reading a checkpoint without computing anything."""
     variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, window, channels)))
     scalar = jax.ShapeDtypeStruct((), jnp.int32)
     return TrainState(
@@ -45,14 +45,19 @@ def state_shapes(model: nn.Module, optimizer: optax.GradientTransformation, wind
 
 
 def shapes_of(state: TrainState) -> TrainState:
-    """The shapes and types of a state, without its arrays."""
+    """Returns the shapes and types of a state, without its arrays."""
     return jax.eval_shape(lambda same: same, state)
+
+
+def count_parameters(state: TrainState) -> int:
+    """Returns the number of trained parameters, running statistics not counted."""
+    return sum(x.size for x in jax.tree.leaves(state.params))
 
 
 def create_state(
     model: nn.Module, optimizer: optax.GradientTransformation, seed: int, window: int, channels: int
 ) -> TrainState:
-    """Initial state.
+    """Creates the initial state.
 
     Args:
       model: the network.
@@ -79,7 +84,7 @@ def complete_state(
     key: jax.Array,
     x: jax.Array,
 ) -> TrainState:
-    """Initial state from its kernels; what is no kernel starts as the network says. Compiled once for all seeds."""
+    """Completes the initial state with the network's other initial values; compiled once for all seeds."""
     variables = model.init(key, x)
     params = jax.tree.map(
         lambda kernel, other: other if kernel is None else kernel,

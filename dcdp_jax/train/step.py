@@ -1,4 +1,4 @@
-"""Training steps and one evaluation step, written for one device of a mapped axis."""
+"""Training steps of one seed or several, written for one device of a mapped axis."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from dcdp_jax.losses import total_loss
-from dcdp_jax.metrics import Tally, tally, true_class_confidence
+from dcdp_jax.metrics import true_class_confidence
 from dcdp_jax.optim import coefficients_of, contribution_ratios, modulation_coefficients, norms_of
 from dcdp_jax.train.augment import Augmentation, augment
 from dcdp_jax.train.state import TrainState
@@ -218,32 +218,54 @@ def train_steps(
     return jax.lax.fori_loop(0, batches["count"][0], body, (state, empty))
 
 
-def evaluation_step(
-    state: TrainState,
-    signals: Signals,
-    batch: Batch,
-    *,
-    model: nn.Module,
-    window: int,
-    axis_name: str,
-    dtype: Any = jnp.float32,
-) -> tuple[Tally, jax.Array]:
-    """Counts of one padded batch, summed over the devices, and what the model says of each window.
+def train_seeds(
+    states: TrainState, signals: Signals, batches: Batch, *, seed_axis: int = 1, **static: Any
+) -> tuple[TrainState, dict[str, Any]]:
+    """Computes `train_steps` of several seeds in one program, each with its own windows and random keys.
 
     Args:
-      state: replicated.
-      signals: replicated.
-      batch: this device's share: `starts` (b,), `labels` (b,) and `mask` (b,), False for padding.
-      model: gives `Outputs`; built with this axis_name.
-      window: samples per window.
-      axis_name: of the mapped axis.
-      dtype: as in `train_step`.
+      states: replicated, every array with a leading axis s.
+      signals: replicated; shared by all seeds.
+      batches: this device's share: `starts` and `labels` (b, s, n), `count` (b,) as in `train_steps`, and `active`
+        (b, s), equal in every row: a seed that is not active keeps its state.
+      seed_axis: axis s of the batches; 0 where the devices divide the seeds.
+      **static: of `train_step`.
 
     Returns:
-      `Tally` and probabilities of the classes (b, k) of the global batch.
+      The states after the steps, and their metrics (s, n).
     """
-    x = gather_windows(signals, batch["starts"], window)
-    outputs, _ = apply_model(model, state.params, state.batch_stats, x, dtype)
-    counted = jax.lax.psum(tally(outputs.fusion, outputs.branches, batch["labels"], batch["mask"]), axis_name)
-    probabilities = jnp.exp(jax.nn.log_softmax(outputs.fusion))
-    return counted, jax.lax.all_gather(probabilities, axis_name, tiled=True)
+
+    def one(state: TrainState, batch: Batch, count: jax.Array) -> tuple[TrainState, dict[str, Any]]:
+        return train_steps(state, signals, {**batch, "count": count}, **static)
+
+    windows = {name: batches[name] for name in ("starts", "labels")}
+    following, metrics = jax.vmap(one, in_axes=(0, seed_axis, None))(states, windows, batches["count"])
+    active = jnp.take(batches["active"], 0, axis=1 - seed_axis)
+
+    def chosen(new: jax.Array, old: jax.Array) -> jax.Array:
+        return jnp.where(active.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(chosen, following, states), metrics
+
+
+def train_divided_seeds(
+    states: TrainState, signals: Signals, batches: Batch, *, axis_name: str, **static: Any
+) -> tuple[TrainState, dict[str, Any]]:
+    """Computes `train_seeds` where each device holds some of the seeds, and of those the whole batch.
+
+    Args:
+      states: this device's, every array with a leading axis s.
+      signals: replicated.
+      batches: of this device's seeds: `starts` and `labels` (s, b, n), `active` (s, b) and `count` (s,).
+      axis_name: over which the steps average; it has size 1 here.
+      **static: of `train_step`.
+
+    Returns:
+      As `train_seeds`, for the seeds of this device.
+    """
+
+    def on_whole_batch(batches: Batch) -> tuple[TrainState, dict[str, Any]]:
+        return train_seeds(states, signals, batches, seed_axis=0, axis_name=axis_name, **static)
+
+    found = jax.vmap(on_whole_batch, axis_name=axis_name)(jax.tree.map(lambda x: x[None], dict(batches)))
+    return jax.tree.map(lambda x: x[0], found)

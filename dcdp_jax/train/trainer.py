@@ -1,270 +1,349 @@
-"""All of training in one file, in the order in which it happens."""
+"""Training of one run, or of several that differ in their seed, in the order in which it happens."""
 
+import contextlib
+import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from dcdp_jax.config import RANDOM_FOREST, as_plain_data, check_config
-from dcdp_jax.data.dataset import Dataset, Split, build_dataset
 from dcdp_jax.distributed import from_first_process
-from dcdp_jax.errors import ConfigError, NonFiniteError, Terminated
-from dcdp_jax.metrics import Tally
-from dcdp_jax.optim import contribution_ratios
+from dcdp_jax.errors import NonFiniteError, Terminated
 from dcdp_jax.runs.checkpoints import Checkpoints
 from dcdp_jax.runs.model_card import CARD, make_card
 from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.result import make_result
-from dcdp_jax.runs.workdir import (
-    CHECKPOINTS,
-    RESULT,
-    MetricsLog,
-    check_workdir,
-    make_workdir,
-    write_json,
-)
-from dcdp_jax.train.build import build_branches, build_chain, build_model, build_settings
-from dcdp_jax.train.devices import Devices
-from dcdp_jax.train.epoch import Epoch
-from dcdp_jax.train.evaluation import Evaluation, make_evaluate
-from dcdp_jax.train.input_pipeline import divided, feed, place_signals
-from dcdp_jax.train.interruption import forget_interruption, save_interrupted, starting_point
-from dcdp_jax.train.nonfinite import nonfinite_error
+from dcdp_jax.runs.workdir import CHECKPOINTS, RESULT, MetricsLog, check_workdir, make_workdir, write_json
+from dcdp_jax.train.build import Run, build_branches, prepare
+from dcdp_jax.train.epoch import Epoch, forget_interruption, nonfinite_error, save_interrupted, starting_point
+from dcdp_jax.train.evaluation import evaluation_record
+from dcdp_jax.train.input_pipeline import batches_of, feed, joint_batches, shuffled_rows
+from dcdp_jax.train.messages import describe, epoch_line, progress_bar, result_lines
 from dcdp_jax.train.preemption import Termination
 from dcdp_jax.train.random_forest import train_random_forest
-from dcdp_jax.train.seeds import train_divided_seeds, train_seeds
-from dcdp_jax.train.state import TrainState, create_state, shapes_of
-from dcdp_jax.train.step import Signals, train_steps
+from dcdp_jax.train.state import TrainState, count_parameters, shapes_of
 
 SELECTION_SCORE = "f1_macro"
+Failed = Callable[[Path, Exception], None]
 
 
-class Run(NamedTuple):
-    """What is built from a config before the first step.
+@dataclasses.dataclass
+class Member:
+    """One of the runs that are trained together.
 
     Attributes:
-      dataset: the data.
-      devices: what the steps are mapped over.
-      signals: the recordings, replicated, or on the host with `data.stream`.
-      initial_state: seed -> state at step 0, on one device.
-      step: the mapped `train_steps` (state, signals, batches) -> (state, metrics); it uses up the state.
-      step_together: the same of several seeds, see `dcdp_jax.train.together`.
-      divide_seeds: whether the devices divide those seeds, and not the batch.
-      evaluate: (state, split) -> `Evaluation`.
-      schedule: learning rate by step.
-      steps_per_epoch: whole batches in the training part.
-      steps_per_dispatch: how many batches `step` takes at once.
-    """
-
-    dataset: Dataset
-    devices: Devices
-    signals: Signals
-    initial_state: Callable[[int], TrainState]
-    step: Callable[..., Any]
-    step_together: Callable[..., Any]
-    divide_seeds: bool
-    evaluate: Callable[[TrainState, Split], Evaluation]
-    schedule: Callable[[int], Any]
-    steps_per_epoch: int
-    steps_per_dispatch: int
-
-
-def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bool = False) -> Run:
-    """Reads the data and builds model, optimiser and steps from a config that `check_config` has passed.
-
-    Args:
+      place: index of its state among those of all members.
       config: of the run.
-      dataset: what `build_dataset` made of its `data`; made here by default.
-      divide_seeds: whether the devices divide the seeds that are trained together, and not the batch.
-
-    Raises:
-      UserError: config or data cannot be used.
+      workdir: of the run.
+      shapes: of its state.
+      checkpoints: of its finished epochs.
+      log: its metrics.jsonl.
+      epoch: in progress, or next.
+      failed: whether an error has ended it.
     """
-    devices = Devices(config.parallel.devices, config.parallel.strategy, precision=config.train.precision)
-    batch_size = config.train.batch_size
-    if batch_size % len(devices) and not divide_seeds:
-        raise ConfigError(
-            f"train.batch_size={batch_size} does not divide by the {len(devices)} devices; "
-            f"choose a multiple of {len(devices)}, or fewer devices with parallel.devices"
-        )
-    dataset = dataset or from_first_process(lambda: build_dataset(config.data))
-    branches = build_branches(config, dataset)
-    training_windows = len(dataset.splits["train"].labels)
-    steps_per_epoch = training_windows // batch_size
-    if steps_per_epoch == 0:
-        raise ConfigError(f"train.batch_size={batch_size}, but there are {training_windows} training windows")
-    model = build_model(config, branches, len(dataset.class_names))
-    optimizer, schedule = build_chain(config, branches, steps_per_epoch)
-    settings = build_settings(config, dataset, steps_per_epoch)
-    signals = place_signals(dataset, devices, config.data.stream)
-    static = {"donate_state": True, "model": model, "optimizer": optimizer, "settings": settings}
-    together = train_divided_seeds if divide_seeds else train_seeds
-    return Run(
-        dataset=dataset,
-        devices=devices,
-        signals=signals,
-        initial_state=lambda seed: create_state(model, optimizer, seed, dataset.window, len(dataset.channels)),
-        step=devices.map_step(train_steps, divide_signals=divided(signals), **static),
-        step_together=devices.map_step(together, divide_state=divide_seeds, **static),
-        divide_seeds=divide_seeds,
-        evaluate=make_evaluate(config, dataset, model, devices, signals),
-        schedule=schedule,
-        steps_per_epoch=steps_per_epoch,
-        steps_per_dispatch=min(steps_per_epoch, config.train.steps_per_dispatch or devices.steps_per_dispatch()),
-    )
+
+    place: int
+    config: ConfigDict
+    workdir: Path
+    shapes: TrainState
+    checkpoints: Checkpoints
+    log: MetricsLog
+    epoch: Epoch
+    failed: bool = False
+
+    def trains(self) -> bool:
+        """Returns whether it has steps to take."""
+        return not self.failed and self.epoch.number <= self.config.train.epochs
+
+
+def raise_error(workdir: Path, error: Exception) -> None:
+    """Raises the error of a run."""
+    del workdir
+    raise error
 
 
 def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
-    """Trains, selects by validation, tests once, and leaves result.json in the workdir; resumes where it was.
+    """Trains one run, see `train_runs`."""
+    train_runs([(config, workdir)], run)
+
+
+def train_runs(trials: Sequence[tuple[ConfigDict, Path]], run: Run | None = None, failed: Failed = raise_error) -> None:
+    """Trains runs at once: each resumes where it was, selects by validation, tests once and writes result.json.
+
+    A single run is one program without a seed axis; several are one program that trains all of them. Each run has the
+    files of a single one and, up to the order of sums, its numbers. Runs that are behind the others, as after a kill,
+    are brought level first, while the others wait.
 
     Args:
-      config: checked here.
-      workdir: a new folder, or that of a run of the same config.
-      run: what `prepare` made of this config, or of one that differs in `seed` only; made here by default.
+      trials: config and workdir of each run: a new folder, or that of a run of the same config. The configs differ in
+        `seed` alone.
+      run: what `prepare` built from one of the configs; built here by default.
+      failed: receives the workdir and the error of a run that an error has ended; unless it raises, the others go on.
 
     Raises:
       UserError: config, data or workdir cannot be used, or a loss is not finite.
       OSError: a file could not be written.
-      Terminated: SIGTERM came, and what was done is saved.
+      Terminated: SIGTERM came, and the progress is saved.
     """
+    unfinished = []
+    for config, workdir in trials:
+        with reporting(workdir, failed):
+            check_run(config, workdir)
+            if from_first_process((workdir / RESULT).exists):
+                print(f"{workdir} is finished; its result is {workdir / RESULT}")
+            elif config.model.name == RANDOM_FOREST:
+                print(result_lines(train_random_forest(config, workdir), workdir))
+            else:
+                unfinished.append((config, workdir))
+    if not unfinished:
+        return
+    run = run or prepare(unfinished[0][0])
+    with contextlib.ExitStack() as files, Termination() as termination:
+        members: list[Member] = []
+        states: list[TrainState] = []
+        for config, workdir in unfinished:
+            with reporting(workdir, failed):
+                member, state = open_member(len(members), config, workdir, run, files)
+                members.append(member)
+                states.append(state)
+        if not members:
+            return
+        seeds = ", ".join(str(member.config.seed) for member in members)
+        several = f"; seeds {seeds} at once" if len(members) > 1 else ""
+        config, parameters = members[0].config, count_parameters(members[0].shapes)
+        print(describe(config, run.dataset, parameters, run.devices.describe()) + several)
+        for member in members:
+            if member.epoch.number > 1 or member.epoch.steps:
+                within = f" and {member.epoch.steps} steps" if member.epoch.steps else ""
+                print(f"{prefix(member, several)}resuming after epoch {member.epoch.number - 1}{within}")
+        state = lay_out(states, run)
+        states.clear()
+        taken = [step_of(member, run) for member in members]
+        bar = files.enter_context(progress_bar(config.train.epochs * run.steps_per_epoch * len(members), sum(taken)))
+        while any(member.trains() for member in members):
+            began = time.perf_counter()
+            chosen, steps = next_steps(members, run)
+            state, rate, ended = take_steps(run, state, chosen, steps, failed, termination, bar)
+            for member in chosen:
+                if member.trains() and member.epoch.steps == run.steps_per_epoch:
+                    with ending(member, failed):
+                        summary = finish_epoch(run, member, state_of(member, state, run), rate, began)
+                        forget_interruption(member.workdir)
+                        tqdm.write(prefix(member, several) + epoch_line(summary, config.train.epochs))
+                        member.epoch = Epoch(member.epoch.number + 1)
+            left = [member for member in members if member.trains()]
+            if left and ended:
+                for member in left:
+                    with ending(member, failed):
+                        step = step_of(member, run)
+                        save_interrupted(member.workdir, state_of(member, state, run), member.epoch, step)
+                raise Terminated(
+                    f"ended by SIGTERM; the same command resumes the seeds {seeds} where they were"
+                    if several
+                    else f"ended by SIGTERM after step {step}; the same command resumes there"
+                )
+        bar.close()
+        notes = [f"one program trained the seeds {seeds} at once: the times are those of all together"]
+        for member in members:
+            if not member.failed:
+                with ending(member, failed):
+                    result = finish_run(run, member, notes if several else [])
+                    print(result_lines(result, member.workdir))
+
+
+@contextlib.contextmanager
+def reporting(workdir: Path, failed: Failed) -> Iterator[None]:
+    """Passes an error in one of the runs to `failed`, and keeps it from the others."""
+    try:
+        yield
+    except Exception as error:
+        failed(workdir, error)
+
+
+@contextlib.contextmanager
+def ending(member: Member, failed: Failed) -> Iterator[None]:
+    """Ends a member that raises an error, and reports the error."""
+    with reporting(member.workdir, failed):
+        try:
+            yield
+        except Exception:
+            member.failed = True
+            raise
+
+
+def check_run(config: ConfigDict, workdir: Path) -> None:
+    """Raises UserError where a config, or a workdir for it, cannot be used."""
     check_config(config)
     from_first_process(lambda: check_workdir(workdir, as_plain_data(config)))
-    if from_first_process((workdir / RESULT).exists):
-        print(f"{workdir} is finished; its result is {workdir / RESULT}")
-        return
-    if config.model.name == RANDOM_FOREST:
-        print(result_lines(train_random_forest(config, workdir), workdir))
-        return
-    run = run or prepare(config)
+
+
+def prefix(member: Member, several: str) -> str:
+    """Returns the beginning of a line about one of several members."""
+    return f"seed {member.config.seed}: " if several else ""
+
+
+def open_member(
+    place: int, config: ConfigDict, workdir: Path, run: Run, files: contextlib.ExitStack
+) -> tuple[Member, TrainState]:
+    """Opens the files of a run, and restores the state from which it goes on."""
     initial = run.initial_state(config.seed)
     from_first_process(lambda: make_workdir(workdir, as_plain_data(config)))
-    print(describe(config, run, initial))
-    steps_per_epoch = run.steps_per_epoch
-    with Checkpoints(workdir / CHECKPOINTS) as checkpoints, Termination() as termination:
-        state, epoch = starting_point(workdir, checkpoints, initial)
-        if epoch.number > 1 or epoch.steps:
-            print(f"resuming after epoch {epoch.number - 1}" + (f" and {epoch.steps} steps" if epoch.steps else ""))
-        state = run.devices.replicate(state)
-        initial = shapes_of(initial)  # enough from here on
-        before = (epoch.number - 1) * steps_per_epoch
-        with (
-            MetricsLog(workdir, before) as log,
-            progress_bar(config.train.epochs * steps_per_epoch, before + epoch.steps) as bar,
-        ):
-            while epoch.number <= config.train.epochs:
-                began = time.perf_counter()
-                may_skip = steps_to_skip(config, log)
-                state, rate = train_epoch(run, state, epoch, config, may_skip, termination, bar)
-                before = (epoch.number - 1) * steps_per_epoch
-                if epoch.is_lost(may_skip, steps_per_epoch):
-                    raise stopped_by_nonfinite(run, config, workdir, epoch, may_skip, checkpoints)
-                if epoch.steps < steps_per_epoch:
-                    save_interrupted(workdir, state, epoch, before + epoch.steps)
-                    raise Terminated(
-                        f"ended by SIGTERM after step {before + epoch.steps}; the same command resumes there"
-                    )
-                summary = finish_epoch(run, config, state, epoch, rate, began, log, checkpoints)
-                forget_interruption(workdir)
-                tqdm.write(epoch_line(summary, config.train.epochs))
-                epoch = Epoch(epoch.number + 1)
-            epochs = log.epochs()
-        best = checkpoints.restore(best_epoch(epochs), like=initial)
-    print(result_lines(finish_run(run, config, workdir, best, epochs), workdir))
+    checkpoints = files.enter_context(Checkpoints(workdir / CHECKPOINTS))
+    state, epoch = starting_point(workdir, checkpoints, initial)
+    log = files.enter_context(MetricsLog(workdir, (epoch.number - 1) * run.steps_per_epoch))
+    return Member(place, config, workdir, shapes_of(initial), checkpoints, log, epoch), state
 
 
-def train_epoch(
+def step_of(member: Member, run: Run) -> int:
+    """Returns the number of steps taken since the beginning of training."""
+    return (member.epoch.number - 1) * run.steps_per_epoch + member.epoch.steps
+
+
+def next_steps(members: Sequence[Member], run: Run) -> tuple[list[Member], int]:
+    """Returns the members furthest behind, and the number of steps to the end of their epoch or to the next member."""
+    steps = {member.place: step_of(member, run) for member in members if member.trains()}
+    behind = min(steps.values())
+    chosen = [member for member in members if steps.get(member.place) == behind]
+    ahead = [step - behind for step in steps.values() if step > behind]
+    return chosen, min([run.steps_per_epoch - chosen[0].epoch.steps, *ahead])
+
+
+def lay_out(states: Sequence[TrainState], run: Run) -> TrainState:
+    """Puts the states on the devices: one without a seed axis, several with one.
+
+    Where the devices divide the seeds, each has equally many; the first state fills the places that are left over.
+    """
+    if len(states) == 1 and not run.divide_seeds:
+        return run.devices.replicate(states[0])
+    places = -(-len(states) // len(run.devices)) * len(run.devices) if run.divide_seeds else len(states)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *states, *[states[0]] * (places - len(states)))
+    return run.devices.divide_states(stacked) if run.divide_seeds else run.devices.replicate(stacked)
+
+
+def state_of(member: Member, state: TrainState, run: Run) -> TrainState:
+    """Returns a member's state, replicated, from what `lay_out` made."""
+    return run.devices.replicate_one(state, member.place, member.shapes) if state.step.ndim else state
+
+
+def take_steps(
     run: Run,
     state: TrainState,
-    epoch: Epoch,
-    config: ConfigDict,
-    may_skip: int,
+    members: Sequence[Member],
+    steps: int,
+    failed: Failed,
     termination: Termination,
     bar: tqdm,
-) -> tuple[TrainState, float]:
-    """The steps of an epoch that are left: all, unless it was asked to end or too many are not finite.
+) -> tuple[TrainState, float, bool]:
+    """Takes steps within an epoch: all of them, unless preempted or no member is left.
 
     Args:
-      run: gives the step and the data.
-      state: replicated; used up.
-      epoch: is moved on, and has its records when this returns.
-      config: of the run.
-      may_skip: how many steps may have a loss or a gradient that is not finite.
-      termination: is asked after every step.
-      bar: is moved on.
+      run: steps and data.
+      state: of all members, see `lay_out`; donated.
+      members: those that take the steps, all at the same step; the others keep their state. Their epochs advance. One
+        with too many losses or gradients that are not finite fails.
+      steps: number of steps.
+      failed: see `train_runs`.
+      termination: asked after every dispatch.
+      bar: advances.
 
     Returns:
-      The state; and training windows per second, the first dispatch, which may have to compile, left out where there
-      are more.
+      The states; training windows per second of each member, without the first dispatch, which may compile, where
+      there are more; and whether the run was asked to end.
     """
-    split, steps = run.dataset.splits["train"], run.steps_per_epoch
-    since, counted, first = time.perf_counter(), 0, 0
-    shuffled, at_once = shuffled_rows(split, config, epoch.number, steps), run.steps_per_dispatch
-    dispatches = (batches_of(split, shuffled[at:], at_once)[0] for at in range(epoch.steps, steps, at_once))
-    given = feed(run.signals, dispatches, run.dataset.window, run.devices)
-    while epoch.steps < steps:
-        count = min(at_once, steps - epoch.steps)
-        state, metrics = run.step(state, *next(given))
-        recorded = epoch.steps // config.train.log_every
-        epoch.add(metrics, count)
-        bar.update(count)
-        if epoch.steps // config.train.log_every > recorded or epoch.steps == steps:
-            epoch.record(config.train.log_every, steps)
-            if last := epoch.last_record():
-                bar.set_postfix_str("loss {loss[total]:.3f}, accuracy {accuracy:.3f}".format(**last))
-        if counted == 0:
-            jax.block_until_ready(metrics)
-            if epoch.steps < steps:
-                since, first = time.perf_counter(), count
-        counted += count
-        if len(epoch.nonfinite) > may_skip or termination.requested((epoch.number - 1) * steps + epoch.steps):
-            break
-    given.close()
-    epoch.fetch()
+    config, split, begin = members[0].config, run.dataset.splits["train"], members[0].epoch.steps
+    every, before, at_once = config.train.log_every, step_of(members[0], run), run.steps_per_dispatch
+    rows = {
+        member.place: shuffled_rows(split, member.config, member.epoch.number, run.steps_per_epoch)[begin:][:steps]
+        for member in members
+    }
+
+    places = state.step.size if state.step.ndim else None
+
+    def batches(taken: int) -> dict[str, np.ndarray]:
+        if places is None:
+            return batches_of(split, rows[0][taken:], at_once)
+        left = {place: member_rows[taken:] for place, member_rows in rows.items()}
+        return joint_batches(split, left, at_once, places, run.divide_seeds)
+
+    step = run.step if places is None else run.step_together
+    dispatched: list[tuple[dict[str, Any], int]] = []
+    since, first, taken, ended = time.perf_counter(), 0, 0, False
+    with contextlib.closing(
+        feed(run.signals, map(batches, range(0, steps, at_once)), run.dataset.window, run.devices)
+    ) as given:
+        while taken < steps and not ended and (training := [member for member in members if member.trains()]):
+            count = min(at_once, steps - taken)
+            state, metrics = step(state, *next(given))
+            dispatched.append((metrics, count))
+            bar.update(count * len(training))
+            if taken == 0:
+                jax.block_until_ready(metrics)
+                if count < steps:
+                    since, first = time.perf_counter(), count
+            recorded, taken = (begin + taken) // every, taken + count
+            ended = termination.requested(before + taken)
+            if ended or taken == steps or (begin + taken) // every > recorded:
+                hand_out(dispatched, training, run, failed)
+                dispatched = []
+                if records := members[0].epoch.records:
+                    bar.set_postfix_str("loss {loss[total]:.3f}, accuracy {accuracy:.3f}".format(**records[-1][1]))
     jax.block_until_ready(state)
-    return state, (counted - first) * config.train.batch_size / (time.perf_counter() - since)
+    return state, (taken - first) * config.train.batch_size / (time.perf_counter() - since), ended
 
 
-def steps_to_skip(config: ConfigDict, log: MetricsLog) -> int:
-    """How many steps that are not finite may still be left out."""
-    return config.train.skip_nonfinite - sum(epoch.get("skipped_steps", 0) for epoch in log.epochs())
+def hand_out(
+    dispatched: Sequence[tuple[dict[str, Any], int]], members: Sequence[Member], run: Run, failed: Failed
+) -> None:
+    """Waits for dispatched steps and gives each member its metrics; ends one with too many that are not finite."""
+    fetched = jax.device_get(list(dispatched))
+    for member in members:
+        for metrics, count in fetched:
+            own = jax.tree.map(lambda x, place=member.place: x.reshape(-1, x.shape[-1])[place], metrics)
+            member.epoch.add(own, count)
+        member.epoch.record(member.config.train.log_every, run.steps_per_epoch)
+        skipped = sum(epoch.get("skipped_steps", 0) for epoch in member.log.epochs())
+        may_skip = member.config.train.skip_nonfinite - skipped
+        if member.epoch.is_lost(may_skip, run.steps_per_epoch):
+            with ending(member, failed):
+                raise stopped_by_nonfinite(run, member, may_skip)
 
 
-def finish_epoch(
-    run: Run,
-    config: ConfigDict,
-    state: TrainState,
-    epoch: Epoch,
-    rate: float,
-    began: float,
-    log: MetricsLog,
-    checkpoints: Checkpoints,
-) -> dict[str, Any]:
-    """Validates, and writes the records of an epoch and its checkpoint.
+def stopped_by_nonfinite(run: Run, member: Member, may_skip: int) -> NonFiniteError:
+    """Returns the error that names the first non-finite step over the limit, its windows and the last checkpoint."""
+    epoch, split = member.epoch, run.dataset.splits["train"]
+    found = epoch.nonfinite[min(may_skip, len(epoch.nonfinite) - 1)]
+    rows = shuffled_rows(split, member.config, epoch.number, run.steps_per_epoch)[found["step"] - 1]
+    finished = max(member.checkpoints.numbers(), default=0)
+    good = member.workdir / CHECKPOINTS / str(finished) if finished else None
+    step = (epoch.number - 1) * run.steps_per_epoch + found["step"]
+    return nonfinite_error(member.workdir, run.dataset, step, found["values"], rows, good)
+
+
+def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began: float) -> dict[str, Any]:
+    """Validates, and writes the records and the checkpoint of an epoch.
 
     Args:
-      run: gives evaluation and data.
-      config: of the run.
+      run: evaluation and data.
+      member: whose epoch is complete.
       state: after the epoch, replicated.
-      epoch: with all of its records.
       rate: training windows per second.
-      began: when the epoch did, by `time.perf_counter`.
-      log: gets the records.
-      checkpoints: get the state.
+      began: time of the epoch's beginning, by `time.perf_counter`.
 
     Returns:
-      The epoch's own record.
+      The record of the epoch.
     """
+    epoch, log = member.epoch, member.log
     before = (epoch.number - 1) * run.steps_per_epoch
     for number, record in epoch.records:
         record |= {"kind": "step", "epoch": epoch.number, "step": before + number}
         record["learning_rate"] = float(run.schedule(record["step"] - 1))
-        record["windows"] = config.train.batch_size
+        record["windows"] = member.config.train.batch_size
     validation = run.evaluate(state, run.dataset.splits["validation"]).tally
     score = validation.scores()[SELECTION_SCORE]
     summary = {
@@ -279,39 +358,30 @@ def finish_epoch(
     }
     if epoch.nonfinite:
         summary["skipped_steps"] = len(epoch.nonfinite)
-    # The log first: a checkpoint without its records could not be resumed from.
+    # The log first: training cannot resume from a checkpoint without its records.
     log.append([*(record for _, record in epoch.records), summary])
-    checkpoints.save(epoch.number, state, score)
+    member.checkpoints.save(epoch.number, state, score)
     return summary
 
 
 def best_epoch(epochs: Sequence[dict[str, Any]]) -> int:
-    """Number of the epoch with the best validation score, the first of several equal ones."""
+    """Returns the number of the epoch with the best validation score, the first of several equal ones."""
     return next(epoch["epoch"] for epoch in reversed(epochs) if epoch["best"])
 
 
-def finish_run(
-    run: Run,
-    config: ConfigDict,
-    workdir: Path,
-    best: TrainState,
-    epochs: Sequence[dict[str, Any]],
-    notes: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Tests once, and writes predictions, card and result.
+def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]:
+    """Tests the selected state once, and writes predictions, model card and result.
 
     Args:
-      run: gives evaluation and data.
-      config: of the run.
-      workdir: of the run.
-      best: the state of the best epoch.
-      epochs: all epoch records.
-      notes: for the result, behind those of the data.
+      run: evaluation and data.
+      member: with all epochs finished.
+      notes: for the result, after those of the data.
 
     Returns:
       The content of result.json.
     """
-    state = run.devices.replicate(best)
+    config, workdir, epochs = member.config, member.workdir, member.log.epochs()
+    state = run.devices.replicate(member.checkpoints.restore(best_epoch(epochs), like=member.shapes))
     test = run.evaluate(state, run.dataset.splits["test"])
     result = make_result(
         config,
@@ -319,111 +389,13 @@ def finish_run(
         validation=run.evaluate(state, run.dataset.splits["validation"]).tally,
         test=test.tally,
         device=run.devices.describe(),
-        parameters=count_parameters(best),
+        parameters=count_parameters(state),
         epochs=epochs,
     )
     result["notes"] += notes
-    # The result last: where it is, the run is finished.
     from_first_process(lambda: write_predictions(workdir, run.dataset, test.probabilities))
     card = make_card(config.data, run.dataset, build_branches(config, run.dataset), best_epoch(epochs))
     from_first_process(lambda: write_json(workdir / CARD, card.as_json()))
+    # The result last: a run is finished once it has one.
     from_first_process(lambda: write_json(workdir / RESULT, result))
     return result
-
-
-def stopped_by_nonfinite(
-    run: Run, config: ConfigDict, workdir: Path, epoch: Epoch, may_skip: int, checkpoints: Checkpoints
-) -> NonFiniteError:
-    """The error that names the first step too many that was not finite, its windows, and what to go back to."""
-    found = epoch.nonfinite[min(may_skip, len(epoch.nonfinite) - 1)]
-    rows = shuffled_rows(run.dataset.splits["train"], config, epoch.number, run.steps_per_epoch)[found["step"] - 1]
-    finished = max(checkpoints.numbers(), default=0)
-    good = str(workdir / CHECKPOINTS / str(finished)) if finished else None
-    step = (epoch.number - 1) * run.steps_per_epoch + found["step"]
-    return nonfinite_error(workdir, run.dataset, step, found["values"], rows, good)
-
-
-def evaluation_record(tally: Tally) -> dict[str, Any]:
-    """Scores of one part, and S and R of the branches on it."""
-    record = {
-        **tally.scores(),
-        "branches": tally.branch_accuracy(),
-        "windows": int(tally.confusion.sum()),
-        "S": {name: float(S) for name, S in tally.confidence.items()},
-    }
-    if len(tally.confidence) > 1:
-        ratios = contribution_ratios(jax.tree.map(jnp.float32, tally.confidence))
-        record["R"] = {name: float(R) for name, R in ratios.items()}
-    return record
-
-
-def batches_of(split: Split, rows: np.ndarray, size: int) -> tuple[dict[str, np.ndarray], int]:
-    """The next batches for `train_steps`.
-
-    Args:
-      split: the part.
-      rows: (steps, b) windows of the batches that are left.
-      size: n, how many batches one dispatch takes.
-
-    Returns:
-      `starts` and `labels` (b, n), the last batch repeated where fewer are left, and `count` (b,); and the count.
-    """
-    count = min(size, len(rows))
-    chosen = np.pad(rows[:count], ((0, size - count), (0, 0)), mode="edge").T
-    batches = {"starts": split.starts[chosen], "labels": split.labels[chosen]}
-    return batches | {"count": np.full(len(chosen), count, np.int32)}, count
-
-
-def shuffled_rows(split: Split, config: ConfigDict, epoch: int, steps: int) -> np.ndarray:
-    """(steps, b) windows of each batch: a shuffle by (seed, epoch); the incomplete rest is dropped."""
-    order = np.random.default_rng((config.seed, epoch)).permutation(len(split.labels))
-    return order[: steps * config.train.batch_size].reshape(steps, config.train.batch_size)
-
-
-def count_parameters(state: TrainState) -> int:
-    """Numbers that training changes, running statistics not counted."""
-    return sum(x.size for x in jax.tree.leaves(state.params))
-
-
-def progress_bar(total: int, finished: int) -> tqdm:
-    """Steps done, rate and time left; silent where the output is not a terminal."""
-    return tqdm(total=total, initial=finished, unit="step", disable=None, leave=False, dynamic_ncols=True)
-
-
-def describe(config: ConfigDict, run: Run, state: TrainState) -> str:
-    """What is about to be trained, on what."""
-    dataset = run.dataset
-    windows = ", ".join(f"{name} {len(split.labels):,}" for name, split in dataset.splits.items())
-    marks = f" [{', '.join(dataset.marks)}]" if dataset.marks else ""
-    return (
-        f"{config.data.name}{marks}, protocol {config.data.protocol}: {windows} windows of {dataset.window} samples, "
-        f"{len(dataset.channels)} channels, {len(dataset.class_names)} classes\n"
-        f"{count_parameters(state):,} parameters on {run.devices.describe()}"
-    )
-
-
-def epoch_line(summary: dict[str, Any], epochs: int) -> str:
-    """One line of progress."""
-    train, validation = summary["train"], summary["validation"]
-    return (
-        f"epoch {summary['epoch']}/{epochs}: loss {train['loss']:.4f}, accuracy {train['accuracy']:.4f}; "
-        f"validation loss {validation['loss']:.4f}, accuracy {validation['accuracy']:.4f}, "
-        f"macro F1 {validation['f1_macro']:.4f}{' (best)' if summary['best'] else ''}; "
-        f"{summary['windows_per_second']:.0f} windows/s, {summary['seconds']:.1f} s, "
-        f"{summary['seconds'] * (epochs - summary['epoch']):.0f} s left"
-    )
-
-
-def result_lines(result: dict[str, Any], workdir: Path) -> str:
-    """The scores, for a person."""
-    test, validation = result["test"], result["validation"]
-    branches = ", ".join(f"{name} {accuracy:.4f}" for name, accuracy in result["branches"].items())
-    alone = f"; branches alone: {branches}" if branches else ""
-    marks = f" [{', '.join(result['marks'])}]" if result["marks"] else ""
-    return (
-        f"{result['dataset']}{marks}, protocol {result['protocol']}, epoch {result['best_epoch']} by validation "
-        f"macro F1 {validation['f1_macro']:.4f}\n"
-        f"test: accuracy {test['accuracy']:.4f}, macro F1 {test['f1_macro']:.4f}, weighted F1 "
-        f"{test['f1_weighted']:.4f} on {result['windows']['test']:,} windows{alone}\n"
-        f"{workdir / RESULT}"
-    )

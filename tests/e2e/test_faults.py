@@ -16,8 +16,10 @@ import pytest
 
 from configs import demo
 from dcdp_jax.errors import NonFiniteError, Terminated
+from dcdp_jax.train.build import prepare
+from dcdp_jax.train.input_pipeline import batches_of
 from dcdp_jax.train.preemption import Termination
-from dcdp_jax.train.trainer import batches_of, prepare, train
+from dcdp_jax.train.trainer import train
 from tests.e2e.running import SMALL, SMALL_DATA, launch, read_json, start
 
 EPOCHS, BATCH, LOG_EVERY = 3, 168, 3
@@ -213,7 +215,7 @@ def test_a_step_left_out_changes_nothing_but_the_counter(on_eight):
     config = small_config(**{"parallel.devices": 8, "train.skip_nonfinite": 8})
     run = prepare(config)
     split = run.dataset.splits["train"]
-    batch, _ = batches_of(split, np.arange(BATCH)[None], 1)
+    batch = batches_of(split, np.arange(BATCH)[None], 1)
     before = jax.device_get(run.initial_state(0))
     nothing = run.signals._replace(values=run.devices.replicate(run.dataset.signals * np.nan))
     after, metrics = run.step(run.devices.replicate(before), nothing, run.devices.shard(batch))

@@ -66,8 +66,6 @@ def test_bad_comparisons_and_stages_are_named():
         trials(small_study({"a": {}}, stages=("A",)))
     with pytest.raises(ConfigError, match="every name once: a, a"):
         trials(small_study({"a": {}}, stages=(default.stage("A", {"a": {}}), default.stage("B", {"a": {}}))))
-    with pytest.raises(ConfigError, match=r"row 'a' on synthetic: data\.stream=True needs study\.seeds_at_once=1"):
-        trials(small_study({"a": {"data.stream": True}}, seeds_at_once=2))
 
 
 def test_fields_are_set_in_a_copy():

@@ -12,9 +12,10 @@ from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.baselines.baseline import SinglePath
 from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.devices import AXIS, Devices
+from dcdp_jax.train.evaluation import evaluation_step
 from dcdp_jax.train.random_forest import window_statistics
 from dcdp_jax.train.state import create_state
-from dcdp_jax.train.step import Signals, StepSettings, evaluation_step, train_step
+from dcdp_jax.train.step import Signals, StepSettings, train_step
 
 WINDOW, CHANNELS, CLASSES, BATCH, STEPS = 20, 3, 4, 16, 4
 

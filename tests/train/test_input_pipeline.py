@@ -15,9 +15,10 @@ from dcdp_jax.models.multipath import Outputs
 from dcdp_jax.train import input_pipeline
 from dcdp_jax.train.augment import Augmentation
 from dcdp_jax.train.devices import Devices
+from dcdp_jax.train.evaluation import evaluation_step
 from dcdp_jax.train.input_pipeline import AHEAD, divided, feed
 from dcdp_jax.train.state import create_state
-from dcdp_jax.train.step import Signals, evaluation_step, train_steps
+from dcdp_jax.train.step import Signals, train_steps
 from tests.train.test_step import BATCH, CLASSES, SEED, SETTINGS, WINDOW, make_optimizer
 
 STEPS = 10

@@ -14,9 +14,8 @@ from dcdp_jax.models.multipath import Outputs
 from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.augment import Augmentation
 from dcdp_jax.train.devices import AXIS, Devices
-from dcdp_jax.train.seeds import train_divided_seeds, train_seeds
 from dcdp_jax.train.state import create_state
-from dcdp_jax.train.step import Signals, StepSettings, train_steps
+from dcdp_jax.train.step import Signals, StepSettings, train_divided_seeds, train_seeds, train_steps
 
 WINDOW, CLASSES, BATCH, STEPS, CHANNELS = 16, 4, 28, 10, 6
 SEEDS = (3, 11, 4)
@@ -137,7 +136,7 @@ def largest_difference(found, wanted):
     ("count", "strategy", "divided", "steps_at_once"),
     [
         (7, "jit", False, 4),
-        (2, "jit", True, 1),  # three seeds; pmap is in test_together.py
+        (2, "jit", True, 1),  # three seeds; pmap is in test_trainer.py
     ],
 )
 def test_ten_steps_are_those_of_each_seed_alone(count, strategy, divided, steps_at_once, signals, alone):

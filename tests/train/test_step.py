@@ -11,8 +11,9 @@ from dcdp_jax.models.multipath import BranchSpec, MultiPath
 from dcdp_jax.optim import build_optimizer, modulation_coefficients
 from dcdp_jax.train import step as step_module
 from dcdp_jax.train.devices import AXIS, Devices
+from dcdp_jax.train.evaluation import evaluation_step
 from dcdp_jax.train.state import create_state
-from dcdp_jax.train.step import Signals, StepSettings, evaluation_step, train_step, train_steps
+from dcdp_jax.train.step import Signals, StepSettings, train_step, train_steps
 
 BRANCHES = (BranchSpec("res", "resnet", (0, 1, 2)), BranchSpec("dense", "densenet", (3, 4)))
 LABELS = {"res": "res", "dense": "dense", "fusion": None, "projection": None}

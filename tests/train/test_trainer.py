@@ -9,9 +9,9 @@ import pytest
 
 from configs.studies.default import smallest
 from dcdp_jax.errors import NonFiniteError, Terminated
+from dcdp_jax.train.build import prepare
 from dcdp_jax.train.preemption import Termination
-from dcdp_jax.train.together import train_together
-from dcdp_jax.train.trainer import prepare, train
+from dcdp_jax.train.trainer import train, train_runs
 from tests.e2e.running import read_json
 
 SEEDS, EPOCHS, LOG_EVERY = (0, 1), 3, 3
@@ -75,7 +75,7 @@ def single(run, tmp_path_factory):
 def joint(run, tmp_path_factory):
     """The runs at once, with nothing to disturb them."""
     folder = tmp_path_factory.mktemp("joint")
-    train_together(trials_in(folder), run, never)
+    train_runs(trials_in(folder), run, never)
     return folder
 
 
@@ -113,11 +113,11 @@ def test_terminated_and_resumed_is_the_same_to_the_bit(run, joint, tmp_path, mon
     with monkeypatch.context() as patch:
         end_after(patch, step)
         with pytest.raises(Terminated, match="143") as ended:
-            train_together(trials_in(tmp_path), run, never)
+            train_runs(trials_in(tmp_path), run, never)
     assert "resumes the seeds 0, 1" in ended.value.message
     for seed in map(str, SEEDS):
         assert [path.parent.name for path in (tmp_path / seed / "interrupted").glob("*/check")] == [str(step)]
-    train_together(trials_in(tmp_path), run, never)
+    train_runs(trials_in(tmp_path), run, never)
     assert f"seed 1: resuming after epoch 1 and {run.steps_per_epoch // 2} steps" in capsys.readouterr().out
     for seed in map(str, SEEDS):
         assert records_of(tmp_path / seed) == records_of(joint / seed)
@@ -131,7 +131,7 @@ def test_a_seed_that_is_ahead_waits(run, single, tmp_path, monkeypatch):
         end_after(patch, run.steps_per_epoch + 2)
         with pytest.raises(Terminated):
             train(*trials_in(tmp_path)[1], run)
-    train_together(trials_in(tmp_path), run, never)
+    train_runs(trials_in(tmp_path), run, never)
     check_like_single(tmp_path, single)
     before = [record for record in records_of(single / "1") if record["epoch"] == 1]
     assert [record for record in records_of(tmp_path / "1") if record["epoch"] == 1] == before
@@ -143,7 +143,7 @@ def test_one_that_is_not_finite_ends_alone(run, joint, tmp_path):
         return state.replace(params=jax.tree.map(lambda x: x * np.nan, state.params)) if seed == 1 else state
 
     failed = {}
-    train_together(trials_in(tmp_path), run._replace(initial_state=spoil), failed.__setitem__)
+    train_runs(trials_in(tmp_path), run._replace(initial_state=spoil), failed.__setitem__)
     ((workdir, error),) = failed.items()
     assert workdir == tmp_path / "1"
     assert isinstance(error, NonFiniteError)
@@ -162,21 +162,44 @@ def test_a_damaged_checkpoint_ends_its_run_alone(run, joint, tmp_path):
     (damaged,) = (tmp_path / "runs" / "0" / "checkpoints" / str(EPOCHS)).glob("files.json")
     damaged.write_text('{"absent": ""}')
     failed = {}
-    train_together(trials_in(tmp_path / "runs"), run, failed.__setitem__)
+    train_runs(trials_in(tmp_path / "runs"), run, failed.__setitem__)
     assert list(failed) == [tmp_path / "runs" / "0"]
     assert "absent is missing" in str(failed[tmp_path / "runs" / "0"])
     assert (tmp_path / "runs" / "1" / "result.json").exists()
 
 
-def test_seeds_divided_among_devices(single, tmp_path):
+def test_streamed_seeds_give_the_numbers_of_resident_ones_to_the_bit(joint, tmp_path):
     trials = trials_in(tmp_path)
     for config, _ in trials:
-        config.parallel.devices = 3  # one has no seed of its own, and they do not divide the batch
-        config.train.epochs = 1
-    train_together(trials, prepare(trials[0][0], divide_seeds=True), never)
+        config.data.stream = True
+    run = prepare(trials[0][0])
+    assert isinstance(run.signals.values, np.ndarray)
+    train_runs(trials, run, never)
+    check_equal(tmp_path, joint)
+
+
+def check_equal(found, wanted):
+    """Scores, records and checkpoints of each run are equal."""
     for seed in map(str, SEEDS):
+        assert records_of(found / seed) == records_of(wanted / seed)
+        assert checkpoint_digests(found / seed) == checkpoint_digests(wanted / seed)
+        results = [read_json(folder / seed / "result.json") for folder in (found, wanted)]
+        for key in ("validation", "test", "branches", "confusion"):
+            assert results[0][key] == results[1][key]
+
+
+def test_seeds_divided_among_devices(single, tmp_path):
+    for stream in (False, True):
+        trials = trials_in(tmp_path / str(stream))
+        for config, _ in trials:
+            # With three devices one has no seed of its own, and the batch does not divide by them.
+            config.update_from_flattened_dict({"parallel.devices": 3, "train.epochs": 1, "data.stream": stream})
+        train_runs(trials, prepare(trials[0][0], divide_seeds=True), never)
+    check_equal(tmp_path / "True", tmp_path / "False")
+    for seed in map(str, SEEDS):
+        workdir = tmp_path / "False" / seed
         expected = [record for record in records_of(single / seed) if record["epoch"] == 1]
-        for record, wanted in zip(records_of(tmp_path / seed), expected, strict=True):
+        for record, wanted in zip(records_of(workdir), expected, strict=True):
             if record["kind"] == "step":
                 assert record["loss"]["total"] == pytest.approx(wanted["loss"]["total"], abs=1e-4)
-        assert read_json(tmp_path / seed / "result.json")["device"] == "3 x cpu (cpu)"
+        assert read_json(workdir / "result.json")["device"] == "3 x cpu (cpu)"

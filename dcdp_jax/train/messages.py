@@ -1,0 +1,52 @@
+"""Lines that training prints."""
+
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from dcdp_jax.data.dataset import Dataset
+from dcdp_jax.runs.workdir import RESULT
+
+
+def progress_bar(total: int, finished: int) -> tqdm:
+    """Returns a bar with steps done, rate and time left; silent where the output is not a terminal."""
+    return tqdm(total=total, initial=finished, unit="step", disable=None, leave=False, dynamic_ncols=True)
+
+
+def describe(config: ConfigDict, dataset: Dataset, parameters: int, device: str) -> str:
+    """Describes the data, model size and devices of a run about to start."""
+    windows = ", ".join(f"{name} {len(split.labels):,}" for name, split in dataset.splits.items())
+    marks = f" [{', '.join(dataset.marks)}]" if dataset.marks else ""
+    return (
+        f"{config.data.name}{marks}, protocol {config.data.protocol}: {windows} windows of {dataset.window} samples, "
+        f"{len(dataset.channels)} channels, {len(dataset.class_names)} classes\n{parameters:,} parameters on {device}"
+    )
+
+
+def epoch_line(summary: dict[str, Any], epochs: int) -> str:
+    """Returns one line of progress from the record of an epoch."""
+    train, validation = summary["train"], summary["validation"]
+    return (
+        f"epoch {summary['epoch']}/{epochs}: loss {train['loss']:.4f}, accuracy {train['accuracy']:.4f}; "
+        f"validation loss {validation['loss']:.4f}, accuracy {validation['accuracy']:.4f}, "
+        f"macro F1 {validation['f1_macro']:.4f}{' (best)' if summary['best'] else ''}; "
+        f"{summary['windows_per_second']:.0f} windows/s, {summary['seconds']:.1f} s, "
+        f"{summary['seconds'] * (epochs - summary['epoch']):.0f} s left"
+    )
+
+
+def result_lines(result: dict[str, Any], workdir: Path) -> str:
+    """Formats the scores of a finished run."""
+    test, validation = result["test"], result["validation"]
+    branches = ", ".join(f"{name} {accuracy:.4f}" for name, accuracy in result["branches"].items())
+    alone = f"; branches alone: {branches}" if branches else ""
+    marks = f" [{', '.join(result['marks'])}]" if result["marks"] else ""
+    return (
+        f"{result['dataset']}{marks}, protocol {result['protocol']}, epoch {result['best_epoch']} by validation "
+        f"macro F1 {validation['f1_macro']:.4f}\n"
+        f"test: accuracy {test['accuracy']:.4f}, macro F1 {test['f1_macro']:.4f}, weighted F1 "
+        f"{test['f1_weighted']:.4f} on {result['windows']['test']:,} windows{alone}\n"
+        f"{workdir / RESULT}"
+    )
