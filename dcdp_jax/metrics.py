@@ -8,7 +8,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Num
 
-CALIBRATION_BINS = 15
+from dcdp_jax.calibration import CALIBRATION_BINS
 
 
 def scores(counts: Num[np.ndarray, "k k"] | Num[Array, "k k"]) -> dict[str, float]:

@@ -7,18 +7,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dcdp_jax.calibration import calibration
 from dcdp_jax.errors import UserError
 from dcdp_jax.report import tables
 from dcdp_jax.report.charts import Chart, mean_confidence, points
 from dcdp_jax.report.drawing import PALETTE, Line, draw
 from dcdp_jax.report.page import figures, make_page, marks, section, write_page
 from dcdp_jax.report.plots import draw_reliability
-from dcdp_jax.report.predictions import by_subject, calibration
+from dcdp_jax.report.predictions import by_subject
 from dcdp_jax.report.robustness import SCORES, WAYS, absence_name, noise_points
-from dcdp_jax.report.run import Run, read_run
+from dcdp_jax.runs.reading import FinishedRun, read_run
 
 PAGE = "compare.html"
 MAX_RUNS = len(PALETTE)
+Points = tuple[np.ndarray, np.ndarray]
 # What must be the same for two scores to be of the same windows.
 SAME = {
     "data set": lambda run: run.result["dataset"],
@@ -37,7 +39,7 @@ class Named(NamedTuple):
 
     letter: str
     name: str
-    run: Run
+    run: FinishedRun
 
     @property
     def label(self) -> str:
@@ -171,7 +173,7 @@ def _shares(corner: str, runs: list[Named], numbers: Sequence[tuple[str, Sequenc
     return tables.table([corner, *(named.label for named in runs), *(["B less A"] if two else [])], rows)
 
 
-def _overlay(runs: list[Named], points_of: Callable[[Run], tuple[np.ndarray, np.ndarray]]) -> list[Line]:
+def _overlay(runs: list[Named], points_of: Callable[[FinishedRun], Points]) -> list[Line]:
     """One curve for each run, in its colour."""
     return [Line(named.label, PALETTE[i], *points_of(named.run)) for i, named in enumerate(runs)]
 
@@ -186,7 +188,7 @@ def _epoch_charts(runs: list[Named]) -> list[Chart]:
     charts = []
     for title, caption, part, key, factor, scale in curves:
 
-        def values(run: Run, part: str = part, key: str = key, factor: int = factor) -> tuple[np.ndarray, np.ndarray]:
+        def values(run: FinishedRun, part: str = part, key: str = key, factor: int = factor) -> Points:
             x, y = points(run.epochs, "epoch", part, key)
             return x, factor * y
 
@@ -200,11 +202,11 @@ def _branch_charts(runs: list[Named]) -> list[Chart]:
     charts: list[Chart] = []
     for branch in dict.fromkeys(branch for named in runs for branch in named.run.result["branches"]):
 
-        def confidence(run: Run, branch: str = branch) -> tuple[np.ndarray, np.ndarray]:
+        def confidence(run: FinishedRun, branch: str = branch) -> Points:
             means = [{**mean_confidence(record["validation"]), "epoch": record["epoch"]} for record in run.epochs]
             return points(means, "epoch", "S", branch)
 
-        def modulation(run: Run, branch: str = branch) -> tuple[np.ndarray, np.ndarray]:
+        def modulation(run: FinishedRun, branch: str = branch) -> Points:
             return points(run.steps, "step", "M", branch)
 
         for group, values, x_label in (("S", confidence, "epoch"), ("M", modulation, "step")):
@@ -230,7 +232,7 @@ def _reliabilities(runs: list[Named]) -> list[Chart]:
     charts = []
     for named in runs:
         if named.run.predictions is not None:
-            bins = calibration(named.run.predictions)
+            bins = calibration(named.run.predictions.right, named.run.predictions.confidence)
             drawn = draw_reliability(f"reliability-{named.letter}", f"Reliability of {named.label}", bins)
             charts.append(
                 Chart(escape(named.label), f"Expected calibration error {tables.percent(bins.error())} %.", drawn)
@@ -293,7 +295,7 @@ def _config_table(runs: list[Named]) -> str:
     return tables.table(["Field", *(named.letter for named in runs)], differing, "texts runs")
 
 
-def _data(run: Run) -> dict[str, Any]:
+def _data(run: FinishedRun) -> dict[str, Any]:
     data = run.config.get("data")
     return data if isinstance(data, dict) else {}
 

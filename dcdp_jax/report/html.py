@@ -4,14 +4,15 @@ import pathlib
 from html import escape
 from typing import Any
 
+from dcdp_jax.calibration import calibration
 from dcdp_jax.report import tables
 from dcdp_jax.report.charts import Chart, epoch_charts, step_charts
 from dcdp_jax.report.page import figures, make_page, marks, section, tiles, write_page
 from dcdp_jax.report.plots import draw_reliability, draw_subjects
-from dcdp_jax.report.predictions import by_subject, calibration
+from dcdp_jax.report.predictions import by_subject
 from dcdp_jax.report.robustness import absent_table, noise_charts
-from dcdp_jax.report.run import Run, read_run
 from dcdp_jax.report.worst import worst_windows
+from dcdp_jax.runs.reading import FinishedRun, read_run
 
 NO_PREDICTIONS = (
     "<p>This run has no predictions.csv; its command with <code>--mode=evaluate</code> leaves one and writes this "
@@ -47,7 +48,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
     return write_page(workdir / "report.html", _page(read_run(workdir)))
 
 
-def _page(run: Run) -> str:
+def _page(run: FinishedRun) -> str:
     result, names, confusion = run.result, run.result["class_names"], run.result["confusion"]
     sections = [
         section("Scores", tables.score_table(result), "The epoch was chosen by macro F1 on the validation part."),
@@ -84,11 +85,11 @@ def _page(run: Run) -> str:
     return make_page(title, _header(result) + "\n".join(sections))
 
 
-def _prediction_sections(run: Run) -> list[str]:
+def _prediction_sections(run: FinishedRun) -> list[str]:
     """Calibration, subjects and worst windows, or what makes them."""
     if run.predictions is None or run.worst is None:
         return [section("Calibration, subjects and errors", NO_PREDICTIONS)]
-    bins = calibration(run.predictions)
+    bins = calibration(run.predictions.right, run.predictions.confidence)
     reliability = Chart(
         "Reliability",
         "Bars and dots: share of right predictions among those of a confidence; the dots stand at the bin's mean "
@@ -129,7 +130,7 @@ def _prediction_sections(run: Run) -> list[str]:
     ]
 
 
-def _robustness_section(run: Run) -> str:
+def _robustness_section(run: FinishedRun) -> str:
     if run.robustness is None:
         forest = _field(run.config, "model", "name") == "random_forest"
         return section("Robustness", NO_CHECKPOINT if forest else NOT_MEASURED)
@@ -137,7 +138,7 @@ def _robustness_section(run: Run) -> str:
     return section("Robustness", content, ROBUSTNESS_NOTE)
 
 
-def _data_card(run: Run) -> str:
+def _data_card(run: FinishedRun) -> str:
     """Parts, what they are of, what was noted, and their fingerprint."""
     result = run.result
     facts = [

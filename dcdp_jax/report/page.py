@@ -1,6 +1,5 @@
 """What the pages share: their frame, sections, tiles and marks; a page needs nothing but itself."""
 
-import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -8,6 +7,7 @@ from string import Template
 
 from dcdp_jax.report.charts import Chart
 from dcdp_jax.report.style import CSS
+from dcdp_jax.runs.files import write_atomically
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -41,13 +41,8 @@ def make_page(title: str, body: str) -> str:
 
 
 def write_page(path: pathlib.Path, page: str) -> pathlib.Path:
-    """Writes a page; it is complete or not there at all: it is written beside its place and then moved."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(page, encoding="utf-8", errors="replace")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    """Writes a page atomically and returns its path."""
+    write_atomically(path, page.encode("utf-8", "replace"))
     return path
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
+from dcdp_jax.calibration import Bins
 from dcdp_jax.report.drawing import INK, PALETTE, page_style, svg_element
-from dcdp_jax.report.predictions import Bins
 
 
 def draw_reliability(name: str, title: str, bins: Bins) -> str:

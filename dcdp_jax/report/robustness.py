@@ -1,49 +1,16 @@
 """What is left of the scores without a branch or a sensor and with noise: tables and a curve of robustness.json."""
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from dcdp_jax.errors import UserError
 from dcdp_jax.report import tables
 from dcdp_jax.report.charts import Chart
 from dcdp_jax.report.drawing import PALETTE, Line, draw
-from dcdp_jax.runs.reading import read_object
 
-FILE = "robustness.json"
 SCORES = {"accuracy": "accuracy", "f1_macro": "macro F1"}
 WAYS = ("fused", "fallback")
-
-
-def read_robustness(workdir: pathlib.Path) -> dict[str, Any] | None:
-    """Reads `robustness.json`.
-
-    Args:
-      workdir: folder of a run.
-
-    Returns:
-      Its content, or None where it was not measured.
-
-    Raises:
-      UserError: the file is damaged.
-    """
-    path = workdir / FILE
-    if not path.exists():
-        return None
-    found = read_object(path)
-    try:
-        rows = [found["clean"], *(row["fused"] for row in (*found["absent"], *found["noise"]))]
-        rows += [row["fallback"] for row in found["absent"] if "fallback" in row]
-        numbers = [row[score] for row in rows for score in SCORES] + [row["level"] for row in found["noise"]]
-        named = all(isinstance(row[key], str) for row in found["absent"] for key in ("kind", "name"))
-        named = named and all(isinstance(row["channels"], list) for row in found["absent"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} lacks {error}: it was not written by --mode=evaluate") from None
-    if not named or not all(isinstance(value, int | float) for value in numbers):
-        raise UserError(f"{path}: a name or a score is of the wrong kind; the file was edited")
-    return found
 
 
 def absent_table(robustness: Mapping[str, Any]) -> str:

@@ -1,8 +1,10 @@
 """Checkpoints of the training state: the last one and the best one, verified when they are read."""
 
+import contextlib
+import glob
 import hashlib
-import json
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,16 +16,18 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 
 from dcdp_jax.distributed import from_first_process, is_first_process
 from dcdp_jax.errors import CheckpointError
+from dcdp_jax.runs.files import DIGESTS, read_digests, sha256, write_digests
 
 T = TypeVar("T")
 # At most what orbax writes beside the arrays.
 METADATA_BYTES = 4 << 20
-# In each checkpoint's folder: the SHA-256 of every other file in it.
-FILES = "files.json"
+# The best checkpoint, the last one, and the next one while it is written.
+MOST_CHECKPOINTS = 3
+TRIAL = 0  # number of the checkpoint that `prove` writes and removes
 
 
 def digest(tree: Any) -> str:
-    """SHA-256 over the leaves of a pytree: their paths, dtypes, shapes and bytes."""
+    """Computes the SHA-256 over the leaves of a pytree: their paths, dtypes, shapes and bytes."""
     sha = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.asarray(leaf)
@@ -32,23 +36,18 @@ def digest(tree: Any) -> str:
     return sha.hexdigest()
 
 
-def file_digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a checkpoint, by its path in the folder."""
+def file_digests(folder: Path) -> dict[str, list[str]]:
+    """Returns the SHA-256 of every file of a checkpoint, by its path in the folder."""
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): [sha256(path.read_bytes())]
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != FILES
+        if path.is_file() and path.name != DIGESTS
     }
 
 
-def first_difference(expected: dict[str, str], found: dict[str, str]) -> str | None:
-    """Names the first file that is missing or was changed since; None where there is none."""
-    for name, sha256 in expected.items():
-        if name not in found:
-            return f"{name} is missing"
-        if found[name] != sha256:
-            return f"{name} has changed since it was written"
-    return None
+def first_line(error: Exception) -> str:
+    """Returns the first line of an error's message, or its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 class Checkpoints:
@@ -57,17 +56,23 @@ class Checkpoints:
     Where several processes train together, all of them call every method, and the first alone touches the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Opens or makes the folder; what a killed save left behind is removed.
+    def __init__(self, folder: Path, read_only: bool = False) -> None:
+        """Opens or makes the folder, and removes what a killed save left behind.
 
         Args:
-          folder: where they are.
+          folder: of the checkpoints.
+          read_only: changes nothing; the folder must exist.
+
+        Raises:
+          CheckpointError: a checkpoint is damaged.
         """
-        self.folder = folder.absolute()
+        self.folder, self._read_only = folder.absolute(), read_only
+        self._files = contextlib.ExitStack()
         from_first_process(self._open)
 
     def _open(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self._read_only:
+            self.folder.mkdir(parents=True, exist_ok=True)
         policy = AnyPreservationPolicy(
             [LatestN(1), BestN(get_metric_fn=lambda metrics: (metrics["score"], -metrics["epoch"]), n=1)]
         )
@@ -75,14 +80,25 @@ class Checkpoints:
             preservation_policy=policy,
             best_fn=lambda metrics: metrics["score"],
             enable_async_checkpointing=False,
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=not self._read_only,
+            read_only=self._read_only,
             create=False,
             # Or orbax would wait for processes that never come here.
             multiprocessing_options=ocp.options.MultiprocessingOptions(active_processes={0})
             if jax.process_count() > 1
             else ocp.options.MultiprocessingOptions(),
         )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        path = self.folder
+        if glob.has_magic(str(path)):
+            # orbax takes [, * and ? in a path for a pattern, and loses the arrays.
+            path = Path(self._files.enter_context(tempfile.TemporaryDirectory(prefix="checkpoints-"))) / "link"
+            path.symlink_to(self.folder, target_is_directory=True)
+        try:
+            self._manager = ocp.CheckpointManager(path, options=options)
+        except Exception as error:  # orbax raises many kinds for a damaged file
+            for folder in self.folder.iterdir():
+                self._verify(folder)
+            raise CheckpointError(f"{self.folder}: the checkpoints cannot be read ({first_line(error)})") from error
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -90,21 +106,44 @@ class Checkpoints:
     def __exit__(self, *_: object) -> None:
         if is_first_process():
             self._manager.close()
+            self._files.close()
 
     def numbers(self) -> list[int]:
-        """Those of the checkpoints, ascending."""
-        return from_first_process(lambda: sorted(self._manager.all_steps()))
+        """Returns the numbers of the checkpoints, ascending."""
+        return from_first_process(self._numbers)
+
+    def _numbers(self) -> list[int]:
+        return sorted(number for number in self._manager.all_steps() if number != TRIAL)
 
     def notes(self, number: int) -> dict[str, Any]:
-        """What was noted beside the arrays of a checkpoint."""
-        item = ocp.args.Composite(check=ocp.args.JsonRestore())
-        return from_first_process(lambda: self._manager.restore(number, args=item)["check"]["notes"])
+        """Returns what was noted beside the arrays of a checkpoint; raises CheckpointError where it is damaged."""
+        return from_first_process(lambda: self._restore(number, check=ocp.args.JsonRestore())["check"]["notes"])
 
-    def save(self, number: int, state: Any, score: float, notes: Mapping[str, Any] | None = None) -> None:
-        """Writes a checkpoint, whole or not at all, and removes those no longer wanted.
+    def prove(self, state: Any) -> None:
+        """Saves a state, reads it back and removes it, so that what cannot work fails before training and not after it.
 
         Args:
-          number: epochs finished, or whatever the checkpoints of this folder are numbered by.
+          state: as it will be saved.
+
+        Raises:
+          OSError: it could not be written, or there is no room for the checkpoints of a run.
+          CheckpointError: it could not be read back.
+        """
+        from_first_process(lambda: self._prove(jax.tree.map(np.asarray, state)))
+
+    def _prove(self, arrays: Any) -> None:
+        self._check_room(arrays, MOST_CHECKPOINTS, "the checkpoints of a run cannot be written: they take")
+        if TRIAL in self._manager.all_steps():
+            self._manager.delete(TRIAL)
+        self._write(TRIAL, arrays, 0.0, {})
+        self._read(TRIAL, arrays)
+        self._manager.delete(TRIAL)
+
+    def save(self, number: int, state: Any, score: float, notes: Mapping[str, Any] | None = None) -> None:
+        """Writes a checkpoint, whole or not at all, and removes those that are not needed any more.
+
+        Args:
+          number: epochs finished, or whatever the checkpoints of this folder are numbered by; from 1.
           state: a pytree of arrays.
           score: validation score by which the best is kept; the earliest of several equal ones.
           notes: JSON to keep beside the arrays.
@@ -112,31 +151,33 @@ class Checkpoints:
         Raises:
           OSError: it could not be written, as where no space is left.
         """
-        if not is_first_process():
-            return
-        arrays = jax.tree.map(np.asarray, state)
-        needed = sum(x.nbytes for x in jax.tree.leaves(arrays)) + METADATA_BYTES
+        if is_first_process():
+            arrays = jax.tree.map(np.asarray, state)
+            self._check_room(arrays, 1, f"checkpoint {number} could not be written: it takes")
+            self._write(number, arrays, score, dict(notes or {}))
+
+    def _check_room(self, arrays: Any, copies: int, problem: str) -> None:
+        needed = copies * (sum(x.nbytes for x in jax.tree.leaves(arrays)) + METADATA_BYTES)
         free = shutil.disk_usage(self.folder).free
         if free < needed:
             raise OSError(
-                f"{self.folder}: checkpoint {number} could not be written: it takes up to {needed:,} bytes and "
-                f"{free:,} are free; make room, and the same command resumes"
+                f"{self.folder}: {problem} up to {needed:,} bytes and {free:,} are free; make room, and the same "
+                "command resumes"
             )
+
+    def _write(self, number: int, arrays: Any, score: float, notes: dict[str, Any]) -> None:
         try:
             self._manager.save(
                 number,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(arrays),
-                    check=ocp.args.JsonSave({"sha256": digest(arrays), "notes": dict(notes or {})}),
+                    check=ocp.args.JsonSave({"sha256": digest(arrays), "notes": notes}),
                 ),
                 metrics={"score": score, "epoch": number},
             )
         except Exception as error:  # orbax and tensorstore raise many kinds
             raise OSError(f"{self.folder}: checkpoint {number} could not be written") from error
-        folder = self.folder / str(number)
-        temporary = folder / f"{FILES}.tmp"
-        temporary.write_text(json.dumps(file_digests(folder), indent=1))
-        temporary.replace(folder / FILES)
+        write_digests(self.folder / str(number), file_digests(self.folder / str(number)))
 
     def restore(self, number: int, like: T) -> T:
         """Reads a checkpoint and verifies it.
@@ -154,28 +195,40 @@ class Checkpoints:
         return from_first_process(lambda: self._read(number, like))
 
     def _read(self, number: int, like: T) -> T:
-        path = self.folder / str(number)
-        others = [n for n in sorted(self._manager.all_steps()) if n < number]
-        advice = f"delete this folder to resume from {f'epoch {others[-1]}' if others else 'what was saved before'}"
         target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
-        # Absent where the process was killed between orbax's save and this file; the digest of the arrays remains.
-        # Files are compared before orbax opens them: after a failed read its other reads go on in threads of their own.
-        if (path / FILES).is_file():
-            try:
-                difference = first_difference(json.loads((path / FILES).read_text()), file_digests(path))
-            except (ValueError, AttributeError):
-                difference = f"{FILES} has changed since it was written"
-            if difference:
-                raise CheckpointError(f"{path}: this checkpoint is damaged: {difference}; {advice}")
+        found = self._restore(number, state=ocp.args.StandardRestore(target), check=ocp.args.JsonRestore())
+        if digest(found["state"]) != found["check"]["sha256"]:
+            raise self._damaged(self.folder / str(number), "the arrays are not those that were saved")
+        return found["state"]
+
+    def _restore(self, number: int, **items: Any) -> Any:
+        # Before orbax opens the files: after a failed read its other reads go on in threads of their own.
+        self._verify(self.folder / str(number))
         try:
-            found = self._manager.restore(
-                number,
-                args=ocp.args.Composite(state=ocp.args.StandardRestore(target), check=ocp.args.JsonRestore()),
-            )
-            arrays, expected = found["state"], found["check"]["sha256"]
+            return self._manager.restore(number, args=ocp.args.Composite(**items))
         except Exception as error:  # orbax and tensorstore raise many kinds for a damaged file
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise CheckpointError(f"{path}: this checkpoint cannot be read ({reason}); {advice}") from error
-        if digest(arrays) != expected:
-            raise CheckpointError(f"{path}: the arrays are not those that were saved; {advice}")
-        return arrays
+            raise CheckpointError(
+                f"{self.folder / str(number)}: this checkpoint cannot be read with this model ({first_line(error)})"
+            ) from error
+
+    def _verify(self, folder: Path) -> None:
+        """Compares the files of a checkpoint with their digests, absent where a save was killed at the end."""
+        try:
+            expected, found = read_digests(folder), file_digests(folder)
+        except CheckpointError as error:
+            raise self._damaged(folder, str(error)) from None
+        for name, digests in expected.items():
+            if name not in found:
+                raise self._damaged(folder, f"{name} is missing")
+            if found[name] != digests:
+                raise self._damaged(folder, f"{name} has changed since it was written")
+
+    def _damaged(self, folder: Path, reason: str) -> CheckpointError:
+        """Makes the error of a checkpoint that is proved damaged."""
+        numbers = sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+        earlier = [number for number in numbers if folder.name.isdigit() and number < int(folder.name)]
+        before = f"epoch {earlier[-1]}" if earlier else "what was saved before"
+        return CheckpointError(
+            f"{folder}: this checkpoint is damaged: {reason}; restore it from a copy, or move this folder away to "
+            f"resume from {before}"
+        )

@@ -1,22 +1,26 @@
 """model.json: everything that is needed to use a trained model without the data that it was trained on."""
 
-import json
-import sys
+import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
 
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.models.multipath import BranchSpec
+from dcdp_jax.runs.files import CARD, as_json, read_recorded, write_recorded
+from dcdp_jax.runs.schemas import Number, Positive, decode
 
-CARD = "model.json"
-FORMAT = 1
+# Fields that are objects in the file and named tuples in the card.
+RECORDS: Mapping[str, Any] = {"inputs": Channel, "channels": Channel, "branches": BranchSpec}
 
 
-class ModelCard(NamedTuple):
+class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a model reads and what its answers mean.
 
     Attributes:
@@ -36,24 +40,45 @@ class ModelCard(NamedTuple):
       branches: each reads its own of the channels; none for a baseline.
       best_epoch: number of its checkpoint.
       marks: those of its result, any of synthetic, leaky, incomplete.
+      format: of the file.
     """
 
     version: str
     dataset: str
     protocol: str
-    class_names: tuple[str, ...]
-    inputs: tuple[Channel, ...]
-    decimate: int
+    class_names: Annotated[tuple[str, ...], Meta(min_length=2)]
+    inputs: Annotated[tuple[Channel, ...], Meta(min_length=1)]
+    decimate: Number
     view: str
-    channels: tuple[Channel, ...]
-    rate: float
-    window: int
-    step: int
+    channels: Annotated[tuple[Channel, ...], Meta(min_length=1)]
+    rate: Positive
+    window: Number
+    step: Number
     shift: tuple[float, ...]
     scale: tuple[float, ...]
     branches: tuple[BranchSpec, ...]
-    best_epoch: int
+    best_epoch: Number
     marks: tuple[str, ...]
+    format: Literal[1] = 1
+
+    def __post_init__(self) -> None:
+        """Checks the fields that must fit each other; raises ValueError."""
+        for name, values in (
+            ("class_names", self.class_names),
+            ("marks", self.marks),
+            ("inputs", [channel.name for channel in self.inputs]),
+            ("channels", [channel.name for channel in self.channels]),
+        ):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name}={list(values)}, expected different names")
+        count = len(self.channels)
+        count = len(self.channels)
+        for name, numbers in (("shift", self.shift), ("scale", self.scale)):
+            if len(numbers) != count or not all(map(math.isfinite, (*numbers, self.rate))):
+                raise ValueError(f"{name}={list(numbers)}, expected {count} finite numbers, one for each channel")
+        read = sorted(index for branch in self.branches for index in branch.channels)
+        if self.branches and read != list(range(count)):
+            raise ValueError(f"branches={read}, expected each of the {count} channels in one branch")
 
     @property
     def input_rate(self) -> float:
@@ -61,15 +86,13 @@ class ModelCard(NamedTuple):
         return self.rate * self.decimate
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data; `card_from_json` makes an equal card of it."""
-        content = {"format": FORMAT, **self._asdict()}
-        for field in ("inputs", "channels", "branches"):
-            content[field] = [part._asdict() for part in content[field]]
-        return json.loads(json.dumps(content, allow_nan=False))
+        """Returns plain data; `card_from_json` makes an equal card of it."""
+        content = msgspec.to_builtins(self)
+        return content | {name: [part._asdict() for part in getattr(self, name)] for name in RECORDS}
 
 
 def make_card(data: Mapping[str, Any], dataset: Dataset, branches: Sequence[BranchSpec], best_epoch: int) -> ModelCard:
-    """The card of a trained model.
+    """Makes the card of a trained model.
 
     Args:
       data: the `data` part of its config.
@@ -100,89 +123,42 @@ def make_card(data: Mapping[str, Any], dataset: Dataset, branches: Sequence[Bran
     )
 
 
+def write_card(workdir: Path, card: ModelCard) -> None:
+    """Writes model.json."""
+    write_recorded(workdir, CARD, as_json(card.as_json()))
+
+
 def read_card(workdir: Path) -> ModelCard:
-    """The card of a finished run.
+    """Reads the card of a finished run.
 
     Raises:
       CheckpointError: there is none, or it is damaged; the message names the file and what is wrong with it.
     """
-    path = workdir / CARD
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing: {workdir} holds no finished run of a network")
+    content = decode(read_recorded(workdir, CARD), dict[str, Any], workdir / CARD)
     try:
-        return card_from_json(json.loads(path.read_text()))
-    except ValueError as error:  # also not JSON, and not UTF-8
-        raise CheckpointError(f"{path}: damaged: {error}") from error
+        return card_from_json(content)
+    except ValueError as error:
+        raise CheckpointError(f"{workdir / CARD}: damaged: {error}") from None
 
 
-def card_from_json(content: Any) -> ModelCard:
-    """A card from what `ModelCard.as_json` gave.
+def card_from_json(content: Mapping[str, Any]) -> ModelCard:
+    """Makes a card from what `ModelCard.as_json` returned.
 
     Raises:
-      ValueError: it is something else; the message says what came and what was expected.
+      ValueError: it is something else; the message names the field and what was expected.
     """
-    if not isinstance(content, dict) or "format" not in content:
+    if "format" not in content:
         raise ValueError("no model card, expected an object with a 'format'")
-    if content["format"] != FORMAT:
-        raise ValueError(f"format {content['format']!r}, this version reads format {FORMAT}")
-    fields = {name: value for name, value in content.items() if name != "format"}
-    if missing := [name for name in ModelCard._fields if name not in fields]:
-        raise ValueError(f"no field {missing[0]!r}")
-    if unknown := [name for name in fields if name not in ModelCard._fields]:
-        raise ValueError(f"unknown field {unknown[0]!r}")
-    for name in ("version", "dataset", "protocol", "view"):
-        expect(isinstance(fields[name], str), name, fields[name], "a string")
-    for name in ("decimate", "window", "step", "best_epoch"):
-        expect(type(fields[name]) is int and fields[name] > 0, name, fields[name], "a positive whole number")
-    expect(is_finite(fields["rate"]) and fields["rate"] > 0, "rate", fields["rate"], "a positive number")
-    for name, least in (("class_names", 2), ("marks", 0)):
-        value = fields[name]
-        good = isinstance(value, list) and all(isinstance(x, str) for x in value) and len(value) >= least
-        expect(good and len(set(value)) == len(value), name, value, f"{least} different names at least")
-        fields[name] = tuple(value)
-    for name in ("inputs", "channels"):
-        fields[name] = records(name, fields[name], Channel)
-        for channel in fields[name]:
-            expect(all(isinstance(x, str) for x in channel), name, tuple(channel), "four strings for each")
-        names = [channel.name for channel in fields[name]]
-        expect(len(names) > 0 and len(set(names)) == len(names), name, names, "different names")
-    count = len(fields["channels"])
-    for name in ("shift", "scale"):
-        good = isinstance(fields[name], list) and len(fields[name]) == count and all(map(is_finite, fields[name]))
-        expect(good, name, fields[name], f"{count} finite numbers, one for each channel")
-        fields[name] = tuple(map(float, fields[name]))
-    fields["branches"] = check_branches(records("branches", fields["branches"], BranchSpec), count)
-    fields["rate"] = float(fields["rate"])
-    return ModelCard(**fields)
-
-
-def check_branches(branches: Sequence[Any], channels: int) -> tuple[BranchSpec, ...]:
-    """Branches whose channels are, together, all of so many; raises ValueError for others."""
-    checked = []
-    for name, backbone, indices in branches:
-        good = isinstance(name, str) and isinstance(backbone, str) and isinstance(indices, list)
-        expect(good, "branches", (name, backbone, indices), "a name, a backbone and channel numbers")
-        checked.append(BranchSpec(name, backbone, tuple(indices)))
-    numbers = [index for branch in checked for index in branch.channels]
-    whole = all(type(index) is int for index in numbers) and sorted(numbers) == list(range(channels))
-    expect(whole or not checked, "branches", numbers, f"each of the {channels} channels in one branch")
-    return tuple(checked)
-
-
-def records(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
-    """Named tuples from a list of objects with their fields; raises ValueError for anything else."""
-    good = isinstance(value, list) and all(isinstance(x, dict) and set(x) == set(kind._fields) for x in value)
-    expect(good, name, value, f"objects with {', '.join(kind._fields)}")
-    return tuple(kind(**x) for x in value)
-
-
-def is_finite(value: Any) -> bool:
-    """Whether it is a number, and a finite one."""
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max
-
-
-def expect(good: bool, name: str, came: Any, expected: str) -> None:
-    """Raises ValueError unless a field is good."""
-    if not good:
-        shown = repr(came)
-        raise ValueError(f"{name}={shown if len(shown) < 100 else shown[:97] + '...'}, expected {expected}")
+    fields = dict(content)
+    for name, kind in RECORDS.items():
+        parts = fields.get(name, [])
+        if not isinstance(parts, list) or not all(
+            isinstance(part, dict) and set(part) == set(kind._fields) for part in parts
+        ):
+            raise ValueError(f"{name}, expected a list of objects with {', '.join(kind._fields)}")
+        if name in fields:
+            fields[name] = [[part[field] for field in kind._fields] for part in parts]
+    try:
+        return msgspec.convert(fields, ModelCard)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error).replace("$.", "")) from None

@@ -1,4 +1,4 @@
-"""What a finished run says of every test window, and the signals of its most confident errors."""
+"""Writes predictions.csv and worst_windows.json: every test window, and the signals of the most confident errors."""
 
 import csv
 import io
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from dcdp_jax.data.dataset import Dataset
-from dcdp_jax.runs.workdir import PREDICTIONS, WORST_WINDOWS, write_atomically
+from dcdp_jax.runs.files import PREDICTIONS, WORST_WINDOWS, write_recorded
+from dcdp_jax.runs.reading import COLUMNS
 
 WORST = 6
-COLUMNS = ("recording", "start", "subject", "true", "predicted", "confidence")
 
 
 def write_predictions(workdir: Path, dataset: Dataset, probabilities: np.ndarray) -> None:
@@ -34,12 +34,12 @@ def write_predictions(workdir: Path, dataset: Dataset, probabilities: np.ndarray
         # Nine digits give a float32 back to the bit, so that whoever bins them finds the bins of result.json.
         shown = {**row, "confidence": f"{row['confidence']:.9g}"}
         table.writerow([*(shown[name] for name in COLUMNS), *(f"{p:.9g}" for p in given)])
-    write_atomically(workdir / PREDICTIONS, text.getvalue())
-    write_atomically(workdir / WORST_WINDOWS, json.dumps(worst_windows(dataset, rows), allow_nan=False) + "\n")
+    write_recorded(workdir, PREDICTIONS, text.getvalue())
+    write_recorded(workdir, WORST_WINDOWS, json.dumps(worst_windows(dataset, rows), allow_nan=False) + "\n")
 
 
 def describe_windows(dataset: Dataset, probabilities: np.ndarray) -> list[dict[str, Any]]:
-    """`COLUMNS` of every test window; `start` is its first sample in the recording."""
+    """Returns the `COLUMNS` of every test window; `start` is its first sample in the recording."""
     split = dataset.splits["test"]
     recording = np.searchsorted(dataset.offsets, split.starts, side="right") - 1
     predicted = probabilities.argmax(axis=1)
@@ -65,17 +65,17 @@ def describe_windows(dataset: Dataset, probabilities: np.ndarray) -> list[dict[s
 
 
 def worst_windows(dataset: Dataset, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of each confusion the most confident window, those of highest confidence, with their samples in their own units.
+    """Selects the most confident wrong window of each confusion, and returns the most confident of these.
 
-    A confusion is a pair of true and predicted class: the most confident errors of all are often one and the same
-    movement, in windows that overlap.
+    A confusion is a pair of true and predicted class. The most confident errors over all windows would often be
+    overlapping windows of one movement.
 
     Args:
       dataset: whose test part was read.
       rows: see `describe_windows`.
 
     Returns:
-      JSON types.
+      See `dcdp_jax.runs.schemas.WorstWindows`; samples are in the units of the recordings.
     """
     wrong = [i for i, row in enumerate(rows) if row["true"] != row["predicted"]]
     wrong.sort(key=lambda i: -rows[i]["confidence"])

@@ -1,161 +1,187 @@
-"""Readers of the files that a training run leaves in its workdir; they say where a file is damaged."""
+"""Readers of the files of a run; a file that is damaged or out of range is an error that names it."""
 
-import json
-import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from dcdp_jax.errors import UserError
+import numpy as np
 
-RESULT_TYPES: Mapping[str, type] = {
-    "dataset": str,
-    "protocol": str,
-    "class_names": list,
-    "test": dict,
-    "validation": dict,
-    "branches": dict,
-    "confusion": list,
-    "windows": dict,
-    "subjects": dict,
-    "marks": list,
-}
-RESULT_KEYS = (
-    *RESULT_TYPES,
-    *("seed", "data_fingerprint", "versions", "git_revision", "device", "parameters"),
-    *("best_epoch", "wall_seconds", "windows_per_second", "command"),
-)
-STEP_GROUPS = ("loss", "S", "R", "M", "gradient_norm", "update_norm")
-EPOCH_GROUPS = ("train", "validation")
+from dcdp_jax.errors import CheckpointError
+from dcdp_jax.runs.files import CONFIG, METRICS, PREDICTIONS, RESULT, ROBUSTNESS, WORST_WINDOWS, read_recorded
+from dcdp_jax.runs.schemas import EpochRecord, Result, Robustness, StepRecord, WorstWindows, decode
+
+# Of predictions.csv; the probabilities of all classes follow.
+COLUMNS = ("recording", "start", "subject", "true", "predicted", "confidence")
+EDITED = "the file was cut off, edited, or written by another version"
 
 
-def read_result(workdir: pathlib.Path) -> dict[str, Any]:
-    """Reads `result.json`.
+class Predictions(NamedTuple):
+    """The test windows in order.
+
+    Attributes:
+      subjects: n names.
+      right: (n,) bool, whether the predicted class is the true one.
+      confidence: (n,) float32 probability of the predicted class.
+    """
+
+    subjects: list[str]
+    right: np.ndarray
+    confidence: np.ndarray
+
+
+class FinishedRun(NamedTuple):
+    """The files of a finished run, read; None for those that not every run has."""
+
+    result: dict[str, Any]
+    config: dict[str, Any]
+    steps: list[dict[str, Any]]
+    epochs: list[dict[str, Any]]
+    predictions: Predictions | None
+    worst: dict[str, Any] | None
+    robustness: dict[str, Any] | None
+
+
+def read_run(workdir: Path) -> FinishedRun:
+    """Reads all files of a finished run.
 
     Args:
-      workdir: folder of a finished run.
+      workdir: of the run.
 
     Returns:
-      The result as written; keys that the report does not know are kept.
+      `FinishedRun`.
 
     Raises:
-      UserError: the file is missing, is no JSON object, lacks a key, or its confusion matrix does not fit its
-        classes.
+      CheckpointError: `result.json`, `config.json` or `metrics.jsonl` is missing, or a file is damaged.
     """
-    path = workdir / "result.json"
-    result = read_object(path)
-    missing = [key for key in RESULT_KEYS if key not in result]
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}: it was not written by a finished training run")
-    for key, kind in RESULT_TYPES.items():
-        if not isinstance(result[key], kind):
-            raise UserError(f"{path}: {key} is {result[key]!r}, expected a JSON {kind.__name__}")
-    k = len(result["class_names"])
-    rows = result["confusion"]
-    square = len(rows) == k and all(isinstance(row, list) and len(row) == k for row in rows)
-    if not square or not all(isinstance(count, int) and count >= 0 for row in rows for count in row):
-        raise UserError(f"{path}: confusion is not a {k} x {k} list of counts, though class_names has {k} names")
+    result = read_result(workdir)
+    steps, epochs = read_metrics(workdir)
+    predictions = read_predictions(workdir, result)
+    return FinishedRun(
+        result, read_config(workdir), steps, epochs, predictions, read_worst_windows(workdir), read_robustness(workdir)
+    )
+
+
+def read_result(workdir: Path) -> dict[str, Any]:
+    """Reads result.json; see `dcdp_jax.runs.schemas.Result`.
+
+    Raises:
+      CheckpointError: it is missing or damaged, or its confusion matrix does not fit its classes.
+    """
+    result: Any = decode(read_recorded(workdir, RESULT), Result, workdir / RESULT)
+    k, rows = len(result["class_names"]), result["confusion"]
+    if [len(row) for row in rows] != [k] * k:
+        raise CheckpointError(f"{workdir / RESULT}: confusion is not {k} x {k}, as class_names has {k} names; {EDITED}")
     return result
 
 
-def read_config(workdir: pathlib.Path) -> dict[str, Any]:
-    """Reads `config.json`.
-
-    Args:
-      workdir: folder of a run.
-
-    Returns:
-      The nested configuration.
-
-    Raises:
-      UserError: the file is missing or is no JSON object.
-    """
-    return read_object(workdir / "config.json")
+def read_config(workdir: Path) -> dict[str, Any]:
+    """Reads config.json: the nested configuration; raises CheckpointError where it is missing or damaged."""
+    return decode(read_recorded(workdir, CONFIG), dict[str, Any], workdir / CONFIG)
 
 
-def read_metrics(workdir: pathlib.Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Reads `metrics.jsonl`.
-
-    A run that was stopped and resumed may have logged a step twice: the later line counts.
-
-    Args:
-      workdir: folder of a run.
+def read_metrics(workdir: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Reads metrics.jsonl of a finished run.
 
     Returns:
-      The step records in order of step, and the epoch records in order of epoch.
+      The step records in order of step, and the epoch records in order of epoch; see `dcdp_jax.runs.schemas`. Where a
+      step was logged twice, the later line counts.
 
     Raises:
-      UserError: the file is missing, or a line is no JSON object, of no known kind, or has text for a number;
-        the message names the line.
+      CheckpointError: it is missing or damaged; the message names the line.
     """
-    path = workdir / "metrics.jsonl"
-    records: dict[str, dict[float, dict[str, Any]]] = {"step": {}, "epoch": {}}
-    for number, line in enumerate(read_bytes(path).removesuffix(b"\n").split(b"\n"), start=1):
-        if not line and number == 1:
-            break
-        where = f"{path}, line {number}"
-        record = _parse_object(line, where)
-        kind = record.get("kind")
-        if kind not in ("step", "epoch"):
-            raise UserError(f"{where}: kind is {kind!r}, expected 'step' or 'epoch'")
-        for field in ("step", "epoch"):
-            if not isinstance(record.get(field), int):
-                raise UserError(f"{where}: {field} is {record.get(field)!r}, expected a whole number")
-        if kind == "step":
-            for name in ("windows", "steps"):
-                _require_numbers(record.get(name), f"{where}: {name}")
-            _require_groups(record, STEP_GROUPS, where)
-        else:
-            _require_groups(record, EPOCH_GROUPS, where, optional=False)
-            _require_groups(record["validation"], ("S", "R"), f"{where}: validation")
-        records[kind][record[kind]] = record
-    steps, epochs = ([found[index] for index in sorted(found)] for found in records.values())
+    lines = read_recorded(workdir, METRICS).removesuffix(b"\n").split(b"\n")
+    records = parse_records(lines if lines != [b""] else [], workdir / METRICS)
+    found = [{r[kind]: r for r in records if r["kind"] == kind} for kind in ("step", "epoch")]
+    steps, epochs = ([record[number] for number in sorted(record)] for record in found)
     return steps, epochs
 
 
-def _require_groups(record: Mapping[str, Any], names: Sequence[str], where: str, optional: bool = True) -> None:
-    for name in names:
-        if optional and name not in record:
-            continue
-        group = record.get(name)
-        if not isinstance(group, dict):
-            raise UserError(f"{where}: {name} is {group!r}, expected an object of numbers")
-        _require_numbers(group, f"{where}: {name}")
+def parse_records(lines: Sequence[bytes], path: Path) -> list[dict[str, Any]]:
+    """Parses lines of metrics.jsonl; raises CheckpointError that names the line which is no record."""
+    records: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}, line {number}"
+        record: Any = decode(line, dict[str, Any], where)
+        decode(line, EpochRecord if record.get("kind") == "epoch" else StepRecord, where)
+        records.append(record)
+    return records
 
 
-def _require_numbers(value: object, where: str) -> None:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            _require_numbers(inner, f"{where}.{key}")
-    elif not isinstance(value, int | float | None):
-        raise UserError(f"{where} is {value!r}, expected a number")
+def read_predictions(workdir: Path, result: dict[str, Any]) -> Predictions | None:
+    """Reads predictions.csv.
 
+    Args:
+      workdir: of the run.
+      result: its result.json.
 
-def read_object(path: pathlib.Path) -> dict[str, Any]:
-    """A file's JSON object; the UserError where it is none names the file."""
-    return _parse_object(read_bytes(path), str(path))
+    Returns:
+      The predictions, or None where the run left none.
 
-
-def read_text(path: pathlib.Path) -> str:
-    """A file's text; the UserError where it is none names the file."""
+    Raises:
+      CheckpointError: it is damaged, or is not of this result.
+    """
+    path, names = workdir / PREDICTIONS, result["class_names"]
+    if not path.exists():
+        return None
     try:
-        return read_bytes(path).decode()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 ({error}); the file was cut off or edited") from None
+        head, *rows = csv.reader(io.StringIO(read_recorded(workdir, PREDICTIONS).decode(), newline="")) or [[]]
+    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}; {EDITED}") from None
+    if tuple(head[: len(COLUMNS)]) != COLUMNS:
+        raise CheckpointError(f"{path}: the columns are {', '.join(head[:6])}, expected {', '.join(COLUMNS)} first")
+    predictions = Predictions([], np.zeros(len(rows), bool), np.zeros(len(rows), np.float32))
+    windows: Counter[str] = Counter()
+    for i, row in enumerate(rows):
+        try:
+            _, _, subject, true, predicted, given = row[: len(COLUMNS)]
+            confidence = float(given)
+        except ValueError:
+            raise CheckpointError(f"{path}, row {i + 2}: not a window with a confidence; {EDITED}") from None
+        if not {true, predicted} <= set(names) or not 0 <= confidence <= 1.001:
+            raise CheckpointError(
+                f"{path}, row {i + 2}: {true!r}, {predicted!r}, {given} do not fit the classes of {RESULT}"
+            )
+        predictions.subjects.append(subject)
+        predictions.right[i], predictions.confidence[i] = true == predicted, confidence
+        windows[true] += 1
+    # Not the predicted classes: probabilities of two classes may round to the same float32 where their logits differ.
+    if [windows[name] for name in names] != [sum(row) for row in result["confusion"]]:
+        raise CheckpointError(f"{path} holds {len(rows)} windows that are not those of {RESULT}'s confusion; {EDITED}")
+    return predictions
 
 
-def read_bytes(path: pathlib.Path) -> bytes:
-    """A file's content; a UserError where it is missing."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: a report needs the files of a finished training run") from None
+def read_worst_windows(workdir: Path) -> dict[str, Any] | None:
+    """Reads worst_windows.json, the `values` of its windows as (t, c) arrays.
+
+    Returns:
+      See `dcdp_jax.runs.schemas.WorstWindows`; None where the run left none.
+
+    Raises:
+      CheckpointError: it is damaged.
+    """
+    path = workdir / WORST_WINDOWS
+    if not path.exists():
+        return None
+    worst: Any = decode(read_recorded(workdir, WORST_WINDOWS), WorstWindows, path)
+    channels = len(worst["channels"])
+    for window in worst["windows"]:
+        if {len(row) for row in window["values"]} != {channels}:
+            raise CheckpointError(f"{path}: a window has not one value for each of {channels} channels; {EDITED}")
+        window["values"] = np.array(window["values"], float)
+    return worst
 
 
-def _parse_object(text: bytes, where: str) -> dict[str, Any]:
-    try:
-        parsed = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{where} is not valid JSON ({error}); the file was cut off or edited") from error
-    if not isinstance(parsed, dict):
-        raise UserError(f"{where} holds a JSON {type(parsed).__name__}, expected an object")
-    return parsed
+def read_robustness(workdir: Path) -> dict[str, Any] | None:
+    """Reads robustness.json; None where it was not measured; raises CheckpointError where it is damaged."""
+    if not (workdir / ROBUSTNESS).exists():
+        return None
+    found: Any = decode(read_recorded(workdir, ROBUSTNESS), Robustness, workdir / ROBUSTNESS)
+    return found
+
+
+def is_finished(workdir: Path) -> bool:
+    """Returns whether a folder holds a finished run: its result is written last."""
+    return (workdir / RESULT).is_file()

@@ -18,7 +18,7 @@ from dcdp_jax.distributed import is_first_process
 from dcdp_jax.errors import ConfigError, DataError, ExportError
 from dcdp_jax.metrics import scores
 from dcdp_jax.runs.model_card import ModelCard
-from dcdp_jax.runs.workdir import RESULT
+from dcdp_jax.runs.reading import read_result
 from dcdp_jax.serve import standalone
 from dcdp_jax.serve.formats import PLATFORMS, Run, to_jax, to_onnx, to_tflite
 from dcdp_jax.serve.model import TrainedModel, forward, load_model
@@ -55,7 +55,7 @@ def export_run(config: ConfigDict, workdir: Path, formats: Sequence[str]) -> Non
     if not formats:
         raise ConfigError(f"--formats is empty; choose of {', '.join(FILES)}")
     model = load_model(workdir)
-    result = json.loads((workdir / RESULT).read_text())
+    result = read_result(workdir)
     dataset = data_of_the_run(config, result) if "tflite_int8" in formats else None
     if not is_first_process():
         return

@@ -1,7 +1,6 @@
 """A trained model without its training data, from windows in the recordings' own units to probabilities."""
 
 import functools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +14,9 @@ from ml_collections import ConfigDict
 from dcdp_jax.config import RANDOM_FOREST
 from dcdp_jax.errors import CheckpointError, DataError
 from dcdp_jax.runs.checkpoints import Checkpoints
+from dcdp_jax.runs.files import CHECKPOINTS, CONFIG
 from dcdp_jax.runs.model_card import ModelCard, read_card
-from dcdp_jax.runs.workdir import CHECKPOINTS, CONFIG, RESULT
+from dcdp_jax.runs.reading import read_config, read_result
 from dcdp_jax.train.build import build_chain, build_model
 from dcdp_jax.train.state import state_shapes
 
@@ -76,11 +76,10 @@ def load_model(workdir: Path) -> TrainedModel:
     Raises:
       CheckpointError: it holds no finished run of a network, or a file of it is damaged.
     """
-    if not (workdir / RESULT).is_file():
-        raise CheckpointError(f"{workdir} holds no finished run ({RESULT} is missing); train it first")
+    read_result(workdir)
     path = workdir / CONFIG
     try:
-        config = ConfigDict(json.loads(path.read_text()))
+        config = ConfigDict(read_config(workdir))
         if config.model.name == RANDOM_FOREST:
             raise CheckpointError(f"{workdir}: model.name=random_forest leaves no model that could be used")
         card = read_card(workdir)
@@ -91,7 +90,7 @@ def load_model(workdir: Path) -> TrainedModel:
     like = state_shapes(network, optimizer, card.window, len(card.channels))
     if not (workdir / CHECKPOINTS / str(card.best_epoch)).is_dir():
         raise CheckpointError(f"{workdir / CHECKPOINTS}: the checkpoint {card.best_epoch} is missing")
-    with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
+    with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
         state = checkpoints.restore(card.best_epoch, like=like)
     if jax.tree.map(np.shape, state) != jax.tree.map(np.shape, like):
         raise CheckpointError(f"{path}: the checkpoint {card.best_epoch} is not of a model of this config")

@@ -9,11 +9,12 @@ from absl import flags
 from absl.testing import flagsaver
 
 from dcdp_jax import cli
+from dcdp_jax.calibration import calibration
 from dcdp_jax.config import check_config
 from dcdp_jax.data import synthetic
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.models.baselines import BASELINES
-from dcdp_jax.report.predictions import calibration, read_predictions
+from dcdp_jax.runs.reading import read_predictions
 from dcdp_jax.train.build import build_branches, build_model
 from tests.e2e.test_train import RESULT_KEYS
 
@@ -69,9 +70,9 @@ def test_a_baseline_trains_to_a_result(name, parse, fast_compilation, tmp_path):
     assert set(result["test"]) == set(result["validation"])
     assert sum(map(sum, result["confusion"])) == result["windows"]["test"] > 0
     assert (workdir / "report.html").exists()
-    predictions = read_predictions(workdir, result["class_names"], result["windows"]["test"])
+    predictions = read_predictions(workdir, result)
     assert predictions.right.mean() == pytest.approx(result["test"]["accuracy"])
-    assert calibration(predictions).error() == pytest.approx(result["test"]["ece"], abs=1e-6)
+    assert calibration(*predictions[1:]).error() == pytest.approx(result["test"]["ece"], abs=1e-6)
 
 
 def test_a_forest_is_repeated_but_not_evaluated_again(parse, tmp_path, capsys):

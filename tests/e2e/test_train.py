@@ -9,7 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from dcdp_jax.report.predictions import calibration, read_predictions
+from dcdp_jax.calibration import calibration
+from dcdp_jax.runs.reading import read_predictions
 from tests.e2e.running import SMALL, SMALL_DATA, launch, read_json, start
 
 TIMES = ("seconds", "windows_per_second")
@@ -121,8 +122,8 @@ def test_predictions_are_those_of_the_result(uninterrupted):
     for row in rows:
         confusion[names.index(row["true"]), names.index(row["predicted"])] += 1
     assert confusion.tolist() == result["confusion"]
-    predictions = read_predictions(workdir, names, len(rows))
-    assert calibration(predictions).error() == pytest.approx(result["test"]["ece"], abs=1e-6)
+    predictions = read_predictions(workdir, result)
+    assert calibration(*predictions[1:]).error() == pytest.approx(result["test"]["ece"], abs=1e-6)
     assert {row["subject"] for row in rows} == set(map(str, result["subjects"]["test"]))
 
 

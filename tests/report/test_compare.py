@@ -7,10 +7,12 @@ import sys
 
 import pytest
 
+from dcdp_jax.calibration import calibration
 from dcdp_jax.errors import UserError
 from dcdp_jax.report.compare import write_comparison
-from dcdp_jax.report.predictions import by_subject, calibration, read_predictions
+from dcdp_jax.report.predictions import by_subject
 from dcdp_jax.report.tables import class_scores
+from dcdp_jax.runs.reading import read_predictions
 from tests.e2e.running import ROOT
 from tests.report.making import write_everything, write_robustness
 from tests.report.test_report import HOSTILE, SVG_ELEMENT, Page, change_result, make_workdir
@@ -49,10 +51,10 @@ def test_figures_of_both_runs_are_shown(runs, tmp_path):
     first = result_of(runs[0])["test"]["accuracy"]
     assert f"{100 * (0.98765 - first):+.2f}".replace("-", "\N{MINUS SIGN}") in page.texts
     assert page.has("B second")
-    predictions = read_predictions(runs[0], NAMES, sum(map(sum, result_of(runs[0])["confusion"])))
+    predictions = read_predictions(runs[0], result_of(runs[0]))
     for _, accuracy, _ in by_subject(predictions):
         assert f"{100 * accuracy:.2f}" in page.texts
-    assert page.has(f"Expected calibration error {100 * calibration(predictions).error():.2f} %")
+    assert page.has(f"Expected calibration error {100 * calibration(*predictions[1:]).error():.2f} %")
     assert len(SVG_ELEMENT.findall(text)) == 4 + 4 + 1 + 2  # epochs; S and M of two branches; reliability; noise
     assert text.count('class="confusion"') == 2
 

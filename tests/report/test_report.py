@@ -321,13 +321,18 @@ def test_run_without_metrics_has_no_curves(workdir: Path) -> None:
     assert not parsed.has("Accuracy per branch")
 
 
-def test_values_that_are_not_finite_leave_a_gap(workdir: Path) -> None:
+def test_absent_values_leave_a_gap_and_others_that_are_not_finite_are_refused(workdir: Path) -> None:
     path = workdir / "metrics.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    lines[3]["loss"]["total"], lines[4]["S"]["res"], lines[6]["R"]["res"] = float("nan"), None, float("inf")
+    lines[3]["loss"]["total"], lines[4]["S"]["res"], lines[6]["R"]["res"] = None, None, None
     lines[7]["gradient_norm"]["res"] = 0.0
     path.write_text("\n".join(map(json.dumps, lines)))
     assert len(SVG_ELEMENT.findall(read_page(workdir)[0])) == 8
+    for value in (float("nan"), float("inf")):
+        lines[3]["loss"]["total"] = value
+        path.write_text("\n".join(map(json.dumps, lines)))
+        with pytest.raises(UserError, match=r"metrics\.jsonl, line 4\b.*malformed"):
+            write_report(workdir)
 
 
 def test_later_line_of_a_step_counts(workdir: Path) -> None:
@@ -377,8 +382,8 @@ def test_missing_file_is_named(workdir: Path, name: str) -> None:
     ("changes", "message"),
     [
         ({"confusion": [[1, 2], [3, 4]]}, "6 x 6"),
-        ({"confusion": [[1] * 6] * 5 + [[1, 1, 1, 1, 1, -1]]}, "6 x 6"),
-        ({"test": 0.9}, "test is 0.9"),
+        ({"confusion": [[1] * 6] * 5 + [[1, 1, 1, 1, 1, -1]]}, r"Expected `int` >= 0 - at `confusion\[5\]\[5\]`"),
+        ({"test": 0.9}, "Expected `object`, got `float` - at `test`"),
     ],
 )
 def test_damaged_result_is_named(workdir: Path, changes: dict[str, Any], message: str) -> None:
@@ -391,7 +396,7 @@ def test_lacking_key_of_the_result_is_named(workdir: Path) -> None:
     result = json.loads((workdir / "result.json").read_text())
     del result["confusion"]
     write_json(workdir / "result.json", result)
-    with pytest.raises(UserError, match=r"result\.json lacks confusion"):
+    with pytest.raises(UserError, match=r"result\.json: .*missing required field `confusion`"):
         write_report(workdir)
 
 

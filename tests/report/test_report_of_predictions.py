@@ -6,11 +6,11 @@ import re
 import numpy as np
 import pytest
 
+from dcdp_jax.calibration import CALIBRATION_BINS, calibration
 from dcdp_jax.errors import UserError
-from dcdp_jax.metrics import CALIBRATION_BINS
-from dcdp_jax.report import predictions as report_predictions
 from dcdp_jax.report.html import write_report
-from dcdp_jax.report.predictions import Predictions, by_subject, calibration, read_predictions
+from dcdp_jax.report.predictions import by_subject
+from dcdp_jax.runs.reading import Predictions, read_predictions, read_result
 from tests.report.making import write_everything, write_predictions
 from tests.report.test_report import HOSTILE, SVG_ELEMENT, Page, make_workdir
 
@@ -31,8 +31,8 @@ def test_calibration_is_that_of_a_loop_over_the_windows():
     confidence = rng.uniform(0.2, 1, 500).astype(np.float32)
     confidence[:3] = 0, 0.5, 1
     right = rng.random(500) < confidence
-    bins = calibration(Predictions(["1"] * 500, right, confidence))
-    assert len(bins.windows) == CALIBRATION_BINS == report_predictions.CALIBRATION_BINS
+    bins = calibration(right, confidence)
+    assert len(bins.windows) == CALIBRATION_BINS == 15
     error = 0.0
     for i in range(CALIBRATION_BINS):
         inside = [j for j in range(500) if min(int(confidence[j] * np.float32(15)), 14) == i]
@@ -52,8 +52,8 @@ def test_subjects_stand_in_order_of_their_accuracy():
 
 def test_calibration_and_subjects_are_shown(finished):
     workdir, rows, _, page = finished
-    found = read_predictions(workdir, NAMES, len(rows))
-    bins = calibration(found)
+    found = read_predictions(workdir, read_result(workdir))
+    bins = calibration(found.right, found.confidence)
     assert page.has(f"Expected calibration error {100 * bins.error():.2f} %")
     for windows, accuracy in zip(bins.windows, bins.accuracy, strict=True):
         if windows:
@@ -110,12 +110,18 @@ def test_names_of_subjects_and_classes_cannot_break_the_page(tmp_path):
         ("predictions.csv", "recording,start", "start,recording", "the columns are"),
         ("predictions.csv", ",lying,lying,", ",lying,flying,", "row 2.*flying"),
         ("predictions.csv", ",lying,lying,0.", ",lying,lying,high0.", "row 2: not a window"),
-        ("predictions.csv", "run1,64,", "run1,64,x\nrun1,64,", "holds"),
-        ("worst_windows.json", '"rate"', '"speed"', "rate"),
-        ("worst_windows.json", '"values": [[', '"values": [[1.0, ', "lacks"),
-        ("worst_windows.json", "{", "{[", "not valid JSON"),
-        ("robustness.json", '"clean"', '"dirty"', "clean"),
-        ("robustness.json", '"accuracy": 0.9', '"accuracy": "0.9"', "wrong kind"),
+        ("predictions.csv", "run1,64,", "run1,64,106,lying,lying,0.5\nrun1,64,", "holds"),
+        ("worst_windows.json", '"rate"', '"speed"', "missing required field `rate`"),
+        ("worst_windows.json", '"values": [[', '"values": [[1.0, ', "not one value for each of 4 channels"),
+        ("worst_windows.json", "{", "{[", "JSON is malformed"),
+        ("robustness.json", '"clean"', '"dirty"', "missing required field `clean`"),
+        (
+            "robustness.json",
+            '"accuracy": 0.9',
+            '"accuracy": "0.9"',
+            "got `str` - at `clean.accuracy`",
+        ),
+        ("robustness.json", '"accuracy": 0.9', '"accuracy": 4.01', "Expected `float` <= 1.001 - at `clean.accuracy`"),
     ],
 )
 def test_a_damaged_file_is_named(name, old, new, message, finished, tmp_path):

@@ -57,7 +57,7 @@ def test_damage_is_named(tmp_path, damage):
         largest.write_bytes(b"")
     with (
         Checkpoints(tmp_path) as checkpoints,
-        pytest.raises(CheckpointError, match=re.escape(str(tmp_path / "2")) + ".*delete this folder .* epoch 1"),
+        pytest.raises(CheckpointError, match=re.escape(str(tmp_path / "2")) + ".*move this folder away .* epoch 1"),
     ):
         checkpoints.restore(2, like=state_of(0))
 

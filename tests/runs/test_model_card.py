@@ -1,6 +1,7 @@
 """model.json: an equal card comes back, and a damaged one is refused in one line."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs.model_card import CARD, ModelCard, card_from_json, read_card
 from tests.serve.making import Kind, make_card
+
+FIELDS = ModelCard.__struct_fields__
 
 
 def test_a_run_leaves_a_card_of_its_data(finished, data):
@@ -35,20 +38,20 @@ def test_an_equal_card_comes_back(kind):
 
 
 DAMAGE = [
-    ("format", 2, "format 2, this version reads format 1"),
-    ("rate", "50", "rate='50', expected a positive number"),
-    ("rate", 0, "rate=0, expected a positive number"),
-    ("window", 12.5, "window=12.5, expected a positive whole number"),
-    ("best_epoch", True, "best_epoch=True, expected a positive whole number"),
-    ("class_names", ["walk"], "expected 2 different names at least"),
-    ("class_names", ["walk", "walk"], "expected 2 different names at least"),
+    ("format", 2, "Invalid enum value 2 - at `format`"),
+    ("rate", "50", "Expected `float`, got `str` - at `rate`"),
+    ("rate", 0, "Expected `float` > 0.0 - at `rate`"),
+    ("window", 12.5, "Expected `int`, got `float` - at `window`"),
+    ("best_epoch", True, "Expected `int`, got `bool` - at `best_epoch`"),
+    ("class_names", ["walk"], "Expected `array` of length >= 2 - at `class_names`"),
+    ("class_names", ["walk", "walk"], "class_names=['walk', 'walk'], expected different names"),
     ("shift", [1.0], "shift=[1.0], expected 6 finite numbers, one for each channel"),
-    ("scale", [1.0] * 5 + [None], "expected 6 finite numbers"),
-    ("scale", [1.0] * 5 + [10**400], "expected 6 finite numbers"),
-    ("channels", [{"name": "acc_x"}], "expected objects with name, group, site, unit"),
+    ("scale", [1.0] * 5 + [None], "Expected `float`, got `null` - at `scale[5]`"),
+    ("scale", [1.0] * 5 + [10**400], "Number out of range - at `scale[5]`"),
+    ("channels", [{"name": "acc_x"}], "channels, expected a list of objects with name, group, site, unit"),
     ("branches", [{"name": "a", "backbone": "resnet", "channels": [0, 1]}], "each of the 6 channels in one branch"),
-    ("view", None, "view=None, expected a string"),
-    ("colour", "red", "unknown field 'colour'"),
+    ("view", None, "Expected `str`, got `null` - at `view`"),
+    ("colour", "red", "unknown field `colour`"),
 ]
 
 
@@ -62,18 +65,18 @@ def test_a_damaged_card_names_file_and_field(field, value, message, tmp_path):
     assert str(tmp_path / CARD) in str(raised.value)
 
 
-@pytest.mark.parametrize("field", ModelCard._fields)
+@pytest.mark.parametrize("field", FIELDS)
 def test_every_field_is_needed(field):
     content = make_card().as_json()
     del content[field]
-    with pytest.raises(ValueError, match=f"no field '{field}'"):
+    with pytest.raises(ValueError, match=f"required field `{field}`|no model card"):
         card_from_json(content)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", '"card"', "\xff"])
 def test_what_is_no_card_is_refused(text, tmp_path):
     (tmp_path / CARD).write_text(text, encoding="latin-1")
-    with pytest.raises(CheckpointError, match="damaged"):
+    with pytest.raises(CheckpointError, match=re.escape(str(tmp_path / CARD)) + ": "):
         read_card(tmp_path)
 
 
@@ -89,7 +92,7 @@ JSON = st.recursive(
 )
 
 
-@given(field=st.sampled_from(ModelCard._fields), value=JSON)
+@given(field=st.sampled_from(FIELDS), value=JSON)
 @settings(max_examples=300, deadline=None)
 def test_any_value_in_any_field_is_read_or_refused(field, value):
     try:

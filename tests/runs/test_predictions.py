@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from configs import demo
+from dcdp_jax.calibration import calibration
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.data.load import load_recordings
-from dcdp_jax.report.predictions import calibration, read_predictions
-from dcdp_jax.runs.predictions import COLUMNS, WORST, write_predictions
+from dcdp_jax.runs.predictions import WORST, write_predictions
+from dcdp_jax.runs.reading import COLUMNS, read_predictions
 from dcdp_jax.train.build import build_branches
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.evaluation import make_evaluate
@@ -90,8 +91,9 @@ def test_rows_give_the_probabilities_back_to_the_bit(dataset, evaluation, writte
 
 
 def test_the_report_bins_them_to_the_same_calibration_error(dataset, evaluation, written):
-    predictions = read_predictions(written[0], dataset.class_names, len(written[1]))
-    bins = calibration(predictions)
+    confusion = evaluation.tally.confusion.tolist()
+    predictions = read_predictions(written[0], {"class_names": dataset.class_names, "confusion": confusion})
+    bins = calibration(predictions.right, predictions.confidence)
     assert bins.error() == pytest.approx(evaluation.tally.scores()["ece"], abs=1e-6)
     np.testing.assert_array_equal(bins.windows, evaluation.tally.bins[0])
     assert predictions.right.mean() == pytest.approx(evaluation.tally.scores()["accuracy"])

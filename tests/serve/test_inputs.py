@@ -1,5 +1,6 @@
 """Files of a user's and of data sets become what a model reads, or are refused with what came and what was expected."""
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,7 +57,7 @@ def test_another_rate_is_resampled_and_said(tmp_path, card, data):
 
 
 def test_a_recording_of_another_rate_is_resampled_and_said(card):
-    recording = make_recording(card._replace(rate=50.0), 101, starts=(0, 61))
+    recording = make_recording(msgspec.structs.replace(card, rate=50.0), 101, starts=(0, 61))
     item = prepare("here", recording, card)
     assert item.notes == ("the recording has 50 Hz, and the model was trained on 25 Hz: resampled by linear",)
     expected = np.concatenate([recording.signals[:61:2], recording.signals[61::2]])
@@ -126,12 +127,13 @@ def test_what_is_no_input(name, content, message, tmp_path, card, data):
     if name:
         path.write_bytes(content)
     with pytest.raises(DataError) as raised:
-        read_input(path, card._replace(dataset="hapt"), data)
+        read_input(path, msgspec.structs.replace(card, dataset="hapt"), data)
     assert message in str(raised.value)
 
 
 def test_a_recording_in_another_unit_is_refused(card):
-    other = make_recording(card._replace(inputs=(Channel("acc_x", "acc", "hip", "m/s^2"), *card.inputs[1:])), 50)
+    inputs = (Channel("acc_x", "acc", "hip", "m/s^2"), *card.inputs[1:])
+    other = make_recording(msgspec.structs.replace(card, inputs=inputs), 50)
     with pytest.raises(DataError, match=r"acc_x is in m/s\^2, and the model reads it in g"):
         prepare("here", other, card)
 

@@ -5,11 +5,13 @@ import shutil
 
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 import pytest
 
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.errors import CheckpointError, DataError
+from dcdp_jax.runs.files import write_recorded
 from dcdp_jax.serve.model import compiled, forward, load_model, predict, probabilities
 from tests.serve.making import Kind, make_model, noise
 
@@ -100,7 +102,7 @@ def test_the_mean_of_two_branches_of_three(windows):
     branches = tuple(BranchSpec(name, "resnet", (2 * i, 2 * i + 1)) for i, name in enumerate("abc"))
     network = MultiPath(branches, 4, 4, (1,), (1,), embedding=8, projection_hidden=4, projection=4, fusion_hidden=8)
     variables = random_variables(network, 16, 6)
-    model = TrainedModel(make_card()._replace(branches=branches), network, variables)
+    model = TrainedModel(msgspec.structs.replace(make_card(), branches=branches), network, variables)
     damaged = windows.copy()
     damaged[:, :, 2] = np.nan
     _, each = independent(model, windows)
@@ -124,24 +126,26 @@ def test_windows_of_another_shape_are_refused(random_model, shape):
         predict(random_model, np.zeros(shape, np.float32))
 
 
+def change_config(run, old, new):
+    """Writes another config as a run writes its own."""
+    write_recorded(run, "config.json", (run / "config.json").read_text().replace(old, new))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda run: (run / "result.json").unlink(), "no finished run"),
         (lambda run: (run / "model.json").unlink(), "model.json is missing"),
-        (lambda run: (run / "model.json").write_text("{"), "model.json: damaged"),
-        (lambda run: (run / "config.json").write_text("{}"), "config.json: not the config of a run"),
+        (lambda run: (run / "model.json").write_text("{"), "model.json: "),
+        (lambda run: (run / "config.json").write_text("{}"), "config.json is damaged: it has changed"),
+        (lambda run: write_recorded(run, "config.json", "{}"), "config.json: not the config of a run"),
         (lambda run: shutil.rmtree(run / "checkpoints"), "the checkpoint . is missing"),
         (
-            lambda run: (run / "config.json").write_text(
-                (run / "config.json").read_text().replace('"dcdp_har"', '"random_forest"')
-            ),
+            lambda run: change_config(run, '"dcdp_har"', '"random_forest"'),
             "random_forest leaves no model",
         ),
         (
-            lambda run: (run / "config.json").write_text(
-                (run / "config.json").read_text().replace('"embedding": 8', '"embedding": 9')
-            ),
+            lambda run: change_config(run, '"embedding": 8', '"embedding": 9'),
             "not of a model of this config",
         ),
     ],

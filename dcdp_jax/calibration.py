@@ -1,0 +1,40 @@
+"""How well probabilities match accuracy: windows in bins of confidence, and the expected calibration error."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+CALIBRATION_BINS = 15
+
+
+class Bins(NamedTuple):
+    """Windows by confidence, in equal bins from 0 to 1.
+
+    Attributes:
+      windows: (bins,) counts.
+      accuracy: (bins,) share of right predictions; NaN where there is no window.
+      confidence: (bins,) mean; NaN where there is no window.
+    """
+
+    windows: np.ndarray
+    accuracy: np.ndarray
+    confidence: np.ndarray
+
+    def error(self) -> float:
+        """Returns the expected calibration error: |accuracy - confidence|, averaged over all windows."""
+        gap = np.where(self.windows > 0, np.abs(self.accuracy - self.confidence), 0)
+        return float((gap * self.windows).sum() / self.windows.sum())
+
+
+def calibration(right: np.ndarray, confidence: np.ndarray) -> Bins:
+    """Counts windows in bins of confidence, as `dcdp_jax.metrics.Tally` counts them for `ece`.
+
+    Args:
+      right: (n,) bool, whether the predicted class is the true one.
+      confidence: (n,) float32 probability of the predicted class.
+    """
+    bin_of = np.clip((confidence * np.float32(CALIBRATION_BINS)).astype(np.int32), 0, CALIBRATION_BINS - 1)
+    windows = np.bincount(bin_of, minlength=CALIBRATION_BINS).astype(float)
+    sums = [np.bincount(bin_of, values.astype(float), CALIBRATION_BINS) for values in (right, confidence)]
+    means = [np.divide(total, windows, out=np.full(CALIBRATION_BINS, np.nan), where=windows > 0) for total in sums]
+    return Bins(windows, *means)

@@ -1,0 +1,169 @@
+"""Names of the files in a run's folder, atomic writing, and reading that is verified by digests."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dcdp_jax.errors import CheckpointError
+
+CONFIG, RESULT, METRICS, CARD = "config.json", "result.json", "metrics.jsonl", "model.json"
+PREDICTIONS, WORST_WINDOWS, ROBUSTNESS = "predictions.csv", "worst_windows.json", "robustness.json"
+CHECKPOINTS, INTERRUPTED, TENSORBOARD = "checkpoints", "interrupted", "tensorboard"
+DESCRIPTION, PORTABILITY, NONFINITE = "describe.html", "portability.md", "nonfinite.json"
+# SHA-256 of the other files in a folder, and of this table itself.
+DIGESTS = "files.json"
+UNFINISHED = ".*.writing"
+# What is done about a damaged file; a file that is not listed cannot be made again.
+EVALUATE_AGAIN = "remove it and run the command again with --mode=evaluate, which writes it"
+REPAIR = dict.fromkeys((PREDICTIONS, WORST_WINDOWS, ROBUSTNESS), EVALUATE_AGAIN)
+
+
+def unfinished(path: Path) -> Path:
+    """Returns the path under which a file or folder is written before it is moved to its place."""
+    return path.with_name(f".{path.name}.{os.getpid()}.writing")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes left unfinished in a folder and below it."""
+    for path in list(folder.rglob(UNFINISHED)):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def written_atomically(path: Path) -> Iterator[Path]:
+    """Gives a path to write to, and moves what was written to its place unless an error occurs.
+
+    Args:
+      path: of the file. A reader finds the old content or all of the new, also after a crash.
+
+    Raises:
+      OSError: the file could not be written.
+    """
+    temporary = unfinished(path)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file such that a reader, also after a crash, finds the old content or all of the new."""
+    with written_atomically(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def as_json(content: Any) -> str:
+    """Returns indented JSON; raises ValueError for numbers that are not finite."""
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes indented JSON atomically."""
+    write_atomically(path, as_json(content))
+
+
+def sha256(content: bytes) -> str:
+    """Returns the SHA-256 of bytes in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_digests(folder: Path) -> dict[str, list[str]]:
+    """Reads the digests of the files in a folder.
+
+    Args:
+      folder: of a run or of a checkpoint.
+
+    Returns:
+      {name: digests, one of which is that of the file}; empty where none were written.
+
+    Raises:
+      CheckpointError: the table of digests is damaged.
+    """
+    try:
+        content = (folder / DIGESTS).read_bytes()
+    except FileNotFoundError:
+        return {}
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        table = json.loads(content)
+        if table["sha256"] == sha256(json.dumps(table["files"], sort_keys=True).encode()):
+            return table["files"]
+    raise CheckpointError(
+        f"{folder / DIGESTS} is damaged: it has changed since it was written; restore it from a copy (without it the "
+        "other files are read unverified)"
+    )
+
+
+def write_digests(folder: Path, files: Mapping[str, list[str]]) -> None:
+    """Writes the digests that `read_digests` reads."""
+    table = {"sha256": sha256(json.dumps(files, sort_keys=True).encode()), "files": files}
+    write_atomically(folder / DIGESTS, json.dumps(table, indent=1) + "\n")
+
+
+def write_recorded(folder: Path, name: str, content: str | bytes) -> None:
+    """Writes a file atomically and records its digest.
+
+    Between the two writes of the table it has the digests of both the old and the new content, so that a process killed
+    at any point leaves a file that matches.
+
+    Args:
+      folder: of a run.
+      name: of the file in it.
+      content: of the file.
+
+    Raises:
+      CheckpointError: the table of digests is damaged.
+      OSError: the file could not be written.
+    """
+    content = content.encode() if isinstance(content, str) else content
+    path, new = folder / name, sha256(content)
+    files = read_digests(folder)
+    before = [sha256(path.read_bytes())] if path.is_file() else []
+    write_digests(folder, {**files, name: [*(old for old in before if old in files.get(name, [])), new]})
+    write_atomically(path, content)
+    write_digests(folder, {**files, name: [new]})
+
+
+def record(folder: Path, name: str) -> None:
+    """Records the digest of a file that is already there."""
+    write_digests(folder, {**read_digests(folder), name: [sha256((folder / name).read_bytes())]})
+
+
+def read_recorded(folder: Path, name: str) -> bytes:
+    """Reads a file and verifies it by its digest, also while another process replaces it.
+
+    Args:
+      folder: of a run.
+      name: of the file in it. One without a digest, as versions before the digests left them, is not verified.
+
+    Returns:
+      Its content.
+
+    Raises:
+      CheckpointError: the file is missing or has changed since it was written; the message names it and says what to
+        do.
+    """
+    path = folder / name
+    while True:
+        files = read_digests(folder)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise CheckpointError(f"{path} is missing: {folder} holds no finished run; train it first") from None
+        except NotADirectoryError:
+            raise CheckpointError(f"{folder} is not a folder of a run") from None
+        if name not in files or sha256(content) in files[name]:
+            return content
+        if read_digests(folder) == files:
+            advice = REPAIR.get(name, "restore it from a copy, or train again in another --workdir")
+            raise CheckpointError(f"{path} is damaged: it has changed since it was written; {advice}")

@@ -1,0 +1,189 @@
+"""What the JSON files of a run hold: types and ranges, checked when a file is read."""
+
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from dcdp_jax.errors import CheckpointError
+
+T = TypeVar("T")
+# JSON has no NaN and no infinity, and the decoder refuses numbers beyond float64: every float is finite.
+# A softmax of float32 may exceed 1 by rounding, most on accelerators.
+Share = Annotated[float, Meta(ge=0, le=1.001)]
+Positive = Annotated[float, Meta(gt=0)]
+Amount = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+Number = Annotated[int, Meta(ge=1)]
+# null leaves a gap in a curve.
+Values = dict[str, float | None]
+Amounts = dict[str, Amount | None]
+Names = list[str]
+
+
+class Scores(TypedDict):
+    """Scores of one part of the data: `dcdp_jax.metrics.scores`, mean loss and expected calibration error."""
+
+    accuracy: Share
+    precision_macro: Share
+    recall_macro: Share
+    f1_macro: Share
+    precision_weighted: Share
+    recall_weighted: Share
+    f1_weighted: Share
+    loss: float
+    ece: Share
+
+
+class Result(TypedDict):
+    """result.json; other keys are kept."""
+
+    dataset: str
+    protocol: str
+    seed: int
+    class_names: Names
+    test: Scores
+    validation: Scores
+    branches: dict[str, Share]
+    confusion: list[list[Count]]
+    windows: dict[str, Count]
+    subjects: dict[str, list[int | str]]
+    marks: Names
+    notes: NotRequired[Names]
+    data_fingerprint: str
+    versions: dict[str, str]
+    git_revision: str | None
+    device: str
+    parameters: Count
+    best_epoch: Count | None
+    wall_seconds: Amount
+    windows_per_second: Amount
+    command: str
+
+
+class StepRecord(TypedDict):
+    """A line of metrics.jsonl with means over the steps since the last such line; `S` is summed over `windows`."""
+
+    kind: Literal["step"]
+    epoch: Number
+    step: Number
+    steps: NotRequired[Number]
+    windows: NotRequired[Count]
+    accuracy: NotRequired[Share]
+    loss: NotRequired[Values]
+    S: NotRequired[Amounts]
+    R: NotRequired[Amounts]
+    M: NotRequired[Values]
+    gradient_norm: NotRequired[Amounts]
+    update_norm: NotRequired[Amounts]
+
+
+class TrainMeans(TypedDict):
+    """Means over the steps of an epoch."""
+
+    loss: float
+    accuracy: Share
+
+
+class ValidationRecord(TypedDict):
+    """Scores after an epoch; `S` is summed over `windows`."""
+
+    accuracy: Share
+    f1_macro: Share
+    loss: float
+    windows: Count
+    S: NotRequired[Amounts]
+    R: NotRequired[Amounts]
+
+
+class EpochRecord(TypedDict):
+    """A line of metrics.jsonl about a whole epoch."""
+
+    kind: Literal["epoch"]
+    epoch: Number
+    step: Number
+    train: TrainMeans
+    validation: ValidationRecord
+    best: bool
+    seconds: Amount
+
+
+class RobustScores(TypedDict):
+    """Scores under one disturbance."""
+
+    accuracy: Share
+    f1_macro: Share
+
+
+class Absence(TypedDict):
+    """Scores without a branch, a site or a group of channels."""
+
+    kind: str
+    name: str
+    channels: Names
+    fused: RobustScores
+    fallback: NotRequired[RobustScores]
+
+
+class Noise(TypedDict):
+    """Scores with Gaussian noise of a standard deviation of `level`."""
+
+    level: Amount
+    fused: RobustScores
+
+
+class Robustness(TypedDict):
+    """robustness.json."""
+
+    clean: RobustScores
+    absent: list[Absence]
+    noise: list[Noise]
+
+
+class WorstChannel(TypedDict):
+    """A channel of worst_windows.json."""
+
+    name: str
+    group: str
+    unit: str
+
+
+class WorstWindow(TypedDict):
+    """A wrong window: `values` has a row per sample and a column per channel."""
+
+    recording: str
+    start: Count
+    subject: str
+    true: str
+    predicted: str
+    confidence: Share
+    values: list[list[float]]
+
+
+class WorstWindows(TypedDict):
+    """worst_windows.json: the most confident errors, with their samples."""
+
+    rate: Positive
+    channels: list[WorstChannel]
+    windows: list[WorstWindow]
+
+
+def decode(content: bytes, schema: type[T], where: object) -> T:
+    """Decodes JSON and checks it.
+
+    Args:
+      content: of a file or a line.
+      schema: that it must have; keys that the schema does not name are kept.
+      where: path, and line where there are several, for the message.
+
+    Raises:
+      CheckpointError: it is not JSON, or has another type or range; the message names the field.
+    """
+    try:
+        found: Any = msgspec.json.decode(content)
+        msgspec.convert(found, schema)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{where}: {str(error).replace('$.', '')}; the file was cut off, edited, or written by another version"
+        ) from None
+    return found
