@@ -1,16 +1,17 @@
-"""Checks of a config before anything is built, and the config as plain data."""
+"""Checks of a config before any file is read, and the config as plain data."""
 
+import difflib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.partition import CONTROLS
 from dcdp_jax.errors import ConfigError
+from dcdp_jax.fields import FIELDS, STUDY_FIELDS, Field, choices_of
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.multipath import BACKBONES
-from dcdp_jax.optim.chain import OPTIMIZERS, PLACEMENTS, SCHEDULES
 
 STRATEGIES = ("pmap", "jit")
 # Dtype of the activations, and the precision of float32 matrix products. Unasked, JAX takes TF32 on a GPU.
@@ -21,88 +22,24 @@ PRECISIONS = {
 }
 MAIN_MODEL = "dcdp_har"
 RANDOM_FOREST = "random_forest"
-CHOICES: dict[str, tuple[Any, ...]] = {
-    "optimizer.name": OPTIMIZERS,
-    "optimizer.schedule": SCHEDULES,
-    "cgm.scope": ("branch", "classification", "head"),
-    "cgm.placement": PLACEMENTS,
-    "model.name": (MAIN_MODEL, *BASELINES, RANDOM_FOREST),
-    "model.partition": CONTROLS,
-    "parallel.strategy": STRATEGIES,
-    "train.precision": tuple(PRECISIONS),
-}
-# Field: lowest and highest value allowed.
-RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**31 - 1),
-    "model.width": (2, 4096),
-    "model.densenet_width": (0, 4096),
-    "model.embedding": (1, 65536),
-    "model.projection_hidden": (1, 65536),
-    "model.projection": (1, 65536),
-    "model.fusion_hidden": (1, 65536),
-    "model.dropout": (0, 0.999),
-    "loss.align_weight": (0, float("inf")),
-    "loss.temperature": (1e-4, float("inf")),
-    "loss.label_smoothing": (0, 0.999),
-    "cgm.alpha": (0, float("inf")),
-    "cgm.eps": (0, 1),
-    "cgm.start_epoch": (0, 10**6),
-    "cgm.end_epoch": (0, 10**6),
-    "optimizer.learning_rate": (0, float("inf")),
-    "optimizer.warmup_fraction": (0, 0.999),
-    "optimizer.b1": (0, 0.999999),
-    "optimizer.b2": (0, 0.999999),
-    "optimizer.eps": (0, 1),
-    "optimizer.weight_decay": (0, float("inf")),
-    "optimizer.clip_norm": (0, float("inf")),
-    "train.epochs": (1, 10**6),
-    "train.batch_size": (2, 10**6),
-    "train.log_every": (1, 10**9),
-    "train.steps_per_dispatch": (0, 10**6),
-    "augment.probability": (0, 1),
-    "augment.jitter_sigma": (0, 100),
-    "augment.scaling_sigma": (0, 100),
-    "augment.time_warp_sigma": (0, 100),
-    "augment.time_warp_knots": (1, 1000),
-    "augment.permutation_segments": (1, 1000),
-    "train.skip_nonfinite": (0, 10**9),
-    "parallel.devices": (0, 10**6),
-    "parallel.processes": (0, 10**6),
-    "parallel.process_id": (0, 10**6),
-}
+MODELS = (MAIN_MODEL, *BASELINES, RANDOM_FOREST)
+# Fields in which a run and its resumption may differ.
+LOCATIONS = tuple(field.name for field in FIELDS if not field.affects_result)
 UNDEFINED = (("classification", "after"), ("classification", "decoupled"))
-# Where things are and what is done about faults, not what is computed: may differ between a run and its resumption.
-LOCATIONS = (
-    "data.raw_dir",
-    "data.cache_dir",
-    "data.stream",
-    "train.skip_nonfinite",
-    "train.steps_per_dispatch",
-    "parallel.devices",
-    "parallel.distributed",
-    "parallel.coordinator",
-    "parallel.processes",
-    "parallel.process_id",
-)
-RESERVED_NAMES = ("projection", "fusion", "total", "contrast", "align")
+# Names that a branch must not have: keys of the network's parameters and of the records of losses and norms, and the
+# one that Flax keeps for itself.
+RESERVED_NAMES = ("projection", "fusion", "total", "contrast", "align", "params")
+TYPE_NAMES = {bool: "True or False", int: "a whole number", float: "a number", str: "text", tuple: "a tuple"}
 
 
 def check_config(config: ConfigDict) -> None:
-    """Checks every value that can be judged without data or devices.
+    """Checks every value of a run's config that can be judged without data or devices.
 
     Raises:
       ConfigError: names the field, what came and what was expected.
     """
     values = dict(flatten(config.to_dict()))
-    for field, allowed in CHOICES.items():
-        if values[field] not in allowed:
-            raise ConfigError(f"{field}={values[field]!r} is none of {', '.join(map(str, allowed))}")
-    for field, (low, high) in RANGES.items():
-        if not low <= values[field] <= high:
-            raise ConfigError(f"{field}={values[field]!r} is not between {low:g} and {high:g}")
-    for field in ("model.resnet_blocks", "model.densenet_blocks"):
-        if not values[field] or any(not isinstance(n, int) or n < 1 for n in values[field]):
-            raise ConfigError(f"{field}={values[field]!r} must be positive counts, one per stage")
+    check_fields(values, FIELDS)
     if len(values["model.resnet_blocks"]) != len(values["model.densenet_blocks"]):
         raise ConfigError("model.resnet_blocks and model.densenet_blocks must have the same number of stages")
     for field in ("model.width", "model.densenet_width"):
@@ -111,18 +48,85 @@ def check_config(config: ConfigDict) -> None:
     segments, window = values["augment.permutation_segments"], values["data.window"]
     if values["augment.enabled"] and window < max(segments, 2):
         raise ConfigError(f"augment.permutation_segments={segments} do not fit into data.window={window}")
+    if values["data.name"] == "table":
+        # pandas, which other data sets do without
+        from dcdp_jax.data.tables import check_fields as check_table
+
+        check_table(config.data.table)
     check_branches(values["model.branches"])
+    check_modulation(values)
     check_processes(values)
-    if values["cgm.enabled"] and (values["cgm.scope"], values["cgm.placement"]) in UNDEFINED:
-        raise ConfigError("cgm.scope=classification acts inside the backward pass and has only cgm.placement=before")
-    one_branch = len(values["model.branches"]) < 2 or values["model.partition"] == "single"
-    if values["cgm.enabled"] and values["model.name"] != MAIN_MODEL:
-        raise ConfigError(
-            f"cgm.enabled=True compares branches, and model.name={values['model.name']} has none; "
-            f"set --config.cgm.enabled=False"
-        )
-    if values["cgm.enabled"] and one_branch:
-        raise ConfigError("cgm.enabled=True compares branches, and there is one; set --config.cgm.enabled=False")
+
+
+def check_study(config: ConfigDict) -> None:
+    """Checks the fields of a study's own; those of its runs are checked when the runs are made.
+
+    Raises:
+      ConfigError: names the field, what came and what was expected.
+    """
+    check_fields(dict(flatten({"study": config.study.to_dict()})), STUDY_FIELDS)
+    if config.study.devices_divide == "seeds" and config.study.seeds_at_once == 1:
+        raise ConfigError("study.devices_divide='seeds' needs study.seeds_at_once above 1")
+
+
+def check_fields(values: Mapping[str, Any], fields: Sequence[Field]) -> None:
+    """Checks {field: value} against a table of fields.
+
+    Raises:
+      ConfigError: a field is unknown or absent, or its value has another type, is outside the range, is none of the
+        choices, or holds a number that is not finite.
+    """
+    names = [field.name for field in fields]
+    for name in values:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            raise ConfigError(f"there is no field {name}" + (f"; did you mean {near[0]}?" if near else ""))
+    for field in fields:
+        if field.name not in values:
+            raise ConfigError(f"{field.name} is not set; derive the config from configs/default.py")
+        check_value(field, values[field.name])
+
+
+def check_value(field: Field, value: Any) -> None:
+    """Raises ConfigError unless a field may have this value."""
+    said = f"{field.name}={value!r}"
+    if isinstance(field.default, tuple):
+        if isinstance(value, str):
+            raise ConfigError(f"{said} must be a tuple, as ({value!r},)")
+        if not isinstance(value, tuple | list):
+            raise ConfigError(f"{said} is not a tuple")
+        if field.items and any(isinstance(item, bool) or not isinstance(item, field.items) for item in value):
+            kinds = field.items if isinstance(field.items, tuple) else (field.items,)
+            raise ConfigError(f"{said}: each item must be {' or '.join(TYPE_NAMES[kind] for kind in kinds)}")
+    elif not has_type(value, type(field.default)):
+        raise ConfigError(f"{said} is not {TYPE_NAMES[type(field.default)]}")
+    if any(isinstance(number, float) and not math.isfinite(number) for number in leaves(value)):
+        raise ConfigError(f"{said} is not finite")
+    if field.choices and value not in (choices := choices_of(field)):
+        raise ConfigError(f"{said} is none of {', '.join(map(str, choices))}")
+    for number in leaves(value) if field.low is not None or field.above is not None else ():
+        if field.low is not None and field.high is not None and not field.low <= number <= field.high:
+            raise ConfigError(f"{said} is not between {field.low:g} and {field.high:g}")
+        if field.low is not None and number < field.low:
+            raise ConfigError(f"{said} is below {field.low:g}")
+        if field.above is not None and number <= field.above:
+            raise ConfigError(f"{said} is not above {field.above:g}")
+
+
+def has_type(value: Any, expected: type) -> bool:
+    """Returns whether a value has the type of a field; a whole number is a number, True and False are not."""
+    if isinstance(value, bool):
+        return expected is bool
+    return isinstance(value, int | float if expected is float else expected)
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """Yields a value, or all that a nested tuple or list holds."""
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield value
 
 
 def check_branches(branches: Any) -> None:
@@ -142,8 +146,29 @@ def check_branches(branches: Any) -> None:
             raise ConfigError(f"model.branches: the name {name!r} is used twice, reserved or not an identifier")
 
 
-def check_processes(values: dict[str, Any]) -> None:
-    """Raises ConfigError unless all that names the processes of a run is given, or nothing of it."""
+def check_modulation(values: Mapping[str, Any]) -> None:
+    """Raises ConfigError if modulation is enabled and undefined, has one branch only or never acts."""
+    if not values["cgm.enabled"]:
+        return
+    if (values["cgm.scope"], values["cgm.placement"]) in UNDEFINED:
+        raise ConfigError("cgm.scope=classification acts inside the backward pass and has only cgm.placement=before")
+    if values["model.name"] != MAIN_MODEL:
+        raise ConfigError(
+            f"cgm.enabled=True compares branches, and model.name={values['model.name']} has none; "
+            f"set --config.cgm.enabled=False"
+        )
+    if len(values["model.branches"]) < 2 or values["model.partition"] == "single":
+        raise ConfigError("cgm.enabled=True compares branches, and there is one; set --config.cgm.enabled=False")
+    start, end, epochs = values["cgm.start_epoch"], values["cgm.end_epoch"], values["train.epochs"]
+    if start >= min(end or epochs, epochs):
+        raise ConfigError(
+            f"cgm.start_epoch={start}, cgm.end_epoch={end} and train.epochs={epochs} leave no epoch that is modulated; "
+            f"modulation starts after start_epoch epochs, and end_epoch is the last one (0: the last of all)"
+        )
+
+
+def check_processes(values: Mapping[str, Any]) -> None:
+    """Raises ConfigError unless all fields that name the processes of a run are given, or none of them."""
     distributed, coordinator = values["parallel.distributed"], values["parallel.coordinator"]
     processes, process = values["parallel.processes"], values["parallel.process_id"]
     if (coordinator or processes or process) and not distributed:
@@ -157,8 +182,8 @@ def check_processes(values: dict[str, Any]) -> None:
         raise ConfigError(f"parallel.process_id={process} is not below parallel.processes={processes}")
 
 
-def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """{'a': {'b': 1}} -> ('a.b', 1), ..."""
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the leaves of nested dictionaries: {'a': {'b': 1}} -> ('a.b', 1), ..."""
     for key, value in tree.items():
         if isinstance(value, dict):
             yield from flatten(value, f"{prefix}{key}.")
@@ -167,14 +192,19 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 def as_plain_data(config: ConfigDict) -> dict[str, Any]:
-    """The config as JSON would give it back: dicts, lists, numbers and strings."""
+    """Returns the config as JSON would give it back: dicts, lists, numbers and strings."""
     return json.loads(config.to_json())
 
 
-def differences(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """Fields that differ, 'field: stored -> asked', but for `LOCATIONS` and, where no tables are read, theirs."""
-    a, b = dict(flatten(stored)), dict(flatten(asked))
-    tables = "table" in (a.get("data.name"), b.get("data.name"))
+def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Returns a line 'field: stored -> asked' for every field that affects results and differs.
+
+    Fields of `data.table` are compared only if one of the two configs reads tables. A config that lacks a field,
+    because it is older than the field, is read as if it had its default.
+    """
+    defaults = {field.name: json.loads(json.dumps(field.default)) for field in FIELDS}
+    a, b = defaults | dict(flatten(stored)), defaults | dict(flatten(asked))
+    tables = "table" in (a["data.name"], b["data.name"])
     return [
         f"{field}: {a.get(field, '(absent)')!r} -> {b.get(field, '(absent)')!r}"
         for field in sorted(a.keys() | b.keys())

@@ -11,6 +11,8 @@ from dcdp_jax.data.recording import Recording
 from dcdp_jax.data.tables import read_tables
 from dcdp_jax.errors import ConfigError
 
+NAMES = (*DATASETS, "table")
+
 
 class Loaded(NamedTuple):
     """Recordings and what to call things.
@@ -62,7 +64,7 @@ def read_recordings(config: ConfigDict) -> Loaded:
             missing_values=tables.missing_values,
         )
     if config.name not in DATASETS:
-        raise ConfigError(f"data.name={config.name!r} is none of {', '.join((*DATASETS, 'table'))}")
+        raise ConfigError(f"data.name={config.name!r} is none of {', '.join(NAMES)}")
     options = config.synthetic.to_dict() if config.name == "synthetic" else None
     recordings = load_recordings(config.name, config.raw_dir, cache_dir=config.cache_dir, synthetic_options=options)
     return Loaded(

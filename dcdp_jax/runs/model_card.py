@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +14,7 @@ from dcdp_jax.errors import CheckpointError
 from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.runs.files import CARD, as_json, read_recorded, write_recorded
 from dcdp_jax.runs.schemas import Number, Positive, decode
+from dcdp_jax.versions import version_of
 
 # Fields that are objects in the file and named tuples in the card.
 RECORDS: Mapping[str, Any] = {"inputs": Channel, "channels": Channel, "branches": BranchSpec}
@@ -104,7 +104,7 @@ def make_card(data: Mapping[str, Any], dataset: Dataset, branches: Sequence[Bran
       `ModelCard`.
     """
     return ModelCard(
-        version=version("dcdp_jax"),
+        version=version_of("dcdp_jax"),
         dataset=data["name"],
         protocol=data["protocol"],
         class_names=dataset.class_names,

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.metrics import Tally
+from dcdp_jax.versions import version_of
 
 PACKAGES = ("dcdp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
@@ -56,7 +56,7 @@ def make_result(
         "marks": list(dataset.marks),
         "notes": list(dataset.notes),
         "data_fingerprint": dataset.fingerprint,
-        "versions": {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES},
+        "versions": {"python": sys.version.split()[0]} | {name: version_of(name) for name in PACKAGES},
         "git_revision": git_revision(),
         "device": device,
         "parameters": parameters,

@@ -5,7 +5,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from dcdp_jax.runs.reading import read_result
 from dcdp_jax.serve import standalone
 from dcdp_jax.serve.formats import PLATFORMS, Run, to_jax, to_onnx, to_tflite
 from dcdp_jax.serve.model import TrainedModel, forward, load_model
+from dcdp_jax.versions import version_of
 
 EXPORT = "export"
 FILES = {
@@ -147,7 +147,7 @@ def exported_card(card: ModelCard, result: dict[str, Any]) -> dict[str, Any]:
         "best_epoch": card.best_epoch,
         "data_fingerprint": result["data_fingerprint"],
         "git_revision": result["git_revision"],
-        "versions": {name: version(name) for name in ("dcdp_jax", "jax", "flax", "numpy")},
+        "versions": {name: version_of(name) for name in ("dcdp_jax", "jax", "flax", "numpy")},
         "files": {},
     }
 

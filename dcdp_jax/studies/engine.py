@@ -10,8 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from dcdp_jax.config import as_plain_data
-from dcdp_jax.errors import ConfigError, Terminated, UserError
+from dcdp_jax.config import as_plain_data, check_study
+from dcdp_jax.errors import Terminated, UserError
 from dcdp_jax.runs.reading import read_result
 from dcdp_jax.runs.workdir import RESULT, write_json
 from dcdp_jax.studies.grid import Fields, Stage, Trial, slug, stages_of, trials_of
@@ -23,7 +23,6 @@ from dcdp_jax.train.preemption import Sigterm
 
 TRIALS, GROUPS = "trials", "groups"
 POLL_SECONDS = 0.3
-DIVIDED = ("windows", "seeds")
 
 
 class Outcome(NamedTuple):
@@ -56,6 +55,7 @@ def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
       UserError: the config cannot be used, or no trial of a stage came to an end.
       Terminated: SIGTERM came, and what was done is saved.
     """
+    check_study(config)
     stages = stages_of(config)
     for stage in stages:  # what is wrong with a later stage should show before the first has been trained
         trials_of(config, stage, {})
@@ -76,21 +76,8 @@ def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
 
 
 def engine_of(study: ConfigDict) -> Engine:
-    """The engine that a study asks for.
-
-    Raises:
-      ConfigError: there is none of that name, or its fields have values that cannot be used.
-    """
+    """Returns the engine that a study asks for."""
     engines: dict[str, Callable[[ConfigDict], Engine]] = {"local": LocalEngine, "ray": RayEngine}
-    if study.engine not in engines:
-        raise ConfigError(f"study.engine={study.engine!r} is none of {', '.join(engines)}")
-    for field, low in (("workers", 1), ("seeds_at_once", 1), ("cpus_per_group", 0), ("gpus_per_group", 0)):
-        if study[field] < low:
-            raise ConfigError(f"study.{field}={study[field]:g} is below {low}")
-    if study.devices_divide not in DIVIDED:
-        raise ConfigError(f"study.devices_divide={study.devices_divide!r} is none of {', '.join(DIVIDED)}")
-    if study.devices_divide == "seeds" and study.seeds_at_once == 1:
-        raise ConfigError("study.devices_divide='seeds' needs study.seeds_at_once above 1")
     return engines[study.engine](study)
 
 

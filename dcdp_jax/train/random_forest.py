@@ -5,7 +5,6 @@ Same data, protocols, scores and result.json; one fit instead of epochs. Needs t
 
 import os
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.result import make_result
 from dcdp_jax.runs.workdir import RESULT, MetricsLog, make_workdir, write_json
 from dcdp_jax.train.evaluation import Evaluation
+from dcdp_jax.versions import version_of
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestClassifier
@@ -117,7 +117,7 @@ def train_random_forest(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         parameters=sum(tree.tree_.node_count for tree in forest.estimators_),
         epochs=[epoch],
     )
-    result["versions"]["scikit-learn"] = version("scikit-learn")
+    result["versions"]["scikit-learn"] = version_of("scikit-learn")
     from_first_process(lambda: write_predictions(workdir, dataset, evaluations["test"].probabilities))
     from_first_process(lambda: write_json(workdir / RESULT, result))
     return result

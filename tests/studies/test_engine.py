@@ -9,6 +9,7 @@ import time
 import pytest
 
 from configs.studies import default
+from dcdp_jax.config import check_study
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.studies import groups
 from dcdp_jax.studies.engine import engine_of
@@ -21,19 +22,22 @@ from dcdp_jax.studies.worker import dataset_of, train_trials
     ("field", "value", "message"),
     [
         ("engine", "spark", "study.engine='spark' is none of local, ray"),
-        ("workers", 0, "study.workers=0 is below 1"),
-        ("seeds_at_once", 0, "study.seeds_at_once=0 is below 1"),
+        ("workers", 0, "study.workers=0 is not between 1 and 1e+06"),
+        ("seeds_at_once", 0, "study.seeds_at_once=0 is not between 1 and 1e+06"),
+        ("seeds", (0, -1), "study.seeds=(0, -1) is not between 0 and 2.14748e+09"),
+        ("folds", (0.5,), "study.folds=(0.5,): each item must be a whole number"),
+        ("cpus_per_group", float("inf"), "study.cpus_per_group=inf is not finite"),
         ("devices_divide", "steps", "study.devices_divide='steps' is none of windows, seeds"),
         ("devices_divide", "seeds", "study.devices_divide='seeds' needs study.seeds_at_once above 1"),
-        ("cpus_per_group", -1.0, "study.cpus_per_group=-1 is below 0"),
+        ("cpus_per_group", -1.0, "study.cpus_per_group=-1.0 is below 0"),
         ("gpus_per_group", -0.5, "study.gpus_per_group=-0.5 is below 0"),
     ],
 )
 def test_refused(field, value, message):
-    study = default.get_config().study
-    study[field] = value
+    config = default.get_config()
+    config.study[field] = value
     with pytest.raises(ConfigError) as error:
-        engine_of(study)
+        check_study(config)
     assert str(error.value) == message
 
 

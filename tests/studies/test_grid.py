@@ -50,7 +50,7 @@ def test_the_name_follows_the_config_but_not_where_things_are():
         ({"a": {"cgm.alfa": 1}}, "row 'a' on synthetic: cgm.alfa=1"),
         ({"a": {"nothing.alpha": 1}}, "nothing.alpha"),
         ({"a": {"cgm.alpha": "high"}}, "cgm.alpha='high'"),
-        ({"a": {"cgm.alpha": -1.0}}, "cgm.alpha=-1.0 is not between"),
+        ({"a": {"cgm.alpha": -1.0}}, "cgm.alpha=-1.0 is below 0"),
         ({}, "at least one row"),
     ],
 )

@@ -1,0 +1,401 @@
+"""The table of config fields: default, allowed values and documentation of each, once.
+
+`configs/default.py` builds its config from this table, `check_config` checks values against it, and `docs/config.md` is
+generated from it. Adding a field is adding one line here. A new field's default must reproduce the results of runs that
+were made before the field existed, because such runs are read as if they had it.
+
+The module imports nothing but the config library, so that `--help` and a misspelt field are answered at once.
+"""
+
+import importlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+
+class Field(NamedTuple):
+    """One config field. Its type is that of its default.
+
+    Attributes:
+      name: dotted path, `section.field`.
+      default: the value that `configs/default.py` sets.
+      doc: one sentence or two for `docs/config.md`, without the default and the allowed values.
+      low: the smallest allowed number; of a tuple of numbers, the smallest allowed item.
+      above: a bound that a number must exceed.
+      high: the largest allowed number.
+      choices: the allowed values, or `"module:NAME"` of the tuple that holds them.
+      items: the type of the items of a tuple; None where a function of `dcdp_jax.config` checks them.
+      affects_result: False for a field that says where things are or how faults are handled. A run may be resumed with
+        another value of it.
+    """
+
+    name: str
+    default: Any
+    doc: str
+    low: float | None = None
+    above: float | None = None
+    high: float | None = None
+    choices: tuple[Any, ...] | str | None = None
+    items: type | tuple[type, ...] | None = None
+    affects_result: bool = True
+
+
+# Headings of docs/config.md, in its order: {section: sentence below the heading}.
+SECTIONS = {
+    "": "",
+    "data": "",
+    "data.synthetic": "Read with `data.name=synthetic` only.",
+    "data.table": "Read with `data.name=table` only; see [your own data](your_own_data.md).",
+    "model": "",
+    "loss": "",
+    "cgm": "Confidence-driven gradient modulation.",
+    "optimizer": "",
+    "train": "",
+    "augment": "Augmentation of training windows; `dcdp_jax/train/augment.py` documents the order.",
+    "parallel": "Devices and processes; see [scaling](scaling.md).",
+    "study": "Read from the configs of `configs/studies/` only. A study is a grid of data sets, rows, folds and seeds, "
+    "and each point of it is a training run.",
+}
+MAX_SEED = 2**31 - 1
+
+FIELDS = (
+    Field("seed", 0, "Seed of the initial parameters, batch order, augmentation and dropout.", low=0, high=MAX_SEED),
+    #
+    Field("data.name", "", "The data set.", choices="dcdp_jax.data.read:NAMES"),
+    Field(
+        "data.raw_dir",
+        "",
+        "Folder with the publisher's files or your tables; if empty, the environment variable `DCDP_RAW_DIR`; if that "
+        "is empty too, a published data set is downloaded.",
+        affects_result=False,
+    ),
+    Field(
+        "data.cache_dir",
+        "",
+        "Folder for downloads and prepared data; if empty, `dcdp_jax` in the user's cache folder.",
+        affects_result=False,
+    ),
+    Field("data.require_complete", False, "Whether missing files of a published data set are an error."),
+    Field(
+        "data.protocol",
+        "",
+        "How recordings are divided into training, validation and test parts; `dcdp_jax/data/protocols.py` lists the "
+        "protocols of each data set.",
+    ),
+    Field("data.fold", 0, "With `loso`, index of the subject that is tested; with `random`, seed of the split.", low=0),
+    Field("data.classes", (), "Names of the classes to keep; if empty, those of the protocol.", items=str),
+    Field("data.channels", (), "Names or groups of the channels to keep; if empty, all.", items=str),
+    Field("data.decimate", 1, "Keep every n-th sample.", low=1),
+    Field(
+        "data.view",
+        "raw",
+        "Channels computed from the sensors' own, see `dcdp_jax/data/views.py`.",
+        choices="dcdp_jax.data.views:VIEWS",
+    ),
+    Field("data.window", 128, "Samples per window.", low=1),
+    Field("data.step", 64, "Samples from one window to the next, in training and testing.", low=1),
+    Field(
+        "data.label_rule",
+        "mode",
+        "Label of a window that spans several, see `dcdp_jax/data/windows.py`.",
+        choices="dcdp_jax.data.windows:LABEL_RULES",
+    ),
+    Field(
+        "data.join_recordings",
+        False,
+        "Whether windows run from one recording into the next, see `configs/oppo_challenge.py`.",
+    ),
+    Field(
+        "data.normalize",
+        "zscore",
+        "Normalisation of each channel, with statistics of the training part.",
+        choices="dcdp_jax.data.normalize:METHODS",
+    ),
+    Field(
+        "data.stream",
+        False,
+        "Whether recordings stay on the host and the windows of each batch are copied to the devices ahead of its "
+        "step, for recordings that exceed device memory. The results are the same.",
+        affects_result=False,
+    ),
+    #
+    Field("data.synthetic.seed", 0, "Seed of the signals.", low=0, high=MAX_SEED),
+    Field("data.synthetic.subjects", 10, "Number of people.", low=1, high=10**6),
+    Field("data.synthetic.minutes", 6.0, "Minutes of recording per person.", above=0),
+    Field("data.synthetic.rate", 25.0, "Sampling rate in Hz.", above=0),
+    Field("data.synthetic.noise", 0.25, "Standard deviation of the white noise, in g and in rad/s.", low=0),
+    Field(
+        "data.synthetic.weak_group",
+        "gyro",
+        "Channel group that carries less information about the activity.",
+        choices=("acc", "gyro"),
+    ),
+    Field(
+        "data.synthetic.weakness",
+        0.6,
+        "How much of the weak group is replaced by noise: 0 for none of it, 1 for all of it.",
+        low=0,
+        high=1,
+    ),
+    #
+    Field("data.table.files", ("*.csv",), "Patterns of file names below `data.raw_dir`.", items=str),
+    Field("data.table.delimiter", ",", "Character between the columns of a CSV file."),
+    Field("data.table.time", "time", "Column with the time of each row; if empty, rows are 1 / rate apart."),
+    Field(
+        "data.table.time_unit",
+        "s",
+        "Unit of the time column; `datetime` for ISO 8601 dates.",
+        choices="dcdp_jax.data.tables:TIME_UNITS",
+    ),
+    Field("data.table.label", "label", "Column with the activity; if empty, there are no labels."),
+    Field("data.table.subject", "subject", "Column with the person; if empty, the file's name is the person."),
+    Field("data.table.recording", "", "Column with the recording; if empty, a file is one recording."),
+    Field("data.table.channels", (), "`(column, group, site, unit)` of each channel."),
+    Field("data.table.rate", 50.0, "Sampling rate in Hz to which rows are resampled.", above=0),
+    Field("data.table.resample", "linear", "Interpolation.", choices="dcdp_jax.data.resample:METHODS"),
+    Field("data.table.max_gap", 1.0, "Seconds between rows above which a recording is divided.", above=0),
+    Field(
+        "data.table.missing",
+        "interpolate",
+        "Handling of cells without a value.",
+        choices="dcdp_jax.data.resample:MISSING",
+    ),
+    Field(
+        "data.table.test",
+        (),
+        "Names of the subjects (protocol `subject`) or recordings (protocol `recording`) that are tested; if empty, "
+        "the last fifth.",
+        items=(str, int),
+    ),
+    Field("data.table.validation", (), "As `data.table.test`; if empty, the fifth before.", items=(str, int)),
+    #
+    Field(
+        "model.name",
+        "dcdp_har",
+        "The model of the paper, or a baseline on all channels. A baseline has no branches: `cgm.enabled` must be "
+        "False, and it reads `model.width` alone of the fields below.",
+        choices="dcdp_jax.config:MODELS",
+    ),
+    Field(
+        "model.branches",
+        (("res", "resnet", ("acc",)), ("dense", "densenet", ("gyro",))),
+        "`(name, backbone, channels or channel groups)` of each branch; disjoint, and together all channels.",
+    ),
+    Field(
+        "model.partition",
+        "named",
+        "Control experiments: other assignments of channels to branches than the named one.",
+        choices="dcdp_jax.data.partition:CONTROLS",
+    ),
+    Field(
+        "model.width",
+        64,
+        "Channels of the first ResNet stage and of DenseNet's stem; even, because DenseNet's growth is half of it.",
+        low=2,
+        high=4096,
+    ),
+    Field("model.densenet_width", 0, "DenseNet's own width; 0 for `model.width`.", low=0, high=4096),
+    Field("model.resnet_blocks", (3, 4, 6, 3), "Basic blocks per ResNet stage.", low=1, items=int),
+    Field("model.densenet_blocks", (4, 4, 6, 4), "Layers per dense block, one block per stage.", low=1, items=int),
+    Field("model.embedding", 256, "d, the size of each branch's embedding h.", low=1, high=65536),
+    Field("model.projection_hidden", 256, "Hidden size of the projection heads.", low=1, high=65536),
+    Field("model.projection", 128, "Size of the projections z.", low=1, high=65536),
+    Field("model.fusion_hidden", 256, "Hidden size of the fusion classifier.", low=1, high=65536),
+    Field("model.dropout", 0.5, "Dropout rate of the fusion classifier.", low=0, high=0.999),
+    #
+    Field("loss.align_weight", 0.7, "lambda, the weight of contrast and alignment.", low=0),
+    Field("loss.temperature", 0.5, "tau, the temperature of the contrast.", low=1e-4),
+    Field("loss.label_smoothing", 0.0, "Label smoothing of every cross-entropy.", low=0, high=0.999),
+    #
+    Field("cgm.enabled", True, "Whether the gradients of branches are modulated."),
+    Field("cgm.alpha", 0.9, "Strength of the modulation: M = 1 - tanh(alpha (R - 1)) for R > 1.", low=0),
+    Field("cgm.eps", 1e-8, "Keeps R finite if the other branches have no confidence.", low=0, high=1),
+    Field(
+        "cgm.scope",
+        "branch",
+        "What is modulated: the gradient of the whole `branch`, that of its `classification` loss alone (the paper's "
+        "formula to the letter), or its `head`.",
+        choices=("branch", "classification", "head"),
+    ),
+    Field(
+        "cgm.placement",
+        "before",
+        "Where the modulation acts relative to the optimiser, see `dcdp_jax/optim/chain.py`.",
+        choices="dcdp_jax.optim.chain:PLACEMENTS",
+    ),
+    Field("cgm.start_epoch", 0, "Epochs before the first modulated one.", low=0, high=10**6),
+    Field("cgm.end_epoch", 0, "The last modulated epoch; 0 for the last of all.", low=0, high=10**6),
+    #
+    Field("optimizer.name", "adamw", "The optimiser.", choices="dcdp_jax.optim.chain:OPTIMIZERS"),
+    Field("optimizer.learning_rate", 1e-3, "Learning rate after the warm-up.", low=0),
+    Field(
+        "optimizer.schedule",
+        "cosine",
+        "Learning rate after the warm-up: decayed to zero or constant.",
+        choices="dcdp_jax.optim.chain:SCHEDULES",
+    ),
+    Field("optimizer.warmup_fraction", 0.05, "Share of all steps in the linear warm-up.", low=0, high=0.999),
+    Field("optimizer.b1", 0.9, "beta of the paper's momentum.", low=0, high=0.999999),
+    Field("optimizer.b2", 0.999, "Decay rate of the second moment.", low=0, high=0.999999),
+    Field("optimizer.eps", 1e-8, "Added to Adam's denominator.", low=0, high=1),
+    Field("optimizer.weight_decay", 0.01, "Weight decay; read by `adamw` only.", low=0),
+    Field("optimizer.clip_norm", 0.0, "Global gradient norm above which gradients are clipped; 0 for never.", low=0),
+    #
+    Field("train.epochs", 100, "Passes over the training part.", low=1, high=10**6),
+    Field("train.batch_size", 128, "Windows per step, over all devices.", low=2, high=10**6),
+    Field("train.log_every", 10, "Steps between records of metrics.", low=1, high=10**9),
+    Field(
+        "train.steps_per_dispatch",
+        0,
+        "Steps in one compiled program; 0 for 1 on CPUs and 32 elsewhere.",
+        low=0,
+        high=10**6,
+        affects_result=False,
+    ),
+    Field(
+        "train.precision",
+        "float32",
+        "`tf32` computes products with mantissas of 10 bits on GPUs that have it; `bfloat16` holds activations in 16 "
+        "bits. Parameters, statistics, softmax and losses are float32 in each.",
+        choices="dcdp_jax.config:PRECISIONS",
+    ),
+    Field(
+        "train.skip_nonfinite",
+        0,
+        "Number of steps with a NaN or infinite loss or gradient that are left out before the run stops.",
+        low=0,
+        high=10**9,
+        affects_result=False,
+    ),
+    #
+    Field("augment.enabled", False, "Whether training windows are augmented."),
+    Field("augment.probability", 0.5, "Probability of each of the five, for every window.", low=0, high=1),
+    Field(
+        "augment.jitter_sigma", 0.05, "Standard deviation of the noise on normalised signals; 0: off.", low=0, high=100
+    ),
+    Field(
+        "augment.scaling_sigma",
+        0.1,
+        "Standard deviation of the factors around 1, one per channel; 0: off.",
+        low=0,
+        high=100,
+    ),
+    Field("augment.rotation", True, "Whether 3-axis sensors are rotated, by one matrix per device."),
+    Field("augment.time_warp_sigma", 0.2, "Standard deviation of the speed around 1; 0: off.", low=0, high=100),
+    Field("augment.time_warp_knots", 4, "Knots of the curve of speeds.", low=1, high=1000),
+    Field("augment.permutation_segments", 4, "Segments that are permuted; 1: off.", low=1, high=1000),
+    #
+    Field(
+        "parallel.strategy",
+        "pmap",
+        "How a step is run over devices; `jit` is of `shard_map` over a mesh. The results are the same.",
+        choices="dcdp_jax.config:STRATEGIES",
+    ),
+    Field("parallel.devices", 0, "Devices of each process; 0 for all.", low=0, high=10**6, affects_result=False),
+    Field(
+        "parallel.distributed",
+        False,
+        "Whether several processes, one per host or per device, train together. Each is started with the same command; "
+        "Slurm, Open MPI and Kubernetes tell JAX the rest, elsewhere the three fields below do.",
+        affects_result=False,
+    ),
+    Field("parallel.coordinator", "", "`HOST:PORT` of process 0.", affects_result=False),
+    Field("parallel.processes", 0, "Number of processes.", low=0, high=10**6, affects_result=False),
+    Field(
+        "parallel.process_id",
+        0,
+        "Index of this process; the only field that differs between them.",
+        low=0,
+        high=10**6,
+        affects_result=False,
+    ),
+)
+
+STUDY_FIELDS = (
+    Field("study.quick", False, "Whether the same rows are trained on small synthetic data."),
+    Field("study.seeds", (0, 1, 2, 3, 4), "Seeds of every row.", low=0, high=MAX_SEED, items=int),
+    Field("study.folds", (), "Values of `data.fold`; if empty, that of the data set's config.", low=0, items=int),
+    Field(
+        "study.stages",
+        (),
+        "`((stage, ((row, ((field, value), ...)), ...)), ...)`. A stage builds on the best row of the stage before, by "
+        "the mean validation score over its data sets, seeds and folds. A field `NAME:field` is set for that data set "
+        "alone.",
+    ),
+    Field("study.compare", (), "`(row, the row that it is compared with)`, see `compare_with`."),
+    Field("study.shown", "", "The row whose confusion matrices are drawn; if empty, the best of the last stage."),
+    Field("study.selection", "f1_macro", "The score by which rows are chosen."),
+    Field("study.scores", ("accuracy", "f1_macro"), "The scores in the tables.", items=str),
+    Field("study.paper", (), "`(row, data set, score, percent)` as published."),
+    Field(
+        "study.engine",
+        "local",
+        "Where training runs are processes: of this machine or of a Ray cluster, see [scaling](scaling.md).",
+        choices=("local", "ray"),
+    ),
+    Field("study.workers", 1, "With `local`, training runs at once, each in a process of its own.", low=1, high=10**6),
+    Field(
+        "study.address",
+        "",
+        "With `ray`, `HOST:PORT` or `auto`; if empty, the cluster that `ray.init()` finds, else this machine.",
+    ),
+    Field("study.cpus_per_group", 1.0, "With `ray`, CPUs of a group, the seeds of one row.", low=0),
+    Field("study.gpus_per_group", 0.0, "With `ray`, GPUs of a group; 0.5 lets two groups share one.", low=0),
+    Field(
+        "study.seeds_at_once",
+        1,
+        "How many seeds of a group are trained by one program, with the files and the results of single runs; see "
+        "[scaling](scaling.md).",
+        low=1,
+        high=10**6,
+    ),
+    Field(
+        "study.devices_divide",
+        "windows",
+        "What is divided over devices: the windows of every seed's batch, or the seeds that are trained at once.",
+        choices=("windows", "seeds"),
+    ),
+    Field("study.keep_checkpoints", False, "Whether checkpoints of finished runs are kept."),
+    Field("study.raw_dir", "", "`data.raw_dir` of every run."),
+    Field("study.cache_dir", "", "`data.cache_dir` of every run."),
+)
+
+
+def make_config(fields: Sequence[Field]) -> ConfigDict:
+    """Returns a config with every field of a table at its default."""
+    config: dict[str, Any] = {}
+    for field in fields:
+        *sections, last = field.name.split(".")
+        part = config
+        for section in sections:
+            part = part.setdefault(section, {})
+        part[last] = field.default
+    return ConfigDict(config)
+
+
+def choices_of(field: Field) -> tuple[Any, ...]:
+    """Returns the allowed values of a field with choices; imports the module that defines them if need be."""
+    if isinstance(field.choices, str):
+        module, _, name = field.choices.partition(":")
+        return tuple(getattr(importlib.import_module(module), name))
+    return field.choices or ()
+
+
+def allowed(field: Field) -> str:
+    """Returns what a field accepts, for the documentation.
+
+    >>> allowed(Field("train.epochs", 100, "", low=1, high=10**6))
+    '1 to 1000000'
+    >>> allowed(Field("data.synthetic.rate", 25.0, "", above=0))
+    'above 0'
+    """
+    if isinstance(field.default, bool):
+        return "True, False"
+    if field.choices:
+        return ", ".join(map(str, choices_of(field)))
+    if field.above is not None:
+        return f"above {field.above}"
+    if field.low is not None:
+        return f"{field.low} to {field.high}" if field.high is not None else f"at least {field.low}"
+    return {str: "text", tuple: "tuple", int: "whole number", float: "number"}[type(field.default)]

@@ -1,0 +1,138 @@
+"""Every field is checked against the table of fields before anything is read, and fields that must fit together are."""
+
+import importlib
+import math
+
+import pytest
+
+from configs import default, demo
+from configs.studies import default as studies
+from dcdp_jax.config import as_plain_data, check_config, check_study, differences, flatten
+from dcdp_jax.errors import ConfigError
+from dcdp_jax.fields import FIELDS, STUDY_FIELDS, Field, choices_of, make_config
+
+
+def valid():
+    """A config that passes, with tables, so that every field is read."""
+    config = default.get_config()
+    config.data.name = "table"
+    config.data.protocol = "subject"
+    config.data.table.channels = (("a", "acc", "wrist", "g"), ("b", "gyro", "wrist", "rad/s"))
+    return config
+
+
+def refused(check, config, **fields):
+    """The one line that a check answers with."""
+    with config.ignore_type():
+        config.update_from_flattened_dict(fields)
+    with pytest.raises(ConfigError) as error:
+        check(config)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def wrong_values(field: Field):
+    """Values that a field must not have: of another type, out of range, none of the choices, not finite."""
+    yield object
+    if isinstance(field.default, tuple):
+        yield "text"
+        if field.items:
+            yield (1.5,)
+        if field.low is not None:
+            yield (field.low - 1,)
+        return
+    yield "text" if not isinstance(field.default, str) else 1
+    if isinstance(field.default, int):
+        yield 0.5
+    if isinstance(field.default, float):
+        yield from (math.nan, math.inf, -math.inf)
+    if isinstance(field.default, bool):
+        yield 1
+    elif isinstance(field.default, int):
+        yield True
+    if field.choices:
+        yield "no such choice"
+    if field.low is not None:
+        yield field.low - 1
+    if field.above is not None:
+        yield type(field.default)(field.above)
+    if field.high is not None:
+        yield field.high + 1
+
+
+CASES = [
+    pytest.param(field, value, id=f"{field.name}={value!r}")
+    for field in (*FIELDS, *STUDY_FIELDS)
+    for value in wrong_values(field)
+]
+
+
+@pytest.mark.parametrize(("field", "value"), CASES)
+def test_wrong_values_of_every_field_are_named(field, value):
+    study = field in STUDY_FIELDS
+    check, config = (check_study, studies.get_config()) if study else (check_config, valid())
+    check(config)
+    assert refused(check, config, **{field.name: value}).startswith(field.name)
+
+
+def test_defaults_are_allowed_and_choices_exist():
+    for field in (*FIELDS, *STUDY_FIELDS):
+        assert not field.choices or field.default in (*choices_of(field), ""), field.name
+    names = [field.name for field in (*FIELDS, *STUDY_FIELDS)]
+    assert len(set(names)) == len(names)
+
+
+def test_the_default_config_is_the_table():
+    assert dict(flatten(default.get_config().to_dict())) == {field.name: field.default for field in FIELDS}
+    assert make_config(STUDY_FIELDS).study.to_dict() == studies.get_config().study.to_dict()
+
+
+def test_a_field_that_is_unknown_or_absent():
+    config = demo.get_config()
+    config.train.epoch = 3
+    assert refused(check_config, config) == "there is no field train.epoch; did you mean train.epochs?"
+    config = demo.get_config()
+    del config.train.epochs
+    assert refused(check_config, config).startswith("train.epochs is not set")
+
+
+def test_names_that_the_network_owns_are_no_branches():
+    config = demo.get_config()
+    for name in ("params", "projection", "fusion"):
+        config.model.branches = ((name, "resnet", ("acc",)), ("dense", "densenet", ("gyro",)))
+        assert refused(check_config, config).startswith(f"model.branches: the name {name!r} is used twice, reserved")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"cgm.start_epoch": 5, "cgm.end_epoch": 5}, "cgm.start_epoch=5, cgm.end_epoch=5"),
+        ({"cgm.start_epoch": 12}, "cgm.start_epoch=12, cgm.end_epoch=0 and train.epochs=12 leave no epoch"),
+        ({"cgm.start_epoch": 12, "cgm.end_epoch": 20}, "leave no epoch that is modulated"),
+    ],
+)
+def test_modulation_that_never_acts(fields, message):
+    assert message in refused(check_config, demo.get_config(), **fields)
+    config = demo.get_config()
+    config.cgm.enabled = False
+    config.update_from_flattened_dict(fields)
+    check_config(config)
+
+
+def test_differences_ignore_where_things_are_and_fields_younger_than_the_run():
+    config = demo.get_config()
+    stored = as_plain_data(config)
+    del stored["loss"]["label_smoothing"]
+    config.data.raw_dir = "elsewhere"
+    config.data.table.rate = 20.0
+    assert differences(stored, as_plain_data(config)) == []
+    config.loss.label_smoothing = 0.1
+    assert differences(stored, as_plain_data(config)) == ["loss.label_smoothing: 0.0 -> 0.1"]
+
+
+def test_choices_are_those_of_the_modules():
+    """The table names modules and tuples as text; a renamed one would fail only where its field is checked."""
+    for field in (*FIELDS, *STUDY_FIELDS):
+        if isinstance(field.choices, str):
+            module, _, name = field.choices.partition(":")
+            assert len(tuple(getattr(importlib.import_module(module), name))) > 1
