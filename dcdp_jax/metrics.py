@@ -9,6 +9,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from dcdp_jax.calibration import CALIBRATION_BINS
+from dcdp_jax.optim import true_class_confidence
 
 
 def scores(counts: Num[np.ndarray, "k k"] | Num[Array, "k k"]) -> dict[str, float]:
@@ -84,26 +85,6 @@ class Tally(struct.PyTreeNode):
         return {name: float(hits) / windows for name, hits in self.branch_hits.items()}
 
 
-def true_class_confidence(
-    branches: Mapping[str, Float[Array, "b k"]], labels: Int[Array, "b"], mask: Bool[Array, "b"] | None = None
-) -> dict[str, Float[Array, ""]]:
-    """S_m of section 3.3: sum over the windows of the softmax probability of the true class.
-
-    Args:
-      branches: {branch: (b, k)} logits.
-      labels: (b,) in [0, k).
-      mask: (b,) which windows count; None for all.
-
-    Returns:
-      {branch: () S over the windows given}.
-    """
-    weight = jnp.ones(labels.shape) if mask is None else mask.astype(jnp.float32)
-    return {
-        name: jnp.sum(weight * jnp.take_along_axis(jax.nn.softmax(logits), labels[:, None], axis=-1)[:, 0])
-        for name, logits in branches.items()
-    }
-
-
 def tally(
     fusion: Float[Array, "b k"],
     branches: Mapping[str, Float[Array, "b k"]],
@@ -132,6 +113,6 @@ def tally(
         confusion=jnp.zeros((classes, classes)).at[labels, predicted].add(weight),
         loss=-jnp.sum(weight * jnp.take_along_axis(log_softmax, labels[:, None], axis=-1)[:, 0]),
         branch_hits={name: jnp.sum(jnp.where(z.argmax(axis=-1) == labels, weight, 0)) for name, z in branches.items()},
-        confidence=true_class_confidence(branches, labels, mask),
+        confidence=true_class_confidence(branches, labels, mask=mask),
         bins=jnp.zeros((3, CALIBRATION_BINS)).at[:, bin_of].add(jnp.stack([weight, hit, weight * top])),
     )

@@ -1,20 +1,33 @@
-"""CGM, its relatives and the optimiser chain; usable without the rest of the package."""
+"""CGM, its relatives and the optimiser chain; needs JAX, optax and jaxtyping, and nothing else of this package."""
 
 from dcdp_jax.optim.branches import scale_branches
-from dcdp_jax.optim.cggm import CGGMState, cggm_coefficients, scale_by_cggm
-from dcdp_jax.optim.cgm import CGMState, contribution_ratios, modulation_coefficients, scale_by_cgm
+from dcdp_jax.optim.cggm import ScaleByCGGMState, cggm_coefficients, scale_by_cggm
+from dcdp_jax.optim.cgm import ScaleByCGMState, contribution_ratios, modulation_coefficients, scale_by_cgm
 from dcdp_jax.optim.chain import build_optimizer, learning_rate_schedule, momentum
-from dcdp_jax.optim.decoupled import DecoupledCGMState, scale_by_adam_with_decoupled_cgm
+from dcdp_jax.optim.confidence import true_class_confidence
+from dcdp_jax.optim.decoupled import ScaleByAdamWithDecoupledCGMState, scale_by_adam_with_decoupled_cgm
 from dcdp_jax.optim.inspect import coefficients_of, norms_of
-from dcdp_jax.optim.mmpareto import MMParetoState, combine_by_mmpareto, min_norm_weight
-from dcdp_jax.optim.ogm import OGMState, ogm_coefficients, scale_by_ogm
+from dcdp_jax.optim.mmpareto import CombineByMMParetoState, combine_by_mmpareto, min_norm_weight
+from dcdp_jax.optim.ogm import ScaleByOGMState, ogm_coefficients, scale_by_ogm
+
+# Other names of the states.
+CGGMState = ScaleByCGGMState
+CGMState = ScaleByCGMState
+DecoupledCGMState = ScaleByAdamWithDecoupledCGMState
+MMParetoState = CombineByMMParetoState
+OGMState = ScaleByOGMState
 
 __all__ = [
     "CGGMState",
     "CGMState",
+    "CombineByMMParetoState",
     "DecoupledCGMState",
     "MMParetoState",
     "OGMState",
+    "ScaleByAdamWithDecoupledCGMState",
+    "ScaleByCGGMState",
+    "ScaleByCGMState",
+    "ScaleByOGMState",
     "build_optimizer",
     "cggm_coefficients",
     "coefficients_of",
@@ -31,4 +44,5 @@ __all__ = [
     "scale_by_cggm",
     "scale_by_cgm",
     "scale_by_ogm",
+    "true_class_confidence",
 ]

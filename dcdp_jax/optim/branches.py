@@ -1,37 +1,47 @@
-"""Which leaves belong to which branch: label trees, as `optax.partition` takes them."""
+"""Label trees, which say what parameters belong to which branch, and the numbers that an update takes per branch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+# A pytree prefix of the parameters, or a callable that makes one from them; see `scale_by_cgm`.
+Labels = Any | Callable[[Any], Any]
 
 
 def is_none(x: Any) -> bool:
-    """None is a label here, «leave alone», not an empty tree."""
+    """Returns whether x is None, so that a tree map takes the label None as a leaf and not as an empty tree."""
     return x is None
 
 
-def label_tree(labels: Any, tree: Any) -> Any:
-    """The labels of a tree: labels themselves, or what they make of the tree where they are callable."""
+def label_tree(labels: Labels, tree: Any) -> Any:
+    """Returns the labels of a tree: the labels themselves, or what they return for the tree where they are callable."""
     return labels(tree) if callable(labels) else labels
 
 
 def branch_names(labels: Any) -> list[str]:
-    """The branch names in a label tree, sorted and once each."""
+    """Returns the distinct branch names in a label tree, sorted."""
     return sorted({label for label in jax.tree.leaves(labels, is_leaf=is_none) if label is not None})
 
 
 def scale_branches(labels: Any, updates: Any, coefficients: Mapping[str, jax.Array]) -> Any:
-    """Multiplies each branch's subtree by its coefficient, keeping dtypes.
+    """Multiplies each branch's subtree by its coefficient and keeps the dtypes.
 
     Args:
-      labels: a pytree prefix of updates with a branch name, or None for «leave alone».
-      updates: any pytree.
+      labels: A pytree prefix of updates with a branch name, or None for a subtree that is left as it is.
+      updates: Any pytree.
       coefficients: {branch: ()}.
 
     Returns:
-      updates, scaled.
+      The scaled updates.
+
+    Example:
+      >>> updates = {"a": 2.0 * jnp.ones(1), "b": jnp.ones(1)}
+      >>> print(scale_branches({"a": "a", "b": None}, updates, {"a": jnp.array(3.0)}))
+      {'a': Array([6.], dtype=float32), 'b': Array([1.], dtype=float32)}
     """
 
     def scale(label: str | None, subtree: Any) -> Any:
@@ -42,26 +52,87 @@ def scale_branches(labels: Any, updates: Any, coefficients: Mapping[str, jax.Arr
     return jax.tree.map(scale, labels, updates, is_leaf=is_none)
 
 
-def single_or_better(x: jax.Array) -> jax.Array:
-    """An array in half precision as float32; any other as it is."""
-    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
+def single_or_better(x: ArrayLike) -> jax.Array:
+    """Returns a number or an array as a floating-point array of 32 bits or more."""
+    x = jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating) or jnp.finfo(x.dtype).bits < 32:
+        return x.astype(jnp.float32)
+    return x
 
 
 def as_float32(coefficients: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """Coefficients as an optimiser state keeps them, whatever the precision of the confidences."""
+    """Returns coefficients in the dtype in which an optimiser state keeps them."""
     return {name: M.astype(jnp.float32) for name, M in coefficients.items()}
 
 
-def checked_branches(
-    name: str, keyword: str, given: Mapping[str, jax.Array] | None, expected: Mapping[str, Any]
-) -> Mapping[str, jax.Array]:
-    """A keyword of an update that has a number per branch, such as `confidence`.
+def ones(names: list[str]) -> dict[str, jax.Array]:
+    """Returns the coefficients of a state before its first update: {branch: 1}."""
+    return {name: jnp.ones((), jnp.float32) for name in names}
+
+
+def numbers_per_branch(given: Mapping[str, ArrayLike], keyword: str = "confidence") -> dict[str, jax.Array]:
+    """Returns one number per branch in single precision or better.
+
+    Args:
+      given: {branch: ()}; Python numbers and NumPy scalars count as arrays of no dimension.
+      keyword: The argument's name, for the error.
 
     Raises:
-      ValueError: it was not given, or its branches are not those expected.
+      ValueError: An array has a dimension, as probabilities per window have that were not summed.
+    """
+    for name, value in given.items():
+        if jnp.ndim(value) != 0:
+            raise ValueError(
+                f"{keyword}[{name!r}] has shape {jnp.shape(value)}, expected (): one number for the whole batch, as "
+                "dcdp_jax.optim.true_class_confidence gives it"
+            )
+    return {name: single_or_better(value) for name, value in given.items()}
+
+
+def checked_branches(
+    name: str, keyword: str, given: Mapping[str, ArrayLike] | None, expected: Mapping[str, Any]
+) -> dict[str, jax.Array]:
+    """Returns a keyword of an update that holds a number per branch, such as `confidence`.
+
+    Args:
+      name: The transformation's name, for the error.
+      keyword: The keyword's name.
+      given: What was passed.
+      expected: A mapping with the branches of the labels.
+
+    Raises:
+      ValueError: It was not passed, its branches are not those expected, or a value has a dimension.
     """
     if given is None:
         raise ValueError(f"{name}: update() needs the keyword {keyword}={{branch: ()}}")
     if sorted(given) != sorted(expected):
         raise ValueError(f"{name}: {keyword} has branches {sorted(given)}, the labels {sorted(expected)}")
-    return given
+    return numbers_per_branch(given, keyword)
+
+
+def not_negative(name: str, value: Any) -> Any:
+    """Returns a strength, such as alpha, as it came.
+
+    Args:
+      name: The argument's name, for the error.
+      value: A number, an array or a schedule. Values that are not known yet (a schedule, a traced array) pass.
+
+    Raises:
+      ValueError: The number is negative or NaN.
+    """
+    known = isinstance(value, Real) or (isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer))
+    if known and not value >= 0:
+        raise ValueError(f"{name}={value} is negative or no number, expected 0 or more")
+    return value
+
+
+def as_key_data(key: ArrayLike) -> jax.Array:
+    """Returns a random key as its raw data, which a checkpoint can hold.
+
+    Args:
+      key: An integer seed, a key of `jax.random.key`, or the raw data of one.
+    """
+    key = jnp.asarray(key)
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return jax.random.key_data(key)
+    return jax.random.key_data(jax.random.key(key)) if key.ndim == 0 else key

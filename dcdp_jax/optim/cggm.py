@@ -10,36 +10,49 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from dcdp_jax.optim.branches import as_float32, branch_names, checked_branches, label_tree, scale_branches
-from dcdp_jax.optim.cgm import Labels
+from dcdp_jax.optim.branches import (
+    Labels,
+    as_float32,
+    branch_names,
+    checked_branches,
+    label_tree,
+    numbers_per_branch,
+    ones,
+    scale_branches,
+)
 
 
 def cggm_coefficients(
-    improvement: Mapping[str, Float[Array, ""]], rho: float | Float[Array, ""], eps: float | Float[Array, ""] = 1e-8
+    improvement: Mapping[str, ArrayLike], rho: float | Float[Array, ""], eps: float | Float[Array, ""] = 1e-8
 ) -> dict[str, Float[Array, ""]]:
-    """The share that the other branches have in the improvement of all, times rho.
+    """Computes rho times the share that the other branches have in the improvement of all.
 
     Args:
       improvement: {branch: gain in accuracy of its own classifier since the last update}.
-      rho: scale of all coefficients.
-      eps: added to the improvement of all.
+      rho: Scale of all coefficients.
+      eps: Added to the improvement of all.
 
     Returns:
-      {branch: coefficient}. Nothing bounds it: where some branches gain and others lose it may be negative or large,
-      and where they do so equally it is eps that it is divided by.
+      {branch: () coefficient}. Nothing bounds it: where some branches gain and others lose, it may be negative or
+      large, and where they do so equally, the divisor is eps.
+
+    Raises:
+      ValueError: An improvement with a dimension.
 
     Example:
       >>> found = cggm_coefficients({"res": jnp.float32(0.03), "dense": jnp.float32(0.01)}, rho=1.0)
       >>> print({name: round(float(c), 3) for name, c in found.items()})
       {'res': 0.25, 'dense': 0.75}
     """
-    total = sum(improvement[name] for name in sorted(improvement)) + eps
-    return {name: rho * (total - gain) / total for name, gain in improvement.items()}
+    gains = numbers_per_branch(improvement, "improvement")
+    total = sum(gains[name] for name in sorted(gains)) + eps
+    return {name: rho * (total - gain) / total for name, gain in gains.items()}
 
 
-class CGGMState(NamedTuple):
+class ScaleByCGGMState(NamedTuple):
     """State of `scale_by_cggm`.
 
     Attributes:
@@ -60,16 +73,17 @@ def scale_by_cggm(
     offered: see docs/composing.md.
 
     Args:
-      labels: see `scale_by_cgm`; the published method modulates the encoders.
-      rho: see `cggm_coefficients`.
-      eps: see `cggm_coefficients`.
+      labels: See `scale_by_cgm`; the published method modulates the encoders.
+      rho: See `cggm_coefficients`.
+      eps: See `cggm_coefficients`.
 
     Returns:
       A transformation whose `update` requires the keyword `accuracy`, {branch: () accuracy of the branch's own
       classifier on the global batch}; its state's `coefficients` holds the coefficients last applied.
 
     Raises:
-      ValueError: from `update`, where `accuracy` is missing or its branches are not those of the labels.
+      ValueError: From `update`: `accuracy` is missing, its branches are not those of the labels, or a value has a
+        dimension.
 
     Example:
       >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2)}
@@ -80,24 +94,24 @@ def scale_by_cggm(
       {'dense': 0.75, 'res': 0.25}
     """
 
-    def init(params: optax.Params) -> CGGMState:
+    def init(params: optax.Params) -> ScaleByCGGMState:
         names = branch_names(label_tree(labels, params))
-        return CGGMState(
-            {name: jnp.zeros((), jnp.float32) for name in names}, {name: jnp.ones((), jnp.float32) for name in names}
-        )
+        return ScaleByCGGMState({name: jnp.zeros((), jnp.float32) for name in names}, ones(names))
 
     def update(
         updates: optax.Updates,
-        state: CGGMState,
+        state: ScaleByCGGMState,
         params: optax.Params | None = None,
         *,
-        accuracy: Mapping[str, jax.Array] | None = None,
+        accuracy: Mapping[str, ArrayLike] | None = None,
         **extra: Any,
-    ) -> tuple[optax.Updates, CGGMState]:
+    ) -> tuple[optax.Updates, ScaleByCGGMState]:
         del params, extra
         current = as_float32(checked_branches("scale_by_cggm", "accuracy", accuracy, state.coefficients))
         improvement = {name: current[name] - state.accuracy[name] for name in current}
         coefficients = as_float32(cggm_coefficients(improvement, rho, eps))
-        return scale_branches(label_tree(labels, updates), updates, coefficients), CGGMState(current, coefficients)
+        return scale_branches(label_tree(labels, updates), updates, coefficients), ScaleByCGGMState(
+            current, coefficients
+        )
 
     return optax.GradientTransformationExtraArgs(init, update)

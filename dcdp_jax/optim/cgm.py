@@ -1,72 +1,98 @@
 """CGM, confidence-driven gradient modulation (section 3.3 of the paper), as an optax transformation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from dcdp_jax.optim.branches import (
+    Labels,
     as_float32,
     branch_names,
     checked_branches,
     label_tree,
+    not_negative,
+    numbers_per_branch,
+    ones,
     scale_branches,
-    single_or_better,
 )
 
 
-def contribution_ratios(
-    confidence: Mapping[str, Float[Array, ""]], eps: float | Float[Array, ""] = 1e-8
-) -> dict[str, Float[Array, ""]]:
-    """R_m = S_m / (mean of the other branches' S + eps); the paper's ratio where there are two branches.
+def against_the_others(
+    confidence: Mapping[str, ArrayLike], needed_by: str = "a contribution ratio"
+) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """Pairs each branch's confidence with the mean of the other branches' confidences.
 
     Args:
-      confidence: {branch: S}, S the sum over the global batch of the softmax probability that the branch's own
-        classifier gives to the true class. Two branches or more.
-      eps: keeps the ratio finite where the others' confidence is 0.
+      confidence: {branch: S}; two branches or more.
+      needed_by: What compares them, for the error.
 
     Returns:
-      {branch: R}, in single precision or better.
+      {branch: (S, mean of the others' S)}, in single precision or better.
 
     Raises:
-      ValueError: fewer than two branches.
+      ValueError: Fewer than two branches, or a value with a dimension.
     """
     if len(confidence) < 2:
-        raise ValueError(f"a contribution ratio compares two or more branches, got {sorted(confidence)}")
-    # In half precision eps is 0.
-    S = {name: single_or_better(value) for name, value in confidence.items()}
-    ratios = {}
+        raise ValueError(f"{needed_by} compares two or more branches, got {sorted(confidence)}")
+    S = numbers_per_branch(confidence)
+    pairs = {}
     for name in S:
         others = [S[other] for other in sorted(S) if other != name]
-        ratios[name] = S[name] / (sum(others[1:], start=others[0]) / len(others) + eps)
-    return ratios
+        pairs[name] = S[name], sum(others[1:], start=others[0]) / len(others)
+    return pairs
+
+
+def contribution_ratios(
+    confidence: Mapping[str, ArrayLike], eps: float | Float[Array, ""] = 1e-8
+) -> dict[str, Float[Array, ""]]:
+    """Computes R_m = S_m / (mean of the other branches' S + eps), with two branches the paper's ratio.
+
+    Args:
+      confidence: {branch: S} with two branches or more, S the sum over the global batch of the softmax probability
+        that the branch's own classifier gives to the true class: see `true_class_confidence`.
+      eps: Keeps the ratio finite where the others' confidence is 0.
+
+    Returns:
+      {branch: () R}, in single precision or better.
+
+    Raises:
+      ValueError: Fewer than two branches, or an S with a dimension.
+
+    Example:
+      >>> print({name: round(float(R), 3) for name, R in contribution_ratios({"res": 60.0, "dense": 40.0}).items()})
+      {'res': 1.5, 'dense': 0.667}
+    """
+    return {name: S / (others + eps) for name, (S, others) in against_the_others(confidence).items()}
 
 
 def modulation_coefficients(
-    confidence: Mapping[str, Float[Array, ""]], alpha: float | Float[Array, ""], eps: float | Float[Array, ""] = 1e-8
+    confidence: Mapping[str, ArrayLike], alpha: float | Float[Array, ""], eps: float | Float[Array, ""] = 1e-8
 ) -> dict[str, Float[Array, ""]]:
-    """M_m = 1 - tanh(alpha relu(R_m - 1)): 1 for a branch that does not dominate, less the more it does.
+    """Computes M_m = 1 - tanh(alpha relu(R_m - 1)): 1 for a branch that does not dominate, less the more it does.
 
     Args:
       confidence: {branch: S}, see `contribution_ratios`.
-      alpha: strength of the modulation; 0 switches it off.
-      eps: see `contribution_ratios`.
+      alpha: Strength of the modulation, 0 or more; 0 switches it off.
+      eps: See `contribution_ratios`.
 
     Returns:
-      {branch: M}, each in (0, 1]: where float arithmetic rounds 1 - tanh to 0 the smallest normal number is
-      returned, so that a branch is slowed down and never frozen.
+      {branch: () M}, each in (0, 1]: where float arithmetic rounds 1 - tanh to 0, M is the smallest normal number, so
+      that a branch is slowed down and never frozen.
 
     Raises:
-      ValueError: fewer than two branches.
+      ValueError: Fewer than two branches, an S with a dimension, or a negative alpha.
 
     Example:
       >>> M = modulation_coefficients({"res": jnp.float32(60.0), "dense": jnp.float32(40.0)}, alpha=0.9)
       >>> print({name: round(float(m), 3) for name, m in M.items()})
       {'res': 0.578, 'dense': 1.0}
     """
+    not_negative("alpha", alpha)
 
     def coefficient(R: jax.Array) -> jax.Array:
         # 1 - tanh(x) = 2 / (1 + exp(2 x)), without the cancellation that rounds it to 0 from x = 9 on.
@@ -76,11 +102,11 @@ def modulation_coefficients(
     return {name: coefficient(R) for name, R in contribution_ratios(confidence, eps).items()}
 
 
-class CGMState(NamedTuple):
+class ScaleByCGMState(NamedTuple):
     """State of `scale_by_cgm`.
 
     Attributes:
-      count: () int32 updates so far.
+      count: () int32 number of updates.
       coefficients: {branch: () M last applied}; 1 before the first update.
     """
 
@@ -89,34 +115,33 @@ class CGMState(NamedTuple):
 
 
 def value_at(schedule: optax.ScalarOrSchedule, count: jax.Array) -> Any:
-    """A constant, or the value of a schedule at an update."""
+    """Returns a constant as it is, or the value of a schedule at an update."""
     return schedule(count) if callable(schedule) else schedule
-
-
-# A pytree prefix of the parameters, or a callable that makes one from them; see `scale_by_cgm`.
-Labels = Any | Callable[[Any], Any]
 
 
 def scale_by_cgm(
     labels: Labels, alpha: optax.ScalarOrSchedule = 0.9, eps: float | Float[Array, ""] = 1e-8
 ) -> optax.GradientTransformationExtraArgs:
-    """Scales each branch's subtree of the updates by its modulation coefficient M.
+    """Scales each branch's subtree of the updates by its modulation coefficient M, see `modulation_coefficients`.
 
     Ahead of the moments this is the paper's CGM; behind them M is a learning rate per branch. Note that Adam's update
     hardly depends on a slowly changing factor on its input.
 
     Args:
-      labels: a pytree prefix of the parameters with a branch name, or None for «leave alone»; or a callable that
-        makes one from the parameters. As `optax.partition` takes them.
-      alpha: see `modulation_coefficients`; or a schedule, update number -> alpha, as for a modulation that ends.
-      eps: see `contribution_ratios`.
+      labels: A pytree prefix of the parameters with a branch name, or None for a subtree that is left as it is; or a
+        callable that makes one from the parameters, as in `optax.partition`. `optax.inject_hyperparams` takes every
+        callable for a schedule: name a callable in its `static_args=("labels",)`.
+      alpha: See `modulation_coefficients`; or a schedule, number of the update -> alpha, as for a modulation that
+        ends.
+      eps: See `contribution_ratios`.
 
     Returns:
       A transformation whose `update` requires the keyword `confidence`, {branch: () S over the global batch}.
       Its state's `coefficients` holds the M last applied.
 
     Raises:
-      ValueError: from `update`, where `confidence` is missing or its branches are not those of the labels.
+      ValueError: A negative alpha. From `update`: `confidence` is missing, its branches are not those of the labels,
+        or an S has a dimension.
 
     Example:
       >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2), "fusion": jnp.ones(2)}
@@ -128,23 +153,23 @@ def scale_by_cgm(
       >>> print({name: round(float(-u[0]), 3) for name, u in updates.items()})
       {'dense': 1.0, 'fusion': 1.0, 'res': 0.578}
     """
+    not_negative("alpha", alpha)
 
-    def init(params: optax.Params) -> CGMState:
-        names = branch_names(label_tree(labels, params))
-        return CGMState(jnp.zeros((), jnp.int32), {name: jnp.ones((), jnp.float32) for name in names})
+    def init(params: optax.Params) -> ScaleByCGMState:
+        return ScaleByCGMState(jnp.zeros((), jnp.int32), ones(branch_names(label_tree(labels, params))))
 
     def update(
         updates: optax.Updates,
-        state: CGMState,
+        state: ScaleByCGMState,
         params: optax.Params | None = None,
         *,
-        confidence: Mapping[str, jax.Array] | None = None,
+        confidence: Mapping[str, ArrayLike] | None = None,
         **extra: Any,
-    ) -> tuple[optax.Updates, CGMState]:
+    ) -> tuple[optax.Updates, ScaleByCGMState]:
         del params, extra
         S = checked_branches("scale_by_cgm", "confidence", confidence, state.coefficients)
         coefficients = as_float32(modulation_coefficients(S, value_at(alpha, state.count), eps))
         updates = scale_branches(label_tree(labels, updates), updates, coefficients)
-        return updates, CGMState(optax.safe_increment(state.count), coefficients)
+        return updates, ScaleByCGMState(optax.safe_increment(state.count), coefficients)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -5,7 +5,8 @@ from typing import Any
 import jax
 import optax
 
-from dcdp_jax.optim.cgm import Labels, scale_by_cgm
+from dcdp_jax.optim.branches import Labels
+from dcdp_jax.optim.cgm import scale_by_cgm
 from dcdp_jax.optim.decoupled import scale_by_adam_with_decoupled_cgm
 
 PLACEMENTS = ("before", "after", "decoupled")

@@ -1,4 +1,4 @@
-"""Reading what an optimiser does, whatever its chain: coefficients from its state, norms from its updates."""
+"""What an optimiser did, whatever its chain: the coefficients in its state and the norms of its updates."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,16 +9,16 @@ import optax
 
 
 def coefficients_of(opt_state: Any) -> dict[str, jax.Array] | None:
-    """The coefficients last applied, found anywhere in an optimiser state.
+    """Finds the coefficients last applied in an optimiser state.
 
     Args:
-      opt_state: of a chain that may hold `scale_by_cgm` or a relative, wrapped or not.
+      opt_state: The state of a chain that may hold `scale_by_cgm` or a relative, wrapped or not.
 
     Returns:
       {branch: ()}, or None where nothing modulates.
 
     Raises:
-      KeyError: more than one transformation modulates.
+      KeyError: More than one transformation modulates.
 
     Example:
       >>> import jax.numpy as jnp
@@ -32,7 +32,18 @@ def coefficients_of(opt_state: Any) -> dict[str, jax.Array] | None:
 
 
 def norms_of(tree: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """{top-level entry: Euclidean norm of its leaves}; of updates, how far each branch moves."""
+    """Computes the Euclidean norm of each top-level entry; of updates, how far each branch moves.
+
+    Args:
+      tree: A mapping of pytrees, such as the gradients or updates of a model with an entry per branch.
+
+    Returns:
+      {entry: ()}.
+
+    Example:
+      >>> print({name: float(norm) for name, norm in norms_of({"res": [jnp.array([3.0]), jnp.array([4.0])]}).items()})
+      {'res': 5.0}
+    """
     # One sum per entry: a sum per leaf is a thousand small programs more to compile.
     flat = {name: jnp.concatenate([x.ravel() for x in jax.tree.leaves(subtree)]) for name, subtree in tree.items()}
     return {name: jnp.sqrt(jnp.sum(x * x)) for name, x in flat.items()}

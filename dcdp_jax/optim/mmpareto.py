@@ -10,20 +10,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dcdp_jax.optim.branches import branch_names, is_none, label_tree, single_or_better
-from dcdp_jax.optim.cgm import Labels
+from dcdp_jax.optim.branches import Labels, branch_names, is_none, label_tree, single_or_better
 
 
 def min_norm_weight(multimodal: Any, unimodal: Any) -> jax.Array:
-    """The weight of the multimodal gradient, the unimodal one having the rest.
+    """Computes the weight w of the multimodal gradient; the unimodal one has 1 - w.
 
     Args:
-      multimodal: the arrays of one branch, any pytree.
-      unimodal: the same of the other loss.
+      multimodal: The arrays of one branch, any pytree.
+      unimodal: The same of the other loss.
 
     Returns:
-      () w: 0.5 where the inner product of the two is not negative; else that of the point of least norm between them,
-      argmin_w ||w multimodal + (1 - w) unimodal||.
+      () w: 0.5 where the inner product of the two is not negative; else argmin_w ||w multimodal + (1 - w) unimodal||,
+      the weight of the point of least norm between them.
 
     Example:
       >>> print(min_norm_weight(jnp.array([2.0, 0.0]), jnp.array([-1.0, 1.0])))
@@ -37,7 +36,7 @@ def min_norm_weight(multimodal: Any, unimodal: Any) -> jax.Array:
     return jnp.where(conflict, (squares[1] - dot) / distance, 0.5)
 
 
-class MMParetoState(NamedTuple):
+class CombineByMMParetoState(NamedTuple):
     """State of `combine_by_mmpareto`.
 
     Attributes:
@@ -49,7 +48,7 @@ class MMParetoState(NamedTuple):
 
 
 def combine_by_mmpareto(labels: Labels, rescale: float | jax.Array = 1.5) -> optax.GradientTransformationExtraArgs:
-    """Replaces the gradient of the multimodal loss by MMPareto's combination with that of the unimodal losses.
+    """Combines the gradient of the multimodal loss with that of the unimodal losses, as MMPareto does.
 
     Per branch h = 2 (w g + (1 - w) u), with g its multimodal and u its unimodal gradient and w from `min_norm_weight`
     over all its arrays together. Where w is not 0.5, h is shorter than g + u; every array of h is lengthened to the
@@ -60,15 +59,15 @@ def combine_by_mmpareto(labels: Labels, rescale: float | jax.Array = 1.5) -> opt
     batches, as by `optax.MultiSteps`, combine ahead of that.
 
     Args:
-      labels: see `scale_by_cgm`.
-      rescale: gamma of the paper.
+      labels: See `scale_by_cgm`.
+      rescale: Gamma of the paper.
 
     Returns:
       A transformation of multimodal gradients whose `update` requires the keyword `unimodal`, gradients like them.
       An array in which the two cancel exactly has no direction to lengthen and stays 0.
 
     Raises:
-      ValueError: from `update`, where `unimodal` is missing.
+      ValueError: From `update`: `unimodal` is missing.
 
     Example:
       >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2)}
@@ -80,18 +79,18 @@ def combine_by_mmpareto(labels: Labels, rescale: float | jax.Array = 1.5) -> opt
       {'dense': [1.5, 1.5], 'res': [0.671, 2.012]}
     """
 
-    def init(params: optax.Params) -> MMParetoState:
+    def init(params: optax.Params) -> CombineByMMParetoState:
         names = branch_names(label_tree(labels, params))
-        return MMParetoState({name: jnp.full((), 0.5, jnp.float32) for name in names})
+        return CombineByMMParetoState({name: jnp.full((), 0.5, jnp.float32) for name in names})
 
     def update(
         updates: optax.Updates,
-        state: MMParetoState,
+        state: CombineByMMParetoState,
         params: optax.Params | None = None,
         *,
         unimodal: optax.Updates | None = None,
         **extra: Any,
-    ) -> tuple[optax.Updates, MMParetoState]:
+    ) -> tuple[optax.Updates, CombineByMMParetoState]:
         del params, extra
         if unimodal is None:
             raise ValueError("combine_by_mmpareto: update() needs the keyword unimodal, gradients like the updates")
@@ -107,26 +106,26 @@ def combine_by_mmpareto(labels: Labels, rescale: float | jax.Array = 1.5) -> opt
             return jax.tree.map(lambda g, u: rescale * integrated(g, u, weights[label]), multimodal, unimodal)
 
         combined = jax.tree.map(combine, tree, updates, unimodal, is_leaf=is_none)
-        return combined, MMParetoState({name: w.astype(jnp.float32) for name, w in weights.items()})
+        return combined, CombineByMMParetoState({name: w.astype(jnp.float32) for name, w in weights.items()})
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
 def inner_product(a: Any, b: Any) -> jax.Array:
-    """The inner product of two pytrees, in single precision or better."""
+    """Computes the inner product of two pytrees, in single precision or better."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return sum((jnp.sum(single_or_better(x) * single_or_better(y)) for x, y in pairs), start=jnp.zeros(()))
 
 
 def of_branch(labels: Any, tree: Any, name: str) -> list[Any]:
-    """The subtrees of one branch."""
+    """Returns the subtrees of one branch."""
     found: list[Any] = []
     jax.tree.map(lambda label, x: found.append(x) if label == name else None, labels, tree, is_leaf=is_none)
     return found
 
 
 def masked_like(updates: Any, tree: Any) -> Any:
-    """A tree without what `optax.masked` or `optax.partition` took from the updates."""
+    """Returns a tree without the subtrees that `optax.masked` or `optax.partition` took from the updates."""
 
     def is_masked(x: Any) -> bool:
         return isinstance(x, optax.MaskedNode)
@@ -135,7 +134,7 @@ def masked_like(updates: Any, tree: Any) -> Any:
 
 
 def integrated(g: jax.Array, u: jax.Array, weight: jax.Array) -> jax.Array:
-    """2 (w g + (1 - w) u), at least as long as g + u."""
+    """Computes h = 2 (w g + (1 - w) u), lengthened to the norm of g + u where it is shorter."""
     w = weight.astype(g.dtype)
     h = 2 * (w * g + (1 - w) * u)
     length, wanted = optax.tree.norm(h), optax.tree.norm(g + u)

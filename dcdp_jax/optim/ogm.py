@@ -1,4 +1,4 @@
-"""OGM and OGM-GE, the ancestors of CGM.
+"""OGM and OGM-GE, on-the-fly gradient modulation without and with generalization enhancement, the ancestors of CGM.
 
 Peng et al. 2022, Balanced multimodal learning via on-the-fly gradient modulation. https://arxiv.org/abs/2203.15332
 """
@@ -9,54 +9,60 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from dcdp_jax.optim.branches import (
+    Labels,
     as_float32,
+    as_key_data,
     branch_names,
     checked_branches,
     is_none,
     label_tree,
+    not_negative,
+    ones,
     scale_branches,
 )
-from dcdp_jax.optim.cgm import Labels, contribution_ratios
+from dcdp_jax.optim.cgm import contribution_ratios
 
 
 def ogm_coefficients(
-    confidence: Mapping[str, Float[Array, ""]], alpha: float | Float[Array, ""], eps: float | Float[Array, ""] = 1e-8
+    confidence: Mapping[str, ArrayLike], alpha: float | Float[Array, ""], eps: float | Float[Array, ""] = 1e-8
 ) -> dict[str, Float[Array, ""]]:
-    """1 - tanh(alpha R_m) where R_m > 1, else 1: unlike CGM's it jumps at R = 1.
+    """Computes 1 - tanh(alpha R_m) where R_m > 1, else 1: unlike CGM's M it jumps at R = 1.
 
     Args:
       confidence: {branch: S}, see `contribution_ratios`.
-      alpha: strength.
-      eps: see `contribution_ratios`.
+      alpha: Strength of the modulation, 0 or more; 0 switches it off.
+      eps: See `contribution_ratios`.
 
     Returns:
-      {branch: coefficient}, each in (0, 1].
+      {branch: () coefficient}, each in (0, 1].
 
     Raises:
-      ValueError: fewer than two branches.
+      ValueError: As in `modulation_coefficients`.
 
     Example:
       >>> found = ogm_coefficients({"res": jnp.float32(60.0), "dense": jnp.float32(40.0)}, alpha=0.1)
       >>> print({name: round(float(c), 3) for name, c in found.items()})
       {'res': 0.851, 'dense': 1.0}
     """
+    not_negative("alpha", alpha)
 
     def coefficient(R: jax.Array) -> jax.Array:
-        # As in CGM's: 1 - tanh(x) without cancellation.
+        # As in `modulation_coefficients`: 1 - tanh(x) without cancellation.
         below_one = jnp.maximum(2 / (1 + jnp.exp(2 * alpha * R)), jnp.finfo(R.dtype).tiny)
         return jnp.where(R > 1, below_one, 1)
 
     return {name: coefficient(R) for name, R in contribution_ratios(confidence, eps).items()}
 
 
-class OGMState(NamedTuple):
+class ScaleByOGMState(NamedTuple):
     """State of `scale_by_ogm`.
 
     Attributes:
-      key: () random key of the next update's noise, as its data.
+      key: Random key of the next update's noise, as raw data, which a checkpoint can hold.
       coefficients: {branch: () coefficient last applied}; 1 before the first update.
     """
 
@@ -68,26 +74,25 @@ def scale_by_ogm(
     labels: Labels,
     alpha: float | Float[Array, ""] = 0.1,
     eps: float | Float[Array, ""] = 1e-8,
-    *,
     generalization_enhancement: bool = False,
-    seed: int = 0,
+    key: ArrayLike = 0,
 ) -> optax.GradientTransformationExtraArgs:
     """Scales each branch's subtree by its OGM coefficient; OGM-GE also adds Gaussian noise.
 
     Args:
-      labels: see `scale_by_cgm`.
-      alpha: see `ogm_coefficients`.
-      eps: see `contribution_ratios`.
-      generalization_enhancement: whether to add, to every array of a branch after scaling, noise with zero mean and
-        the deviation of the unscaled gradient array.
-      seed: of the noise.
+      labels: See `scale_by_cgm`.
+      alpha: See `ogm_coefficients`.
+      eps: See `contribution_ratios`.
+      generalization_enhancement: Whether to add, to every array of a branch after scaling, noise with zero mean and
+        the standard deviation of the unscaled gradient array.
+      key: Random key of the noise, or an integer seed.
 
     Returns:
       A transformation whose `update` requires the keyword `confidence`; its state's `coefficients` holds the
       coefficients last applied.
 
     Raises:
-      ValueError: from `update`, where `confidence` is missing or its branches are not those of the labels.
+      ValueError: As in `scale_by_cgm`.
 
     Example:
       >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2)}
@@ -97,37 +102,44 @@ def scale_by_ogm(
       >>> print({name: round(float(u[0]), 3) for name, u in updates.items()})
       {'dense': 1.0, 'res': 0.851}
     """
+    not_negative("alpha", alpha)
 
-    def init(params: optax.Params) -> OGMState:
-        names = branch_names(label_tree(labels, params))
-        # Key data, since checkpoints hold plain arrays.
-        key = jax.random.key_data(jax.random.key(seed))
-        return OGMState(key, {name: jnp.ones((), jnp.float32) for name in names})
+    def init(params: optax.Params) -> ScaleByOGMState:
+        return ScaleByOGMState(as_key_data(key), ones(branch_names(label_tree(labels, params))))
 
     def update(
         updates: optax.Updates,
-        state: OGMState,
+        state: ScaleByOGMState,
         params: optax.Params | None = None,
         *,
-        confidence: Mapping[str, jax.Array] | None = None,
+        confidence: Mapping[str, ArrayLike] | None = None,
         **extra: Any,
-    ) -> tuple[optax.Updates, OGMState]:
+    ) -> tuple[optax.Updates, ScaleByOGMState]:
         del params, extra
         S = checked_branches("scale_by_ogm", "confidence", confidence, state.coefficients)
         coefficients = as_float32(ogm_coefficients(S, alpha, eps))
         tree = label_tree(labels, updates)
         scaled = scale_branches(tree, updates, coefficients)
         if not generalization_enhancement:
-            return scaled, OGMState(state.key, coefficients)
+            return scaled, ScaleByOGMState(state.key, coefficients)
         now, following = jax.random.split(jax.random.wrap_key_data(state.key))
         scaled = jax.tree.map(jnp.add, scaled, gradient_noise(tree, updates, now))
-        return scaled, OGMState(jax.random.key_data(following), coefficients)
+        return scaled, ScaleByOGMState(jax.random.key_data(following), coefficients)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
 def gradient_noise(labels: Any, updates: Any, key: jax.Array) -> Any:
-    """Gaussian noise with each array's own deviation for the leaves of branches; zeros for those left alone."""
+    """Draws Gaussian noise with each array's own standard deviation for the branches, and zeros for the rest.
+
+    Args:
+      labels: A pytree prefix of updates, see `scale_branches`.
+      updates: Any pytree.
+      key: Random key.
+
+    Returns:
+      A pytree like updates.
+    """
     count = len(jax.tree.leaves(updates))
     keys = jax.tree.unflatten(jax.tree.structure(updates), list(jax.random.split(key, count)))
 

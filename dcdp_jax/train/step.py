@@ -10,8 +10,13 @@ import numpy as np
 import optax
 
 from dcdp_jax.losses import total_loss
-from dcdp_jax.metrics import true_class_confidence
-from dcdp_jax.optim import coefficients_of, contribution_ratios, modulation_coefficients, norms_of
+from dcdp_jax.optim import (
+    coefficients_of,
+    contribution_ratios,
+    modulation_coefficients,
+    norms_of,
+    true_class_confidence,
+)
 from dcdp_jax.train.augment import Augmentation, augment
 from dcdp_jax.train.state import TrainState
 
@@ -134,7 +139,7 @@ def train_step(
         assert settings.classification_modulation is not None
         alpha, eps = settings.classification_modulation
         logits = jax.tree.map(lambda z: jax.lax.stop_gradient(z).astype(jnp.float32), branches)
-        S = jax.lax.psum(true_class_confidence(logits, labels), axis_name)
+        S = true_class_confidence(logits, labels, axis_name)
         return modulation_coefficients(S, alpha(state.step), eps)
 
     def loss_of(params: Any) -> tuple[jax.Array, tuple[Any, Any, Any]]:
@@ -164,7 +169,7 @@ def train_step(
 
     (total, (outputs, terms, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     gradients = jax.lax.pmean(gradients, axis_name)
-    S = jax.lax.psum(true_class_confidence(outputs.branches, labels), axis_name)
+    S = true_class_confidence(outputs.branches, labels, axis_name)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params, confidence=S)
 
     accuracy = jnp.mean(outputs.fusion.argmax(axis=-1) == labels)

@@ -9,8 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dcdp_jax.metrics import true_class_confidence
-from dcdp_jax.optim import contribution_ratios, modulation_coefficients, scale_by_cgm
+from dcdp_jax.optim import (
+    contribution_ratios,
+    modulation_coefficients,
+    scale_by_adam_with_decoupled_cgm,
+    scale_by_cgm,
+    scale_by_ogm,
+    true_class_confidence,
+)
 
 pytestmark = pytest.mark.usefixtures("strict_types")
 LABELS = {"res": "res", "dense": "dense", "fusion": None}
@@ -187,6 +193,73 @@ def test_missing_confidence_is_an_error(confidence):
     params = {name: jnp.ones(3) for name in LABELS}
     with pytest.raises(ValueError, match="confidence"):
         tx.update(params, tx.init(params), confidence=confidence)
+
+
+@pytest.mark.parametrize("number", [float, int, np.float32, np.float64, np.array])
+def test_confidences_may_be_numbers_of_python_and_numpy(number):
+    tx, params = scale_by_cgm(LABELS), {name: jnp.ones(3) for name in LABELS}
+    plain, state = tx.update(params, tx.init(params), confidence=as32({"res": 60, "dense": 40}))
+    found, after = tx.update(params, tx.init(params), confidence={"res": number(60), "dense": number(40)})
+    chex.assert_trees_all_equal((plain, state), (found, after))
+    chex.assert_trees_all_equal_dtypes((plain, state), (found, after))
+
+
+def test_confidences_that_were_not_summed_are_an_error():
+    probabilities = {"res": jnp.ones(64), "dense": jnp.float32(40)}
+    tx, params = scale_by_cgm(LABELS), {name: jnp.ones(3) for name in LABELS}
+    with pytest.raises(ValueError, match=r"confidence\['res'\] has shape \(64,\), expected \(\)"):
+        tx.update(params, tx.init(params), confidence=probabilities)
+    with pytest.raises(ValueError, match=r"confidence\['res'\] has shape \(64,\)"):
+        modulation_coefficients(probabilities, 0.9)
+
+
+@pytest.mark.parametrize("alpha", [-0.1, float("nan"), np.float64(-1.0), jnp.float32(-1)])
+def test_a_negative_alpha_is_refused(alpha):
+    for make in (
+        lambda: scale_by_cgm(LABELS, alpha),
+        lambda: scale_by_ogm(LABELS, alpha),
+        lambda: scale_by_adam_with_decoupled_cgm(LABELS, alpha=alpha),
+        lambda: modulation_coefficients(as32({"res": 60, "dense": 40}), alpha),
+    ):
+        with pytest.raises(ValueError, match=r"alpha=.* expected 0 or more"):
+            make()
+
+
+def test_callable_labels_under_inject_hyperparams_are_static():
+    """optax takes any other callable for a schedule; a label function is one argument of `static_args`."""
+    make = optax.inject_hyperparams(scale_by_cgm, static_args=("labels",))
+    tx, params = make(lambda tree: {name: LABELS[name] for name in tree}, alpha=0.9), {n: jnp.ones(3) for n in LABELS}
+    plain = scale_by_cgm(LABELS, alpha=0.9)
+    confidence = as32({"res": 60.0, "dense": 40.0})
+    found, state = jax.jit(tx.update)(params, tx.init(params), params, confidence=confidence)
+    expected, _ = jax.jit(plain.update)(params, plain.init(params), params, confidence=confidence)
+    chex.assert_trees_all_close(found, expected, rtol=1e-6)
+    assert set(state.hyperparams) == {"alpha", "eps"}
+
+
+def softmax64(logits):
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_true_class_confidence_against_numpy(masked):
+    rng = np.random.default_rng(0)
+    logits, labels, mask = 3 * rng.normal(size=(2, 16, 4)), rng.integers(0, 4, 16), rng.random(16) < 0.6
+    arrays = {name: jnp.asarray(z, jnp.float32) for name, z in zip(("res", "dense"), logits, strict=True)}
+    kept = {"mask": jnp.asarray(mask)} if masked else {}
+    found = true_class_confidence(arrays, jnp.asarray(labels), **kept)
+    for name, z in zip(("res", "dense"), logits, strict=True):
+        own = softmax64(z)[np.arange(16), labels]
+        np.testing.assert_allclose(found[name], own[mask].sum() if masked else own.sum(), rtol=1e-5)
+
+
+def test_true_class_confidence_is_summed_over_a_named_axis():
+    rng = np.random.default_rng(1)
+    logits, labels = jnp.asarray(rng.normal(size=(8, 4, 3)), jnp.float32), jnp.asarray(rng.integers(0, 3, (8, 4)))
+    per_device = jax.pmap(lambda z, y: true_class_confidence({"res": z}, y, "data")["res"], axis_name="data")
+    whole = true_class_confidence({"res": logits.reshape(32, 3)}, labels.reshape(32))["res"]
+    np.testing.assert_allclose(per_device(logits, labels), np.full(8, whole), rtol=1e-6)
 
 
 def test_one_branch_has_nothing_to_compare():

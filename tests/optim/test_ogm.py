@@ -27,11 +27,11 @@ def test_it_jumps_at_one():
     assert just_above == pytest.approx(1 - np.tanh(0.5), abs=1e-3)
 
 
-def test_noise_has_the_deviation_of_the_gradient_and_is_keyed():
+def test_noise_has_the_standard_deviation_of_the_gradient_and_is_keyed():
     rng = np.random.default_rng(0)
     gradients = {name: jnp.asarray(rng.normal(1, 3, 20000), jnp.float32) for name in LABELS}
     S = {"res": jnp.float32(60), "dense": jnp.float32(40)}
-    tx = scale_by_ogm(LABELS, 0.1, generalization_enhancement=True, seed=1)
+    tx = scale_by_ogm(LABELS, 0.1, generalization_enhancement=True, key=1)
     plain, _ = scale_by_ogm(LABELS, 0.1).update(gradients, scale_by_ogm(LABELS, 0.1).init(gradients), confidence=S)
     updates, state = tx.update(gradients, tx.init(gradients), confidence=S)
     again, _ = jax.jit(tx.update)(gradients, tx.init(gradients), confidence=S)
@@ -44,3 +44,15 @@ def test_noise_has_the_deviation_of_the_gradient_and_is_keyed():
         assert float(jnp.abs(following[name] - updates[name]).max()) > 1
     np.testing.assert_array_equal(updates["fusion"], gradients["fusion"])
     assert float(jnp.abs((updates["res"] - plain["res"]) - (updates["dense"] - plain["dense"])).max()) > 1
+
+
+@pytest.mark.parametrize("key", [jax.random.key(1), jax.random.key_data(jax.random.key(1))], ids=["key", "data"])
+def test_a_key_may_be_a_seed_or_a_key_of_either_kind(key):
+    params, S = {name: jnp.ones(4) for name in LABELS}, {"res": 60.0, "dense": 40.0}
+    ge = {"generalization_enhancement": True}
+    gradients = {name: jnp.arange(4.0) for name in LABELS}
+    found, expected = (
+        tx.update(gradients, tx.init(params), confidence=S)[0]
+        for tx in (scale_by_ogm(LABELS, key=key, **ge), scale_by_ogm(LABELS, key=1, **ge))
+    )
+    jax.tree.map(np.testing.assert_array_equal, found, expected)

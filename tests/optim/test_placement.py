@@ -78,6 +78,28 @@ def test_decoupled_without_dominance_is_adam():
         chex.assert_trees_all_close(updates, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"eps_root": 1e-3}, {"mu_dtype": "bfloat16"}, {"nesterov": True}, {"nesterov": True, "mu_dtype": "float32"}],
+    ids=str,
+)
+def test_decoupled_without_modulation_equals_adam_with_every_option(options, dtype):
+    """To the last bit: with alpha = 0 every M is 1, and the moments have the same dtypes."""
+    tx, adam = scale_by_adam_with_decoupled_cgm(LABELS, alpha=0.0, **options), optax.scale_by_adam(**options)
+    rng = np.random.default_rng(0)
+    params = {name: jnp.zeros(8, dtype) for name in LABELS}
+    state, expected_state = tx.init(params), adam.init(params)
+    for _ in range(4):
+        gradients = {name: jnp.asarray(rng.normal(size=8), dtype) for name in LABELS}
+        updates, state = tx.update(gradients, state, params, confidence=S)
+        expected, expected_state = adam.update(gradients, expected_state, params)
+        chex.assert_trees_all_equal(updates, expected)
+        for moment in ("mu", "nu"):
+            chex.assert_trees_all_equal(getattr(state, moment), getattr(expected_state, moment))
+            chex.assert_trees_all_equal_dtypes(getattr(state, moment), getattr(expected_state, moment))
+
+
 def test_decoupled_against_numpy():
     rng = np.random.default_rng(1)
     tx = scale_by_adam_with_decoupled_cgm({"res": "res", "dense": "dense"}, 0.8, 0.95, 1e-6, alpha=0.7)

@@ -197,9 +197,9 @@ def test_the_confidence_of_part_of_the_batch_would_be_noticed(signals, one_devic
     """Were S the sum of one device's windows, the test above would fail."""
     whole = step_module.true_class_confidence
 
-    def of_first_device(branches, labels):
-        counts = jax.lax.axis_index(AXIS) == 0
-        return {name: jnp.where(counts, S, 0) for name, S in whole(branches, labels).items()}
+    def of_first_device(branches, labels, axis_name):
+        counts = jax.lax.axis_index(axis_name) == 0
+        return jax.lax.psum({name: jnp.where(counts, S, 0) for name, S in whole(branches, labels).items()}, axis_name)
 
     monkeypatch.setattr(step_module, "true_class_confidence", of_first_device)
     _, params = run(8, signals, 6)
