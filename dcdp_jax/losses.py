@@ -9,11 +9,37 @@ from itertools import combinations
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int
 
 
+ALIGN_REDUCTIONS = ("mean", "sum")
+
+
+def cross_entropy(
+    logits: Float[Array, "b k"], labels: Int[Array, "b"], label_smoothing: float = 0.0
+) -> Float[Array, "b"]:
+    """Computes -log softmax(logits)[label] per window, against labels smoothed towards uniform.
+
+    Args:
+      logits: (b, k).
+      labels: (b,) in [0, k).
+      label_smoothing: Share of the target given to the uniform distribution.
+
+    Returns:
+      (b,).
+
+    Example:
+      >>> print(cross_entropy(jnp.zeros((1, 4)), jnp.array([2])))
+      [1.3862944]
+    """
+    # Not optax.softmax_cross_entropy_with_integer_labels: near certainty it cancels, at logits of 20 to 1e-6.
+    targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    return optax.softmax_cross_entropy(logits, optax.smooth_labels(targets, label_smoothing))
+
+
 def l2_normalize(x: Float[Array, "b d"]) -> Float[Array, "b d"]:
-    """Rows of unit length; a zero row stays zero, with a zero gradient."""
+    """Scales rows to unit length; a zero row stays zero, with a zero gradient."""
     squared = jnp.sum(x * x, axis=-1, keepdims=True)
     safe = jnp.where(squared > 0, squared, 1)
     return x * jax.lax.rsqrt(safe)
@@ -26,17 +52,17 @@ def contrastive_loss(
     *,
     axis_name: str | None = None,
 ) -> Float[Array, ""]:
-    """Symmetric InfoNCE between two views of the same windows, L_contrast^(l) of section 3.2.
+    """Computes the symmetric InfoNCE between two views of the same windows, L_contrast^(l) of section 3.2.
 
     Args:
       z_a: (b, d) embeddings of one branch, not yet normalised.
       z_b: (b, d) embeddings of the other; row i belongs to the same window as row i of z_a.
-      temperature: tau > 0.
-      axis_name: mapped axis from whose other devices negatives are gathered, so that every window is contrasted
+      temperature: Tau, above 0.
+      axis_name: A mapped axis from whose other devices negatives are gathered, so that every window is contrasted
         with the global batch. None contrasts within the rows given.
 
     Returns:
-      () mean over the rows given, of both directions.
+      () mean over the rows given and both directions.
 
     Example:
       >>> z = jnp.eye(4)
@@ -49,11 +75,10 @@ def contrastive_loss(
         all_a, all_b = (jax.lax.all_gather(z, axis_name, tiled=True) for z in (z_a, z_b))
         own = own + jax.lax.axis_index(axis_name) * z_a.shape[0]
 
-    def cross_entropy(queries: jax.Array, candidates: jax.Array) -> jax.Array:
-        log_softmax = jax.nn.log_softmax(queries @ candidates.T / temperature, axis=-1)
-        return -jnp.take_along_axis(log_softmax, own[:, None], axis=-1).mean()
+    def one_direction(queries: jax.Array, candidates: jax.Array) -> jax.Array:
+        return cross_entropy(queries @ candidates.T / temperature, own).mean()
 
-    return (cross_entropy(z_a, all_b) + cross_entropy(z_b, all_a)) / 2
+    return (one_direction(z_a, all_b) + one_direction(z_b, all_a)) / 2
 
 
 def multi_stage_contrastive_loss(
@@ -62,18 +87,23 @@ def multi_stage_contrastive_loss(
     *,
     axis_name: str | None = None,
 ) -> Float[Array, ""]:
-    """L_contrast of section 3.2: mean over the stages, and over the pairs of branches where there are more than two.
+    """Computes L_contrast of section 3.2: the mean over the stages, and over the pairs of more than two branches.
 
     Args:
-      stages: per stage {branch: (b, d)}, not yet normalised. Every stage has the same branches, two or more.
-      temperature: tau > 0.
-      axis_name: see `contrastive_loss`.
+      stages: Per stage {branch: (b, d)}, not yet normalised. Every stage has the same branches, two or more.
+      temperature: Tau, above 0.
+      axis_name: See `contrastive_loss`.
 
     Returns:
       ().
 
     Raises:
-      ValueError: no stage, or a stage with fewer than two branches.
+      ValueError: No stage, or a stage with fewer than two branches.
+
+    Example:
+      >>> stages = [{"res": jnp.eye(4), "dense": jnp.eye(4)}, {"res": jnp.eye(4), "dense": jnp.eye(4)[::-1]}]
+      >>> print(f"{multi_stage_contrastive_loss(stages, 0.5):.4f}")
+      1.3408
     """
     if not stages or any(len(stage) < 2 for stage in stages):
         raise ValueError(f"contrast needs two or more branches in every stage, got {[sorted(s) for s in stages]}")
@@ -85,53 +115,55 @@ def multi_stage_contrastive_loss(
     return jnp.stack(losses).mean()
 
 
-def alignment_loss(h_a: Float[Array, "b d"], h_b: Float[Array, "b d"]) -> Float[Array, ""]:
-    """L_align of section 3.2: mean squared error, over rows and features, of the L2-normalised embeddings.
+def alignment_loss(h_a: Float[Array, "b d"], h_b: Float[Array, "b d"], reduction: str = "mean") -> Float[Array, ""]:
+    """Computes L_align of section 3.2: the squared error of the L2-normalised embeddings.
 
     Args:
       h_a: (b, d) embeddings of one branch.
       h_b: (b, d) embeddings of the other.
-
-    Returns:
-      ().
-    """
-    return jnp.mean(jnp.square(l2_normalize(h_a) - l2_normalize(h_b)))
-
-
-def mean_alignment_loss(embeddings: Mapping[str, Float[Array, "b d"]]) -> Float[Array, ""]:
-    """`alignment_loss` averaged over the pairs of branches: the paper's where there are two.
-
-    Args:
-      embeddings: {branch: (b, d)}, two branches or more.
+      reduction: `mean` over rows and features, the paper's; or `sum` over the features and mean over the rows, d times
+        as much: 2 for orthogonal embeddings, where the mean is 2 / d.
 
     Returns:
       ().
 
     Raises:
-      ValueError: fewer than two branches.
+      ValueError: Another reduction.
+
+    Example:
+      >>> a, b = jnp.eye(4)[:2], jnp.eye(4)[2:]
+      >>> print(alignment_loss(a, b), alignment_loss(a, b, "sum"))
+      0.5 2.0
+    """
+    squares = jnp.square(l2_normalize(h_a) - l2_normalize(h_b))
+    if reduction == "mean":
+        return jnp.mean(squares)
+    if reduction == "sum":
+        return jnp.mean(jnp.sum(squares, axis=-1))
+    raise ValueError(f"align reduction {reduction!r} is none of {', '.join(ALIGN_REDUCTIONS)}")
+
+
+def mean_alignment_loss(embeddings: Mapping[str, Float[Array, "b d"]], reduction: str = "mean") -> Float[Array, ""]:
+    """Averages `alignment_loss` over the pairs of branches: the paper's loss where there are two.
+
+    Args:
+      embeddings: {branch: (b, d)}, two branches or more.
+      reduction: See `alignment_loss`.
+
+    Returns:
+      ().
+
+    Raises:
+      ValueError: Fewer than two branches, or another reduction.
+
+    Example:
+      >>> print(mean_alignment_loss({"a": jnp.eye(4)[:1], "b": jnp.eye(4)[1:2], "c": jnp.eye(4)[:1]}, "sum"))
+      1.3333334
     """
     if len(embeddings) < 2:
         raise ValueError(f"alignment needs two or more branches, got {sorted(embeddings)}")
     pairs = combinations(sorted(embeddings), 2)
-    return jnp.stack([alignment_loss(embeddings[a], embeddings[b]) for a, b in pairs]).mean()
-
-
-def cross_entropy(
-    logits: Float[Array, "b k"], labels: Int[Array, "b"], label_smoothing: float = 0.0
-) -> Float[Array, "b"]:
-    """-log softmax(logits)[label] per window, against labels smoothed towards uniform.
-
-    Args:
-      logits: (b, k).
-      labels: (b,) in [0, k).
-      label_smoothing: share of the target given to the uniform distribution.
-
-    Returns:
-      (b,).
-    """
-    log_softmax = jax.nn.log_softmax(logits, axis=-1)
-    own = jnp.take_along_axis(log_softmax, labels[:, None], axis=-1)[:, 0]
-    return -(1 - label_smoothing) * own - label_smoothing * log_softmax.mean(axis=-1)
+    return jnp.stack([alignment_loss(embeddings[a], embeddings[b], reduction) for a, b in pairs]).mean()
 
 
 def total_loss(
@@ -144,9 +176,10 @@ def total_loss(
     align_weight: float,
     temperature: float,
     label_smoothing: float = 0.0,
+    align_reduction: str = "mean",
     axis_name: str | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """L_total of section 3.3.1: sum of the cross-entropies + lambda (contrast + align).
+    """Computes L_total of section 3.3.1: the sum of the cross-entropies + lambda (contrast + align).
 
     With one branch there is nothing to contrast or align and the sum of its two cross-entropies remains.
 
@@ -154,15 +187,20 @@ def total_loss(
       fusion: (b, k) logits of the fusion classifier.
       branches: {branch: (b, k)} logits of each branch's classifier.
       embeddings: {branch: (b, d)} h.
-      stages: per stage {branch: (b, d)} z, not normalised.
+      stages: Per stage {branch: (b, d)} z, not normalised.
       labels: (b,) in [0, k).
-      align_weight: lambda.
-      temperature: tau.
-      label_smoothing: see `cross_entropy`.
-      axis_name: see `contrastive_loss`.
+      align_weight: Lambda.
+      temperature: Tau.
+      label_smoothing: See `cross_entropy`.
+      align_reduction: See `alignment_loss`.
+      axis_name: See `contrastive_loss`.
 
     Returns:
-      () total, and its terms by name: each branch's name, `fusion`, and `contrast` and `align` (unweighted).
+      () total, and its terms by name: each branch's name, `fusion`, and `contrast` and `align` (unweighted: times
+      align_weight they are what they add to the total).
+
+    Raises:
+      ValueError: Another align_reduction, or two or more branches without a stage.
     """
     terms = {
         name: cross_entropy(logits, labels, label_smoothing).mean()
@@ -171,6 +209,6 @@ def total_loss(
     total = sum(terms.values(), start=jnp.zeros(()))
     if len(branches) > 1:
         terms["contrast"] = multi_stage_contrastive_loss(stages, temperature, axis_name=axis_name)
-        terms["align"] = mean_alignment_loss(embeddings)
+        terms["align"] = mean_alignment_loss(embeddings, align_reduction)
         total = total + align_weight * (terms["contrast"] + terms["align"])
     return total, terms

@@ -95,9 +95,30 @@ def test_alignment_loss(rng):
     np.testing.assert_allclose(losses.mean_alignment_loss({"a": a32, "b": b32}), expected, rtol=RTOL)
 
 
+def test_alignment_loss_summed_over_the_features(rng):
+    (a, a32), (b, b32) = both(rng, 11, 16), both(rng, 11, 16)
+    expected = np.mean(np.sum((normalized(a) - normalized(b)) ** 2, axis=1))
+    np.testing.assert_allclose(losses.alignment_loss(a32, b32, "sum"), expected, rtol=RTOL)
+    np.testing.assert_allclose(losses.mean_alignment_loss({"a": a32, "b": b32}, "sum"), expected, rtol=RTOL)
+    with pytest.raises(ValueError, match="'median' is none of mean, sum"):
+        losses.alignment_loss(a32, b32, "median")
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("scale", [1, 30])
+def test_cross_entropy(rng, smoothing, scale):
+    """Relative to 1e-5 also where the classifier is certain and the loss is next to nothing."""
+    logits, labels = scale * rng.normal(size=(50, 6)), rng.integers(0, 6, 50)
+    labels[:25] = logits[:25].argmax(axis=1)
+    found = losses.cross_entropy(jnp.asarray(logits, jnp.float32), jnp.asarray(labels, jnp.int32), smoothing)
+    expected = cross_entropy(np.asarray(logits, np.float32).astype(float), labels, smoothing)
+    np.testing.assert_allclose(found, expected, rtol=RTOL, atol=1e-7)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("names", [("res",), ("res", "dense"), ("res", "dense", "third")])
-def test_total_loss(rng, names, smoothing):
+def test_total_loss(rng, names, smoothing, reduction):
     b, k = 10, 6
     labels = rng.integers(0, k, b)
     fusion = rng.normal(size=(b, k))
@@ -108,13 +129,21 @@ def test_total_loss(rng, names, smoothing):
     if len(names) > 1:
         pairs = [(x, y) for i, x in enumerate(names) for y in names[i + 1 :]]
         contrasts = np.mean([contrast(s[x], s[y], 0.5) for s in stages for x, y in pairs])
-        aligns = np.mean([np.mean((normalized(embeddings[x]) - normalized(embeddings[y])) ** 2) for x, y in pairs])
+        reduce = {"mean": np.mean, "sum": lambda squares: squares.sum(axis=1).mean()}[reduction]
+        aligns = np.mean([reduce((normalized(embeddings[x]) - normalized(embeddings[y])) ** 2) for x, y in pairs])
         expected += 0.7 * (contrasts + aligns)
     arrays = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), (fusion, branches, embeddings, stages))
     total, terms = losses.total_loss(
-        *arrays, jnp.asarray(labels, jnp.int32), align_weight=0.7, temperature=0.5, label_smoothing=smoothing
+        *arrays,
+        jnp.asarray(labels, jnp.int32),
+        align_weight=0.7,
+        temperature=0.5,
+        label_smoothing=smoothing,
+        align_reduction=reduction,
     )
     np.testing.assert_allclose(total, expected, rtol=RTOL)
+    weighted = {name: float(term) * (0.7 if name in ("contrast", "align") else 1) for name, term in terms.items()}
+    assert sum(weighted.values()) == pytest.approx(expected, rel=RTOL)
     assert set(terms) == {*names, "fusion"} | ({"contrast", "align"} if len(names) > 1 else set())
 
 

@@ -84,6 +84,7 @@ class StepSettings(NamedTuple):
       classification_modulation: with scope `classification`, step -> alpha and eps of the CGM that acts inside the
         backward pass; None where the chain modulates, or nothing does.
       skip_nonfinite: whether a step whose loss or gradient is not finite leaves all but the step counter as it was.
+      align_reduction: see `losses.alignment_loss`.
     """
 
     window: int
@@ -93,6 +94,7 @@ class StepSettings(NamedTuple):
     augmentation: Augmentation | None = None
     classification_modulation: tuple[optax.Schedule, float] | None = None
     skip_nonfinite: bool = False
+    align_reduction: str = "mean"
 
 
 def training_windows(signals: Signals, starts: jax.Array, keys: jax.Array, settings: StepSettings) -> jax.Array:
@@ -163,6 +165,7 @@ def train_step(
             align_weight=settings.align_weight,
             temperature=settings.temperature,
             label_smoothing=settings.label_smoothing,
+            align_reduction=settings.align_reduction,
             axis_name=axis_name,
         )
         return total, (outputs, terms, updated.get("batch_stats", {}))
