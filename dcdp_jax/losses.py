@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-
 ALIGN_REDUCTIONS = ("mean", "sum")
 
 
