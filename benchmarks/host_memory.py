@@ -7,6 +7,7 @@ own that starts from there, with `data.stream` False or True: `cold` compiles it
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import resource
@@ -60,10 +61,9 @@ def write(asked: argparse.Namespace) -> list[float]:
     """Prepares generated recordings in the folder's cache, as from files of the publisher."""
     import numpy as np
 
-    from dcdp_jax.data.load import load_recordings
-    from dcdp_jax.data.readers import opportunity
-    from dcdp_jax.data.readers.reading import Reading
-    from dcdp_jax.data.recording import Recording
+    from dcdp_jax.data.datasets import DATASETS, opportunity
+    from dcdp_jax.data.prepared import load_prepared
+    from dcdp_jax.data.recording import Recording, Recordings
 
     imports = peak()
     rng = np.random.default_rng(0)
@@ -78,8 +78,11 @@ def write(asked: argparse.Namespace) -> list[float]:
 
     (asked.folder / "raw").mkdir()
     (asked.folder / "raw" / "S1-ADL1.dat").touch()
-    opportunity.read = lambda folder: Reading(recording(subject, run) for subject in SUBJECTS for run in RUNS)
-    load_recordings("opportunity", str(asked.folder / "raw"), cache_dir=str(asked.folder / "cache"))
+    spec = dataclasses.replace(
+        DATASETS["opportunity"],
+        read=lambda _: Recordings([recording(s, r) for s in SUBJECTS for r in RUNS], opportunity.CLASS_NAMES),
+    )
+    load_prepared(spec, str(asked.folder / "raw"), str(asked.folder / "cache"))
     return [imports, peak()]
 
 
@@ -92,9 +95,9 @@ def measure(asked: argparse.Namespace, stream: bool) -> list[float]:
     from dcdp_jax.train.input_pipeline import batches_of, feed, shuffled_rows
 
     sys.path.insert(0, str(ROOT))
-    from configs import oppo
+    from configs import opportunity
 
-    config = oppo.get_config()
+    config = opportunity.get_config()
     config.data.raw_dir, config.data.cache_dir = str(asked.folder / "raw"), str(asked.folder / "cache")
     config.data.stream, config.model.width, config.train.batch_size = stream, asked.width, asked.batch
     peaks = [peak()]

@@ -35,7 +35,7 @@ SIZES = {
 
 def write_opportunity(path, rows, rng):
     """About 1,000 bytes a line, as published; a pool of 5,000 different lines, each with its own time."""
-    from dcdp_jax.data.readers import opportunity
+    from dcdp_jax.data.datasets import opportunity
 
     values = rng.integers(-999, 1000, (5000, 249)).astype("U6")
     for sensor in range(12):  # the radio of the accelerometers loses packets in runs
@@ -74,7 +74,7 @@ def write_wisdm(path, rows, rng):
 
 
 def read_ours(kind, path):
-    from dcdp_jax.data.readers import opportunity, pamap2, wisdm
+    from dcdp_jax.data.datasets import opportunity, pamap2, wisdm
 
     if kind == "opportunity":
         return opportunity.read_file(path, 3, "Drill")
@@ -94,7 +94,7 @@ def read_all_columns(kind, path):
 def read_same_columns(kind, path):
     import pandas as pd
 
-    from dcdp_jax.data.readers import opportunity, pamap2
+    from dcdp_jax.data.datasets import opportunity, pamap2
 
     if kind == "wisdm":
         types = {1: "category", 3: np.float32, 4: np.float32}
@@ -157,7 +157,7 @@ def whole(folder):
     """All 24 files: reading alone, then preparing, then a second start, each in its own process."""
     code = (
         "import resource, sys, time; from pathlib import Path; import numpy as np\n"
-        "from dcdp_jax.data.load import load_recordings; from dcdp_jax.data.readers import opportunity\n"
+        "from dcdp_jax.data import load_recordings; from dcdp_jax.data.datasets import opportunity\n"
         "start = time.perf_counter(); raw, cache, how = sys.argv[1:]\n"
         "load = lambda: load_recordings('opportunity', raw, cache_dir=cache)\n"
         "found = opportunity.read(Path(raw)) if how == 'read' else load()\n"

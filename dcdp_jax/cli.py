@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
             run_study(CONFIG.value, workdir)
             return 0
         # Heavy imports wait until the command line is known to be sound.
-        from dcdp_jax.data.source import cache_folder
+        from dcdp_jax.data.download import cache_folder
         from dcdp_jax.distributed import is_first_process, join_processes, only_first_prints
         from dcdp_jax.evaluate.finished_run import evaluate_run
         from dcdp_jax.report.html import write_report

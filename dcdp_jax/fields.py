@@ -62,7 +62,7 @@ MAX_SEED = 2**31 - 1
 FIELDS = (
     Field("seed", 0, "Seed of the initial parameters, batch order, augmentation and dropout.", low=0, high=MAX_SEED),
     #
-    Field("data.name", "", "The data set.", choices="dcdp_jax.data.read:NAMES"),
+    Field("data.name", "", "The data set.", choices="dcdp_jax.data.datasets:DATASETS"),
     Field(
         "data.raw_dir",
         "",
@@ -80,10 +80,17 @@ FIELDS = (
     Field(
         "data.protocol",
         "",
-        "How recordings are divided into training, validation and test parts; `dcdp_jax/data/protocols.py` lists the "
-        "protocols of each data set.",
+        "How recordings are divided into training, validation and test parts; the module of each "
+        "data set in `dcdp_jax/data/datasets` lists its protocols.",
     ),
-    Field("data.fold", 0, "With `loso`, index of the subject that is tested; with `random`, seed of the split.", low=0),
+    Field(
+        "data.fold",
+        0,
+        "With `loso`, index of the subject that is tested; with `groups`, of the group of subjects; with `random`, seed "
+        "of the split.",
+        low=0,
+    ),
+    Field("data.folds", 10, "With `groups`, number of groups that the subjects are divided into.", low=2, high=10**6),
     Field("data.classes", (), "Names of the classes to keep; if empty, those of the protocol.", items=str),
     Field("data.channels", (), "Names or groups of the channels to keep; if empty, all.", items=str),
     Field("data.decimate", 1, "Keep every n-th sample.", low=1),
@@ -104,7 +111,7 @@ FIELDS = (
     Field(
         "data.join_recordings",
         False,
-        "Whether windows run from one recording into the next, see `configs/oppo_challenge.py`.",
+        "Whether windows run from one recording into the next, see `configs/opportunity_challenge.py`.",
     ),
     Field(
         "data.normalize",

@@ -6,10 +6,10 @@ Each stage keeps the best of the one before, by validation. The paper does not s
 with the smaller network, scores above its stage B.
 """
 
-from configs import dsads, hapt, oppo, pamap2, uci_har, wisdm
+from configs import dsads, hapt, opportunity, pamap2, uci_har, wisdm
 from configs.studies import default
 
-DATASETS = {"oppo": oppo, "pamap2": pamap2, "uci_har": uci_har, "wisdm": wisdm, "hapt": hapt, "dsads": dsads}
+DATASETS = {m.__name__.split(".")[-1]: m for m in (opportunity, pamap2, uci_har, wisdm, hapt, dsads)}
 PAPER = {"A1": 88.12, "B3": 87.67, "C4": 87.80, "D5": 88.62}
 
 
@@ -33,7 +33,7 @@ def depth(resnet: tuple, densenet: tuple) -> dict:
     }
 
 
-def get_config(dataset="oppo"):
+def get_config(dataset="opportunity"):
     config = default.get_config()
     config.datasets[dataset] = DATASETS[dataset].get_config()
     depths = {
@@ -48,5 +48,5 @@ def get_config(dataset="oppo"):
     config.study.stages = tuple(
         default.stage(name, rows) for name, rows in (("A", optimizers()), ("B", depths), ("C", contrast), ("D", alphas))
     )
-    config.study.paper = tuple((row, "oppo", "accuracy", value) for row, value in PAPER.items())
+    config.study.paper = tuple((row, "opportunity", "accuracy", value) for row, value in PAPER.items())
     return config

@@ -5,11 +5,11 @@
 DPFE: both branches. CL: contrast and alignment. CGM: modulation. DA: augmentation. «CL off» is lambda = 0.
 """
 
-from configs import dsads, hapt, oppo, pamap2, uci_har
+from configs import dsads, hapt, opportunity, pamap2, uci_har
 from configs.studies import default
 
 MAIN = "DPFE+CL+CGM+DA"
-DATASETS = {"pamap2": pamap2, "oppo": oppo, "uci_har": uci_har, "dsads": dsads, "hapt": hapt}
+DATASETS = {"pamap2": pamap2, "opportunity": opportunity, "uci_har": uci_har, "dsads": dsads, "hapt": hapt}
 # Of PAMAP2: weighted F1.
 PAPER = {
     "ResNet, own channels": 85.52,
@@ -49,7 +49,7 @@ def backbones(datasets, *names: str) -> dict:
     }
 
 
-def get_config(datasets="pamap2,oppo"):
+def get_config(datasets="pamap2,opportunity"):
     config = default.get_config()
     for name in datasets.split(","):
         config.datasets[name] = DATASETS[name].get_config()

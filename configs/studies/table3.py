@@ -3,7 +3,7 @@
 `python launch.py --config=configs/studies/table3.py:uci_har,wisdm,wisdm_paper`; without names, the paper's four.
 """
 
-from configs import oppo, pamap2, uci_har, wisdm
+from configs import opportunity, pamap2, uci_har, wisdm
 from configs.studies import default
 
 MAIN = "DCDP-HAR"
@@ -18,7 +18,7 @@ BASELINES = {
     "Random forest": "random_forest",
 }
 PAPER = {
-    "oppo": (82.15, 81.65, 77.64, 79.85, 87.96, 86.16, 88.34),
+    "opportunity": (82.15, 81.65, 77.64, 79.85, 87.96, 86.16, 88.34),
     "wisdm_paper": (93.31, 96.71, 95.90, 94.95, 98.05, 94.35, 98.75),
     "uci_har": (92.39, 95.52, 97.01, 95.11, 97.25, 91.44, 97.79),
     "pamap2": (90.96, 91.51, 91.43, 91.58, 95.53, 92.18, 93.71),
@@ -32,7 +32,7 @@ def wisdm_paper():
 
 
 DATASETS = {
-    "oppo": oppo.get_config,
+    "opportunity": opportunity.get_config,
     "wisdm_paper": wisdm_paper,
     "uci_har": uci_har.get_config,
     "pamap2": pamap2.get_config,
@@ -40,7 +40,7 @@ DATASETS = {
 }
 
 
-def get_config(datasets="oppo,wisdm_paper,uci_har,pamap2"):
+def get_config(datasets="opportunity,wisdm_paper,uci_har,pamap2"):
     config = default.get_config()
     for name in datasets.split(","):
         config.datasets[name] = DATASETS[name]()

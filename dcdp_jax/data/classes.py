@@ -1,23 +1,19 @@
-"""Which labels a protocol is about: the label track that it takes them from, and the classes that it keeps."""
+"""The classes of a protocol: which label track it reads and which classes it keeps."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dcdp_jax.data.readers import opportunity, pamap2
 from dcdp_jax.errors import ConfigError
-
-# OPPORTUNITY's samples without a label are a class of their own: every sample was annotated.
-NULL = "null"
 
 
 class Task(NamedTuple):
-    """What a label means, and what becomes of it.
+    """The labels that a model learns.
 
     Attributes:
-      track: name of the label track; '' for the recordings' labels.
-      names: of the labels that the track has.
-      unlabelled: name of the class of samples without a label; '' where that is no class.
-      classes: those to keep; a window's label is an index into them.
+      track: name of the label track; '' for `Recording.labels`.
+      names: names of the labels in the track.
+      unlabelled: name of the class of samples without a label; '' where they have no class.
+      classes: names of the classes to keep; the label of a window is an index into them.
     """
 
     track: str
@@ -26,36 +22,21 @@ class Task(NamedTuple):
     classes: tuple[str, ...]
 
 
-def choose_task(dataset: str, protocol: str, names: Sequence[str], chosen: Sequence[str] = ()) -> Task:
-    """The task of a protocol.
-
-    OPPORTUNITY is about its 17 gestures; `challenge` keeps null as well, and `locomotion` has a track of its own.
-    PAMAP2 is about the 12 activities of its protocol, and 6 optional ones on request. Everything else keeps all.
+def choose_classes(task: Task, chosen: Sequence[str] = ()) -> Task:
+    """Returns a task with other classes.
 
     Args:
-      dataset: name of the data set.
-      protocol: name of one of its protocols.
-      names: class names of its recordings' labels.
-      chosen: `data.classes`, the names to keep, in this order; () keeps the protocol's own.
+      task: the task of a protocol.
+      chosen: `data.classes`, the names of the classes to keep, in this order; () keeps the protocol's own.
 
     Returns:
-      `Task`.
+      The task with these classes.
 
     Raises:
-      ConfigError: a chosen name that is unknown or stands twice, or fewer than two classes.
+      ConfigError: a name is unknown or given twice, or fewer than two classes are left.
     """
-    track, unlabelled, own = "", "", tuple(names)
-    if dataset == "opportunity":
-        unlabelled = NULL
-        if protocol == "locomotion":
-            track = protocol
-            names = own = opportunity.TRACK_CLASS_NAMES[track]
-        elif protocol == "challenge":
-            own = (NULL, *names)
-    elif dataset == "pamap2":
-        own = pamap2.PROTOCOL_CLASS_NAMES
-    known = (*names, unlabelled) if unlabelled else tuple(names)
-    classes = tuple(chosen) or own
+    known = (*task.names, task.unlabelled) if task.unlabelled else task.names
+    classes = tuple(chosen) or task.classes
     for name in classes:
         if name not in known:
             raise ConfigError(f"data.classes: no class {name!r}; there are {', '.join(known)}")
@@ -63,4 +44,4 @@ def choose_task(dataset: str, protocol: str, names: Sequence[str], chosen: Seque
             raise ConfigError(f"data.classes: {name!r} stands twice")
     if len(classes) < 2:
         raise ConfigError(f"data.classes={classes!r}: two classes at least are needed to tell apart")
-    return Task(track, tuple(names), unlabelled, classes)
+    return task._replace(classes=classes)

@@ -7,20 +7,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.audit import audit
-from dcdp_jax.data.classes import Task, choose_task
+from dcdp_jax.data.datasets import find_dataset
+from dcdp_jax.data.loading import read_recordings
 from dcdp_jax.data.normalize import Normalizer, covered_samples, fit_normalizer
 from dcdp_jax.data.partition import partition, select_channels
 from dcdp_jax.data.pool import Pool, make_pool
-from dcdp_jax.data.protocols import (
-    SPLITS,
-    TEST_SHARE,
-    VALIDATION_SHARE,
-    Choice,
-    Protocol,
-    divide,
-    listed,
-)
-from dcdp_jax.data.read import Loaded, read_recordings
+from dcdp_jax.data.protocols import SPLITS, TEST_SHARE, VALIDATION_SHARE, Protocol, listed
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, content_digest, fingerprint
 from dcdp_jax.data.views import decimate, interval_cuts, keep_channels, relabel, view_recording
 from dcdp_jax.data.windows import WindowIndex, cut_at_label_changes, index_windows
@@ -108,28 +100,32 @@ def build_dataset(config: ConfigDict) -> Dataset:
     for field in ("classes", "channels"):
         if isinstance(config[field], str):
             raise ConfigError(f"data.{field}={config[field]!r} must be a tuple, as ({config[field]!r},)")
-    loaded = read_recordings(config)
-    marks = ["synthetic"] if config.name == "synthetic" else []
-    notes = list(loaded.notes)
-    if loaded.missing:
+    spec = find_dataset(config.name)
+    recordings = read_recordings(config)
+    marks = list(spec.marks)
+    notes = list(recordings.notes)
+    if recordings.missing:
+        missing = "; ".join(recordings.missing)
         if config.require_complete:
-            raise DataError(f"data.require_complete=True, and {config.name} is incomplete: {'; '.join(loaded.missing)}")
+            raise DataError(f"data.require_complete=True, and {config.name} is incomplete: {missing}")
         marks.append("incomplete")
-        notes += [f"incomplete: {what}" for what in loaded.missing]
-    digests = [content_digest(r) for r in loaded.recordings]
-    data_fingerprint = fingerprint(loaded.recordings, digests)
+        notes += [f"incomplete: {what}" for what in recordings.missing]
+    digests = [content_digest(r) for r in recordings]
+    data_fingerprint = fingerprint(recordings, digests)
 
-    choice = choice_of(config, loaded)
-    task = choose_task(config.name, config.protocol, loaded.class_names, config.classes)
-    recordings = prepare_recordings(config, loaded.recordings, task)
+    choice = spec.choose(config, recordings)
+    task = spec.task(config.protocol, recordings.class_names, config.classes)
+    kept = [relabel(keep_channels(decimate(r, config.decimate), config.channels), task) for r in recordings.release()]
+    recordings = dataclasses.replace(recordings, recordings=kept)
     notes += left_out_classes(recordings)
-    samples = count_samples(recordings, task.classes, loaded.subject_names)
+    names = recordings.subject_names
+    samples = count_samples(recordings, task.classes, names)
     try:
-        protocol = divide(config.name, config.protocol, recordings, choice)
+        protocol = spec.divide(config.protocol, recordings, choice)
     except DataError as error:
-        if not loaded.missing:
+        if not recordings.missing:
             raise
-        raise DataError(f"{error}; the data is incomplete: {'; '.join(loaded.missing)}") from error
+        raise DataError(f"{error}; the data is incomplete: {missing}") from error
     if protocol.leaky:
         marks.append("leaky")
     notes += protocol.notes
@@ -137,11 +133,12 @@ def build_dataset(config: ConfigDict) -> Dataset:
     order, protocol = arrange(protocol)
     inputs = recordings[order[0]].channels
     intervals = [interval for parts in protocol.intervals.values() for interval in parts]
-    recordings = [
-        view_recording(recordings[old], config.view, interval_cuts(intervals, new)) for new, old in enumerate(order)
-    ]
-    pool = make_pool(recordings)
-    windows = make_windows(config, pool, protocol)
+    length = sum(len(recordings[i].labels) for i in order)
+    views = (
+        view_recording(r, config.view, interval_cuts(intervals, i)) for i, r in enumerate(recordings.release(order))
+    )
+    pool = make_pool(views, length)
+    windows = split_windows(config, pool, protocol)
     for split, index in windows.items():
         if len(index.label) == 0:
             raise ConfigError(empty_part(config, pool, protocol, split))
@@ -179,42 +176,14 @@ def build_dataset(config: ConfigDict) -> Dataset:
         rate=pool.rate,
         windows={split: len(part.labels) for split, part in splits.items()},
         counts=counts,
-        subject_counts={split: count_subjects(part.subjects, loaded.subject_names) for split, part in splits.items()},
+        subject_counts={split: count_subjects(part.subjects, names) for split, part in splits.items()},
         samples=samples,
-        missing_values=loaded.missing_values,
+        missing_values=recordings.missing_values,
         notes=(*notes, *proved),
         offsets=pool.offsets,
         runs=pool.runs,
-        subject_names=loaded.subject_names,
+        subject_names=names,
     )
-
-
-def prepare_recordings(config: ConfigDict, loaded: list[Recording], task: Task) -> list[Recording]:
-    """The recordings with the labels of a task, the channels asked for and fewer samples.
-
-    The list of loaded recordings is emptied on the way, so that the data is not held twice.
-    """
-    recordings = []
-    loaded.reverse()
-    while loaded:
-        recording = keep_channels(decimate(loaded.pop(), config.decimate), config.channels)
-        recordings.append(relabel(recording, task))
-    return recordings
-
-
-def choice_of(config: ConfigDict, loaded: Loaded) -> Choice:
-    """The fold, and for own tables the subjects or runs that are named for testing and validation."""
-    if config.name != "table":
-        return Choice(config.fold)
-    test, validation = (tuple(str(name) for name in names) for names in (config.table.test, config.table.validation))
-    if config.protocol == "recording":
-        return Choice(config.fold, test, validation)
-    if config.protocol != "subject" and (test or validation):
-        raise ConfigError(
-            f"data.table.test and data.table.validation are for the protocols subject and recording; "
-            f"{config.protocol} chooses by itself"
-        )
-    return Choice(config.fold, loaded.subject_numbers("test", test), loaded.subject_numbers("validation", validation))
 
 
 def arrange(protocol: Protocol) -> tuple[list[int], Protocol]:
@@ -232,7 +201,7 @@ def arrange(protocol: Protocol) -> tuple[list[int], Protocol]:
     return order, protocol._replace(intervals=intervals)
 
 
-def make_windows(config: ConfigDict, pool: Pool, protocol: Protocol) -> dict[str, WindowIndex]:
+def split_windows(config: ConfigDict, pool: Pool, protocol: Protocol) -> dict[str, WindowIndex]:
     """The windows of every part; those of a leaky protocol are drawn from all windows."""
     if protocol.leaky:
         stretches = pool.stretches(protocol.intervals["train"])

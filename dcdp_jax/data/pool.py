@@ -1,8 +1,7 @@
 """Recordings end to end in one array: a window is then a position in it, and the data is held once."""
 
 import dataclasses
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -99,12 +98,13 @@ def merge_touching(spans: np.ndarray) -> np.ndarray:
     return np.stack([spans[np.append(0, breaks + 1), 0], spans[np.append(breaks, len(spans) - 1), 1]], axis=1)
 
 
-def make_pool(recordings: list[Recording]) -> Pool:
+def make_pool(recordings: Iterable[Recording], samples: int) -> Pool:
     """Lays recordings end to end.
 
     Args:
-      recordings: with the same channels and rate. The list is emptied on the way: each recording is let go as soon
-        as it is copied, so that no more than one is held twice.
+      recordings: recordings with the same channels and rate, at least one. Each is copied before the next one is asked
+        for, so that an iterator that makes or releases them needs memory for one at a time.
+      samples: number of samples of all recordings together.
 
     Returns:
       `Pool`.
@@ -112,25 +112,40 @@ def make_pool(recordings: list[Recording]) -> Pool:
     Raises:
       DataError: recordings that differ in channels or rate, or a value that is not finite.
     """
-    first = recordings[0]
-    for r in recordings:
-        if r.channels != first.channels or r.rate != first.rate:
+    offsets: list[int] = [0]
+    subjects: list[int] = []
+    runs: list[str] = []
+    starts: list[np.ndarray] = []
+    labels = np.empty(samples, np.int32)
+    for recording in recordings:
+        if not runs:
+            channels, rate = recording.channels, recording.rate
+            signals = aligned_empty((samples, len(channels)))
+        if recording.channels != channels or recording.rate != rate:
             raise DataError(
-                f"subject {r.subject}, run {r.run}: channels or rate differ from those of subject {first.subject}, "
-                f"run {first.run}; all recordings of a data set must have the same"
+                f"subject {recording.subject}, run {recording.run}: channels or rate differ from those of subject "
+                f"{subjects[0]}, run {runs[0]}; all recordings of a data set must have the same"
             )
-    offsets = np.cumsum([0] + [len(r.labels) for r in recordings], dtype=np.int64)
-    subjects = np.array([r.subject for r in recordings], np.int32)
-    runs = tuple(r.run for r in recordings)
-    starts = np.concatenate([r.starts + a for r, a in zip(recordings, offsets, strict=False)])
-    labels = np.concatenate([r.labels for r in recordings])
-    signals = aligned_empty((int(offsets[-1]), len(first.channels)))
-    recordings.reverse()
-    for a, b in pairwise(offsets):
-        recording = recordings.pop()
         check_finite(recording)
-        signals[a:b] = recording.signals
-    return Pool(signals, labels, offsets, subjects, runs, starts, first.channels, first.rate)
+        a, b = offsets[-1], offsets[-1] + len(recording.labels)
+        signals[a:b], labels[a:b] = recording.signals, recording.labels
+        offsets.append(b)
+        subjects.append(recording.subject)
+        runs.append(recording.run)
+        starts.append(recording.starts + a)
+        del recording  # before the next one is made
+    if not runs or offsets[-1] != samples:
+        raise ValueError(f"recordings of {offsets[-1]} samples, expected {samples}")
+    return Pool(
+        signals,
+        labels,
+        np.array(offsets, np.int64),
+        np.array(subjects, np.int32),
+        tuple(runs),
+        np.concatenate(starts),
+        channels,
+        rate,
+    )
 
 
 def aligned_empty(shape: tuple[int, int]) -> np.ndarray:

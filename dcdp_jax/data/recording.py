@@ -1,9 +1,9 @@
-"""What every reader returns: continuous recordings with a label per sample."""
+"""Continuous recordings with a label per sample, and the container for those of a data set."""
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,7 @@ UNLABELLED = -1
 
 
 class Channel(NamedTuple):
-    """One signal: its unique name, its group (acc, gyro, mag, ...), the device that carries it, and its unit."""
+    """A signal: its unique name, its group (acc, gyro, mag, ...), the site of its device, and its unit."""
 
     name: str
     group: str
@@ -21,17 +21,17 @@ class Channel(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """One subject wearing the sensors without interruption of the session.
+    """The samples of one session of one subject.
 
     Attributes:
       signals: (t, c) float32.
       labels: (t,) int32 class index, or `UNLABELLED`.
-      subject: the publisher's subject number.
-      run: the publisher's name of the session.
+      subject: number of the subject, as the publisher numbers them.
+      run: name of the session, as the publisher names it.
       rate: samples per second.
       channels: one per column of signals.
       starts: (s,) int64 first sample of each contiguous stretch, beginning with 0; no window crosses one.
-      tracks: other label tracks by name, as {'locomotion': (t,) int32}; a protocol may take its labels from one.
+      tracks: {name: (t,) int32} of other label tracks, such as `locomotion`; see `Task.track`.
     """
 
     signals: np.ndarray
@@ -62,12 +62,12 @@ class Recording:
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """Names of the columns of signals."""
+        """Returns the names of the columns of signals."""
         return tuple(channel.name for channel in self.channels)
 
 
 def content_digest(recording: Recording) -> str:
-    """SHA-256 of a recording's samples and labels, whoever they are said to be from."""
+    """Returns the SHA-256 of a recording's samples and labels; its subject and run do not matter."""
     digest = hashlib.sha256(repr(recording.signals.shape).encode())
     arrays = [(recording.signals, "<f4"), (recording.labels, "<i4"), (recording.starts, "<i8")]
     for name in sorted(recording.tracks):
@@ -79,14 +79,58 @@ def content_digest(recording: Recording) -> str:
 
 
 def fingerprint(recordings: Sequence[Recording], digests: Sequence[str] = ()) -> str:
-    """SHA-256 over everything that a training could depend on; two data folders with the same content agree.
+    """Returns the SHA-256 of everything in the recordings that a training could depend on.
 
     Args:
       recordings: the data.
-      digests: their `content_digest`s, where they are known already.
+      digests: the `content_digest` of each, where they are known already.
+
+    Returns:
+      64 hexadecimal digits, equal for equal content wherever it was read from.
     """
     digests = digests or [content_digest(r) for r in recordings]
     whole = hashlib.sha256()
     for r, content in zip(recordings, digests, strict=True):
         whole.update(repr((r.subject, r.run, r.rate, r.channels, content)).encode())
     return whole.hexdigest()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recordings(Sequence[Recording]):
+    """The recordings of one data set in order, with what is known of them as a whole.
+
+    Attributes:
+      recordings: the recordings; `release` takes them away.
+      class_names: names of the classes; a label is an index into them.
+      subject_names: {number: name} of the subjects that the data calls by something else than their number.
+      notes: what was found in the files and how it was dealt with, one sentence each.
+      missing: how the files fall short of the published data set, one sentence each; empty where they are complete.
+      missing_values: {channel name: number of values that the files lack and that were filled in}.
+    """
+
+    recordings: list[Recording]
+    class_names: tuple[str, ...]
+    subject_names: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    missing_values: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.recordings[index]
+
+    def release(self, order: Sequence[int] | None = None) -> Iterator[Recording]:
+        """Yields recordings and gives up the reference to each, so that a consumer can free what it has copied.
+
+        Args:
+          order: indices of the recordings to yield, each at most once; None yields all. The others are freed at once.
+
+        Yields:
+          Each recording in turn. This object is empty from the first one on.
+        """
+        held = {i: self.recordings[i] for i in (range(len(self)) if order is None else order)}
+        self.recordings.clear()
+        while held:
+            yield held.pop(next(iter(held)))

@@ -6,9 +6,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.dataset import Dataset
-
-# UCI-HAR is published as windows that overlap by half.
-STANDS_TWICE = {"uci_har": "The publisher's windows overlap by half, so that most samples count twice here."}
+from dcdp_jax.data.datasets import find_dataset
+from dcdp_jax.data.protocols import FOLDED
 
 
 def summarize(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
@@ -26,7 +25,7 @@ def summarize(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
     return {
         "dataset": config.name,
         "protocol": config.protocol,
-        "fold": config.fold if config.protocol in ("loso", "random") else None,
+        "fold": config.fold if config.protocol in FOLDED else None,
         "marks": list(dataset.marks),
         "rate": float(dataset.rate),
         "window": dataset.window,
@@ -38,7 +37,7 @@ def summarize(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
             subject: {name: samples / per_minute for name, samples in classes.items()}
             for subject, classes in dataset.samples.items()
         },
-        "minutes_note": STANDS_TWICE.get(config.name, ""),
+        "minutes_note": find_dataset(config.name).samples_note,
         "windows": dict(dataset.windows),
         "counts": {split: dict(counts) for split, counts in dataset.counts.items()},
         "subjects": {split: list(counts) for split, counts in dataset.subject_counts.items()},

@@ -10,31 +10,13 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
+from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
 from dcdp_jax.data.resample import METHODS, MISSING, Even, resample
 from dcdp_jax.data.table_files import as_text, find_files, read_file
 from dcdp_jax.errors import ConfigError, DataError
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 TIME_UNITS = (*SECONDS, "datetime")
-
-
-class Tables(NamedTuple):
-    """What the tables hold.
-
-    Attributes:
-      recordings: one per file, or per subject and recording of a file; their runs are unique.
-      class_names: all labels found, sorted.
-      subject_names: {number: name} where subjects are called by something else than a number.
-      notes: what was resampled, filled and left out, a sentence each.
-      missing_values: {channel name: cells without a value}.
-    """
-
-    recordings: list[Recording]
-    class_names: tuple[str, ...]
-    subject_names: Mapping[int, str]
-    notes: tuple[str, ...]
-    missing_values: Mapping[str, int]
 
 
 class Rows(NamedTuple):
@@ -73,7 +55,7 @@ class Sampled(NamedTuple):
     labels: np.ndarray
 
 
-def read_tables(table: ConfigDict, raw_dir: str) -> Tables:
+def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     """Reads all tables.
 
     Args:
@@ -81,7 +63,7 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Tables:
       raw_dir: the folder of the files; '' takes the variable DCDP_RAW_DIR.
 
     Returns:
-      `Tables`.
+      The recordings: one per file, or per subject and recording of a file. Their runs are unique, their classes sorted.
 
     Raises:
       ConfigError: a field cannot be used.
@@ -117,7 +99,8 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Tables:
     subject_names = {number: name for name, number in numbers.items() if name != str(number)}
     missing_values = {channel.name: count for channel, count in zip(channels, missing.tolist(), strict=True)}
     tally["missing"] = sum(missing_values.values())
-    return Tables(recordings, tuple(names), subject_names, make_notes(table, tally, recordings), missing_values)
+    notes = make_notes(table, tally, recordings)
+    return Recordings(recordings, tuple(names), subject_names, notes, missing_values=missing_values)
 
 
 def sample_rows(path: Path, rows: Rows, table: ConfigDict) -> Sampled:

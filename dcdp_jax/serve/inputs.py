@@ -10,9 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.classes import choose_task
-from dcdp_jax.data.load import class_names
-from dcdp_jax.data.one_file import NAMES, READERS, read_one_file
+from dcdp_jax.data.datasets import find_dataset
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.resample import resample
 from dcdp_jax.data.table_files import SUFFIXES
@@ -58,12 +56,13 @@ def read_input(path: Path, card: ModelCard, data: ConfigDict) -> list[Input]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    if card.dataset in READERS and (recordings := read_one_file(card.dataset, path)) is not None:
-        task = choose_task(card.dataset, card.protocol, class_names(card.dataset), data.classes)
+    spec = find_dataset(card.dataset)
+    if spec.read_one and (recordings := spec.read_one(path)) is not None:
+        task = spec.task(card.protocol, chosen=data.classes)
         return [prepare(str(path), relabel(recording, task), card) for recording in recordings]
     if path.suffix.lower() in SUFFIXES:
         return read_table(path, card, data.table)
-    known = f", or a file of {card.dataset} as {NAMES[card.dataset]}" if card.dataset in NAMES else ""
+    known = f", or a file of {card.dataset} as {spec.example}" if spec.example else ""
     raise DataError(f"{path}: expected a table ({', '.join(SUFFIXES)}){known}")
 
 

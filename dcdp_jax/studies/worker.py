@@ -78,7 +78,7 @@ def train_trials(
         return
     # After the process has found its devices, and after the command line of the study is known to be sound.
     from dcdp_jax.config import RANDOM_FOREST, check_config
-    from dcdp_jax.data.source import cache_folder
+    from dcdp_jax.data.download import cache_folder
     from dcdp_jax.train.build import prepare
     from dcdp_jax.train.devices import keep_compiled_programs
     from dcdp_jax.train.trainer import train_runs

@@ -13,8 +13,7 @@ import configs
 import dcdp_jax
 from configs import default
 from dcdp_jax.config import as_plain_data, check_config, flatten
-from dcdp_jax.data import synthetic
-from dcdp_jax.data.builders import BUILDERS
+from dcdp_jax.data.datasets import DATASETS
 from dcdp_jax.data.partition import partition
 from dcdp_jax.data.recording import Recording
 from dcdp_jax.data.views import keep_channels, view_recording
@@ -37,8 +36,8 @@ def channels_of(config):
         from dcdp_jax.data.recording import Channel
 
         return tuple(Channel(*channel) for channel in data.table.channels)
-    channels = synthetic.CHANNELS if data.name == "synthetic" else BUILDERS[data.name].reader.CHANNELS
-    rate = 25.0 if data.name == "synthetic" else BUILDERS[data.name].reader.RATE
+    channels = DATASETS[data.name].channels
+    rate = DATASETS[data.name].rate or data.synthetic.rate
     rng = np.random.default_rng(0)
     signals = rng.normal(size=(600, len(channels))).astype(np.float32)
     recording = Recording(signals, np.zeros(600, np.int32), 1, "1", rate, channels)

@@ -5,10 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from configs import default
-from dcdp_jax.data.dataset import arrange, make_windows
+from dcdp_jax.data.dataset import arrange, split_windows
+from dcdp_jax.data.datasets import DATASETS
 from dcdp_jax.data.normalize import Normalizer, covered_samples, fit_normalizer
 from dcdp_jax.data.pool import Pool, make_pool
-from dcdp_jax.data.protocols import PROTOCOLS, Choice, Protocol, divide
+from dcdp_jax.data.protocols import Choice, Protocol
 from dcdp_jax.data.recording import Channel, Recording
 from dcdp_jax.data.windows import WindowIndex
 
@@ -26,7 +27,7 @@ NAMES = {
     "synthetic": [(s, "1") for s in range(1, 11)],
     "table": [(s, f"{s}{run}") for s in range(1, 6) for run in "ab"],
 }
-EVERY = [(dataset, protocol) for dataset, known in PROTOCOLS.items() for protocol in known]
+EVERY = [(dataset, protocol) for dataset, spec in DATASETS.items() for protocol in spec.protocols]
 
 
 def random_recording(rng, subject, run, samples):
@@ -54,6 +55,11 @@ def data_config(dataset, protocol, **fields):
     return data
 
 
+def pool_of(recordings):
+    """Recordings end to end."""
+    return make_pool(recordings, sum(len(r.labels) for r in recordings))
+
+
 class Prepared(NamedTuple):
     """What the audit is given."""
 
@@ -67,10 +73,10 @@ class Prepared(NamedTuple):
 
 def prepare(recordings, data):
     """Divides, pools, windows and fits, as `build_dataset` does."""
-    protocol = divide(data.name, data.protocol, recordings, Choice(data.fold))
+    protocol = DATASETS[data.name].divide(data.protocol, recordings, Choice(data.fold, data.folds))
     order, protocol = arrange(protocol)
-    pool = make_pool([recordings[i] for i in order])
-    windows = make_windows(data, pool, protocol)
+    pool = pool_of([recordings[i] for i in order])
+    windows = split_windows(data, pool, protocol)
     training = covered_samples(windows["train"].start, data.window, len(pool.labels))
     normalizer = fit_normalizer(pool.signals, training, data.normalize)
     return Prepared(pool, protocol, windows, data.window, normalizer, data.normalize)

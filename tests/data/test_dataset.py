@@ -7,14 +7,15 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from configs import default, hapt, oppo_challenge, wisdm
-from dcdp_jax.data import read
+from configs import default, hapt, opportunity_challenge, wisdm
+from dcdp_jax.data import dataset as dataset_module
 from dcdp_jax.data.dataset import build_dataset
+from dcdp_jax.data.datasets import hapt as hapt_reader
+from dcdp_jax.data.datasets import opportunity
+from dcdp_jax.data.datasets import wisdm as wisdm_reader
 from dcdp_jax.data.normalize import covered_samples
 from dcdp_jax.data.partition import partition
-from dcdp_jax.data.readers import hapt as hapt_reader
-from dcdp_jax.data.readers import wisdm as wisdm_reader
-from dcdp_jax.data.recording import UNLABELLED, Recording
+from dcdp_jax.data.recording import UNLABELLED, Recording, Recordings
 from dcdp_jax.errors import ConfigError, DataError
 from tests.data.making import CHANNELS, random_recordings
 
@@ -36,9 +37,9 @@ def readers(monkeypatch):
     """Puts recordings in the place of a data set's own; returns a function that does."""
 
     def replace(recordings, names=NAMES, missing=()):
-        monkeypatch.setattr(read, "load_recordings", lambda *_, **__: list(recordings))
-        monkeypatch.setattr(read, "class_names", lambda _: names)
-        monkeypatch.setattr(read, "completeness", lambda *_: list(missing))
+        monkeypatch.setattr(
+            dataset_module, "read_recordings", lambda _: Recordings(list(recordings), names, missing=missing)
+        )
 
     return replace
 
@@ -177,10 +178,10 @@ def test_challenge_windows_from_its_rows(readers):
         )
         for (s, run), n in rows.items()
     ]
-    readers(recordings, tuple("abcdefghijklmnopq"))
-    data = oppo_challenge.get_config().data
+    readers(recordings, opportunity.CLASS_NAMES)
+    data = opportunity_challenge.get_config().data
     dataset = build_dataset(data)
-    assert dataset.class_names == ("null", *"abcdefghijklmnopq")
+    assert dataset.class_names == ("null", *opportunity.CLASS_NAMES)
     assert dataset.windows["test"] == 9_894
     validation = 2 * (557_963 // 14)
     assert dataset.windows["validation"] == (validation - 24) // 12 + 1
@@ -264,7 +265,7 @@ def test_wisdm_views_fit_their_branches(readers):
     [
         ({"protocol": "official"}, r"data\.protocol='official' is none of synthetic's: loso, random, subject"),
         ({"protocol": "loso", "fold": 6}, r"data\.fold=6 is not between 0 and 5"),
-        ({"fold": 1}, r"data\.fold=1, but only loso and random have folds"),
+        ({"fold": 1}, r"data\.fold=1, but only loso, groups, random have folds"),
         ({"window": 0}, r"data\.window=0"),
         ({"step": -1}, r"data\.step=-1"),
         ({"window": 10**6}, r"data\.window=1000000: no window fits into the train part .* stretch has 1500 samples"),

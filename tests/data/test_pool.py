@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcdp_jax.data.pool import Interval, make_pool
+from dcdp_jax.data.pool import Interval
 from dcdp_jax.errors import DataError
-from tests.data.making import CHANNELS, random_recording
+from tests.data.making import CHANNELS, pool_of, random_recording
 
 
 def some_recordings(seed, count=3):
@@ -20,9 +20,7 @@ def some_recordings(seed, count=3):
 @given(st.integers(0, 10**6))
 def test_pool_holds_every_recording(seed):
     recordings = some_recordings(seed)
-    given_away = list(recordings)
-    pool = make_pool(given_away)
-    assert given_away == []
+    pool = pool_of(recordings)
     for i, recording in enumerate(recordings):
         a, b = pool.offsets[i : i + 2]
         assert np.array_equal(pool.signals[a:b], recording.signals)
@@ -36,7 +34,7 @@ def test_pool_holds_every_recording(seed):
 @given(st.integers(0, 10**6), st.booleans())
 def test_stretches_are_the_samples_of_the_intervals_between_gaps(seed, join):
     rng = np.random.default_rng(seed)
-    pool = make_pool(some_recordings(seed, count=4))
+    pool = pool_of(some_recordings(seed, count=4))
     intervals = []
     for i in rng.permutation(4)[:3]:
         length = int(pool.offsets[i + 1] - pool.offsets[i])
@@ -68,14 +66,14 @@ def test_stretches_are_the_samples_of_the_intervals_between_gaps(seed, join):
 
 
 def test_no_intervals_no_stretches():
-    assert make_pool(some_recordings(0)).stretches([]).shape == (0, 2)
+    assert pool_of(some_recordings(0)).stretches([]).shape == (0, 2)
 
 
 def test_a_value_that_is_not_finite_is_named():
     recordings = some_recordings(0)
     recordings[1].signals[3, 2] = np.inf
     with pytest.raises(DataError, match=f"subject 1, run run1, sample 3: channel {CHANNELS[2].name} is inf"):
-        make_pool(recordings)
+        pool_of(recordings)
 
 
 @pytest.mark.parametrize("change", [{"rate": 30.0}, {"channels": CHANNELS[::-1]}])
@@ -83,4 +81,4 @@ def test_recordings_that_differ_are_named(change):
     recordings = some_recordings(0)
     recordings[2] = dataclasses.replace(recordings[2], **change)
     with pytest.raises(DataError, match="subject 2, run run2: channels or rate differ from those of subject 0"):
-        make_pool(recordings)
+        pool_of(recordings)

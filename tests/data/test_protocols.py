@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcdp_jax.data.protocols import PROTOCOLS, SPLITS, UCI_HAR_TEST, Choice, divide
-from dcdp_jax.data.readers import uci_har
+from dcdp_jax.data.datasets import DATASETS, uci_har
+from dcdp_jax.data.protocols import NO_CHOICE, SPLITS, Choice
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.errors import ConfigError, DataError
 from tests.data.making import ADLS, CHANNELS, EVERY, RATE, random_recordings
@@ -30,8 +30,12 @@ def subjects(recordings, protocol):
     return {split: {recordings[i].subject for i, *_ in parts} for split, parts in protocol.intervals.items()}
 
 
+def divide(dataset, name, recordings, choice=NO_CHOICE):
+    return DATASETS[dataset].divide(name, recordings, choice)
+
+
 def test_every_data_set_has_its_protocols():
-    assert {dataset: set(known) for dataset, known in PROTOCOLS.items()} == WANTED
+    assert {name: set(spec.protocols) for name, spec in DATASETS.items()} == WANTED
 
 
 @pytest.mark.parametrize(
@@ -149,7 +153,7 @@ def test_own_subjects_and_recordings_by_name():
     ("protocol", "choice", "message"),
     [
         ("official", Choice(), r"data\.protocol='official' is none of table's: loso, random, recording, subject"),
-        ("subject", Choice(1), r"data\.fold=1, but only loso and random have folds"),
+        ("subject", Choice(1), r"data\.fold=1, but only loso, groups, random have folds"),
         ("random", Choice(-1), r"data\.fold=-1"),
         ("loso", Choice(-1), r"data\.fold=-1"),
         ("subject", Choice(test=(9,)), r"data\.table\.test: no subject 9; there are 1, 2, 3, 4, 5"),
@@ -205,7 +209,7 @@ def test_no_interval_leaves_its_recording():
 
 def test_official_subjects_are_the_publishers(raw_dir):
     recordings = uci_har.read(raw_dir / "UCI HAR Dataset")
-    assert tuple(sorted({r.subject for r in recordings if r.run == "test"})) == UCI_HAR_TEST
+    assert tuple(sorted({r.subject for r in recordings if r.run == "test"})) == uci_har.TEST_SUBJECTS
     assert len({r.subject for r in recordings if r.run == "train"}) == 21
 
 

@@ -35,15 +35,15 @@ def read(folder, **fields):
 
 
 def test_one_file(tmp_path):
-    recordings, names, subject_names, notes, _ = read(write(tmp_path))
-    assert names == ("sit", "walk")
-    assert subject_names == {1: "ann"}
+    recordings = read(write(tmp_path))
+    assert recordings.class_names == ("sit", "walk")
+    assert recordings.subject_names == {1: "ann"}
     (recording,) = recordings
     np.testing.assert_allclose(recording.signals, [[1, 10], [2, 20], [3, 30], [4, 40]], rtol=1e-6)
     assert recording.labels.tolist() == [0, 0, 1, 1]
     assert (recording.subject, recording.run, recording.rate) == (1, "a", 10.0)
     assert recording.channels[0] == ("x", "acc", "hip", "g")
-    assert notes == ("1 recordings: 4 rows, resampled by linear to 10 Hz: 4 samples",)
+    assert recordings.notes == ("1 recordings: 4 rows, resampled by linear to 10 Hz: 4 samples",)
 
 
 def test_several_files_and_one_long_table_are_the_same(tmp_path):
@@ -85,22 +85,22 @@ def test_labels_and_subjects_of_whole_numbers(tmp_path):
     folder = write(tmp_path, rows)
     pd.read_csv(folder / "a.csv").to_parquet(folder / "a.parquet")  # the labels are floats with a NaN there
     for files in (("*.csv",), ("*.parquet",)):
-        recordings, names, subject_names, *_ = read(folder, files=files)
-        assert names == ("9", "10")
+        recordings = read(folder, files=files)
+        assert recordings.class_names == ("9", "10")
         assert recordings[0].labels.tolist() == [1, 0, UNLABELLED]
         assert recordings[0].subject == 7
-        assert subject_names == {}
+        assert recordings.subject_names == {}
 
 
 def test_file_names_without_columns(tmp_path):
     for name in ("p1.csv", "p2.csv"):
         write(tmp_path, ["1,2", "3,4", "5,6"], name, "x,y")
-    recordings, names, subject_names, notes, _ = read(tmp_path, time="", label="", subject="")
+    recordings = read(tmp_path, time="", label="", subject="")
     assert [r.run for r in recordings] == ["p1", "p2"]
-    assert subject_names == {1: "p1", 2: "p2"}
-    assert names == ()
+    assert recordings.subject_names == {1: "p1", 2: "p2"}
+    assert recordings.class_names == ()
     assert recordings[0].signals.tolist() == [[1, 2], [3, 4], [5, 6]]
-    assert "taken to be 10 Hz apart" in notes[0]
+    assert "taken to be 10 Hz apart" in recordings.notes[0]
 
 
 def test_runs_are_unique(tmp_path):
@@ -137,17 +137,17 @@ def test_gaps_missing_values_and_repeated_times(tmp_path):
         "5.0,walk,1,5,5",
         "5.1,walk,1,6,6",
     ]
-    recordings, _, _, notes, missing_values = read(write(tmp_path, rows))
+    recordings = read(write(tmp_path, rows))
     (recording,) = recordings
     np.testing.assert_allclose(recording.signals, [[i, i] for i in range(7)], atol=1e-5)
     assert recording.starts.tolist() == [0, 5]
     assert recording.labels.tolist() == [0, 0, 0, UNLABELLED, UNLABELLED, 1, 1]
-    assert notes[1:] == (
+    assert recordings.notes[1:] == (
         "1 rows with the time of the row before were left out",
         "1 gaps divide recordings",
         "2 missing values, data.table.missing='interpolate'",
     )
-    assert missing_values == {"x": 0, "y": 2}
+    assert recordings.missing_values == {"x": 0, "y": 2}
     (recording,) = read(tmp_path, missing="split").recordings
     assert recording.signals[:, 0].tolist() == pytest.approx([0, 2, 4, 5, 6], abs=1e-5)
     assert recording.starts.tolist() == [0, 1, 2, 3]

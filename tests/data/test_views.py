@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcdp_jax.data.classes import Task, choose_task
-from dcdp_jax.data.readers import opportunity, pamap2
+from dcdp_jax.data.classes import Task
+from dcdp_jax.data.datasets import DATASETS, opportunity, pamap2
 from dcdp_jax.data.recording import UNLABELLED
 from dcdp_jax.data.views import decimate, keep_channels, low_pass, relabel, view_recording
 from dcdp_jax.errors import ConfigError, DataError
@@ -68,15 +68,14 @@ def test_labels_without_a_name_are_named():
 
 
 def test_tasks():
-    gestures = opportunity.CLASS_NAMES
-    assert choose_task("opportunity", "paper", gestures).classes == gestures
-    assert len(choose_task("opportunity", "challenge", gestures).classes) == 18
-    assert choose_task("opportunity", "challenge", gestures).classes[0] == "null"
-    assert choose_task("opportunity", "locomotion", gestures)[:2] == ("locomotion", ("stand", "walk", "sit", "lie"))
-    assert choose_task("opportunity", "loso", gestures, ("null", "clean_table")).unlabelled == "null"
-    assert len(choose_task("pamap2", "paper", pamap2.CLASS_NAMES).classes) == 12
-    assert len(choose_task("pamap2", "paper", pamap2.CLASS_NAMES, pamap2.CLASS_NAMES).classes) == 18
-    assert choose_task("table", "subject", ("b", "a")) == ("", ("b", "a"), "", ("b", "a"))
+    task = DATASETS["opportunity"].task
+    assert task("paper").classes == opportunity.CLASS_NAMES
+    assert task("challenge").classes == ("null", *opportunity.CLASS_NAMES)
+    assert task("locomotion")[:2] == ("locomotion", ("stand", "walk", "sit", "lie"))
+    assert task("loso", chosen=("null", "clean_table")).unlabelled == "null"
+    assert len(DATASETS["pamap2"].task("paper").classes) == 12
+    assert len(DATASETS["pamap2"].task("paper", chosen=pamap2.CLASS_NAMES).classes) == 18
+    assert DATASETS["table"].task("subject", ("b", "a")) == ("", ("b", "a"), "", ("b", "a"))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +88,7 @@ def test_tasks():
 )
 def test_bad_classes_are_named(chosen, message):
     with pytest.raises(ConfigError, match=message):
-        choose_task("dsads", "loso", ("a", "b", "c"), chosen)
+        DATASETS["dsads"].task("loso", ("a", "b", "c"), chosen)
 
 
 def test_derived():

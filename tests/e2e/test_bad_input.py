@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from configs import demo
-from dcdp_jax.data.readers import uci_har
+from dcdp_jax.data.datasets import uci_har
 from dcdp_jax.errors import UserError
 from dcdp_jax.train.trainer import train
 from tests.e2e.running import ROOT, SMALL, SMALL_DATA, launch

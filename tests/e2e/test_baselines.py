@@ -11,8 +11,8 @@ from absl.testing import flagsaver
 from dcdp_jax import cli
 from dcdp_jax.calibration import calibration
 from dcdp_jax.config import check_config
-from dcdp_jax.data import synthetic
 from dcdp_jax.data.dataset import build_dataset
+from dcdp_jax.data.datasets import synthetic
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.runs.reading import read_predictions
 from dcdp_jax.train.build import build_branches, build_model

@@ -12,8 +12,8 @@ import pytest
 
 from configs import default
 from dcdp_jax.config import as_plain_data
-from dcdp_jax.data import synthetic
 from dcdp_jax.data.dataset import build_dataset
+from dcdp_jax.data.datasets import synthetic
 from dcdp_jax.data.summary import summarize
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.report.describe import description_lines, write_description

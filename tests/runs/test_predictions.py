@@ -8,8 +8,8 @@ import pytest
 
 from configs import demo
 from dcdp_jax.calibration import calibration
+from dcdp_jax.data import load_recordings
 from dcdp_jax.data.dataset import build_dataset
-from dcdp_jax.data.load import load_recordings
 from dcdp_jax.runs.predictions import WORST, write_predictions
 from dcdp_jax.runs.reading import COLUMNS, read_predictions
 from dcdp_jax.train.build import build_branches
@@ -70,7 +70,7 @@ def written(dataset, evaluation, tmp_path_factory):
 def test_rows_name_the_recording_and_where_in_it_the_window_begins(config, dataset, written):
     recordings = {
         (str(r.subject), r.run): r.signals
-        for r in load_recordings("synthetic", "", synthetic_options=config.data.synthetic.to_dict())
+        for r in load_recordings("synthetic", "", options=config.data.synthetic.to_dict())
     }
     split, (_, rows) = dataset.splits["test"], written
     assert len(rows) == len(split.labels)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs import default, demo
-from dcdp_jax.data import synthetic
+from dcdp_jax.data.datasets import synthetic
 from dcdp_jax.errors import DataError
 from dcdp_jax.serve.inputs import prepare, read_input
 from dcdp_jax.serve.live import answers

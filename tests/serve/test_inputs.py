@@ -6,13 +6,12 @@ import pandas as pd
 import pytest
 
 from configs import default
-from dcdp_jax.data import readers
-from dcdp_jax.data.one_file import NAMES, read_one_file
+from dcdp_jax.data.datasets import DATASETS
 from dcdp_jax.data.recording import UNLABELLED, Channel
 from dcdp_jax.errors import DataError
 from dcdp_jax.serve.inputs import prepare, read_input
 from dcdp_jax.serve.predict import strange_values
-from tests.data.readers import small
+from tests.data.datasets import small
 from tests.serve.making import Kind, make_card, make_recording, noise
 
 COLUMNS = ["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
@@ -149,10 +148,10 @@ def test_values_of_another_unit_are_noticed(card):
 @pytest.mark.parametrize("name", small.WRITERS)
 def test_one_file_of_a_data_set_gives_its_recordings(name, tmp_path):
     folder = small.write(name, tmp_path / "here")
-    everything = {(r.subject, r.run): r for r in readers.READERS[name].read(folder)}
+    everything = {(r.subject, r.run): r for r in DATASETS[name].read(folder)}
     found = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "labels.txt"):
-        recordings = read_one_file(name, path)
+        recordings = DATASETS[name].read_one(path)
         assert recordings, path
         found |= {(r.subject, r.run): r for r in recordings}
     assert found.keys() == everything.keys()
@@ -162,15 +161,15 @@ def test_one_file_of_a_data_set_gives_its_recordings(name, tmp_path):
         np.testing.assert_array_equal(recording.starts, everything[key].starts)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", small.WRITERS)
 def test_the_name_that_messages_give_is_one_of_the_data_set(name, tmp_path):
     with pytest.raises(DataError):
-        read_one_file(name, tmp_path / NAMES[name])
-    assert read_one_file(name, tmp_path / "other.csv") is None
+        DATASETS[name].read_one(tmp_path / DATASETS[name].example)
+    assert DATASETS[name].read_one(tmp_path / "other.csv") is None
 
 
 def test_a_file_of_hapt_without_labels(tmp_path):
     folder = small.write("hapt", tmp_path)
     (folder / "RawData" / "labels.txt").unlink()
-    (recording,) = read_one_file("hapt", folder / "RawData" / "gyro_exp02_user07.txt")
+    (recording,) = DATASETS["hapt"].read_one(folder / "RawData" / "gyro_exp02_user07.txt")
     assert (recording.subject, recording.run, set(recording.labels.tolist())) == (7, "exp02", {UNLABELLED})

@@ -90,11 +90,11 @@ def test_a_field_for_one_data_set_alone():
 @pytest.mark.parametrize(
     ("study", "names", "rows"),
     [
-        (table1, ("oppo",), 19),
+        (table1, ("opportunity",), 19),
         (table1, ("uci_har",), 19),
-        (table2, ("pamap2,oppo",), 14),
+        (table2, ("pamap2,opportunity",), 14),
         (table2, ("uci_har,dsads,hapt",), 14),
-        (table3, ("oppo,wisdm_paper,uci_har,pamap2",), 9),
+        (table3, ("opportunity,wisdm_paper,uci_har,pamap2",), 9),
         (table3, ("wisdm",), 9),
         (placement, (), 14),
         (sgd_learning_rate, (), 4),

@@ -12,8 +12,7 @@ from scipy import stats
 
 from configs import default
 from dcdp_jax.config import check_config
-from dcdp_jax.data import synthetic
-from dcdp_jax.data.readers import dsads, hapt, opportunity, pamap2, uci_har, wisdm
+from dcdp_jax.data.datasets import dsads, hapt, opportunity, pamap2, synthetic, uci_har, wisdm
 from dcdp_jax.data.recording import Channel, Recording
 from dcdp_jax.data.views import view_recording
 from dcdp_jax.errors import ConfigError

@@ -1,0 +1,20 @@
+"""OPPORTUNITY, 18 classes with null, as in the challenge.
+
+`python launch.py --config=configs/opportunity_challenge.py [--config.data.raw_dir=FOLDER]`.
+
+The literature's 9,894 test windows are those of 118,750 rows, four test files end to end: five or six of them begin in
+one file and end in the next. --config.data.join_recordings=False leaves these out, as everywhere else here, and lays
+the windows file by file: 9,889 to 9,891.
+"""
+
+from configs import opportunity
+
+
+def get_config():
+    config = opportunity.get_config()
+    config.data.protocol = "challenge"
+    config.data.window = 24
+    config.data.step = 12
+    config.data.label_rule = "last"
+    config.data.join_recordings = True
+    return config

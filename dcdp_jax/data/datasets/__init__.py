@@ -1,0 +1,28 @@
+"""All data sets. A module here with a `DatasetSpec` named `DATASET` is a data set, under the name of the module."""
+
+import importlib
+import pkgutil
+
+from dcdp_jax.data.spec import DatasetSpec
+from dcdp_jax.errors import ConfigError
+
+
+def discover() -> dict[str, DatasetSpec]:
+    """Imports every module of this package and returns {name: its specification}."""
+    found = {}
+    for module in pkgutil.iter_modules(__path__):
+        spec = importlib.import_module(f"{__name__}.{module.name}").DATASET
+        if spec.name != module.name:
+            raise ValueError(f"{__name__}.{module.name}: the data set is called {spec.name!r}; name both the same")
+        found[spec.name] = spec
+    return found
+
+
+DATASETS = discover()
+
+
+def find_dataset(name: str) -> DatasetSpec:
+    """Returns the data set of a name; raises ConfigError where there is none."""
+    if name not in DATASETS:
+        raise ConfigError(f"data.name={name!r} is none of {', '.join(DATASETS)}")
+    return DATASETS[name]

@@ -1,0 +1,39 @@
+"""Recordings of any data set by its name."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from dcdp_jax.data.datasets import find_dataset
+from dcdp_jax.data.prepared import load_prepared
+from dcdp_jax.data.recording import Recording, Recordings
+
+
+def load_recordings(name: str, raw_dir: str = "", *, cache_dir: str = "", options: Any = None) -> list[Recording]:
+    """Returns all recordings of a data set.
+
+    Args:
+      name: the name of a data set, as in `data.name`.
+      raw_dir: folder with the publisher's files; '' takes the variable DCDP_RAW_DIR, else they are downloaded.
+      cache_dir: folder for downloads and prepared data; '' takes the user's cache folder.
+      options: for `synthetic` and `table` their part of a config, `data.synthetic` or `data.table`.
+
+    Returns:
+      The recordings, in the publisher's order.
+
+    Raises:
+      ConfigError: there is no data set of this name, or an option cannot be used.
+      DataError: files are missing or damaged.
+    """
+    return list(read_dataset(name, raw_dir, cache_dir, options))
+
+
+def read_recordings(config: ConfigDict) -> Recordings:
+    """Reads the recordings of the `data` part of a config; raises as `load_recordings` does."""
+    return read_dataset(config.name, config.raw_dir, config.cache_dir, config.get(config.name))
+
+
+def read_dataset(name: str, raw_dir: str, cache_dir: str, options: Any) -> Recordings:
+    """Reads the recordings of a data set with what is known of them; see `load_recordings`."""
+    spec = find_dataset(name)
+    return spec.make(raw_dir, options) if spec.make else load_prepared(spec, raw_dir, cache_dir)

@@ -1,0 +1,223 @@
+"""Recordings of published data sets, parsed once and kept as array_record files by TFDS, without TensorFlow.
+
+The files of one preparation are in one folder with a list of their SHA-256, which is compared before they are opened.
+A folder is prepared under another name and renamed once it is whole, so that a reader never sees part of it.
+"""
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import io
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcdp_jax.data.download import cache_folder, file_sha256, raw_folder
+from dcdp_jax.data.recording import Recording, Recordings
+from dcdp_jax.data.spec import DatasetSpec
+from dcdp_jax.errors import DataError
+
+CHECKSUMS = "SHA256SUMS"
+UNFINISHED = ".unfinished-"
+
+
+def load_prepared(spec: DatasetSpec, raw_dir: str, cache_dir: str = "") -> Recordings:
+    """Returns the recordings of a published data set; its files are parsed on first use and when they change.
+
+    Args:
+      spec: the data set.
+      raw_dir: see `raw_folder`.
+      cache_dir: see `cache_folder`.
+
+    Returns:
+      `Recordings`.
+
+    Raises:
+      DataError: see `raw_folder` and the data set's `read`; or the cache cannot be written.
+    """
+    if spec.source is None:
+        raise ValueError(f"{spec.name} is not a published data set")
+    cache = cache_folder(cache_dir)
+    folder = raw_folder(spec.source, raw_dir, cache)
+    target = cache / "prepared" / f"{spec.name}-{spec.version}-{state_of(folder, cache)}"
+    if not is_whole(target):
+        try:
+            prepare(spec, folder, target)
+        except OSError as error:
+            raise DataError(f"{target}: cannot be prepared ({error}); see --config.data.cache_dir") from error
+    return read_prepared(spec, target)
+
+
+def state_of(folder: Path, cache: Path) -> str:
+    """Returns a key that changes with the names, sizes and times of the files below a folder, without the cache's."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and cache not in p.parents):
+        status = path.stat()
+        digest.update(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def prepare(spec: DatasetSpec, folder: Path, target: Path) -> None:
+    """Prepares the publisher's files, once for all processes that ask for it at the same time.
+
+    Args:
+      spec: the data set.
+      folder: the publisher's files.
+      target: the folder to make. Where it exists and is damaged, it is replaced.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = f"{UNFINISHED}{target.name}-"
+    with locked(target.with_name(f".{target.name}.lock")) as alone:
+        if alone:  # whoever made these was killed
+            for path in target.parent.glob(f"{unfinished}*"):
+                shutil.rmtree(path, ignore_errors=True)
+        if is_whole(target):  # another process was faster
+            return
+        work = Path(tempfile.mkdtemp(dir=target.parent, prefix=unfinished))
+        try:
+            if target.exists():
+                print(f"prepared data in {target} is damaged, and is prepared again", file=sys.stderr)
+                os.replace(target, work / "damaged")
+            print(f"preparing {spec.name} from {folder}, once, into {target}", file=sys.stderr)
+            write_prepared(spec, folder, work / "whole")
+            with contextlib.suppress(OSError):  # without a lock, another process may have been faster
+                os.replace(work / "whole", target)
+            if not is_whole(target):
+                raise OSError("the files written are not as they were written")
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Holds a lock that the system releases when the process ends; yields False on a file system without locks."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            yield False
+        else:
+            yield True
+
+
+def checksums(folder: Path) -> str:
+    """Returns a line for each file below a folder, as `sha256sum` writes it."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != CHECKSUMS)
+    return "".join(f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths)
+
+
+def is_whole(folder: Path) -> bool:
+    """Returns whether a folder has all files that were prepared, unchanged."""
+    try:
+        return (folder / CHECKSUMS).read_bytes() == checksums(folder).encode()
+    except OSError:
+        return False
+
+
+def write_prepared(spec: DatasetSpec, folder: Path, target: Path) -> None:
+    """Parses the publisher's files into a folder with its checksums."""
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):  # TFDS says that it downloads what it parses
+        config = tfds.download.DownloadConfig(manual_dir=folder)
+        make_builder(spec, target).download_and_prepare(download_config=config)
+    (target / CHECKSUMS).write_text(checksums(target))
+
+
+def read_prepared(spec: DatasetSpec, target: Path) -> Recordings:
+    """Reads the recordings of a folder that `write_prepared` wrote."""
+    builder = make_builder(spec, target)
+    recordings = [
+        Recording(
+            signals=record["signals"],
+            labels=record["labels"],
+            subject=int(record["subject"]),
+            run=record["run"].decode(),
+            rate=spec.rate,
+            channels=spec.channels,
+            starts=record["starts"],
+            tracks={name: record[f"track_{name}"] for name in spec.tracks},
+        )
+        for record in builder.as_data_source("recordings")
+    ]
+    kept = builder.info.metadata
+    return Recordings(
+        recordings,
+        spec.class_names,
+        notes=tuple(kept["notes"]),
+        missing=tuple(kept["missing"]),
+        missing_values=dict(kept.get("missing_values") or {}),
+    )
+
+
+def make_builder(spec: DatasetSpec, data_dir: Path) -> Any:
+    """Returns the TFDS builder of a data set that keeps its files in a folder."""
+    attributes = {"__module__": __name__, "__doc__": spec.description, "VERSION": spec.version, "name": spec.name}
+    builder = type(spec.name, (builder_class(),), attributes | {"spec": spec}, skip_registration=True)
+    return builder(data_dir=data_dir, file_format="array_record")
+
+
+@functools.cache
+def builder_class() -> type:
+    """Returns the class of all builders; importing TFDS takes a second, and nothing else here needs it."""
+    import tensorflow_datasets as tfds
+
+    def series(dtype: type, *columns: int) -> tfds.features.Tensor:
+        return tfds.features.Tensor(shape=(None, *columns), dtype=dtype, encoding="bytes")
+
+    class RecordingsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+        """Stores one record per recording: signals (t, c), labels (t,), other tracks (t,), starts (s,), subject, run.
+
+        What the reader noted and what it missed is stored as metadata.
+        """
+
+        MANUAL_DOWNLOAD_INSTRUCTIONS = "The publisher's unpacked folder."
+        spec: DatasetSpec
+
+        def _info(self) -> tfds.core.DatasetInfo:
+            features = {
+                "signals": series(np.float32, len(self.spec.channels)),
+                "labels": series(np.int32),
+                **{f"track_{name}": series(np.int32) for name in self.spec.tracks},
+                "starts": series(np.int64),
+                "subject": np.int64,
+                "run": tfds.features.Text(),
+            }
+            return self.dataset_info_from_configs(
+                features=tfds.features.FeaturesDict(features),
+                disable_shuffling=True,
+                metadata=tfds.core.MetadataDict(notes=[], missing=[], missing_values={}),
+            )
+
+        def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+            return {"recordings": self._generate_examples(Path(dl_manager.manual_dir))}
+
+        def _generate_examples(self, folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+            if self.spec.read is None:
+                raise ValueError(f"{self.spec.name} is not a published data set")
+            recordings = self.spec.read(folder)
+            self.info.metadata.update(
+                notes=recordings.notes, missing=recordings.missing, missing_values=recordings.missing_values
+            )
+            for number, recording in enumerate(recordings.release()):
+                yield (
+                    number,
+                    {
+                        "signals": recording.signals,
+                        "labels": recording.labels,
+                        **{f"track_{name}": recording.tracks[name] for name in self.spec.tracks},
+                        "starts": recording.starts,
+                        "subject": recording.subject,
+                        "run": recording.run,
+                    },
+                )
+
+    return RecordingsBuilder

@@ -1,0 +1,122 @@
+"""The specification of a data set: everything about it that is known before its files are read."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from dcdp_jax.data.classes import Task, choose_classes
+from dcdp_jax.data.download import Source
+from dcdp_jax.data.protocols import FOLDED, NO_CHOICE, Choice, Divide, Protocol
+from dcdp_jax.data.recording import Channel, Recording, Recordings
+from dcdp_jax.errors import ConfigError
+
+
+def choose_fold(config: ConfigDict, recordings: Recordings) -> Choice:
+    """Returns the fold that the `data` part of a config chooses."""
+    return Choice(config.fold, config.folds)
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetSpec:
+    """A data set. Each module of `dcdp_jax.data.datasets` has one as its attribute `DATASET`.
+
+    A published data set gives `source`, `read`, `class_names`, `channels` and `rate`; its recordings are prepared once
+    and cached. Any other gives `make`, and its recordings are made anew each time.
+
+    Attributes:
+      name: the name in `data.name` and of the module.
+      protocols: {name in `data.protocol`: function that divides the recordings}.
+      source: where the publisher's files are found and downloaded.
+      read: function from the publisher's unpacked folder to all recordings in it.
+      make: function of `data.raw_dir` and of the config part `data.NAME`, if there is one, that makes the recordings.
+      read_one: function from the path of one of the publisher's files to the recordings in it, without the rest of the
+        data set; None where the name of the file is not one of the data set's.
+      example: path of a file that `read_one` reads, for messages.
+      class_names: names of the classes; a label is an index into them.
+      channels: the columns of every recording's signals.
+      rate: samples per second.
+      tasks: {protocol: labels that it is about}; that of '' holds for all other protocols. Without one, a protocol is
+        about all classes.
+      choose: function of the `data` part of a config and the recordings that returns the choices within a protocol.
+      marks: marks of every result on this data.
+      samples_note: what a reader of the number of samples must know.
+      version: version of the prepared files; a change makes all users prepare them again.
+      description: a description for the prepared files.
+    """
+
+    name: str
+    protocols: Mapping[str, Divide]
+    source: Source | None = None
+    read: Callable[[Path], Recordings] | None = None
+    make: Callable[[str, Any], Recordings] | None = None
+    read_one: Callable[[Path], list[Recording] | None] | None = None
+    example: str = ""
+    class_names: tuple[str, ...] = ()
+    channels: tuple[Channel, ...] = ()
+    rate: float = 0.0
+    tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
+    choose: Callable[[ConfigDict, Recordings], Choice] = choose_fold
+    marks: tuple[str, ...] = ()
+    samples_note: str = ""
+    version: str = "1.0.0"
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        published = (self.source, self.read, self.class_names, self.channels, self.rate)
+        if (self.make is None) != all(published) or (self.make and (self.source or self.read)):
+            raise ValueError(
+                f"data set {self.name!r}: give source, read, class_names, channels and rate of a published one, or make"
+            )
+        if self.source and self.source.dataset != self.name:
+            raise ValueError(f"data set {self.name!r}: its source is that of {self.source.dataset!r}")
+        if unknown := set(self.tasks) - {"", *self.protocols}:
+            raise ValueError(f"data set {self.name!r}: tasks of unknown protocols: {', '.join(sorted(unknown))}")
+
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        """Names of the label tracks beside the labels."""
+        return tuple(dict.fromkeys(task.track for task in self.tasks.values() if task.track))
+
+    def task(self, protocol: str, class_names: Sequence[str] = (), chosen: Sequence[str] = ()) -> Task:
+        """Returns the task of a protocol.
+
+        Args:
+          protocol: `data.protocol`.
+          class_names: those of the recordings; () takes the data set's.
+          chosen: `data.classes`, see `choose_classes`.
+
+        Returns:
+          `Task`.
+
+        Raises:
+          ConfigError: see `choose_classes`.
+        """
+        names = tuple(class_names) or self.class_names
+        return choose_classes(self.tasks.get(protocol) or self.tasks.get("") or Task("", names, "", names), chosen)
+
+    def divide(self, protocol: str, recordings: Sequence[Recording], choice: Choice = NO_CHOICE) -> Protocol:
+        """Divides recordings by one of the protocols.
+
+        Args:
+          protocol: `data.protocol`.
+          recordings: all recordings of the data set.
+          choice: what else the config says about the division.
+
+        Returns:
+          `Protocol`, none of its parts empty.
+
+        Raises:
+          ConfigError: the data set has no protocol of this name, or the choice cannot be used.
+          DataError: a part would be empty with these recordings.
+        """
+        if protocol not in self.protocols:
+            known = ", ".join(sorted(self.protocols))
+            raise ConfigError(f"data.protocol={protocol!r} is none of {self.name}'s: {known}")
+        if choice.fold < 0 or (choice.fold and protocol not in FOLDED):
+            raise ConfigError(
+                f"data.fold={choice.fold}, but only {', '.join(FOLDED)} have folds, from 0 on; set it to 0"
+            )
+        return self.protocols[protocol](recordings, choice)

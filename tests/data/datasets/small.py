@@ -1,0 +1,129 @@
+"""Small valid files of every data set in its publisher's layout, and larger ones of OPPORTUNITY's for the benchmark.
+
+The first channel of every sample is its number, so that a test can say which samples it got.
+"""
+
+import numpy as np
+
+from dcdp_jax.data.datasets import dsads, opportunity, uci_har
+
+
+def lines(rows, delimiter=" "):
+    return "".join(delimiter.join(row) + "\n" for row in rows)
+
+
+def opportunity_rows(rng, samples, first=1000, missing=0.03, numbered=True):
+    """(samples, 250) strings: milliseconds, signals with NaN here and there, labels that last."""
+    values = rng.integers(-2000, 2000, (samples, 250)).astype("U8")
+    nan = rng.random((samples, 250)) < missing
+    nan[:, [0, 1]] = False
+    values[nan] = "NaN"
+    values[:, 0] = np.round(np.arange(samples) * 1000 / 30).astype(int).astype("U8")
+    if numbered:
+        values[:, 1] = np.arange(first, first + samples).astype("U8")
+    values[:, 243:] = "0"
+    for column, codes, lasts in ((243, [0, 1, 2, 4, 5], 7), (249, [0, *opportunity.GESTURES], 4)):
+        drawn = rng.choice(codes, samples // lasts + 1).astype("U8")
+        values[:, column] = np.repeat(drawn, lasts)[:samples]
+    return values
+
+
+def write_opportunity(folder, rng, sizes=None):
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = sizes or {"S1-ADL1": 18, "S2-Drill": 9}
+    for i, (name, samples) in enumerate(sizes.items()):
+        (folder / f"{name}.dat").write_text(lines(opportunity_rows(rng, samples, 1000 * (i + 1))))
+
+
+def pamap2_rows(rng, samples, first=1000, codes=(0, 1, 4, 24)):
+    """(samples, 54) strings: seconds, activity, heart rate now and then, three units; a lost packet now and then."""
+    values = rng.normal(0, 10, (samples, 54)).round(5).astype("U10")
+    for unit in range(3):
+        lost = rng.random(samples) < 0.05
+        columns = slice(3 + 17 * unit + (2 if unit == 0 else 0), 3 + 17 * (unit + 1))
+        values[lost, columns] = "NaN"
+    values[:, 0] = [f"{8.38 + i / 100:.2f}" for i in range(samples)]
+    values[:, 1] = np.repeat(rng.choice(codes, samples // 5 + 1), 5)[:samples].astype("U10")
+    values[:, 2] = np.where(np.arange(samples) % 11 == 3, "104", "NaN")
+    values[:, 4] = np.arange(first, first + samples).astype("U10")
+    return values
+
+
+def write_pamap2(folder, rng):
+    for i, (name, codes) in enumerate(
+        {"Protocol/subject101": (0, 1, 4, 24), "Optional/subject101": (0, 9, 20)}.items()
+    ):
+        path = folder / f"{name}.dat"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(lines(pamap2_rows(rng, (24, 13)[i], 1000 * (i + 1), codes)))
+
+
+def wisdm_records(samples, user=1, activity="Walking", first=1000, start=49_105_962_326_000):
+    """Records without their semicolon."""
+    return [
+        f"{user},{activity},{start + 50_000_000 * i},{first + i},{(i * 7 % 19) - 9.25},{0.5 + i / 8}"
+        for i in range(samples)
+    ]
+
+
+def write_wisdm(folder, rng):
+    folder.mkdir(parents=True, exist_ok=True)
+    records = wisdm_records(12, 33, "Jogging") + wisdm_records(9, 33, "Standing", 2000, 60_105_962_326_000)
+    records += wisdm_records(11, 17, "Upstairs", 3000, 867_172_313_000)
+    text = "".join(f"{record};\n" for record in records[:20])
+    text += f"{records[20]};{records[21]};\n\n{records[22]},;\n"
+    (folder / "WISDM_ar_v1.1_raw.txt").write_text(text + "".join(f"{record};\n" for record in records[23:]))
+
+
+def write_hapt(folder, rng):
+    raw = folder / "RawData"
+    raw.mkdir(parents=True, exist_ok=True)
+    for experiment, (user, samples) in enumerate([(1, 24), (7, 16)], 1):
+        for sensor in ("acc", "gyro"):
+            values = rng.normal(0, 1, (samples, 3)).round(6).astype("U12")
+            if sensor == "acc":
+                values[:, 0] = np.arange(1000 * experiment, 1000 * experiment + samples).astype("U12")
+            (raw / f"{sensor}_exp{experiment:02d}_user{user:02d}.txt").write_text(lines(values))
+    (raw / "labels.txt").write_text("1 1 5 3 9\n1 1 7 10 12\n1 1 4 15 24\n2 7 12 1 8\n2 7 1 11 14\n")
+
+
+def write_dsads(folder, rng):
+    for activity, subject, segments in ((1, 1, (1, 3)), (19, 8, (60,))):
+        for segment in segments:
+            path = folder / f"a{activity:02d}" / f"p{subject}" / f"s{segment:02d}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            values = rng.normal(0, 1, (dsads.LINES, len(dsads.CHANNELS))).round(3).astype("U12")
+            first = 10_000 * activity + dsads.LINES * segment
+            values[:, 0] = np.arange(first, first + dsads.LINES).astype("U12")
+            path.write_text(lines(values, ","))
+
+
+def write_uci_har(folder, rng):
+    for split, subjects, labels in (("train", (1, 3, 3), (5, 1, 6)), ("test", (2, 2), (4, 2))):
+        signals = folder / split / "Inertial Signals"
+        signals.mkdir(parents=True, exist_ok=True)
+        (folder / split / f"subject_{split}.txt").write_text("".join(f"{s}\n" for s in subjects))
+        (folder / split / f"y_{split}.txt").write_text("".join(f"{label}\n" for label in labels))
+        for i, (_, name) in enumerate(uci_har.SIGNALS):
+            values = rng.normal(0, 1, (len(labels), uci_har.WINDOW))
+            if i == 0:
+                first = 1000 if split == "train" else 5000
+                values = np.arange(first, first + values.size).reshape(values.shape)
+            text = "".join("".join(f"{v:16.7e}" for v in row) + "\n" for row in values)
+            (signals / f"{name}_{split}.txt").write_text(text)
+
+
+WRITERS = {
+    "uci_har": write_uci_har,
+    "opportunity": write_opportunity,
+    "pamap2": write_pamap2,
+    "wisdm": write_wisdm,
+    "hapt": write_hapt,
+    "dsads": write_dsads,
+}
+
+
+def write(name, folder, seed=0):
+    """Writes the small data set into a folder and returns the folder."""
+    WRITERS[name](folder, np.random.default_rng(seed))
+    return folder
