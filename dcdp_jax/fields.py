@@ -86,8 +86,8 @@ FIELDS = (
     Field(
         "data.fold",
         0,
-        "With `loso`, index of the subject that is tested; with `groups`, of the group of subjects; with `random`, seed "
-        "of the split.",
+        "With `loso`, index of the subject that is tested; with `groups`, of the group of subjects; with `random`, "
+        "seed of the split.",
         low=0,
     ),
     Field("data.folds", 10, "With `groups`, number of groups that the subjects are divided into.", low=2, high=10**6),
