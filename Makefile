@@ -4,16 +4,22 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-# What `make test` runs: all, or some as in `make test TESTS=tests/train`.
+# What `make test` and `make test-slow` run: all, or some as in `make test TESTS=tests/train`.
 TESTS ?=
+# A module's tests stay together, as they share fixtures; modules start in the order that tests/conftest.py gives them.
+PYTEST = $(RUN) -m pytest --numprocesses auto --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test lint clean test-3.11 test-3.12 benchmark-gpu
+.PHONY: demo test test-slow lint clean test-3.11 test-3.12 benchmark-gpu
 
 demo: $(VENV)/installed
 	$(RUN) launch.py --config=configs/demo.py
 
 test: $(VENV)/installed
-	$(RUN) -m pytest --numprocesses auto --dist loadscope $(TESTS)
+	$(PYTEST) -m "not slow" $(TESTS)
+
+# What takes long by its nature, and what needs the packages of the extra `test-all` or Chromium.
+test-slow: $(VENV)/installed-all
+	$(PYTEST) -m "slow or extra" --require-extras $(TESTS)
 
 # The same on a Python of one's choice, in an environment of its own: jax 0.10 on 3.11, jax 0.12 on 3.12.
 test-3.11 test-3.12: test-%:
@@ -40,6 +46,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or 3.12 found; name one with make PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+$(VENV)/installed-all: $(VENV)/installed
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test-all]'
 	touch $@
 
 clean:

@@ -1,5 +1,6 @@
-"""What all tests share: eight fake devices, strict types on demand, and the real recordings where they are."""
+"""Fixtures that all tests share: eight fake devices, strict types on demand, and the real recordings where they are."""
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -24,10 +25,41 @@ ROOT = Path(__file__).parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
 
 
+def pytest_addoption(parser):
+    parser.addoption("--require-extras", action="store_true", help="a skipped test with the mark `extra` fails")
+
+
+def pytest_collection_modifyitems(items):
+    """Puts tests of whole runs first: one that starts last would keep one worker busy and the others idle."""
+    items.sort(key=lambda item: "e2e" not in item.path.parts)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if report.skipped and item.config.getoption("require_extras") and item.get_closest_marker("extra"):
+        report.outcome, report.longrepr = "failed", f"skipped with --require-extras: {report.longrepr}"
+    return report
+
+
 @pytest.fixture
 def strict_types():
     """No implicit promotion between dtypes. Not for all tests: optax itself promotes."""
     with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+def shared_folder(tmp_path_factory):
+    """Returns a temporary folder that all workers of this test run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path):
+    """Lets one worker at a time make a folder that all of them use."""
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -41,8 +73,7 @@ def raw_dir() -> Path:
     sizes = [(path.name, path.stat().st_size) for path in sorted(REAL_DATA.rglob("*")) if path.is_file()]
     key = hashlib.sha256(repr((os.getuid(), sizes)).encode()).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"dcdp_jax-raw-{key}"
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the test run's other workers wait for the one that unpacks
+    with one_at_a_time(folder):
         if not folder.exists():
             unpacking = Path(tempfile.mkdtemp(dir=folder.parent, prefix="dcdp_jax-unpacking-"))
             command = [sys.executable, str(REAL_DATA / "unpack.py"), str(unpacking), "--archives"]
@@ -53,14 +84,19 @@ def raw_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """The workdir of a finished run of the demo, trained as a user trains it; for reading only."""
-    from tests.e2e.running import launch
-    from tests.e2e.test_train import ARGUMENTS  # the same run, so that its programs need not be compiled again
+    """The workdir of a finished run of the demo, trained as a user trains it; for reading only.
 
-    workdir = tmp_path_factory.mktemp("finished") / "run"
-    status, _, errors = launch(*ARGUMENTS, f"--workdir={workdir}")
-    assert status == 0, errors
-    return workdir
+    One worker of the test run trains it, and each has a copy. What the command printed is in output.txt beside it.
+    """
+    from tests.e2e.running import ARGUMENTS, launch
+
+    own, shared = tmp_path_factory.getbasetemp(), shared_folder(tmp_path_factory)
+    with one_at_a_time(shared / "trained"):
+        if not (shared / "trained" / "output.txt").exists():
+            status, output, errors = launch(*ARGUMENTS, f"--workdir={shared / 'trained' / 'run'}")
+            assert status == 0, errors
+            (shared / "trained" / "output.txt").write_text(output)
+    return shutil.copytree(shared / "trained", own / "finished") / "run"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A study on a real Ray cluster of two nodes through the command line: one is killed, the table is complete."""
+"""Tests a study on a real Ray cluster of two nodes through the command line: one is killed, the table is complete."""
 
 import json
 import os
@@ -7,14 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import ROOT, read_json, start
+from tests.e2e.running import ROOT, WAIT_SECONDS, Hold, children_of, finish, is_running, read_json, start, wait_for
 
 pytest.importorskip("ray")
+pytestmark = pytest.mark.slow
 
 STUDY = """
 from configs.studies import default
@@ -30,29 +30,35 @@ def get_config():
     config.study.stages = (default.stage("", rows),)
     return config
 """
-EPOCHS = 20
+EPOCHS = 4
 # A cluster runs what anyone sends it who has its token, and one without a token what anyone sends.
 ONLY_US = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Of the study, with its config beside it."""
+    """The folder of the study, with its config beside it."""
     folder = tmp_path_factory.mktemp("ray")
     (folder / "small.py").write_text(STUDY.replace("EPOCHS", str(EPOCHS)))
     return folder / "run"
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def gate(tmp_path_factory):
+    """The gate at which every first seed waits in the middle of its training."""
+    return Hold(tmp_path_factory.mktemp("gate") / "gate", "*-seed0-*/checkpoints/2/files.json")
+
+
+@pytest.fixture(scope="module")
+def cluster(gate):
     """The process of tests/e2e/two_nodes.py, its address, and the second node's raylet."""
     command = [sys.executable, "-m", "tests.e2e.two_nodes"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, env=os.environ | ONLY_US, **pipes) as process:
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | ONLY_US | gate.environment, **pipes) as process:
         about = json.loads(process.stdout.readline())
         yield process, about["address"], about["raylet"]
         process.stdin.close()
-        process.wait(60)
+        process.wait(WAIT_SECONDS)
 
 
 def start_study(folder, address, *arguments):
@@ -60,37 +66,13 @@ def start_study(folder, address, *arguments):
     return start(*arguments, config=folder.with_name("small.py"), PYTHONPATH=str(ROOT), **ONLY_US)
 
 
-def descendants(pid):
-    """Processes below a process."""
-    below = [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
-    return below + [pid for child in below for pid in descendants(child)]
-
-
 def group_on(raylet):
-    """The process that trains a group on a node, and the group's file; None where there is none yet."""
-    for pid in descendants(raylet):
+    """Returns the process that trains a group on a node, and the group's file; None where there is none yet."""
+    for pid in children_of(raylet):
         arguments = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
         if "dcdp_jax.studies.worker" in arguments:
             return pid, Path(arguments[-2])
     return None
-
-
-def runs(pid):
-    """Whether a process is there, and has not ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def wait_for(condition, process, seconds=200):
-    """What a condition gives once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
 
 
 def trials_of(file):
@@ -101,39 +83,39 @@ def test_no_cluster(folder):
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unheard.getsockname()[1]}"
-        _, errors = start_study(folder, address).communicate(timeout=100)
+        _, _, errors = finish(start_study(folder, address))
     assert errors.startswith(f"error: study.address='{address}': no Ray cluster can be joined there")
 
 
 def test_more_than_the_cluster_has(cluster, folder):
     _, address, _ = cluster
-    process = start_study(folder, address, "--config.study.gpus_per_group=1")
-    _, errors = process.communicate(timeout=100)
-    assert process.returncode == 2
+    status, _, errors = finish(start_study(folder, address, "--config.study.gpus_per_group=1"))
+    assert status == 2
     assert "no machine of the Ray cluster has as many: 1 and 0, 1 and 0" in errors
 
 
-def test_sigterm(cluster, folder):
+def test_sigterm(cluster, gate, folder):
     _, address, raylet = cluster
     process = start_study(folder, address)
     worker, group = wait_for(lambda: group_on(raylet), process)
     trial, _ = trials_of(group)
-    wait_for(lambda: (trial / "checkpoints" / "1").exists(), process)
+    wait_for(lambda: trial / "checkpoints" / "2" / "files.json" in gate.reached(), process)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=100)
-    assert process.returncode == 143
+    status, _, errors = finish(process)
+    assert status == 143
     assert "error: ended by SIGTERM" in errors
-    assert not runs(worker)
+    assert not is_running(worker)
     assert list((trial / "interrupted").glob("*/check/metadata"))
     assert not list(folder.glob("trials/*/error.txt"))
 
 
-def test_a_killed_node(cluster, folder):
+def test_a_killed_node(cluster, gate, folder):
     nodes, address, raylet = cluster
+    gate.close("*-seed1-*/checkpoints/2/files.json")
     process = start_study(folder, address)
     worker, group = wait_for(lambda: group_on(raylet), process)
     done, running = trials_of(group)
-    wait_for(lambda: (done / "result.json").exists() and (running / "checkpoints" / "1").exists(), process)
+    wait_for(lambda: running / "checkpoints" / "2" / "files.json" in gate.reached(), process)
     written = (done / "result.json").stat().st_mtime_ns
     assert not (running / "result.json").exists()
     log = group.with_suffix(".log")
@@ -142,10 +124,12 @@ def test_a_killed_node(cluster, folder):
     nodes.stdin.write("kill\n")
     nodes.stdin.flush()
     assert nodes.stdout.readline() == "killed\n"
-    wait_for(lambda: not runs(worker), process, 5)  # or two would write into one folder
+    wait_for(lambda: not is_running(worker), process)
+    assert log.read_text().count("process ") == starts  # or two would write into one folder
 
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+    gate.open()
+    status, output, errors = finish(process)
+    assert status == 0, errors
     assert "trials failed" not in output
     table = (folder / "tables" / "synthetic.md").read_text()
     assert all(f"| {row} | 2 |" in table for row in ("none", "CGM")), table

@@ -1,15 +1,13 @@
-"""A study through the command line: killed, resumed, a failing row, tables and figures."""
+"""Tests a study through the command line: killed, resumed, a failing row, tables and figures."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
-from tests.e2e.running import ROOT, launch, start
+from tests.e2e.running import ROOT, WAIT_SECONDS, Hold, children_of, finish, is_running, launch, start, wait_for
 
 STUDY = """
 from configs.studies import default
@@ -45,18 +43,22 @@ def finished(folder):
     return sorted(path.parent.name for path in folder.glob("trials/*/result.json"))
 
 
+def kill_with_workers(process):
+    """Kills a study, and waits until its workers have noticed."""
+    workers = children_of(process.pid)
+    assert workers
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not any(map(is_running, workers)))
+
+
 def test_killed_and_resumed(study_file, tmp_path):
     folder = tmp_path / "run"
     arguments = (f"--workdir={folder}", "--config.study.workers=2")
-    process = start(*arguments, config=study_file, PYTHONPATH=str(ROOT))
-    deadline = time.monotonic() + 400
-    while len(finished(folder)) < 3:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    time.sleep(1)  # the workers notice
+    gate = Hold(tmp_path / "gate", "*/trials/*-CGM-*-seed1-*/result.json")
+    process = start(*arguments, config=study_file, **gate.environment)
+    wait_for(gate.reached, process)
+    kill_with_workers(process)
     before = {name: (folder / "trials" / name / "result.json").stat().st_mtime_ns for name in finished(folder)}
     assert 3 <= len(before) < 6
 
@@ -95,21 +97,21 @@ def test_killed_and_resumed(study_file, tmp_path):
     assert results[0]["validation"] == results[1]["validation"]
 
 
+def logs_of(folder):
+    """Returns what all groups of a study have printed."""
+    return "".join(path.read_text() for path in folder.glob("groups/*.log"))
+
+
 def test_sigterm_is_passed_on(study_file, tmp_path):
-    small = "--config.quick.datasets.synthetic"
-    small = (f"{small}.train.epochs=100000", f"{small}.model.resnet_blocks=(1,)", f"{small}.model.densenet_blocks=(1,)")
+    endless = "--config.quick.datasets.synthetic.train.epochs=100000"
     # Two seeds at once: one program, two folders.
-    arguments = (f"--workdir={tmp_path / 'run'}", "--config.study.seeds_at_once=2", *small)
+    arguments = (f"--workdir={tmp_path / 'run'}", "--config.study.seeds_at_once=2", endless)
     for sought in ("epoch 1/", "resuming after epoch"):
         process = start(*arguments, config=study_file, PYTHONPATH=str(ROOT))
-        deadline = time.monotonic() + 200
-        while not any(sought in path.read_text() for path in tmp_path.glob("run/groups/*.log")):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for(lambda sought=sought: sought in logs_of(tmp_path / "run"), process)
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=100)
-        assert process.returncode == 143
+        status, _, errors = finish(process)
+        assert status == 143
         assert errors.splitlines()[-1].startswith("error: ended by SIGTERM; ")
         assert "Traceback" not in errors
         saved = list(tmp_path.glob("run/trials/*/interrupted"))
@@ -122,17 +124,13 @@ def test_several_seeds_at_once_killed_and_resumed(tmp_path):
     path = tmp_path / "one_row.py"
     path.write_text(ONE_ROW)
     folder = tmp_path / "run"
-    epochs = "--config.quick.datasets.synthetic.train.epochs=8"
+    epochs = "--config.quick.datasets.synthetic.train.epochs=3"
     arguments = (f"--workdir={folder}", "--config.study.seeds_at_once=2", epochs)
-    process = start(*arguments, config=path, PYTHONPATH=str(ROOT))
-    deadline = time.monotonic() + 200
-    while len([log for log in folder.glob("trials/*/metrics.jsonl") if '"kind": "epoch"' in log.read_text()]) < 2:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    time.sleep(1)  # the worker notices
+    # One seed has its second checkpoint and the other has not.
+    gate = Hold(tmp_path / "gate", "*/trials/*-seed1-*/checkpoints/2")
+    process = start(*arguments, config=path, **gate.environment)
+    wait_for(gate.reached, process)
+    kill_with_workers(process)
     assert not finished(folder)
 
     status, _, errors = launch(*arguments, config=path, PYTHONPATH=str(ROOT))
@@ -151,15 +149,13 @@ def test_several_seeds_at_once_killed_and_resumed(tmp_path):
 
 
 def alone(config, workdir):
-    """Trains one config in a worker of its own."""
+    """Trains one config in its own worker."""
     group = workdir.with_suffix(".json")
     how = {"keep_checkpoints": True, "seeds_at_once": 1, "divide_seeds": False}
     group.write_text(json.dumps({**how, "trials": [{"config": config, "folder": str(workdir)}]}))
     command = [sys.executable, "-m", "dcdp_jax.studies.worker", str(group)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT) as process:
-        while process.poll() is None:  # its standard input stays open, as the worker ends with it
-            time.sleep(0.2)
-    assert process.returncode == 0
+        assert process.wait(WAIT_SECONDS) == 0  # its standard input stays open, as the worker ends with it
 
 
 def test_modes_and_foreign_folders_are_refused(study_file, tmp_path):

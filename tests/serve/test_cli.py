@@ -15,8 +15,7 @@ from dcdp_jax.serve.inputs import prepare, read_input
 from dcdp_jax.serve.live import answers
 from dcdp_jax.serve.predict import predict_files, predict_recording
 from dcdp_jax.serve.stream import Recognizer
-from tests.e2e.running import launch, start
-from tests.e2e.test_train import ARGUMENTS
+from tests.e2e.running import ARGUMENTS, launch, start
 
 
 @pytest.fixture(scope="module")

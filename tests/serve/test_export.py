@@ -12,8 +12,7 @@ from configs import demo
 from dcdp_jax.errors import CheckpointError, ConfigError, DataError, ExportError
 from dcdp_jax.serve import export, standalone
 from dcdp_jax.serve.model import probabilities
-from tests.e2e.running import launch, read_json
-from tests.e2e.test_train import ARGUMENTS
+from tests.e2e.running import ARGUMENTS, launch, read_json
 from tests.serve.making import Kind, make_model, noise
 
 RESULT = {

@@ -1,20 +1,16 @@
-"""Processes that take one group after the other: what they share, and what becomes of the trials of one that dies."""
+"""Tests processes that take one group after the other: what they share, and what remains of one that dies."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
 from configs.studies import default
 from dcdp_jax.config import as_plain_data
 from dcdp_jax.studies.local_engine import LocalEngine
-
-ROOT = Path(__file__).parents[2]
+from tests.e2e.running import ROOT, WAIT_SECONDS, Hold, wait_for
 
 
 @pytest.fixture
@@ -26,7 +22,7 @@ def engine(monkeypatch):
 
 
 def write_group(folder, name, model, seeds=(0,), **optimizer):
-    """The file of a group, and the folders of its trials."""
+    """Writes the file of a group, and returns it and the folders of its trials."""
     config = default.smallest()
     config.data.synthetic.subjects, config.data.synthetic.minutes = 5, 2.0
     config.model.name, config.cgm.enabled = model, False
@@ -44,10 +40,7 @@ def write_group(folder, name, model, seeds=(0,), **optimizer):
 
 
 def finish(engine):
-    deadline = time.monotonic() + 100
-    while engine.poll():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: not engine.poll())
 
 
 def owner(file):
@@ -78,19 +71,22 @@ def test_one_process_for_groups_until_a_trial_fails(engine, tmp_path):
     alone, (alone_folder,) = write_group(tmp_path, "alone", "cnn", learning_rate=0.1)
     command = [sys.executable, "-m", "dcdp_jax.studies.worker", str(alone)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
-        assert process.wait(100) == 0
+        assert process.wait(WAIT_SECONDS) == 0
     assert scores(second_folder) == scores(alone_folder) != scores(first_folder)
 
 
-def test_a_killed_process_takes_one_trial_with_it(engine, tmp_path):
+def test_a_killed_process_takes_one_trial_with_it(engine, tmp_path, monkeypatch):
+    gate = Hold(tmp_path / "gate", f"{tmp_path}/group-0/result.json")
+    for name, value in gate.environment.items():
+        monkeypatch.setenv(name, value)
     group, (at, not_begun) = write_group(tmp_path, "group", "random_forest", seeds=(0, 1))
     after, (after_folder,) = write_group(tmp_path, "after", "random_forest")
     engine.submit([group, after])
     engine.poll()
-    while not group.with_suffix(".owner").exists():
-        time.sleep(0.01)
+    wait_for(gate.reached)
     (killed,) = engine._processes.values()
-    os.kill(killed.pid, signal.SIGKILL)
+    killed.kill()
+    gate.open()
     finish(engine)
 
     log = group.with_suffix(".log")
@@ -99,6 +95,6 @@ def test_a_killed_process_takes_one_trial_with_it(engine, tmp_path):
     assert all((folder / "result.json").exists() for folder in (not_begun, after_folder))
     assert owner(group) == owner(after)
 
-    began = time.monotonic()
-    engine.terminate()  # the one that waits
-    assert time.monotonic() - began < 20
+    (waiting,) = engine._processes.values()
+    engine.terminate()
+    assert waiting.returncode == -signal.SIGTERM
