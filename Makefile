@@ -14,6 +14,10 @@ PYTEST = $(RUN) -m pytest --numprocesses auto --dist loadscope --no-loadscope-re
 demo: $(VENV)/installed
 	$(RUN) launch.py --config=configs/demo.py
 
+# Programs that a test run has compiled serve the next one too.
+test test-slow: export JAX_COMPILATION_CACHE_DIR ?= $(abspath $(VENV))/compiled
+test test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+
 test: $(VENV)/installed
 	$(PYTEST) -m "not slow" $(TESTS)
 

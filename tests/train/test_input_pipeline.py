@@ -91,7 +91,12 @@ def train_and_evaluate(recordings, devices, at_once, augmentation, stream):
 
 @pytest.mark.parametrize(
     ("strategy", "count", "at_once", "augmentation"),
-    [("pmap", 1, 1, AUGMENTATION), ("jit", 1, 4, None), ("pmap", 7, 4, None), ("jit", 8, 1, AUGMENTATION)],
+    [
+        ("pmap", 1, 1, AUGMENTATION),
+        pytest.param("jit", 1, 4, None, marks=pytest.mark.slow),
+        ("pmap", 7, 4, None),
+        ("jit", 8, 1, AUGMENTATION),
+    ],
     ids=["pmap-1", "jit-1", "pmap-7", "jit-8"],
 )
 def test_streamed_is_the_same_to_the_bit(strategy, count, at_once, augmentation, recordings):
@@ -138,7 +143,7 @@ def test_so_many_are_sent_ahead_and_no_more(recordings, monkeypatch):
     given = feed(placed(recordings, devices, stream=True), dispatches(1), WINDOW, devices)
     for taken in range(1, 4):
         next(given)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 300
         while len(gathered) < taken + AHEAD and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.05)

@@ -82,6 +82,11 @@ def run(count, signals, model=None, optimizer=None, steps=STEPS, strategy="pmap"
     return history, jax.device_get(state)
 
 
+def slow(*cases):
+    """Marks cases that `make test-slow` runs."""
+    return [pytest.param(*case, marks=pytest.mark.slow) for case in cases]
+
+
 def largest_loss_difference(a, b):
     return max(abs(x["loss"]["total"] - y["loss"]["total"]) for x, y in zip(a, b, strict=True))
 
@@ -97,7 +102,7 @@ def one_device(signals):
     return run(1, signals)
 
 
-@pytest.mark.parametrize(("strategy", "count"), [("pmap", 7), ("pmap", 8), ("jit", 1), ("jit", 7), ("jit", 8)])
+@pytest.mark.parametrize(("strategy", "count"), [("pmap", 7), ("pmap", 8), ("jit", 7), *slow(("jit", 1), ("jit", 8))])
 def test_twelve_steps_agree_on_any_number_of_devices(strategy, count, signals, one_device):
     history, state = run(count, signals, strategy=strategy)
     expected, expected_state = one_device
@@ -179,7 +184,7 @@ def test_gradient_is_that_of_the_loss_of_the_global_batch(signals):
         np.testing.assert_allclose(history[0]["gradient_norm"][name], optax.tree.norm(subtree), rtol=1e-4)
 
 
-@pytest.mark.parametrize(("strategy", "count"), [("pmap", 1), ("pmap", 7), ("pmap", 8), ("jit", 7)])
+@pytest.mark.parametrize(("strategy", "count"), [("pmap", 7), ("jit", 7), *slow(("pmap", 1), ("pmap", 8))])
 def test_padding_does_not_count(strategy, count, signals):
     devices = Devices(count, strategy)
     model = make_model()
@@ -214,7 +219,7 @@ def several_at_once(signals, at_once, count=1, strategy="pmap"):
     return history, jax.device_get(state)
 
 
-@pytest.mark.parametrize(("at_once", "count", "strategy"), [(1, 1, "pmap"), (5, 1, "pmap"), (5, 7, "jit")])
+@pytest.mark.parametrize(("at_once", "count", "strategy"), [(5, 1, "pmap"), (5, 7, "jit"), *slow((1, 1, "pmap"))])
 def test_several_steps_in_one_program_are_those_steps(at_once, count, strategy, signals, one_device):
     history, state = several_at_once(signals, at_once, count, strategy)
     expected, expected_state = one_device
