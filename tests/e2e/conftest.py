@@ -4,6 +4,8 @@ import pytest
 
 from tests.e2e.running import started
 
+collect_ignore = ["holding"]
+
 
 @pytest.fixture(autouse=True)
 def no_process_outlives_its_test():

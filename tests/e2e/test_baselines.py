@@ -1,4 +1,4 @@
-"""Every baseline, and every control of Table 2, by the command line a user would write; in this process, for speed."""
+"""Tests every baseline and every control of Table 2 by the command line of a user, in this process for speed."""
 
 import json
 
@@ -31,6 +31,9 @@ TINY = (
     "--config.train.batch_size=32",
     "--config.parallel.devices=1",
 )
+# A network without and one with a loop over time, and the model that is no network; `make test-slow` trains the rest.
+QUICK = ("cnn", "lstm", "random_forest")
+LATER = [name for name in BASELINES if name not in QUICK]
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def fast_compilation():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-@pytest.mark.parametrize("name", [*BASELINES, "random_forest"])
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in LATER)])
 def test_a_baseline_trains_to_a_result(name, parse, fast_compilation, tmp_path):
     workdir = tmp_path / "run"
     assert cli.main(parse(f"--config.model.name={name}", *TINY, f"--workdir={workdir}")) == 0

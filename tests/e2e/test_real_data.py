@@ -1,4 +1,4 @@
-"""The main job on real recordings, with the smallest network: does everything fit together?"""
+"""Tests the main job on real recordings, with the smallest network."""
 
 import pytest
 
@@ -10,7 +10,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("name", ["uci_har", pytest.param("wisdm", marks=pytest.mark.slow)])
 def test_trains_to_a_result(name, raw_dir, tmp_path):
     protocol, windows, subjects, marks = EXPECTED[name]
     status, _, errors = launch(

@@ -12,7 +12,10 @@ from tests.report.making import write_everything
 from tests.report.test_report import make_workdir
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium and no Google Chrome on this machine")
+pytestmark = [
+    pytest.mark.extra,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium and no Google Chrome on this machine"),
+]
 NAMES = ["lying", "sitting", "standing", "walking", "ascending_stairs", "descending_stairs", "vacuum_cleaning"]
 FLAGS = (
     "--headless",

@@ -197,6 +197,7 @@ def test_a_missing_package_is_named_with_its_extra(untrained, tmp_path, monkeypa
         written(untrained, [name], tmp_path)
 
 
+@pytest.mark.extra
 def test_onnx_answers_the_same(untrained, tmp_path):
     pytest.importorskip("jax2onnx", exc_type=ImportError)
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -209,6 +210,7 @@ def test_onnx_answers_the_same(untrained, tmp_path):
     assert card["files"]["model.onnx"]["largest_difference"] <= 1e-4
 
 
+@pytest.mark.extra
 def test_tflite_answers_the_same_and_int8_measures_its_loss(copied, model, data):
     pytest.importorskip("tensorflow")
     interpreter = pytest.importorskip("ai_edge_litert.interpreter")

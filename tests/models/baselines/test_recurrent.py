@@ -57,6 +57,7 @@ def test_gru_against_numpy(x):
     np.testing.assert_allclose(layer.apply(variables, x), np.stack(wanted, axis=1), atol=1e-5)
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("name", ["LSTM", "GRU"])
 def test_against_pytorch(name, x):
     torch = pytest.importorskip("torch")
