@@ -3,7 +3,7 @@
 A small network (the paper's stage A) on ten synthetic subjects whose gyroscopes are the weaker modality.
 """
 
-from configs import default
+from dcdp_jax.configs import default
 
 
 def get_config():

@@ -3,14 +3,15 @@
 Twelve classes, six of them postural transitions; `configs/hapt.py:6` keeps the six of UCI-HAR.
 """
 
-from configs import default
+from dcdp_jax.configs import default
+from dcdp_jax.errors import ConfigError
 
 UCI_HAR_CLASSES = ("walking", "walking_upstairs", "walking_downstairs", "sitting", "standing", "laying")
 
 
 def get_config(classes="12"):
     if classes not in ("6", "12"):
-        raise ValueError(f"configs/hapt.py:{classes} is none of 6, 12")
+        raise ConfigError(f"configs/hapt.py:{classes} is none of 6, 12")
     config = default.get_config()
     config.data.name = "hapt"
     config.data.protocol = "official"

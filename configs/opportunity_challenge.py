@@ -7,7 +7,7 @@ one file and end in the next. --config.data.join_recordings=False leaves these o
 the windows file by file: 9,889 to 9,891.
 """
 
-from configs import opportunity
+from dcdp_jax.configs import opportunity
 
 
 def get_config():

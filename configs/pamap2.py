@@ -3,7 +3,7 @@
 `python launch.py --config=configs/pamap2.py [--config.data.raw_dir=FOLDER]`.
 """
 
-from configs import default
+from dcdp_jax.configs import default
 
 
 def get_config():

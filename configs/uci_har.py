@@ -1,6 +1,6 @@
 """UCI-HAR, official split. `python launch.py --config=configs/uci_har.py [--config.data.raw_dir=FOLDER]`."""
 
-from configs import default
+from dcdp_jax.configs import default
 
 
 def get_config():

@@ -4,14 +4,15 @@ One accelerometer has no two modalities: what the second branch reads is derived
 branches the same signals, `configs/wisdm.py:axis` one the axes x and y, the other z.
 """
 
-from configs import default
+from dcdp_jax.configs import default
+from dcdp_jax.errors import ConfigError
 
 SECOND_BRANCH = {"derived": ("gravity", "residual"), "mirror": ("mirror",), "axis": ("z",)}
 
 
 def get_config(view="derived"):
     if view not in SECOND_BRANCH:
-        raise ValueError(f"configs/wisdm.py:{view} is none of {', '.join(SECOND_BRANCH)}")
+        raise ConfigError(f"configs/wisdm.py:{view} is none of {', '.join(SECOND_BRANCH)}")
     config = default.get_config()
     config.data.name = "wisdm"
     config.data.protocol = "subject"

@@ -4,7 +4,7 @@
 is tiny, so that the example trains in seconds; leave out the lines from model.width on to train the paper's.
 """
 
-from configs import default
+from dcdp_jax.configs import default
 
 
 def get_config():

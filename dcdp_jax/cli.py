@@ -1,22 +1,37 @@
-"""The command line: flags to functions, and errors that a user can cause to one line and exit status 2."""
+"""The command line: maps flags to functions, and prints errors that a user can cause as one line with exit status 2."""
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from dcdp_jax import __version__, configs
 from dcdp_jax.errors import Terminated, UserError
+from dcdp_jax.fields import FIELDS, SECTIONS, STUDY_FIELDS, allowed
 from dcdp_jax.serve.smoothing import parse_smoothing
 
-MODES = ("train", "evaluate", "describe", "predict", "stream", "export", "portability", "compare")
-CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="a file of configs/")
-WORKDIR = flags.DEFINE_string("workdir", "", "where the run's files go; runs/NAME for --config=configs/NAME.py")
-MODE = flags.DEFINE_enum("mode", "train", MODES, "what to do")
+MODES = {
+    "train": "train, test and report; the same command again resumes (default)",
+    "evaluate": "evaluate a finished run again, with sensors left out and noise added",
+    "describe": "write describe.html: the data set of a config, before training",
+    "predict": "predict the activities of files, each named by --input",
+    "stream": "predict rows of a table as they arrive on standard input",
+    "export": "write a finished run's model for use without this package",
+    "compare": "write compare.html: the finished runs in the folders that follow the flags",
+    "portability": "check that results agree across devices, precisions and strategies",
+}
+CONFIG = config_flags.DEFINE_config_file(
+    "config", lock_config=True, help_string="a file, as configs/demo.py, or the name of a packaged config, as demo"
+)
+WORKDIR = flags.DEFINE_string("workdir", "", "folder for the run's files; default runs/NAME of the config")
+MODE = flags.DEFINE_enum("mode", "train", list(MODES), "what to do, see above")
 INPUT = flags.DEFINE_multi_string("input", [], "predict: a table or a file of the data set; may be repeated")
 SMOOTHING = flags.DEFINE_string("smoothing", "", "predict, stream: mean:N or majority:N of the last N windows")
 FORMATS = flags.DEFINE_list("formats", ["jax"], "export: any of jax, onnx, tflite, tflite_int8")
+PACKAGED = Path(configs.__path__[0])
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,13 +59,15 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         # Heavy imports wait until the command line is known to be sound.
         from dcdp_jax.data.download import cache_folder
+
+        cache = cache_folder(CONFIG.value.data.cache_dir)
         from dcdp_jax.distributed import is_first_process, join_processes, only_first_prints
         from dcdp_jax.evaluate.finished_run import evaluate_run
         from dcdp_jax.report.html import write_report
         from dcdp_jax.train.devices import keep_compiled_programs, make_cpu_devices
         from dcdp_jax.train.trainer import train
 
-        keep_compiled_programs(cache_folder(CONFIG.value.data.cache_dir))
+        keep_compiled_programs(cache)
         if MODE.value == "portability":
             make_cpu_devices(8)
         join_processes(CONFIG.value.parallel)
@@ -175,12 +192,10 @@ def run_study(config: ConfigDict, workdir: Path) -> None:
 
 
 def default_workdir(config_file: str) -> str:
-    """configs/X.py -> runs/X; with an argument to the config, configs/X.py:Y -> runs/X-Y; configs/studies/X.py ->
-    runs/studies/X.
-    """
+    """Returns runs/X for configs/X.py, runs/X-Y for configs/X.py:Y and runs/studies/X for configs/studies/X.py."""
     path, _, argument = config_file.partition(":")
     parts = Path(path).with_suffix("").parts
-    below = parts[parts.index("configs") + 1 :] if "configs" in parts else parts[-1:]
+    below = parts[len(parts) - parts[::-1].index("configs") :] if "configs" in parts else parts[-1:]
     return str(Path("runs", *below)) + (f"-{argument}" if argument else "")
 
 
@@ -196,17 +211,94 @@ def run() -> None:
 
 
 def parse_flags(arguments: list[str]) -> list[str]:
-    """Parses the command line; what cannot be parsed is one line and exit status 2."""
-    for argument in arguments:
-        name, _, path = argument.lstrip("-").partition("=")
-        if name == "config" and not Path(path.partition(":")[0]).is_file():
-            sys.exit(fail(f"{path}: no such config file"))
+    """Parses the command line. One that cannot be parsed is answered with one line and exit status 2."""
     program, *rest = arguments
+    for at, argument in enumerate(rest):
+        name, equals, value = argument.lstrip("-").partition("=")
+        if not argument.startswith("-"):
+            continue
+        if name in ("help", "helpshort", "h"):
+            print(help_text(value))
+            sys.exit(0)
+        if name == "version":
+            print(__version__)
+            sys.exit(0)
+        if name == "config" and (equals or at + 1 < len(rest)):
+            place = at if equals else at + 1
+            rest[place] = "--config=" * bool(equals) + find_config(value if equals else rest[place])
     # config_flags looks for the config file in sys.argv, and wants it ahead of its fields.
     rest.sort(key=lambda argument: argument.lstrip("-").partition("=")[0] != "config")
     sys.argv = [program, *rest]
     flags.FLAGS.set_gnu_getopt()  # flags may stand after the folders that --mode=compare takes
     try:
         return flags.FLAGS(sys.argv)
-    except (flags.Error, AttributeError, KeyError, ValueError, TypeError) as error:
-        sys.exit(fail(str(error.args[0] if error.args else error)))
+    except (UserError, flags.Error, AttributeError, KeyError, ValueError, TypeError) as error:
+        sys.exit(fail(innermost(error)))
+    finally:
+        sys.argv = arguments  # which result.json records
+
+
+def find_config(given: str) -> str:
+    """Returns the path of a config, with its argument: `given` if that is a file, else the packaged config so named."""
+    path, colon, argument = given.partition(":")
+    if not Path(path).is_file():
+        if path not in packaged_configs():
+            names = "" if Path(path).suffix == ".py" else f"; the packaged ones are {', '.join(packaged_configs())}"
+            sys.exit(fail(f"{path}: no such config file{names}"))
+        path = str(PACKAGED / f"{path}.py")
+    return path + colon + argument
+
+
+def packaged_configs() -> list[str]:
+    """Returns the names of the configs that come with the package: demo, uci_har, ..., studies/table2, ..."""
+    names = [path.relative_to(PACKAGED).with_suffix("").as_posix() for path in PACKAGED.rglob("*.py")]
+    return sorted(name for name in names if not name.endswith(("__init__", "default")))
+
+
+def innermost(error: BaseException) -> str:
+    """Returns the message of an error, or that of the error which it wraps; says what a missing key of a config is."""
+    while error.args and isinstance(error.args[0], BaseException):
+        error = error.args[0]
+    message = str(error.args[0] if error.args else error)
+    if isinstance(error, KeyError) and message.startswith("'"):
+        return f"the config has no field {message}".replace("\n", ". ")
+    return message
+
+
+def help_text(section: str = "") -> str:
+    """Returns what --help prints, or for --help=SECTION the config fields of a section with their meaning.
+
+    >>> print(help_text("loss").splitlines()[0])
+    loss.align_weight=0.7
+    """
+    every = (*FIELDS, *STUDY_FIELDS)
+    if section:
+        chosen = [field for field in every if field.name.startswith(f"{section}.") or field.name == section]
+        if not chosen:
+            sys.exit(fail(f"--help={section}: no such section or field; the sections are {', '.join(SECTIONS)[2:]}"))
+        return "\n".join(
+            f"{field.name}={field.default!r}\n"
+            + textwrap.indent(textwrap.fill(f"{field.doc} [{allowed(field)}]", 100), "    ")
+            for field in chosen
+        )
+    here = flags.FLAGS.flags_by_module_dict()[__name__]
+    lines = ["usage: dcdp-jax --config=CONFIG [--workdir=DIR] [--mode=MODE] [--config.FIELD=VALUE ...]"]
+    lines += ["   or: python launch.py with the same flags, from a checkout", "", "modes:"]
+    lines += [f"  {name:<12} {line}" for name, line in MODES.items()]
+    lines += ["", "flags:", *(f"  --{flag.name:<10} {' '.join(flag.help.split())}" for flag in here)]
+    lines += ["", "packaged configs:", *indented(packaged_configs()), "", "config fields, by section:"]
+    for name in SECTIONS:
+        fields = [field.name for field in every if field.name.rpartition(".")[0] == name]
+        lines += indented(fields)
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "--help=SECTION or --help=FIELD prints defaults, allowed values and meaning, as docs/config.md does.",
+        ]
+    )
+
+
+def indented(words: Sequence[str]) -> list[str]:
+    """Returns lines of words, separated by blanks."""
+    return textwrap.wrap(" ".join(words), 100, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)

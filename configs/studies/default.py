@@ -6,7 +6,8 @@ A study is a grid of data sets, rows, folds and seeds; each point is a training 
 
 from ml_collections import ConfigDict
 
-from configs import demo
+from dcdp_jax.configs import demo
+from dcdp_jax.errors import ConfigError
 from dcdp_jax.fields import STUDY_FIELDS, make_config
 
 
@@ -44,3 +45,15 @@ def compare_with(reference: str, rows) -> tuple:
 def stage(name: str, rows: dict[str, dict]) -> tuple:
     """Returns a stage of `study.stages` from {row: {field: value}}."""
     return (name, tuple((row, tuple(fields.items())) for row, fields in rows.items()))
+
+
+def choose(datasets: dict, names: str) -> dict:
+    """Returns the data sets that a config's argument names, `NAME,NAME`.
+
+    Raises:
+      ConfigError: there is no data set of a name.
+    """
+    for name in names.split(","):
+        if name not in datasets:
+            raise ConfigError(f"{name!r} is none of this study's data sets: {', '.join(datasets)}")
+    return {name: datasets[name] for name in names.split(",")}

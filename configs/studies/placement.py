@@ -5,8 +5,8 @@
 docs/adam_and_modulation.md has the tables and what follows from them.
 """
 
-from configs import dsads, uci_har
-from configs.studies import default
+from dcdp_jax.configs import dsads, uci_har
+from dcdp_jax.configs.studies import default
 
 
 def rows() -> dict[str, dict]:

@@ -3,7 +3,7 @@
 `python launch.py --config=configs/studies/sgd_learning_rate.py --config.study.workers=2`
 """
 
-from configs.studies import default, placement
+from dcdp_jax.configs.studies import default, placement
 
 RATES = (0.01, 0.03, 0.1, 0.3)
 

@@ -6,8 +6,8 @@ Each stage keeps the best of the one before, by validation. The paper does not s
 with the smaller network, scores above its stage B.
 """
 
-from configs import dsads, hapt, opportunity, pamap2, uci_har, wisdm
-from configs.studies import default
+from dcdp_jax.configs import dsads, hapt, opportunity, pamap2, uci_har, wisdm
+from dcdp_jax.configs.studies import default
 
 DATASETS = {m.__name__.split(".")[-1]: m for m in (opportunity, pamap2, uci_har, wisdm, hapt, dsads)}
 PAPER = {"A1": 88.12, "B3": 87.67, "C4": 87.80, "D5": 88.62}
@@ -35,7 +35,8 @@ def depth(resnet: tuple, densenet: tuple) -> dict:
 
 def get_config(dataset="opportunity"):
     config = default.get_config()
-    config.datasets[dataset] = DATASETS[dataset].get_config()
+    for name, module in default.choose(DATASETS, dataset).items():
+        config.datasets[name] = module.get_config()
     depths = {
         "B1": depth((1, 1, 1, 1), (2, 2, 2, 2)),
         "B2": depth((2, 2, 2, 2), (3, 3, 4, 3)),

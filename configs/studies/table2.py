@@ -5,8 +5,8 @@
 DPFE: both branches. CL: contrast and alignment. CGM: modulation. DA: augmentation. «CL off» is lambda = 0.
 """
 
-from configs import dsads, hapt, opportunity, pamap2, uci_har
-from configs.studies import default
+from dcdp_jax.configs import dsads, hapt, opportunity, pamap2, uci_har
+from dcdp_jax.configs.studies import default
 
 MAIN = "DPFE+CL+CGM+DA"
 DATASETS = {"pamap2": pamap2, "opportunity": opportunity, "uci_har": uci_har, "dsads": dsads, "hapt": hapt}
@@ -51,8 +51,8 @@ def backbones(datasets, *names: str) -> dict:
 
 def get_config(datasets="pamap2,opportunity"):
     config = default.get_config()
-    for name in datasets.split(","):
-        config.datasets[name] = DATASETS[name].get_config()
+    for name, module in default.choose(DATASETS, datasets).items():
+        config.datasets[name] = module.get_config()
     every = dict(config.datasets.items()) | dict(config.quick.datasets.items())
     everything = modules(True, True, True)
     ablation = {

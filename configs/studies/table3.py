@@ -3,8 +3,8 @@
 `python launch.py --config=configs/studies/table3.py:uci_har,wisdm,wisdm_paper`; without names, the paper's four.
 """
 
-from configs import opportunity, pamap2, uci_har, wisdm
-from configs.studies import default
+from dcdp_jax.configs import opportunity, pamap2, uci_har, wisdm
+from dcdp_jax.configs.studies import default
 
 MAIN = "DCDP-HAR"
 BASELINES = {
@@ -42,8 +42,8 @@ DATASETS = {
 
 def get_config(datasets="opportunity,wisdm_paper,uci_har,pamap2"):
     config = default.get_config()
-    for name in datasets.split(","):
-        config.datasets[name] = DATASETS[name]()
+    for name, get in default.choose(DATASETS, datasets).items():
+        config.datasets[name] = get()
     rows = {row: {"model.name": name, "cgm.enabled": False} for row, name in BASELINES.items()}
     for fields in rows.values():  # a baseline has one input, and takes the sensor's own three axes
         fields |= {f"{name}:data.view": "raw" for name in config.datasets if name.startswith("wisdm")}

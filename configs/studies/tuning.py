@@ -3,8 +3,8 @@
 `python launch.py --config=configs/studies/tuning.py:uci_har`; several data sets are tuned together.
 """
 
-from configs.studies import default
-from configs.studies.table3 import DATASETS
+from dcdp_jax.configs.studies import default
+from dcdp_jax.configs.studies.table3 import DATASETS
 
 GENTLE = {"augment.rotation": False, "augment.time_warp_sigma": 0.0, "augment.permutation_segments": 1}
 STAGES = {
@@ -20,7 +20,7 @@ STAGES = {
 
 def get_config(datasets="uci_har"):
     config = default.get_config()
-    for name in datasets.split(","):
-        config.datasets[name] = DATASETS[name]()
+    for name, get in default.choose(DATASETS, datasets).items():
+        config.datasets[name] = get()
     config.study.stages = tuple(default.stage(name, rows) for name, rows in STAGES.items())
     return config

@@ -18,7 +18,7 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from dcdp_jax.errors import DataError
+from dcdp_jax.errors import ConfigError, DataError
 
 CHUNK = 1 << 20
 TIMEOUT = 60.0
@@ -81,10 +81,19 @@ class Source(NamedTuple):
 
 
 def cache_folder(chosen: str = "") -> Path:
-    """Where downloads and prepared data are kept: the folder chosen, else the user's cache folder."""
+    """Returns the folder of downloads and prepared data: the chosen one, else `dcdp_jax` in the user's cache folder.
+
+    Raises:
+      ConfigError: no folder is chosen, and the user has no home folder.
+    """
     if chosen:
         return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "dcdp_jax"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dcdp_jax"
+    except RuntimeError as error:
+        raise ConfigError(
+            "there is no home folder to keep a cache in; name one with --config.data.cache_dir=FOLDER, or set HOME"
+        ) from error
 
 
 def raw_folder(source: Source, raw_dir: str, cache: Path) -> Path:

@@ -241,7 +241,7 @@ def test_real_wisdm(wisdm_recordings, readers, protocol):
 def test_hapt_with_six_or_twelve_classes():
     assert hapt.get_config().data.classes == ()
     assert len(hapt.get_config("6").data.classes) == 6
-    with pytest.raises(ValueError, match="is none of 6, 12"):
+    with pytest.raises(ConfigError, match="is none of 6, 12"):
         hapt.get_config("7")
 
 
@@ -256,7 +256,7 @@ def test_wisdm_views_fit_their_branches(readers):
         dataset = build_dataset(config.data)
         branches = partition(dataset.channels, config.model.branches, config.model.partition, config.seed)
         assert sum(len(group) for *_, group in branches) == len(dataset.channels) == channels
-    with pytest.raises(ValueError, match="is none of derived, mirror, axis"):
+    with pytest.raises(ConfigError, match="is none of derived, mirror, axis"):
         wisdm.get_config("fourier")
 
 

@@ -1,0 +1,91 @@
+"""The command line before anything is trained: help, names of configs, what cannot be parsed."""
+
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dcdp_jax import cli
+from dcdp_jax.data.download import cache_folder
+from dcdp_jax.errors import ConfigError
+from dcdp_jax.fields import FIELDS, STUDY_FIELDS
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_help_names_every_mode_config_and_field():
+    lines = cli.help_text().splitlines()
+    assert [line.split()[0] for line in lines[lines.index("modes:") + 1 :][: len(cli.MODES)]] == list(cli.MODES)
+    words = set(" ".join(lines).split())
+    assert {field.name for field in (*FIELDS, *STUDY_FIELDS)} <= words
+    assert {"demo", "uci_har", "studies/table2"} <= words
+    assert max(map(len, lines)) <= 120
+
+
+def test_help_for_a_section_or_a_field(capsys):
+    assert cli.help_text("loss").splitlines()[:2] == [
+        "loss.align_weight=0.7",
+        "    lambda, the weight of contrast and alignment. [at least 0]",
+    ]
+    assert "[adamw, adam, sgd]" in cli.help_text("optimizer.name")
+    with pytest.raises(SystemExit):
+        cli.help_text("optimiser")
+    assert "no such section or field; the sections are data, data.synthetic" in capsys.readouterr().err
+
+
+def test_configs_are_files_or_names(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    found, _, argument = cli.find_config("studies/table2:uci_har").partition(":")
+    assert Path(found).samefile(ROOT / "configs" / "studies" / "table2.py")
+    assert argument == "uci_har"
+    (tmp_path / "demo").write_text("")
+    assert cli.find_config("demo") == "demo"
+    for name in ("configs/demo.py", "default", "../fields"):
+        with pytest.raises(SystemExit):
+            cli.find_config(name)
+        assert f"error: {name}: no such config file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("config", "workdir"),
+    [
+        ("configs/oppo.py", "runs/oppo"),
+        ("/a/configs/b/dcdp_jax/configs/studies/table2.py:uci_har,dsads", "runs/studies/table2-uci_har,dsads"),
+        ("mine.py", "runs/mine"),
+    ],
+)
+def test_the_default_workdir(config, workdir):
+    assert cli.default_workdir(config) == workdir
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.train.epoch=3"], 'the config has no field \'epoch\'. Did you mean "epochs" instead of "epoch"?'),
+        (["--config.trane.epochs=3"], 'the config has no field \'trane\'. Did you mean "train" instead of "trane"?'),
+        (["--config.data.normalize=robust"], "data.normalize='robust' is none of zscore, minmax, none"),
+        (["--config.data.view=fourier"], "data.view='fourier' is none of raw, derived, mirror, axis"),
+        (["--config.cgm.alpha=inf"], "cgm.alpha=inf is not finite"),
+    ],
+)
+def test_one_line_for_a_wrong_field(arguments, message, tmp_path):
+    command = [sys.executable, "launch.py", "--config=uci_har", f"--workdir={tmp_path / 'run'}", *arguments]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (finished.returncode, finished.stderr) == (2, f"error: {message}\n")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_user_without_a_home_folder(tmp_path, monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match=r"name one with --config\.data\.cache_dir=FOLDER, or set HOME"):
+        cache_folder()
+    assert cache_folder(str(tmp_path)) == tmp_path
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "dcdp_jax"
