@@ -9,7 +9,7 @@ TESTS ?=
 # A module's tests stay together, as they share fixtures; modules start in the order that tests/conftest.py gives them.
 PYTEST = $(RUN) -m pytest --numprocesses auto --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-slow lint clean test-3.11 test-3.12 benchmark-gpu
+.PHONY: demo docs test test-slow lint clean test-3.11 test-3.12 benchmark-gpu
 
 demo: $(VENV)/installed
 	$(RUN) launch.py --config=configs/demo.py
@@ -39,6 +39,11 @@ benchmark-gpu:
 	python benchmarks/step_sizes.py --steps-per-dispatch 32
 	python benchmarks/seeds_at_once.py
 	python benchmarks/streaming.py
+
+# The documentation and an API reference as a site in build/docs; warnings are errors.
+docs: $(VENV)/installed
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	$(RUN) -m mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check

@@ -28,7 +28,7 @@ CONFIG = config_flags.DEFINE_config_file(
 )
 WORKDIR = flags.DEFINE_string("workdir", "", "folder for the run's files; default runs/NAME of the config")
 MODE = flags.DEFINE_enum("mode", "train", list(MODES), "what to do, see above")
-INPUT = flags.DEFINE_multi_string("input", [], "predict: a table or a file of the data set; may be repeated")
+INPUT = flags.DEFINE_multi_string("input", [], "predict: a table or a file of the data set")
 SMOOTHING = flags.DEFINE_string("smoothing", "", "predict, stream: mean:N or majority:N of the last N windows")
 FORMATS = flags.DEFINE_list("formats", ["jax"], "export: any of jax, onnx, tflite, tflite_int8")
 PACKAGED = Path(configs.__path__[0])

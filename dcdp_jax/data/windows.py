@@ -1,6 +1,6 @@
 """Windows as an index into the samples: none crosses a gap or leaves its part, and overlap costs no memory.
 
-Four label rules. «A window never crosses a label change where the protocol labels by mode» (SPEC section 5) is what
+Four label rules. With `mode`, a window never crosses a label change, which is what
 HAPT's publishers did: laying windows anew from each label change gives exactly their 10,929 windows of 128 samples.
 """
 

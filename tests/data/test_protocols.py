@@ -13,7 +13,7 @@ from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.errors import ConfigError, DataError
 from tests.data.making import ADLS, CHANNELS, EVERY, RATE, random_recordings
 
-# SPEC section 5 and what issue 3 adds to it.
+# The protocols of each data set.
 WANTED = {
     "opportunity": {"paper", "challenge", "locomotion", "loso", "random"},
     "pamap2": {"paper", "standard", "loso", "random"},
