@@ -124,10 +124,13 @@ def describe(config: ConfigDict, workdir: Path) -> None:
     from dcdp_jax.data.summary import summarize
     from dcdp_jax.report.describe import description_lines, write_description
     from dcdp_jax.runs.workdir import check_workdir
+    from dcdp_jax.train.build import build_branches
 
     check_config(config)
     check_workdir(workdir, as_plain_data(config))
-    summary = summarize(config.data, build_dataset(config.data))
+    dataset = build_dataset(config.data)
+    build_branches(config, dataset)  # refuses the branches that training would refuse
+    summary = summarize(config.data, dataset)
     workdir.mkdir(parents=True, exist_ok=True)
     print(description_lines(summary))
     print(write_description(workdir, summary))

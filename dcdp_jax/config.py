@@ -20,6 +20,8 @@ PRECISIONS = {
     "tf32": ("float32", "tensorfloat32"),
     "bfloat16": ("bfloat16", "default"),
 }
+LARGEST = 3.4e38  # of the float32 numbers that fields become
+MAX_SYNTHETIC_SAMPLES = 10**8  # of a person
 MAIN_MODEL = "dcdp_har"
 RANDOM_FOREST = "random_forest"
 MODELS = (MAIN_MODEL, *BASELINES, RANDOM_FOREST)
@@ -48,6 +50,12 @@ def check_config(config: ConfigDict) -> None:
     segments, window = values["augment.permutation_segments"], values["data.window"]
     if values["augment.enabled"] and window < max(segments, 2):
         raise ConfigError(f"augment.permutation_segments={segments} do not fit into data.window={window}")
+    minutes, rate = values["data.synthetic.minutes"], values["data.synthetic.rate"]
+    if values["data.name"] == "synthetic" and not 2 <= minutes * 60 * rate <= MAX_SYNTHETIC_SAMPLES:
+        raise ConfigError(
+            f"data.synthetic.minutes={minutes} at data.synthetic.rate={rate} Hz make {minutes * 60 * rate:g} samples a "
+            f"person, expected 2 to {MAX_SYNTHETIC_SAMPLES:g}"
+        )
     if values["data.name"] == "table":
         # pandas, which other data sets do without
         from dcdp_jax.data.tables import check_fields as check_table
@@ -102,6 +110,8 @@ def check_value(field: Field, value: Any) -> None:
         raise ConfigError(f"{said} is not {TYPE_NAMES[type(field.default)]}")
     if any(isinstance(number, float) and not math.isfinite(number) for number in leaves(value)):
         raise ConfigError(f"{said} is not finite")
+    if any(isinstance(number, float) and abs(number) > LARGEST for number in leaves(value)):
+        raise ConfigError(f"{said} is larger than float32 can hold, {LARGEST:g}")
     if field.choices and value not in (choices := choices_of(field)):
         raise ConfigError(f"{said} is none of {', '.join(map(str, choices))}")
     for number in leaves(value) if field.low is not None or field.above is not None else ():
@@ -111,6 +121,8 @@ def check_value(field: Field, value: Any) -> None:
             raise ConfigError(f"{said} is below {field.low:g}")
         if field.above is not None and number <= field.above:
             raise ConfigError(f"{said} is not above {field.above:g}")
+        if field.high is not None and number > field.high:
+            raise ConfigError(f"{said} is above {field.high:g}")
 
 
 def has_type(value: Any, expected: type) -> bool:
@@ -178,6 +190,9 @@ def check_processes(values: Mapping[str, Any]) -> None:
             f"parallel.coordinator={coordinator!r} and parallel.processes={processes}: give both, or none where Slurm, "
             "Open MPI or Kubernetes say it"
         )
+    host, _, port = coordinator.rpartition(":")
+    if coordinator and not (host and port.isdecimal() and int(port) < 2**16):
+        raise ConfigError(f"parallel.coordinator={coordinator!r} must be HOST:PORT")
     if process >= max(processes, 1):
         raise ConfigError(f"parallel.process_id={process} is not below parallel.processes={processes}")
 

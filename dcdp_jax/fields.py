@@ -129,9 +129,9 @@ FIELDS = (
     #
     Field("data.synthetic.seed", 0, "Seed of the signals.", low=0, high=MAX_SEED),
     Field("data.synthetic.subjects", 10, "Number of people.", low=1, high=10**6),
-    Field("data.synthetic.minutes", 6.0, "Minutes of recording per person.", above=0),
-    Field("data.synthetic.rate", 25.0, "Sampling rate in Hz.", above=0),
-    Field("data.synthetic.noise", 0.25, "Standard deviation of the white noise, in g and in rad/s.", low=0),
+    Field("data.synthetic.minutes", 6.0, "Minutes of recording per person.", above=0, high=1e6),
+    Field("data.synthetic.rate", 25.0, "Sampling rate in Hz.", above=0, high=1e6),
+    Field("data.synthetic.noise", 0.25, "Standard deviation of the white noise, in g and in rad/s.", low=0, high=1e6),
     Field(
         "data.synthetic.weak_group",
         "gyro",
@@ -402,7 +402,7 @@ def allowed(field: Field) -> str:
     if field.choices:
         return ", ".join(map(str, choices_of(field)))
     if field.above is not None:
-        return f"above {field.above}"
+        return f"above {field.above}" + (f" to {field.high:g}" if field.high is not None else "")
     if field.low is not None:
         return f"{field.low} to {field.high}" if field.high is not None else f"at least {field.low}"
     return {str: "text", tuple: "tuple", int: "whole number", float: "number"}[type(field.default)]

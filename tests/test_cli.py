@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.studies.default import smallest
 from dcdp_jax import cli
 from dcdp_jax.data.download import cache_folder
 from dcdp_jax.errors import ConfigError
@@ -89,3 +90,12 @@ def test_a_user_without_a_home_folder(tmp_path, monkeypatch):
     assert cache_folder(str(tmp_path)) == tmp_path
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "dcdp_jax"
+
+
+def test_describe_refuses_the_branches_that_training_refuses(tmp_path):
+    config = smallest()
+    config.data.synthetic.minutes = 1.0
+    config.model.branches = (("res", "resnet", ("acc",)), ("dense", "densenet", ("mag",)))
+    with pytest.raises(ConfigError, match="'mag'"):
+        cli.describe(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -45,7 +45,7 @@ def wrong_values(field: Field):
     if isinstance(field.default, int):
         yield 0.5
     if isinstance(field.default, float):
-        yield from (math.nan, math.inf, -math.inf)
+        yield from (math.nan, math.inf, -math.inf, 1e39, -1e39)
     if isinstance(field.default, bool):
         yield 1
     elif isinstance(field.default, int):
@@ -117,6 +117,13 @@ def test_modulation_that_never_acts(fields, message):
     config.cgm.enabled = False
     config.update_from_flattened_dict(fields)
     check_config(config)
+
+
+@pytest.mark.parametrize("fields", [{"minutes": 1e-9}, {"minutes": 1.0, "rate": 0.001}, {"minutes": 1e5, "rate": 1e3}])
+def test_synthetic_recordings_of_no_or_too_many_samples(fields):
+    config = demo.get_config()
+    message = refused(check_config, config, **{f"data.synthetic.{name}": value for name, value in fields.items()})
+    assert "samples a person, expected 2 to 1e+08" in message
 
 
 def test_differences_ignore_where_things_are_and_fields_younger_than_the_run():

@@ -30,8 +30,9 @@ CLASS_COLOURS = (
     *("#1f6fb4", "#f0a35e", "#1a8a5f", "#c0304f", "#8a5bb5", "#d9b13c", "#1592a8", "#8c5a3c", "#e58fb0", "#6b7280"),
     *("#6cb2ee", "#c8540a", "#7fd1ae", "#f07f97", "#c3a0ea", "#9a7200", "#5cc9dc", "#c9a98f", "#a03070", "#b4bac2"),
 )
-LINES = ("#14171b", "#5f6b7a", "#a3adb8")
-MOST_NAMED = 6  # lines of a panel that have a legend
+# One for each line of a panel that has a legend.
+LINES = ("#14171b", "#5f6b7a", "#a3adb8", "#c0304f", "#1f6fb4", "#1a8a5f")
+MOST_NAMED = len(LINES)  # panels with more lines have no legend
 RESOLUTION = 130  # dots per inch
 
 

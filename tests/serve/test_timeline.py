@@ -7,7 +7,16 @@ from PIL import Image
 from dcdp_jax.serve.events import merge_events
 from dcdp_jax.serve.inputs import prepare
 from dcdp_jax.serve.predict import predict_recording
-from dcdp_jax.serve.timeline import CLASS_COLOURS, clock, draw_timeline, label_segments, on, save_timeline
+from dcdp_jax.serve.timeline import (
+    CLASS_COLOURS,
+    LINES,
+    MOST_NAMED,
+    clock,
+    draw_timeline,
+    label_segments,
+    on,
+    save_timeline,
+)
 from tests.serve.making import make_model, make_recording
 
 
@@ -80,6 +89,7 @@ def rgb(colour):
 
 def test_colours_differ_and_can_be_written_on():
     assert len(set(CLASS_COLOURS)) == 20
+    assert len(set(LINES)) == MOST_NAMED == 6
     assert (on("#000000"), on("#ffffff")) == ("#ffffff", "#000000")
 
 
