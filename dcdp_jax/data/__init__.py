@@ -1,6 +1,7 @@
-"""Recordings, protocols, windows. NumPy only; knows nothing of models."""
+"""Recordings, protocols and windows, in NumPy only; nothing here knows of models."""
 
 from dcdp_jax.data.loading import load_recordings
 from dcdp_jax.data.recording import Channel, Recording
+from dcdp_jax.data.windows import Windows, make_windows
 
-__all__ = ["Channel", "Recording", "load_recordings"]
+__all__ = ["Channel", "Recording", "Windows", "load_recordings", "make_windows"]

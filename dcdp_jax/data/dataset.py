@@ -1,4 +1,4 @@
-"""All of the data part, from a config to arrays that are ready for the device, in the order it happens."""
+"""Builds the data of a run: from a config to arrays that are ready for the device, in the order it happens."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from dcdp_jax.data.loading import read_recordings
 from dcdp_jax.data.normalize import Normalizer, covered_samples, fit_normalizer
 from dcdp_jax.data.partition import partition, select_channels
 from dcdp_jax.data.pool import Pool, make_pool
-from dcdp_jax.data.protocols import SPLITS, TEST_SHARE, VALIDATION_SHARE, Protocol, listed
+from dcdp_jax.data.protocols import TEST_SHARE, VALIDATION_SHARE, Protocol, listed, train_on_validation
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, content_digest, fingerprint
 from dcdp_jax.data.views import decimate, interval_cuts, keep_channels, relabel, view_recording
 from dcdp_jax.data.windows import WindowIndex, cut_at_label_changes, index_windows
@@ -23,12 +23,12 @@ __all__ = ["Dataset", "Split", "build_dataset", "partition", "select_channels"]
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Windows of one part.
+    """The windows of one part.
 
     Attributes:
       starts: (n,) int32 first sample of each window in `Dataset.signals`.
       labels: (n,) int32 class index.
-      subjects: (n,) int32.
+      subjects: (n,) int32 subject of each window.
     """
 
     starts: np.ndarray
@@ -38,26 +38,26 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Recordings end to end, the windows of each part as indices into them, and what to call things.
+    """Recordings end to end, the windows of each part as indices into them, and their names.
 
     Attributes:
       signals: (t, c) float32, all recordings of the protocol one after the other, not normalised.
-      splits: {train, validation, test: Split}.
+      splits: {train, validation, test: Split}; without validation where `data.validation` is none.
       window: samples per window.
       normalizer: statistics of the training windows.
       class_names: k names.
-      channels: c of them.
-      inputs: the recordings' channels that `data.view` makes them of.
+      channels: the c channels.
+      inputs: the recordings' channels from which `data.view` makes `channels`.
       marks: any of synthetic, leaky, incomplete.
-      fingerprint: of the recordings as they were read, see `recording.fingerprint`.
+      fingerprint: fingerprint of the recordings as they were read, see `recording.fingerprint`.
       rate: samples per second.
       windows: {split: number of windows}.
       counts: {split: {class name: number of windows}}.
       subject_counts: {split: {subject: number of windows}}; subjects as the data calls them.
-      samples: {subject: {class name: samples}} of all that was read, also of what is in no part; under the name ''
-        those of no class.
-      missing_values: {channel name: values that the files lack}, before anything was filled in or left out.
-      notes: what was chosen, left out, missing and proved, a sentence each, for the record.
+      samples: {subject: {class name: number of samples}} of everything that was read, in a part or not; '' is the name
+        for samples of no class.
+      missing_values: {channel name: number of values that the files lack}.
+      notes: what was chosen, left out, missing and proved, one sentence each.
       offsets: (r + 1,) int64 first sample of each recording in `signals`, and t.
       runs: r names of recordings.
       subject_names: {number: name} of subjects that the data calls by something else than their number.
@@ -126,6 +126,8 @@ def build_dataset(config: ConfigDict) -> Dataset:
         if not recordings.missing:
             raise
         raise DataError(f"{error}; the data is incomplete: {missing}") from error
+    if config.validation == "none":
+        protocol = train_on_validation(protocol)
     if protocol.leaky:
         marks.append("leaky")
     notes += protocol.notes
@@ -160,6 +162,11 @@ def build_dataset(config: ConfigDict) -> Dataset:
     }
     counts = {split: count_classes(part.labels, task.classes) for split, part in splits.items()}
     if unseen := [name for name in task.classes if not counts["train"][name]]:
+        if protocol.every_class:
+            raise DataError(
+                f"data.protocol={protocol.name}, data.fold={config.fold}: no training window has the class "
+                f"{listed(unseen)}; choose another data.folds, or classes that more subjects have (data.classes)"
+            )
         notes.append(f"no training window has the class {listed(unseen)}")
     if config.join_recordings:
         notes.append(joined_windows(pool, windows, config.window))
@@ -192,7 +199,7 @@ def arrange(protocol: Protocol) -> tuple[list[int], Protocol]:
     Returns:
       Old indices of the recordings in their new order, and the protocol with new indices.
     """
-    order = list(dict.fromkeys(i for split in SPLITS for i, _, _ in protocol.intervals[split]))
+    order = list(dict.fromkeys(part.recording for parts in protocol.intervals.values() for part in parts))
     new = {old: i for i, old in enumerate(order)}
     intervals = {
         split: [part._replace(recording=new[part.recording]) for part in parts]
@@ -202,7 +209,7 @@ def arrange(protocol: Protocol) -> tuple[list[int], Protocol]:
 
 
 def split_windows(config: ConfigDict, pool: Pool, protocol: Protocol) -> dict[str, WindowIndex]:
-    """The windows of every part; those of a leaky protocol are drawn from all windows."""
+    """Returns the windows of every part; those of a leaky protocol are drawn from all windows."""
     if protocol.leaky:
         stretches = pool.stretches(protocol.intervals["train"])
         every = index_windows(pool.labels, stretches, config.window, config.step, config.label_rule)
@@ -210,7 +217,11 @@ def split_windows(config: ConfigDict, pool: Pool, protocol: Protocol) -> dict[st
         test = round(len(order) * TEST_SHARE)
         cuts = [test, test + round(len(order) * VALIDATION_SHARE)]
         drawn = dict(zip(("test", "validation", "train"), np.split(order, cuts), strict=True))
-        return {split: WindowIndex(*(column[np.sort(drawn[split])] for column in every)) for split in SPLITS}
+        if "validation" not in protocol.intervals:
+            drawn["train"] = order[test:]
+        return {
+            split: WindowIndex(*(column[np.sort(drawn[split])] for column in every)) for split in protocol.intervals
+        }
     return {
         split: index_windows(
             pool.labels,
@@ -219,12 +230,12 @@ def split_windows(config: ConfigDict, pool: Pool, protocol: Protocol) -> dict[st
             config.step,
             config.label_rule,
         )
-        for split in SPLITS
+        for split in protocol.intervals
     }
 
 
 def empty_part(config: ConfigDict, pool: Pool, protocol: Protocol, split: str) -> str:
-    """Why a part has no window."""
+    """Returns a message that says why a part has no window."""
     stretches = pool.stretches(protocol.intervals[split], config.join_recordings)
     runs = cut_at_label_changes(pool.labels, stretches)
     runs = runs[pool.labels[runs[:, 0]] != UNLABELLED]
@@ -238,14 +249,14 @@ def empty_part(config: ConfigDict, pool: Pool, protocol: Protocol, split: str) -
 
 
 def left_out_classes(recordings: Sequence[Recording]) -> list[str]:
-    """How many samples have no class of the protocol."""
+    """Returns a note on how many samples have no class of the protocol, if any."""
     unlabelled = sum(int(np.count_nonzero(r.labels == UNLABELLED)) for r in recordings)
     total = sum(len(r.labels) for r in recordings)
     return [f"{unlabelled:,} of {total:,} samples have none of the classes"] if unlabelled else []
 
 
 def joined_windows(pool: Pool, windows: Mapping[str, WindowIndex], window: int) -> str:
-    """How many windows run from one recording into the next."""
+    """Returns a note on how many windows run from one recording into the next."""
     crossing = {
         split: int(np.count_nonzero(pool.recording_of(i.start) != pool.recording_of(i.start + window - 1)))
         for split, i in windows.items()
@@ -256,7 +267,7 @@ def joined_windows(pool: Pool, windows: Mapping[str, WindowIndex], window: int) 
 
 
 def count_classes(labels: np.ndarray, class_names: Sequence[str]) -> dict[str, int]:
-    """{class name: windows}, also of classes without any."""
+    """Returns {class name: number of windows}, including classes without any."""
     numbers = np.bincount(labels, minlength=len(class_names)).tolist()
     return dict(zip(class_names, numbers, strict=True))
 
@@ -264,7 +275,7 @@ def count_classes(labels: np.ndarray, class_names: Sequence[str]) -> dict[str, i
 def count_samples(
     recordings: Sequence[Recording], class_names: Sequence[str], names: Mapping[int, str]
 ) -> dict[str, dict[str, int]]:
-    """{subject: {class name: samples}}, in order of the subjects' numbers; '' for samples of no class."""
+    """Returns {subject: {class name: number of samples}}, by the subjects' numbers; '' for samples of no class."""
     totals: dict[int, np.ndarray] = {}
     for r in sorted(recordings, key=lambda r: r.subject):
         counts = np.bincount(r.labels - UNLABELLED, minlength=1 + len(class_names))
@@ -276,7 +287,7 @@ def count_samples(
 
 
 def count_subjects(subjects: np.ndarray, names: Mapping[int, str]) -> dict[str, int]:
-    """{subject: windows}, in order of the subjects' numbers."""
+    """Returns {subject: number of windows}, by the subjects' numbers."""
     numbers, counts = np.unique(subjects, return_counts=True)
     return {
         names.get(number, str(number)): count for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""Where the publishers' files come from: a folder, an archive in that folder, or a verified download."""
+"""Finds the publishers' files: in a folder, in an archive in that folder, or by a verified download."""
 
 import gzip
 import hashlib
@@ -38,14 +38,14 @@ DAMAGE = (
 
 
 class Archive(NamedTuple):
-    """A publisher's download.
+    """A publisher's archive on the web.
 
     Attributes:
-      url: where it is.
-      name: file name to store it under.
-      size: bytes; about how many where sha256 is not known.
-      sha256: of the file; None where it is not known, and its content is the only check.
-      unpacked_limit: more bytes than this are not unpacked (a damaged or hostile archive).
+      url: its address.
+      name: name of the file to store it in.
+      size: its size in bytes; approximate where sha256 is None.
+      sha256: its SHA-256; None where that is not known and its content is the only check.
+      unpacked_limit: most bytes that it may unpack to; more means a damaged or hostile archive.
     """
 
     url: str
@@ -55,21 +55,21 @@ class Archive(NamedTuple):
     unpacked_limit: int
 
     def size_text(self) -> str:
-        """The size for a message."""
+        """Returns the size for a message."""
         return f"{self.size:,} bytes" if self.sha256 else f"about {self.size / 1e6:.0f} MB"
 
 
 class Source(NamedTuple):
-    """What a data set's files look like on disk.
+    """The layout of a data set's files on disk, and where they are downloaded.
 
     Attributes:
       dataset: name of the data set.
-      folder: the folder that the publisher's archive unpacks to.
-      files: paths within it that must be there.
-      archives: file names under which the archive is found in a raw_dir, the outermost first.
-      download: the publisher's download.
-      pattern: of the paths within folder of which at least one must be there; '' for a data set whose files are all
-        named in files. The readers judge whether such a data set is complete.
+      folder: path of the folder that the publisher's archive unpacks to.
+      files: paths within the folder that must exist.
+      archives: names of the archive in a raw_dir, the outermost first.
+      download: the archive to download.
+      pattern: glob pattern of paths within the folder, at least one of which must exist; '' where `files` names all.
+        Whether such a data set is complete is judged when it is read.
     """
 
     dataset: str
@@ -97,13 +97,13 @@ def cache_folder(chosen: str = "") -> Path:
 
 
 def raw_folder(source: Source, raw_dir: str, cache: Path) -> Path:
-    """The folder with the publisher's files, unpacked and downloaded first where need be.
+    """Returns the folder with the publisher's files; downloads and unpacks them first if need be.
 
     Args:
-      source: what to look for.
-      raw_dir: a folder that is, or holds, the unpacked folder or the archive; '' takes the variable DCDP_RAW_DIR,
-        and downloads where that is not set either.
-      cache: where downloads and unpacked archives go.
+      source: the files to find.
+      raw_dir: folder that is or holds the unpacked folder, or holds the archive; '' takes the variable DCDP_RAW_DIR,
+        and where that is not set either, the archive is downloaded.
+      cache: folder for downloads and unpacked archives.
 
     Returns:
       A folder in which all of source.files exist.
@@ -133,10 +133,10 @@ def raw_folder(source: Source, raw_dir: str, cache: Path) -> Path:
 
 
 def find_folder(root: Path, source: Source) -> Path | None:
-    """The folder with the data set at or below root, by its name or the end of it.
+    """Returns the folder with the data set at or below root, found by its path or the end of it; None if there is none.
 
     Raises:
-      DataError: a folder that holds some of source.files and not all.
+      DataError: a folder holds some of source.files and not all.
     """
     parts = PurePosixPath(source.folder).parts
     for candidate in [root.joinpath(*parts[i:]) for i in range(len(parts) + 1)]:
@@ -151,18 +151,19 @@ def find_folder(root: Path, source: Source) -> Path | None:
     return None
 
 
+# Not with pooch (1.9): it begins a download that was cut from the first byte again.
 def download(source: Source, folder: Path) -> Path:
-    """Fetches an archive, resuming a download that was cut short, and verifies what is known of it.
+    """Downloads an archive, resuming a download that was cut short, and verifies its size and SHA-256 where known.
 
     Args:
-      source: what to fetch.
-      folder: where to put it.
+      source: the archive.
+      folder: the folder to store it in.
 
     Returns:
-      The file, of the published size and SHA-256 where they are known.
+      Path of the file.
 
     Raises:
-      DataError: the server cannot be reached, or what came is not what was published.
+      DataError: the server cannot be reached, or what it sent is not what was published.
     """
     archive = source.download
     path = folder / archive.name
@@ -191,7 +192,7 @@ def download(source: Source, folder: Path) -> Path:
 
 
 def fetch(archive: Archive, part: Path) -> None:
-    """Completes the partial file; a connection that is cut is taken up again as long as every attempt brings bytes."""
+    """Completes a partial file; goes on after a cut connection as long as every attempt brings bytes."""
     while True:
         have = part.stat().st_size if part.exists() else 0
         if archive.sha256 and have >= archive.size:
@@ -206,7 +207,7 @@ def fetch(archive: Archive, part: Path) -> None:
 
 
 def transfer(archive: Archive, part: Path, have: int) -> None:
-    """Appends the bytes from `have` on to the partial file, with a progress bar."""
+    """Appends the bytes from `have` on to a partial file, with a progress bar."""
     headers = {"Range": f"bytes={have}-"} if have else {}
     # Without this, a server may compress an archive on the way, and the Range would count compressed bytes.
     headers["Accept-Encoding"] = "identity"
@@ -229,7 +230,7 @@ def transfer(archive: Archive, part: Path, have: int) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Returns the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -238,15 +239,15 @@ def unpack(archive: Path, source: Source, cache: Path) -> Path:
     """Unpacks a zip or tar file, and the zips within it, into the cache; whole or not at all.
 
     Args:
-      archive: a zip or tar file.
-      source: what it must contain.
-      cache: the folder to unpack into; an archive unpacked before is found again.
+      archive: path of a zip or tar file.
+      source: the files that it must contain.
+      cache: the folder to unpack into. An archive that was unpacked before is not unpacked again.
 
     Returns:
       The folder with source.files.
 
     Raises:
-      DataError: the archive is damaged, too large, has paths that leave it, or does not contain the data set.
+      DataError: the archive is damaged or too large, has paths that leave it, or does not contain the data set.
     """
     target = cache / "unpacked" / f"{source.dataset}-{file_sha256(archive)[:16]}"
     if not target.is_dir():
@@ -277,16 +278,16 @@ def extract(archive: Path, folder: Path, limit: int) -> int:
     """Extracts all members but resource forks into a folder.
 
     Args:
-      archive: a tar file by its name, else a zip file.
-      folder: where to.
-      limit: bytes that may be unpacked.
+      archive: path of a tar file by its name, else of a zip file.
+      folder: the folder to extract into.
+      limit: number of bytes that may be extracted.
 
     Returns:
-      What is left of the limit.
+      The number of bytes left of the limit.
 
     Raises:
-      DataError: a damaged archive or member, a path that leaves the folder, a member that is neither file nor folder,
-        or more than limit bytes.
+      DataError: the archive or a member is damaged, a path leaves the folder, a member is neither file nor folder, or
+        there are more than limit bytes.
     """
     is_tar = archive.name.endswith((".tar", ".tar.gz", ".tgz"))
     try:
@@ -299,7 +300,7 @@ def extract(archive: Path, folder: Path, limit: int) -> int:
 
 
 def extract_zip(archive: Path, folder: Path, limit: int) -> int:
-    """`extract` for zip files; nothing is written before all members have been looked at."""
+    """Extracts a zip file, once all its members have been checked; see `extract`."""
     with zipfile.ZipFile(archive) as file:
         members = [m for m in file.infolist() if not is_resource_fork(m.filename)]
         for member in members:
@@ -310,7 +311,7 @@ def extract_zip(archive: Path, folder: Path, limit: int) -> int:
 
 
 def extract_tar(archive: Path, folder: Path, limit: int) -> int:
-    """`extract` for tar files, which are read once from front to back."""
+    """Extracts a tar file in one pass; see `extract`."""
     with tarfile.open(archive, "r:*") as file:
         for member in file:
             if is_resource_fork(member.name):
@@ -327,7 +328,7 @@ def extract_tar(archive: Path, folder: Path, limit: int) -> int:
 
 
 def admit(archive: Path, folder: Path, name: str, size: int, limit: int) -> int:
-    """Raises DataError unless a member stays in the folder and within the limit; returns what is left of the limit."""
+    """Raises DataError unless a member stays in the folder and within the limit; returns the rest of the limit."""
     if size > limit:
         raise DataError(f"{archive}: would unpack to more bytes than a whole data set has; member {name!r}")
     inside = (folder / name).resolve().is_relative_to(folder.resolve())
@@ -337,6 +338,6 @@ def admit(archive: Path, folder: Path, name: str, size: int, limit: int) -> int:
 
 
 def is_resource_fork(name: str) -> bool:
-    """Whether macOS put the member there, not the publisher."""
+    """Returns whether macOS added the member, not the publisher."""
     parts: Sequence[str] = PurePosixPath(name).parts
     return "__MACOSX" in parts or bool(parts and parts[-1].startswith("._"))

@@ -1,4 +1,4 @@
-"""Statistics of the training part, per channel."""
+"""Normalises channels with statistics of the training part."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,7 +12,7 @@ BLOCK = 1 << 14  # samples that are held in double precision at a time
 
 
 class Normalizer(NamedTuple):
-    """x -> (x - shift) * scale.
+    """Shift and scale of each channel: x -> (x - shift) * scale.
 
     Attributes:
       shift: (c,) float32.
@@ -24,12 +24,12 @@ class Normalizer(NamedTuple):
 
 
 def covered_samples(starts: np.ndarray, window: int, length: int) -> np.ndarray:
-    """Which samples lie in a window.
+    """Returns which samples lie in a window.
 
     Args:
       starts: (n,) first sample of each window.
       window: samples per window.
-      length: samples in all, t.
+      length: number of samples, t.
 
     Returns:
       (t,) bool.
@@ -42,7 +42,7 @@ def covered_samples(starts: np.ndarray, window: int, length: int) -> np.ndarray:
 
 
 def blocks(signals: np.ndarray, chosen: np.ndarray) -> Iterator[np.ndarray]:
-    """The chosen samples, (t,) bool, of (t, c) signals, a block in double precision at a time."""
+    """Yields the chosen samples, (t,) bool, of (t, c) signals in blocks of double precision."""
     for at in range(0, len(signals), BLOCK):
         mask = chosen[at : at + BLOCK]
         if mask.any():
@@ -54,9 +54,9 @@ def fit_normalizer(signals: np.ndarray, training: np.ndarray, method: str) -> No
 
     Args:
       signals: (t, c).
-      training: (t,) bool, samples of training windows; at least one.
-      method: `zscore` (zero mean, unit deviation), `minmax` (lowest value 0, highest 1) or `none`. A constant channel
-        is only shifted.
+      training: (t,) bool, whether a sample lies in a training window; at least one does.
+      method: `zscore` (zero mean, unit standard deviation), `minmax` (lowest value 0, highest 1) or `none`. A constant
+        channel is only shifted.
 
     Returns:
       `Normalizer`.
@@ -80,6 +80,6 @@ def fit_normalizer(signals: np.ndarray, training: np.ndarray, method: str) -> No
 
 
 def to_normalizer(shift: np.ndarray, spread: np.ndarray) -> Normalizer:
-    """Divides by the spread where there is any beyond rounding."""
+    """Returns the normaliser for a shift and a spread of each channel; a spread within rounding is not divided by."""
     constant = spread <= np.maximum(1e-7 * np.abs(shift), 1e-30)
     return Normalizer(shift.astype(np.float32), (1 / np.where(constant, 1, spread)).astype(np.float32))

@@ -1,4 +1,4 @@
-"""Which branch reads which channels: by names and groups, and the controls that show what the division is worth."""
+"""Assigns channels to branches by names and groups, or as one of the controls of an ablation does."""
 
 from collections.abc import Sequence
 
@@ -11,18 +11,18 @@ CONTROLS = ("named", "swap", "random", "single")
 
 
 def select_channels(channels: Sequence[Channel], selectors: Sequence[str], field: str) -> tuple[int, ...]:
-    """Indices of the channels that are named, or whose group is.
+    """Returns the indices of the channels that are named or whose group is.
 
     Args:
-      channels: all there are.
-      selectors: channel or group names.
-      field: the config field that they come from, for the error.
+      channels: all channels.
+      selectors: names of channels or groups.
+      field: the config field with the names, for the error.
 
     Returns:
       Ascending indices.
 
     Raises:
-      ConfigError: a selector that matches nothing, or no channel at all.
+      ConfigError: a selector matches nothing, or no channel is chosen.
     """
     for selector in selectors:
         if not any(selector in (c.name, c.group) for c in channels):
@@ -43,21 +43,21 @@ def partition(
     control: str = "named",
     seed: int = 0,
 ) -> tuple[tuple[str, str, tuple[int, ...]], ...]:
-    """Disjoint channels for every branch, that together cover all.
+    """Assigns every channel to one branch.
 
     Args:
-      channels: of the data set.
+      channels: channels of the data set.
       branches: `model.branches`, (name, backbone, channel or group names) each.
       control: `model.partition`. `named`: as the branches say. `swap`: every branch reads the group of the next one,
         the last that of the first; with two, they exchange. `random`: groups of the same sizes, drawn by chance.
         `single`: the first branch reads all channels, and the others are dropped.
-      seed: of `random`; nothing else depends on it.
+      seed: seed of `random`.
 
     Returns:
       (name, backbone, ascending channel indices) of each branch.
 
     Raises:
-      ConfigError: a group that is empty, a channel that two branches read or none does, an unknown control.
+      ConfigError: a group is empty, a channel is read by two branches or by none, or the control is unknown.
 
     >>> c = [Channel(name, name[:-1], "hip", "") for name in ("acc1", "acc2", "gyro1")]
     >>> partition(c, [("res", "resnet", ["acc"]), ("dense", "densenet", ["gyro"])], "swap")

@@ -1,4 +1,4 @@
-"""Recordings end to end in one array: a window is then a position in it, and the data is held once."""
+"""Lays recordings end to end in one array: a window is then a position in it, and the data is in memory once."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ ALIGNMENT = 64  # bytes
 
 
 class Interval(NamedTuple):
-    """Samples [start, stop) of the recording with this index."""
+    """The samples from start up to, not including, stop of the recording with this index."""
 
     recording: int
     start: int
@@ -22,16 +22,16 @@ class Interval(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """r recordings of t samples in all.
+    """The samples of r recordings, t in all, end to end.
 
     Attributes:
       signals: (t, c) float32.
       labels: (t,) int32 class index, or `UNLABELLED`.
       offsets: (r + 1,) int64 first sample of each recording, and t.
-      subjects: (r,) int32.
+      subjects: (r,) int32 subject of each recording.
       runs: r names of sessions.
       starts: (s,) int64 first sample of every contiguous stretch of every recording.
-      channels: c of them.
+      channels: the c channels.
       rate: samples per second.
     """
 
@@ -45,26 +45,26 @@ class Pool:
     rate: float
 
     def recording_of(self, samples: np.ndarray) -> np.ndarray:
-        """Index of the recording that each sample belongs to."""
+        """Returns the index of the recording that each sample belongs to."""
         return np.searchsorted(self.offsets, samples, side="right") - 1
 
     def describe(self, sample: int) -> str:
-        """The subject, run and position within it of a sample, for messages."""
+        """Returns subject, run and position of a sample, for messages."""
         recording = int(self.recording_of(np.array([sample]))[0])
         return (
             f"subject {self.subjects[recording]}, run {self.runs[recording]}, sample {sample - self.offsets[recording]}"
         )
 
     def absolute(self, intervals: Sequence[Interval]) -> np.ndarray:
-        """(i, 2) int64 positions of intervals, ascending."""
+        """Returns the first position and the one after the last of intervals as (i, 2) int64, ascending."""
         spans = [(self.offsets[i] + start, self.offsets[i] + stop) for i, start, stop in intervals]
         return np.array(sorted(spans), np.int64).reshape(-1, 2)
 
     def stretches(self, intervals: Sequence[Interval], join: bool = False) -> np.ndarray:
-        """Contiguous samples of some intervals.
+        """Returns the contiguous stretches of samples in some intervals.
 
         Args:
-          intervals: disjoint.
+          intervals: disjoint intervals.
           join: whether the end of one recording and the beginning of the next count as contiguous, where both are in
             the intervals and next to each other here.
 
@@ -87,7 +87,7 @@ class Pool:
 
 
 def merge_touching(spans: np.ndarray) -> np.ndarray:
-    """Ascending (i, 2) spans, those that touch made one.
+    """Merges those of ascending (i, 2) spans that touch.
 
     >>> merge_touching(np.array([[0, 3], [3, 5], [6, 7]])).tolist()
     [[0, 5], [6, 7]]
@@ -149,7 +149,7 @@ def make_pool(recordings: Iterable[Recording], samples: int) -> Pool:
 
 
 def aligned_empty(shape: tuple[int, int]) -> np.ndarray:
-    """A float32 array at an address that lets JAX use it on the CPU as it is, instead of copying it.
+    """Returns a float32 array at an address that lets JAX use it on the CPU without a copy.
 
     >>> aligned_empty((3, 5)).ctypes.data % 64
     0

@@ -148,6 +148,41 @@ def leave_one_subject_out(left_out: Collection[int] = ()) -> Divide:
     return divide_loso
 
 
+def subject_groups(left_out: Collection[int] = ()) -> Divide:
+    """Returns `groups`: subjects are dealt to `data.folds` groups; that of the fold tests, the next validates."""
+
+    def divide_groups(recordings: Sequence[Recording], choice: Choice) -> Protocol:
+        subjects = [s for s in subjects_of(recordings) if s not in left_out]
+        if len(subjects) < choice.folds or choice.folds < 3:
+            raise ConfigError(
+                f"data.folds={choice.folds} is not between 3 and the number of subjects: the data here has "
+                f"{len(subjects)} ({listed(subjects)})"
+            )
+        if not 0 <= choice.fold < choice.folds:
+            raise ConfigError(f"data.fold={choice.fold} is not between 0 and data.folds - 1 = {choice.folds - 1}")
+        test, validation = (subjects[(choice.fold + i) % choice.folds :: choice.folds] for i in (0, 1))
+        note = f"fold {choice.fold} of {choice.folds}: subjects {listed(test)} test, {listed(validation)} validate"
+        return by_subjects("groups", recordings, validation, test, left_out, [note])._replace(every_class=True)
+
+    return divide_groups
+
+
+def train_on_validation(protocol: Protocol) -> Protocol:
+    """Returns a protocol in which the validation part trains as well, so that there is none."""
+    train: list[Interval] = []
+    if protocol.leaky:
+        train = list(protocol.intervals["train"])
+    else:
+        for part in sorted([*protocol.intervals["train"], *protocol.intervals["validation"]]):
+            if train and train[-1][::2] == part[:2]:  # goes on where the one before ends
+                train[-1] = train[-1]._replace(stop=part.stop)
+            else:
+                train.append(part)
+    note = "data.validation='none': the validation part of the protocol trains"
+    intervals = {"train": train, "test": protocol.intervals["test"]}
+    return protocol._replace(intervals=intervals, notes=(*protocol.notes, note))
+
+
 def last_fifths(recordings: Sequence[Recording], choice: Choice) -> Protocol:
     """Divides as `subject`: the last fifth of the subjects tests, the one before validates, unless they are named."""
     subjects = subjects_of(recordings)
@@ -192,4 +227,4 @@ def random_windows(recordings: Sequence[Recording], choice: Choice) -> Protocol:
 
 
 # Protocols for any data set whose recordings name their subjects.
-COMMON: dict[str, Divide] = {"loso": leave_one_subject_out(), "random": random_windows}
+COMMON: dict[str, Divide] = {"loso": leave_one_subject_out(), "groups": subject_groups(), "random": random_windows}

@@ -1,4 +1,4 @@
-"""A data set as plain data, for a page that shows it before anything is trained."""
+"""Summarises a data set as plain data, for a page that shows it before anything is trained."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from dcdp_jax.data.protocols import FOLDED
 
 
 def summarize(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
-    """What is in a data set and how the protocol divides it.
+    """Summarises what is in a data set and how the protocol divides it.
 
     Args:
       config: the `data` part of the config that the data set was built from.
-      dataset: see `build_dataset`.
+      dataset: the data set, see `build_dataset`.
 
     Returns:
       JSON types. `minutes`: {subject: {class name: minutes}}, of all that was read; '' for samples of no class.
@@ -52,7 +52,7 @@ def summarize(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
 
 
 def statistics(values: np.ndarray) -> dict[str, float]:
-    """Mean, deviation and range of one channel (t,)."""
+    """Returns mean, standard deviation and range of one channel (t,)."""
     return {
         "mean": float(values.mean(dtype=np.float64)),
         "deviation": float(values.std(dtype=np.float64)),
@@ -62,7 +62,7 @@ def statistics(values: np.ndarray) -> dict[str, float]:
 
 
 def examples(dataset: Dataset) -> dict[str, dict[str, Any]]:
-    """For every class with a window the middle one of its training windows, or of the first part that has any."""
+    """Returns {class name: the middle one of its training windows, or of those of the first part that has any}."""
     found = {}
     for label, name in enumerate(dataset.class_names):
         for split, part in dataset.splits.items():

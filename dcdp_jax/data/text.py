@@ -1,4 +1,4 @@
-"""Tables of numbers in text files, read fast, and checked so that a bad line is named."""
+"""Reads tables of numbers from text files, fast, with errors that name the bad line."""
 
 import functools
 import itertools
@@ -34,19 +34,19 @@ def read_columns(
     missing: bool = False,
     aligned: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads some columns of a table of numbers, in a fraction of the time that all of them would take.
+    """Reads some columns of a table of numbers, much faster than all of them.
 
-    Several threads parse a block each with PyArrow, which checks the number of columns of every line and the content of
-    the columns that are asked for; the others are not looked at.
+    Several threads parse a block each with PyArrow, which checks the number of columns of every line, and the content
+    of the chosen columns only.
 
     Args:
-      path: a text file.
-      columns: fields on every line.
+      path: path of a text file.
+      columns: number of fields on every line.
       signals: columns to read as float32, counted from 0.
       exact: columns to read as float64.
-      delimiter: what stands between two fields; where it is a blank, several are as good as one.
+      delimiter: character between two fields; a blank stands for any run of blanks.
       missing: whether a field may be NaN.
-      aligned: whether the file is known to have runs of blanks; others are read faster without.
+      aligned: whether the file is known to have runs of blanks, which makes reading it faster.
 
     Returns:
       (t, c) float32 and (t, k) float64, for t lines.
@@ -83,15 +83,15 @@ def read_codes(path: Path, highest: Sequence[int], names: Sequence[str]) -> np.n
     """Reads a table of whole numbers from 1 on.
 
     Args:
-      path: a text file.
-      highest: of each column.
-      names: of each column, for the error.
+      path: path of a text file.
+      highest: largest number in each column.
+      names: name of each column, for the error.
 
     Returns:
       (lines, columns) int64.
 
     Raises:
-      DataError: as `read_columns`, or another number.
+      DataError: see `read_columns`; or a number is not whole or not in its range.
     """
     _, table = read_columns(path, len(highest), (), range(len(highest)), aligned=True)
     bad = np.argwhere((table < 1) | (table > np.array(highest)) | (table != np.round(table)))
@@ -105,7 +105,7 @@ def read_codes(path: Path, highest: Sequence[int], names: Sequence[str]) -> np.n
 
 
 def single_blanks(text: bytes) -> bytes:
-    """The lines with one blank between fields and none around them, and without blank lines at the end."""
+    """Returns the lines with one blank between fields, none around them, and no blank lines at the end."""
     characters = np.frombuffer(text.replace(b"\t", b" "), np.uint8)
     blank = characters == ord(" ")
     after_gap = np.concatenate([[True], (blank | (characters == ord("\n")))[:-1]])
@@ -117,11 +117,11 @@ def in_blocks(path: Path, parse_block: Callable[[bytes, int], Part]) -> list[Par
     """Parses whole lines of a file, a block at a time, in several threads.
 
     Args:
-      path: a text file.
-      parse_block: called with the text of some lines and their position in the file, in bytes.
+      path: path of a text file.
+      parse_block: function of the text of some lines and of their position in the file in bytes.
 
     Returns:
-      What it returned, in the order of the file; empty for an empty file.
+      Its results in the order of the file; empty for an empty file.
 
     Raises:
       OSError: the file cannot be read; and whatever parse_block raises.
@@ -132,7 +132,7 @@ def in_blocks(path: Path, parse_block: Callable[[bytes, int], Part]) -> list[Par
 
 
 def in_threads(function: Callable[..., Part], *arguments: Sequence) -> list[Part]:
-    """What `map` yields, of several threads."""
+    """Returns a list of what `map` yields, computed in several threads."""
     if len(arguments[0]) < 2:  # starting threads takes longer than reading a small file
         return list(map(function, *arguments))
     with ThreadPoolExecutor(min(pa.cpu_count(), THREADS)) as threads:
@@ -147,7 +147,7 @@ def read_block(path: Path, parse_block: Callable[[bytes, int], Part], start: int
 
 
 def line_ranges(path: Path) -> Iterator[tuple[int, int]]:
-    """Positions of blocks of whole lines, about `BLOCK` bytes each."""
+    """Yields first and last position of blocks of whole lines, about `BLOCK` bytes each."""
     size, start = os.path.getsize(path), 0
     with path.open("rb") as file:
         while start < size:
@@ -158,16 +158,16 @@ def line_ranges(path: Path) -> Iterator[tuple[int, int]]:
 
 
 def parse_tidied(parser: Callable[[bytes, int], pa.Table], text: bytes, position: int) -> pa.Table:
-    """What a parser makes of the text without superfluous blanks."""
+    """Applies a parser to the text without superfluous blanks."""
     return parser(single_blanks(text), position)
 
 
 def parse(
     text: bytes, position: int = 0, *, columns: int, signals: tuple[int, ...], exact: tuple[int, ...], delimiter: str
 ) -> pa.Table:
-    """The columns that `read_columns` returns, of some lines, without its checks; empty where there is no line.
+    """Parses the columns that `read_columns` returns from some lines, without its checks; empty without lines.
 
-    The position of the lines in their file does not matter; `in_blocks` passes it.
+    The position of the lines in the file does not matter; `in_blocks` passes it.
     """
     if text == b"\n":
         return pa.table({})
@@ -177,7 +177,7 @@ def parse(
 
 
 def end_to_end(tables: Sequence[pa.Table], signals: int, exact: int) -> tuple[np.ndarray, np.ndarray]:
-    """(t, signals) float32 and (t, exact) float64 of the tables' first and last columns."""
+    """Joins tables; returns their first columns as (t, signals) float32 and their last as (t, exact) float64."""
     tables = [table for table in tables if table.num_rows]
     ends = list(itertools.accumulate(table.num_rows for table in tables))
     rows = ends[-1] if ends else 0
@@ -195,19 +195,19 @@ def end_to_end(tables: Sequence[pa.Table], signals: int, exact: int) -> tuple[np
 
 @functools.cache
 def numbered(columns: int) -> list[str]:
-    """Names for columns that have none."""
+    """Returns names for columns that have none."""
     return [str(c) for c in range(columns)]
 
 
 @functools.cache
 def convert_options(signals: tuple[int, ...], exact: tuple[int, ...]) -> csv.ConvertOptions:
-    """Which columns to convert to what; for many small files, making this takes longer than reading one."""
+    """Returns the types of the columns; cached, because making this takes longer than reading a small file."""
     types = {str(c): pa.float32() for c in signals} | {str(c): pa.float64() for c in exact}
     return csv.ConvertOptions(include_columns=list(types), column_types=types, null_values=[])
 
 
 def unreadable(path: Path, error: OSError) -> DataError:
-    """The error for a file that is not there or cannot be read."""
+    """Returns the error for a file that does not exist or cannot be read."""
     return DataError(f"{path}: no such file" if isinstance(error, FileNotFoundError) else f"{path}: {error.strerror}")
 
 
@@ -218,18 +218,18 @@ def first_bad_line(
     chosen: tuple[int, ...] | None = None,
     missing: bool = False,
 ) -> str | None:
-    """Says what is wrong with the first line that is not what it should be.
+    """Describes the first line that is not as it should be.
 
     Args:
-      path: a text file.
-      columns: fields on every line.
-      delimiter: what stands between two fields; a blank stands for any run of blanks.
-      chosen: columns whose content matters, all by default.
+      path: path of a text file.
+      columns: number of fields on every line.
+      delimiter: character between two fields; a blank stands for any run of blanks.
+      chosen: columns whose content is checked, all by default.
       missing: whether a field may be NaN.
 
     Returns:
       A message with file, line, what came and what was expected; None where all lines are right. Blank lines at the
-      end of a file are right.
+      end of the file are allowed.
     """
     number, blank = 0, 0
     with path.open("rb") as file:
@@ -247,7 +247,7 @@ def first_bad_line(
                 return f"{path}, line {number}: {len(fields)} columns, expected {columns}"
             for column in range(columns) if chosen is None else sorted(chosen):
                 field = fields[column]
-                # A test of `is_finite_number` that spares a million calls of it.
+                # As `is_finite_number`, without a million calls of it.
                 if NUMBER.fullmatch(field) and abs(float(field)) <= LARGEST:
                     continue
                 if not (missing and field.lower() == b"nan"):
@@ -256,20 +256,20 @@ def first_bad_line(
 
 
 def show(field: bytes) -> str:
-    """The beginning of a field, for an error message."""
+    """Returns the beginning of a field for an error message."""
     return repr(field[:40].decode("ascii", "backslashreplace"))
 
 
 def is_finite_number(field: bytes) -> bool:
-    """Whether the bytes are a decimal number that is finite in single precision."""
+    """Returns whether the bytes are a decimal number that is finite in single precision."""
     return NUMBER.fullmatch(field) is not None and abs(float(field)) <= LARGEST
 
 
 def codes_to_labels(path: Path, codes: np.ndarray, classes: dict[int, int], first_line: int = 1) -> np.ndarray:
-    """Class indices of a publisher's numeric codes.
+    """Returns class indices for a publisher's numeric codes.
 
     Args:
-      path: where they come from, for the error.
+      path: the file with the codes, for the error.
       codes: (t,) float, one per line.
       classes: {code: class index}.
       first_line: line of the first code.
@@ -296,18 +296,18 @@ def fill_missing(signals: np.ndarray, leading: str) -> np.ndarray:
 
     Args:
       signals: (t, c) float32.
-      leading: what NaN at the beginning becomes: 'zero', or 'nearest' for the first value there is. A channel without
-        any value becomes 0.
+      leading: value for NaN at the beginning: 'zero', or 'nearest' for the first value there is. A channel without any
+        value becomes 0.
 
     Returns:
-      (c,) how many values were missing.
+      (c,) number of missing values.
     """
     blocks = np.split(signals, range(COLUMNS_AT_ONCE, signals.shape[1], COLUMNS_AT_ONCE), axis=1)
     return np.concatenate(in_threads(lambda block: fill_block(block, leading), blocks))
 
 
 def fill_block(block: np.ndarray, leading: str) -> np.ndarray:
-    """`fill_missing` for a few columns."""
+    """Fills the missing values of a few columns; see `fill_missing`."""
     absent = np.isnan(block)
     if absent.any():
         columns = np.ascontiguousarray(block.T)  # a column of a wide table is spread all over the memory
@@ -318,7 +318,7 @@ def fill_block(block: np.ndarray, leading: str) -> np.ndarray:
 
 
 def fill_column(column: np.ndarray, absent: np.ndarray, leading: str) -> None:
-    """`fill_missing` for (t,) values and (t,) bool."""
+    """Fills the missing values of one column, (t,) values and (t,) bool; see `fill_missing`."""
     known = np.flatnonzero(~absent)
     if known.size == 0:
         column[:] = 0
@@ -328,12 +328,12 @@ def fill_column(column: np.ndarray, absent: np.ndarray, leading: str) -> None:
 
 
 def stretch_starts(path: Path, times: np.ndarray, longest_step: float) -> np.ndarray:
-    """First sample of each stretch in which time goes forward by no more than longest_step from sample to sample.
+    """Returns the first sample of each stretch in which time advances by at most longest_step from sample to sample.
 
     Args:
-      path: where the times come from, for the error.
+      path: the file with the times, for the error.
       times: (t,) time of each sample, one per line.
-      longest_step: in the unit of times.
+      longest_step: largest step, in the unit of times.
 
     Returns:
       (s,) int64, beginning with 0.

@@ -1,4 +1,4 @@
-"""What is made of recordings before they are windowed: fewer samples, fewer channels or classes, derived channels."""
+"""Changes recordings before they are windowed: fewer samples, fewer channels or classes, derived channels."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ from dcdp_jax.data.pool import Interval
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
 from dcdp_jax.errors import ConfigError, DataError
 
-COMPUTED_VIEWS = ("derived", "mirror")  # with channels that no sensor gives
+COMPUTED_VIEWS = ("derived", "mirror")  # views with channels that no sensor gives
 VIEWS = ("raw", *COMPUTED_VIEWS, "axis")
 GRAVITY_CUTOFF = 0.3  # Hz; body movement has little energy below it (Anguita et al. 2013, for UCI-HAR)
 GRAVITY_ORDER = 3
@@ -40,17 +40,17 @@ def decimate(recording: Recording, every: int) -> Recording:
 
 
 def kept_samples(recording: Recording, every: int) -> np.ndarray:
-    """The samples that `decimate` keeps, ascending."""
+    """Returns the indices of the samples that `decimate` keeps, ascending."""
     bounds = np.append(recording.starts, len(recording.labels))
     within = np.arange(len(recording.labels)) - np.repeat(recording.starts, np.diff(bounds))
     return np.flatnonzero(within % every == 0)
 
 
 def keep_channels(recording: Recording, selectors: Sequence[str]) -> Recording:
-    """Only the channels or groups that are named; () keeps all.
+    """Returns a recording with only the channels or groups that are named; () keeps all.
 
     Raises:
-      ConfigError: a name that matches nothing.
+      ConfigError: a name matches nothing.
     """
     if not selectors:
         return recording
@@ -63,7 +63,7 @@ def keep_channels(recording: Recording, selectors: Sequence[str]) -> Recording:
 
 
 def relabel(recording: Recording, task: Task) -> Recording:
-    """Labels as indices into the task's classes; samples of other classes become `UNLABELLED`.
+    """Returns a recording with labels that index the task's classes; samples of other classes become `UNLABELLED`.
 
     Raises:
       DataError: the recording lacks the label track, or has a label without a name.
@@ -123,12 +123,12 @@ def view_recording(recording: Recording, view: str, cuts: Sequence[int] = ()) ->
 
 
 def accelerations(channels: Sequence[Channel]) -> list[int]:
-    """Positions of the channels that views are made of."""
+    """Returns the indices of the channels from which views are computed."""
     return [i for i, channel in enumerate(channels) if channel.group == "acc"]
 
 
 def group_by_axis(channel: Channel) -> Channel:
-    """The channel in a group that has the name of its axis, the end of its name.
+    """Returns the channel in the group of its axis, which is the last letter of its name.
 
     Raises:
       ConfigError: its name does not end with x, y or z.
@@ -142,12 +142,12 @@ def group_by_axis(channel: Channel) -> Channel:
 def computed_signals(
     source: np.ndarray, view: str, gravity_of: Callable[[np.ndarray], np.ndarray]
 ) -> Mapping[str, np.ndarray]:
-    """What the views `derived` and `mirror` add to the channels of a recording.
+    """Computes the signals that the views `derived` and `mirror` add to a recording.
 
     Args:
       source: (t, c) accelerations.
-      view: one of the two.
-      gravity_of: the low-pass.
+      view: `derived` or `mirror`.
+      gravity_of: function that applies the low-pass filter.
 
     Returns:
       {group: (t, c)}, in the order in which they are added.
@@ -160,7 +160,7 @@ def computed_signals(
 
 @functools.cache
 def gravity_filter(rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """Second-order sections, and their state (sections, 2, 1) for a signal that has always been 1."""
+    """Returns second-order sections, and their steady state (sections, 2, 1) for a constant signal of 1."""
     from scipy import signal
 
     sections = signal.butter(GRAVITY_ORDER, GRAVITY_CUTOFF, fs=rate, output="sos")
@@ -168,18 +168,18 @@ def gravity_filter(rate: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 class LowPass:
-    """Gravity: a causal Butterworth low-pass of one contiguous stretch, in its steady state at the first sample.
+    """A causal Butterworth low-pass filter for gravity in one contiguous stretch, in steady state at its first sample.
 
-    Causal, so that a device computes the same while it records; the price is a delay of about a second.
+    It is causal so that a device computes the same while it records, at the price of a delay of about a second.
     """
 
     def __init__(self, rate: float) -> None:
-        """For signals of so many samples per second, above 0.6."""
+        """Makes the filter for signals with this number of samples per second, above 0.6."""
         self._sections, self._steady = gravity_filter(rate)
         self._state: np.ndarray | None = None
 
     def __call__(self, signals: np.ndarray) -> np.ndarray:
-        """The next (t, c) accelerations of the stretch -> (t, c) float32, in one piece or in several the same."""
+        """Filters the next (t, c) accelerations to (t, c) float32; cutting a stretch into pieces changes nothing."""
         from scipy import signal
 
         if self._state is None:
@@ -189,7 +189,7 @@ class LowPass:
 
 
 def low_pass(signals: np.ndarray, starts: np.ndarray, rate: float) -> np.ndarray:
-    """Gravity of each contiguous stretch, see `LowPass`.
+    """Computes gravity in each contiguous stretch, see `LowPass`.
 
     Args:
       signals: (t, c) accelerations.
@@ -206,5 +206,5 @@ def low_pass(signals: np.ndarray, starts: np.ndarray, rate: float) -> np.ndarray
 
 
 def interval_cuts(intervals: Iterable[Interval], recording: int) -> list[int]:
-    """First and last bounds of all intervals of a recording: no sample on one side may reach the other."""
+    """Returns all bounds of the intervals of a recording; no filter may carry a sample across one."""
     return sorted({at for i, *bounds in intervals if i == recording for at in bounds})

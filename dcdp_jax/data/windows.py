@@ -1,21 +1,22 @@
 """Windows as an index into the samples: none crosses a gap or leaves its part, and overlap costs no memory.
 
-Four label rules. With `mode`, a window never crosses a label change, which is what
-HAPT's publishers did: laying windows anew from each label change gives exactly their 10,929 windows of 128 samples.
+The label rule `mode` cuts stretches at label changes first, as HAPT's publishers did: this gives exactly their 10,929
+windows of 128 samples.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from dcdp_jax.data.recording import UNLABELLED
-from dcdp_jax.errors import ConfigError
+from dcdp_jax.data.recording import UNLABELLED, Recording
+from dcdp_jax.errors import ConfigError, DataError
 
 LABEL_RULES = ("mode", "last", "drop_mixed", "majority")
 
 
 class WindowIndex(NamedTuple):
-    """Where n windows lie.
+    """Positions and labels of n windows.
 
     Attributes:
       start: (n,) int64 first sample.
@@ -27,7 +28,7 @@ class WindowIndex(NamedTuple):
 
 
 def window_starts(stretches: np.ndarray, window: int, step: int) -> np.ndarray:
-    """First samples of all windows: floor((length - window) / step) + 1 in each stretch that is long enough.
+    """Returns the first samples of all windows: floor((length - window) / step) + 1 in each stretch of this length.
 
     Args:
       stretches: (s, 2) int64 first sample and the one after the last, of contiguous samples.
@@ -74,7 +75,7 @@ def cut_at_label_changes(labels: np.ndarray, stretches: np.ndarray) -> np.ndarra
 
 
 def majority_label(labels: np.ndarray, starts: np.ndarray, window: int) -> np.ndarray:
-    """Most frequent label of every window, the smallest of several.
+    """Returns the most frequent label of every window, the smallest of several.
 
     Counts come from one running sum per label, so that memory grows with samples plus windows, not their product.
 
@@ -103,11 +104,11 @@ def majority_label(labels: np.ndarray, starts: np.ndarray, window: int) -> np.nd
 def index_windows(
     labels: np.ndarray, stretches: np.ndarray, window: int, step: int, label_rule: str = "mode"
 ) -> WindowIndex:
-    """All labelled windows inside the stretches.
+    """Finds all labelled windows inside the stretches.
 
     Args:
       labels: (t,) class index per sample, or `UNLABELLED`.
-      stretches: (s, 2) int64, ascending and disjoint: what is cut into windows; see `window_starts`.
+      stretches: (s, 2) int64 stretches to cut into windows, ascending and disjoint; see `window_starts`.
       window: samples per window.
       step: samples from one window to the next.
       label_rule: `mode`: every stretch is cut at its label changes first, so that all samples of a window agree.
@@ -135,3 +136,55 @@ def index_windows(
         label = np.where(run[start] == run[start + window - 1], label, UNLABELLED)
     kept = label != UNLABELLED
     return WindowIndex(start[kept], label[kept].astype(np.int32))
+
+
+class Windows(NamedTuple):
+    """n windows of t samples of c channels as arrays.
+
+    Attributes:
+      x: (n, t, c) float32 signals in the units of the recordings, not normalised.
+      labels: (n,) int32 class index.
+      subjects: (n,) int32 number of the subject.
+    """
+
+    x: np.ndarray
+    labels: np.ndarray
+    subjects: np.ndarray
+
+
+def make_windows(recordings: Sequence[Recording], *, window: int, step: int, label_rule: str = "mode") -> Windows:
+    """Cuts recordings into labelled windows, for users who want the data and nothing else of this package.
+
+    Overlapping windows share samples: divide the recordings into training and test parts first, and cut each part.
+
+    Args:
+      recordings: recordings with the same channels, at least one.
+      window: samples per window.
+      step: samples from one window to the next.
+      label_rule: how a window gets its label, see `index_windows`. Windows without a label are left out.
+
+    Returns:
+      `Windows`, in the order of the recordings. No window runs over a gap or from one recording into the next.
+
+    Raises:
+      ConfigError: window or step is not positive, or the label rule is unknown.
+      DataError: there is no recording, or the channels differ.
+
+    >>> from dcdp_jax.data import load_recordings
+    >>> recordings = load_recordings("synthetic", options={"subjects": 3, "minutes": 1.0})
+    >>> x, labels, subjects = make_windows(recordings, window=64, step=32)
+    >>> x.shape[1:], len(x) == len(labels) == len(subjects), sorted(set(subjects.tolist()))
+    ((64, 18), True, [1, 2, 3])
+    """
+    if len({r.channels for r in recordings}) != 1:
+        raise DataError("make_windows needs recordings with the same channels, at least one")
+    found = []
+    for r in recordings:
+        bounds = np.append(r.starts, len(r.labels))
+        found.append(index_windows(r.labels, np.stack([bounds[:-1], bounds[1:]], axis=1), window, step, label_rule))
+    counts = [len(index.label) for index in found]
+    x = np.empty((sum(counts), window, len(recordings[0].channels)), np.float32)
+    for r, index, end in zip(recordings, found, np.cumsum(counts).tolist(), strict=True):
+        x[end - len(index.label) : end] = r.signals[index.start[:, None] + np.arange(window)]
+    labels = np.concatenate([index.label for index in found])
+    return Windows(x, labels, np.repeat(np.array([r.subject for r in recordings], np.int32), counts))

@@ -1,4 +1,4 @@
-"""The text of WISDM v1.1: records `user,activity,timestamp,x,y,z;`, and what is left out of it as malformed."""
+"""Parses the text of WISDM v1.1, records `user,activity,timestamp,x,y,z;`, and leaves out malformed ones."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ TYPES = {
 
 
 class Records(NamedTuple):
-    """Columns of the file.
+    """The columns of the file.
 
     Attributes:
       user: (n,) int16.
@@ -40,7 +40,7 @@ class Records(NamedTuple):
     acceleration: np.ndarray
 
     def where(self, chosen: np.ndarray) -> "Records":
-        """The records chosen by a mask or by indices."""
+        """Returns the records chosen by a mask or by indices."""
         return Records(*(column[chosen] for column in self))
 
 
@@ -48,14 +48,14 @@ def read_records(path: Path) -> tuple[Records, list[str]]:
     """Reads all records of the file, in its order.
 
     Args:
-      path: the text file.
+      path: path of the text file.
 
     Returns:
-      The records, and a text for each that is left out because it has not six fields.
+      The records, and a text for each record that is left out because it does not have six fields.
 
     Raises:
       DataError: the file is absent, empty or ends within a record; a field is not what it should be; or more than one
-        record in a thousand has not six fields.
+        record in a thousand does not have six fields.
     """
     try:
         with path.open("rb") as file:
@@ -76,7 +76,7 @@ def read_records(path: Path) -> tuple[Records, list[str]]:
 
 
 def parse_block(path: Path, text: bytes, position: int) -> tuple[Records, list[str]]:
-    """Records of some lines, and a text for each that is left out."""
+    """Returns the records of some lines, and a text for each that is left out."""
     attempts = (lambda: text, lambda: text.replace(b",;", b";"))
     for attempt in attempts:
         try:
@@ -93,7 +93,7 @@ def parse_block(path: Path, text: bytes, position: int) -> tuple[Records, list[s
 
 
 def parse(text: bytes) -> Records:
-    """Records of a text in which all are as they should be; raises ArrowInvalid or LookupError where one is not."""
+    """Parses a text without malformed records; raises ArrowInvalid or LookupError where there is one."""
     if not text.strip(b"\r\n;"):
         return Records(np.empty(0, np.int16), np.empty(0, np.int8), np.empty(0, np.int64), np.empty((0, 3), np.float32))
     characters = np.frombuffer(text, np.uint8)
@@ -115,7 +115,7 @@ def parse(text: bytes) -> Records:
 
 
 def well_formed(path: Path, text: bytes, first_line: int) -> tuple[bytes, list[str]]:
-    """The records that have six fields, one on a line, and a text for each that has not."""
+    """Returns the records with six fields, one per line, and a text for each other record."""
     records, malformed = [], []
     for number, line in enumerate(text.split(b"\n"), first_line):
         for record in line.split(b";"):
@@ -134,7 +134,7 @@ def well_formed(path: Path, text: bytes, first_line: int) -> tuple[bytes, list[s
 
 
 def first_fault(fields: Sequence[bytes]) -> str | None:
-    """What is wrong with the content of the fields, None where nothing is; their number is not looked at."""
+    """Describes the first field with wrong content; None if there is none. The number of fields is not checked."""
     for name, field in zip(TYPES, fields, strict=False):
         if not field:
             continue

@@ -49,7 +49,7 @@ def random_recordings(dataset, seed):
 def data_config(dataset, protocol, **fields):
     """The `data` part of a config."""
     data = default.get_config().data
-    data.name, data.protocol = dataset, protocol
+    data.name, data.protocol, data.folds = dataset, protocol, 3  # not all have ten subjects
     for field, value in fields.items():
         data[field] = value
     return data

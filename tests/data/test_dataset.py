@@ -1,6 +1,7 @@
 """The data part as a whole: from a config to windows, what is recorded about them, and what cannot be built."""
 
 import dataclasses
+import itertools
 import json
 import tracemalloc
 
@@ -9,6 +10,7 @@ import pytest
 
 from configs import default, hapt, opportunity_challenge, wisdm
 from dcdp_jax.data import dataset as dataset_module
+from dcdp_jax.data import make_windows
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.data.datasets import hapt as hapt_reader
 from dcdp_jax.data.datasets import opportunity
@@ -101,6 +103,71 @@ def test_random_is_leaky_and_says_so():
 def test_every_subject_tests_in_one_fold():
     tested = [build_dataset(small(protocol="loso", fold=fold)).subject_counts["test"] for fold in range(6)]
     assert [list(counts) for counts in tested] == [[str(s)] for s in range(1, 7)]
+
+
+def test_groups_test_everyone_once_and_the_audit_proves_it():
+    tested = []
+    for fold in range(3):
+        data = small(protocol="groups", folds=3, fold=fold)
+        data.synthetic.minutes = 4.0  # in one, not everyone does everything
+        dataset = build_dataset(data)
+        assert "no two parts share a subject" in dataset.notes
+        tested += dataset.subject_counts["test"]
+    assert sorted(tested) == [str(s) for s in range(1, 7)]
+
+
+@pytest.mark.parametrize("protocol", ["subject", "loso", "groups", "random"])
+def test_without_validation_its_windows_train(protocol):
+    data = small(protocol=protocol, folds=3)
+    data.synthetic.minutes = 4.0
+    before = build_dataset(data)
+    data.validation = "none"
+    after = build_dataset(data)
+    assert list(after.splits) == list(after.windows) == list(after.subject_counts) == ["train", "test"]
+    assert "data.validation='none': the validation part of the protocol trains" in after.notes
+    together = [windows_of(before, split) for split in ("train", "validation")]
+    sort = lambda x: np.sort(x.reshape(len(x), -1), axis=0)  # noqa: E731
+    np.testing.assert_array_equal(sort(windows_of(after, "train")), sort(np.concatenate(together)))
+    np.testing.assert_array_equal(sort(windows_of(after, "test")), sort(windows_of(before, "test")))
+
+
+def test_a_fold_whose_training_part_lacks_a_class_is_an_error(readers):
+    recordings = random_recordings("dsads", 0)
+    for r in recordings:
+        if r.subject != 2:
+            r.labels[r.labels == 1] = UNLABELLED
+    readers(recordings)
+    data = small(name="dsads", protocol="groups", folds=4, fold=1, window=5, step=5)
+    message = r"data\.protocol=groups, data\.fold=1: no training window has the class walk; choose another data\.folds"
+    with pytest.raises(DataError, match=message):
+        build_dataset(data)
+    data.fold = 2
+    assert build_dataset(data).counts["train"]["walk"] > 0
+
+
+def test_windows_as_arrays_are_those_of_the_recordings():
+    recordings = random_recordings("dsads", 0)
+    for rule in ("mode", "last", "drop_mixed", "majority"):
+        x, labels, subjects = make_windows(recordings, window=7, step=3, label_rule=rule)
+        assert (x.dtype, labels.dtype, subjects.dtype) == (np.float32, np.int32, np.int32)
+        expected = []
+        for r in recordings:
+            bounds = [*r.starts.tolist(), len(r.labels)]
+            if rule == "mode":
+                bounds = sorted({*bounds, *(np.flatnonzero(np.diff(r.labels)) + 1).tolist()})
+            for a, b in itertools.pairwise(bounds):
+                for at in range(a, b - 6, 3):
+                    names, counts = np.unique(r.labels[at : at + 7], return_counts=True)
+                    label = names[np.argmax(counts)] if rule == "majority" else r.labels[at + 6]
+                    if label != UNLABELLED and (rule != "drop_mixed" or len(names) == 1):
+                        expected.append((r.signals[at : at + 7], label, r.subject))
+        assert len(expected) > 50
+        np.testing.assert_array_equal(x, np.stack([signals for signals, *_ in expected]))
+        assert [*zip(labels.tolist(), subjects.tolist(), strict=True)] == [(label, s) for _, label, s in expected]
+    with pytest.raises(DataError, match="at least one"):
+        make_windows([], window=7, step=3)
+    with pytest.raises(ConfigError, match=r"data\.label_rule='center'"):
+        make_windows(recordings, window=7, step=3, label_rule="center")
 
 
 def test_classes_channels_and_decimation():
@@ -263,7 +330,7 @@ def test_wisdm_views_fit_their_branches(readers):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"protocol": "official"}, r"data\.protocol='official' is none of synthetic's: loso, random, subject"),
+        ({"protocol": "official"}, r"data\.protocol='official' is none of synthetic's: groups, loso, random, subject"),
         ({"protocol": "loso", "fold": 6}, r"data\.fold=6 is not between 0 and 5"),
         ({"fold": 1}, r"data\.fold=1, but only loso, groups, random have folds"),
         ({"window": 0}, r"data\.window=0"),

@@ -1,6 +1,9 @@
 """Prepared data is what the publisher's files hold, and is prepared again when these change or it is damaged."""
 
 import dataclasses
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -98,3 +101,123 @@ def test_the_state_of_a_folder(tmp_path):
     assert prepared.state_of(tmp_path, cache) == before
     (tmp_path / "a.txt").write_text("12")
     assert prepared.state_of(tmp_path, cache) != before
+
+
+def test_one_line_says_what_is_prepared(tmp_path, capfd):
+    folder = small.write("hapt", tmp_path / "raw")
+    load_recordings("hapt", str(folder), cache_dir=str(tmp_path / "cache"))
+    load_recordings("hapt", str(folder), cache_dir=str(tmp_path / "cache"))
+    out, err = capfd.readouterr()
+    assert out == ""
+    (target,) = (p for p in (tmp_path / "cache" / "prepared").iterdir() if p.is_dir())
+    assert err == f"preparing hapt from {folder}, once, into {target}\n"
+
+
+def damaged_copies(target, rng, count):
+    """Yields functions that damage the prepared files, each one file, in another way each time."""
+    paths = sorted(p for p in target.rglob("*") if p.is_file())
+    for i in range(count):
+        path = paths[i % len(paths)]
+        body = bytearray(path.read_bytes())
+        at = int(rng.integers(len(body)))
+        match i // len(paths) % 4:
+            case 0 | 1:
+                body[at] ^= 1 << int(rng.integers(8))
+            case 2:
+                del body[at:]
+            case 3:
+                body.insert(at, int(rng.integers(256)))
+        yield path, bytes(body)
+
+
+@pytest.mark.parametrize("count", [32, pytest.param(400, marks=pytest.mark.slow)])
+def test_damaged_prepared_data_is_prepared_again(count, tmp_path, capfd):
+    folder, cache = small.write("hapt", tmp_path / "raw"), tmp_path / "cache"
+    expected = fingerprint(load_recordings("hapt", str(folder), cache_dir=str(cache)))
+    (target,) = (p for p in (cache / "prepared").iterdir() if p.is_dir())
+    intact = {p.relative_to(target): p.read_bytes() for p in target.rglob("*") if p.is_file()}
+    assert len(intact) >= 4
+    for path, body in damaged_copies(target, np.random.default_rng(0), count):
+        path.write_bytes(body)
+        capfd.readouterr()
+        assert fingerprint(load_recordings("hapt", str(folder), cache_dir=str(cache))) == expected
+        lines = capfd.readouterr().err.splitlines()
+        assert lines[0] == f"prepared data in {target} is damaged, and is prepared again"
+        assert [line.split()[0] for line in lines] == ["prepared", "preparing"]
+    path.unlink()
+    assert fingerprint(load_recordings("hapt", str(folder), cache_dir=str(cache))) == expected
+    assert {p.name for p in (cache / "prepared").iterdir()} == {target.name, f".{target.name}.lock"}
+
+
+LOADING = """
+import pathlib, sys, time
+from dcdp_jax.data.recording import fingerprint
+from dcdp_jax.data.loading import read_dataset
+import tensorflow_datasets
+
+raw, cache, which, locks, *names = sys.argv[1:]
+if locks == "without":
+    import fcntl
+
+    def flock(file, operation):
+        raise OSError("no locks on this file system")
+
+    fcntl.flock = flock
+for name in names:
+    pathlib.Path(cache, f"ready-{which}-{name}").touch()
+    while len([*pathlib.Path(cache).glob(f"ready-*-{name}")]) < 2:  # both begin at the same time
+        time.sleep(0.001)
+    print(fingerprint(read_dataset(name, f"{raw}/{name}", cache, None)))
+"""
+
+
+@pytest.mark.parametrize("locks", ["with", "without"])
+@pytest.mark.parametrize("pairs", [6, pytest.param(20, marks=pytest.mark.slow)])
+def test_two_processes_on_one_fresh_cache(pairs, locks, tmp_path):
+    expected = []
+    for i in range(-(-pairs // len(PUBLISHED))):
+        for name in PUBLISHED:
+            small.write(name, tmp_path / f"raw{i}" / name, seed=i)
+            expected.append(fingerprint(DATASETS[name].read(tmp_path / f"raw{i}" / name)))
+    for i in range(-(-pairs // len(PUBLISHED))):
+        own = tmp_path / f"cache{i}"
+        own.mkdir()
+        commands = [
+            [sys.executable, "-W", "ignore", "-c", LOADING, tmp_path / f"raw{i}", own, which, locks, *PUBLISHED]
+            for which in "ab"
+        ]
+        both = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for command in commands
+        ]
+        for process in both:
+            out, err = process.communicate(timeout=300)
+            assert process.returncode == 0, err
+            assert out.split() == expected[i * len(PUBLISHED) : (i + 1) * len(PUBLISHED)]
+            assert "Traceback" not in err
+        assert not [*(own / "prepared").glob(".unfinished-*")]
+
+
+def test_what_a_killed_preparation_left_is_removed(tmp_path):
+    folder, cache = small.write("hapt", tmp_path / "raw"), tmp_path / "cache"
+    code = """
+import dataclasses, os, signal, sys
+from dcdp_jax.data.datasets import DATASETS
+from dcdp_jax.data.prepared import load_prepared
+
+spec = dataclasses.replace(DATASETS["hapt"], read=lambda folder: os.kill(os.getpid(), signal.SIGKILL))
+load_prepared(spec, *sys.argv[1:])
+"""
+    killed = subprocess.run([sys.executable, "-c", code, folder, cache], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert [*cache.rglob("*incomplete*")]
+    load_recordings("hapt", str(folder), cache_dir=str(cache))
+    assert not [*cache.rglob("*incomplete*")]
+    assert not [*(cache / "prepared").glob(".unfinished-*")]
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+    folder = small.write("hapt", tmp_path / "raw")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "prepared").write_text("a file")
+    with pytest.raises(DataError, match=r"cannot be prepared .*; see --config\.data\.cache_dir"):
+        load_recordings("hapt", str(folder), cache_dir=str(tmp_path / "cache"))

@@ -8,21 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcdp_jax.data.datasets import DATASETS, uci_har
-from dcdp_jax.data.protocols import NO_CHOICE, SPLITS, Choice
+from dcdp_jax.data.protocols import NO_CHOICE, SPLITS, Choice, train_on_validation
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.errors import ConfigError, DataError
 from tests.data.making import ADLS, CHANNELS, EVERY, RATE, random_recordings
 
 # The protocols of each data set.
 WANTED = {
-    "opportunity": {"paper", "challenge", "locomotion", "loso", "random"},
-    "pamap2": {"paper", "standard", "loso", "random"},
-    "wisdm": {"paper", "subject", "loso", "random"},
-    "uci_har": {"official", "loso", "random"},
-    "hapt": {"official", "loso", "random"},
-    "dsads": {"standard", "loso", "random"},
-    "synthetic": {"subject", "loso", "random"},
-    "table": {"subject", "recording", "loso", "random"},
+    "opportunity": {"paper", "challenge", "locomotion", "loso", "groups", "random"},
+    "pamap2": {"paper", "standard", "loso", "groups", "random"},
+    "wisdm": {"paper", "subject", "loso", "groups", "random"},
+    "uci_har": {"official", "loso", "groups", "random"},
+    "hapt": {"official", "loso", "groups", "random"},
+    "dsads": {"standard", "loso", "groups", "random"},
+    "synthetic": {"subject", "loso", "groups", "random"},
+    "table": {"subject", "recording", "loso", "groups", "random"},
 }
 
 
@@ -152,7 +152,11 @@ def test_own_subjects_and_recordings_by_name():
 @pytest.mark.parametrize(
     ("protocol", "choice", "message"),
     [
-        ("official", Choice(), r"data\.protocol='official' is none of table's: loso, random, recording, subject"),
+        (
+            "official",
+            Choice(),
+            r"data\.protocol='official' is none of table's: groups, loso, random, recording, subject",
+        ),
         ("subject", Choice(1), r"data\.fold=1, but only loso, groups, random have folds"),
         ("random", Choice(-1), r"data\.fold=-1"),
         ("loso", Choice(-1), r"data\.fold=-1"),
@@ -202,7 +206,7 @@ def test_subjects_that_are_missing_are_noted():
 def test_no_interval_leaves_its_recording():
     for dataset, name in EVERY:
         recordings = random_recordings(dataset, 1)
-        for parts in divide(dataset, name, recordings).intervals.values():
+        for parts in divide(dataset, name, recordings, Choice(folds=3)).intervals.values():
             assert parts
             assert all(0 <= start < stop <= len(recordings[i].labels) for i, start, stop in parts)
 
@@ -218,3 +222,48 @@ def test_wisdm_paper_of_one_long_recording_is_fast():
     labels = np.repeat(rng.integers(0, 3, 2000), 500).astype(np.int32)
     recording = Recording(np.zeros((len(labels), 4), np.float32), labels, 1, "1", RATE, CHANNELS)
     assert len(divide("wisdm", "paper", [recording]).intervals["train"]) < 2000
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("folds", [3, 4, 10])
+def test_groups_are_disjoint_and_test_everyone_once(dataset, folds):
+    recordings = random_recordings(dataset, 0)
+    everyone = sorted({r.subject for r in recordings} - ({109} if dataset == "pamap2" else set()))
+    if len(everyone) < folds:
+        message = (
+            rf"data\.folds={folds} is not between 3 and the number of subjects: the data here has {len(everyone)} "
+        )
+        with pytest.raises(ConfigError, match=message):
+            divide(dataset, "groups", recordings, Choice(0, folds))
+        return
+    tested, validated = [], []
+    for fold in range(folds):
+        protocol = divide(dataset, "groups", recordings, Choice(fold, folds))
+        assert protocol.by_subject
+        parts = subjects(recordings, protocol)
+        assert sorted([*parts["train"], *parts["validation"], *parts["test"]]) == everyone
+        assert {len(parts["test"]), len(parts["validation"])} <= {len(everyone) // folds, -(-len(everyone) // folds)}
+        tested.append(parts["test"])
+        validated.append(parts["validation"])
+    assert sorted(subject for group in tested for subject in group) == everyone
+    assert validated == [*tested[1:], tested[0]]
+    with pytest.raises(ConfigError, match=rf"data\.fold={folds} is not between 0 and data\.folds - 1 = {folds - 1}"):
+        divide(dataset, "groups", recordings, Choice(folds, folds))
+
+
+@pytest.mark.parametrize(("dataset", "name"), EVERY)
+def test_without_validation_its_part_trains(dataset, name):
+    recordings = random_recordings(dataset, 0)
+    protocol = divide(dataset, name, recordings, Choice(folds=3))
+    changed = train_on_validation(protocol)
+    assert list(changed.intervals) == ["train", "test"]
+    assert changed.intervals["test"] == protocol.intervals["test"]
+    covered = [np.zeros(len(r.labels), int) for r in recordings]
+    for i, start, stop in changed.intervals["train"]:
+        covered[i][start:stop] += 1
+    expected = [np.zeros(len(r.labels), int) for r in recordings]
+    for i, start, stop in [*protocol.intervals["train"], *([] if protocol.leaky else protocol.intervals["validation"])]:
+        expected[i][start:stop] += 1
+    assert all(np.array_equal(a, b) for a, b in zip(covered, expected, strict=True))
+    ends = {(i, stop) for i, _, stop in changed.intervals["train"]}
+    assert not ends & {(i, start) for i, start, _ in changed.intervals["train"]}

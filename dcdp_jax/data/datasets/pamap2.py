@@ -26,7 +26,7 @@ from dcdp_jax.data.completeness import (
     sum_missing,
 )
 from dcdp_jax.data.download import Archive, Source
-from dcdp_jax.data.protocols import fixed, leave_one_subject_out, random_windows
+from dcdp_jax.data.protocols import fixed, leave_one_subject_out, random_windows, subject_groups
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
 from dcdp_jax.data.spec import DatasetSpec
 from dcdp_jax.data.text import codes_to_labels, fill_missing, read_columns, stretch_starts
@@ -185,6 +185,7 @@ DATASET = DatasetSpec(
         "paper": fixed("paper", (106,), (105,), "the paper names no validation part: subject 106 validates"),
         "standard": fixed("standard", (105,), (106,)),
         "loso": leave_one_subject_out(left_out=(109,)),
+        "groups": subject_groups(left_out=(109,)),
         "random": random_windows,
     },
     tasks={"": Task("", CLASS_NAMES, "", PROTOCOL_CLASS_NAMES)},
