@@ -1,4 +1,4 @@
-"""1-D convolution and batch normalisation, the two layers that both backbones are made of."""
+"""1-D convolution in the forms that are fast on each platform."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -15,6 +15,11 @@ from dcdp_jax.models.kernels import he_normal
 def library_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """(b, t, c_in) with (k, c_in, c_out) -> (b, ceil(t / stride), c_out), by XLA."""
     return lax.conv_general_dilated(x, kernel, (stride,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
+
+
+def pointwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Computes `library_convolution` for a kernel (1, c_in, c_out), which is a matrix product, as one."""
+    return x[:, ::stride] @ kernel[0]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -130,20 +135,5 @@ class Conv1D(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """(b, t, c) -> (b, ceil(t / stride), features)."""
         kernel = self.param("kernel", he_normal, (self.kernel, x.shape[-1], self.features))
-        h = convolution(x, kernel, self.stride)
+        h = pointwise(x, kernel, self.stride) if self.kernel == 1 else convolution(x, kernel, self.stride)
         return h + self.param("bias", nn.initializers.zeros, (self.features,)) if self.bias else h
-
-
-class BatchNorm(nn.Module):
-    """Batch normalisation whose statistics are those of the global batch.
-
-    Attributes:
-      axis_name: mapped axis over which the batch is split, or None when it is whole.
-    """
-
-    axis_name: str | None = None
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """(b, ..., c) -> (b, ..., c)."""
-        return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, axis_name=self.axis_name)(x)

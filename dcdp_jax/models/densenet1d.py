@@ -6,7 +6,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dcdp_jax.models.conv import BatchNorm, Conv1D
+from dcdp_jax.models.batch_norm import BatchNorm
+from dcdp_jax.models.conv import Conv1D
+from dcdp_jax.models.gradient import sum_gradient_once
 
 
 class DenseLayer(nn.Module):
@@ -19,9 +21,9 @@ class DenseLayer(nn.Module):
     @nn.compact
     def __call__(self, h: jax.Array, train: bool) -> jax.Array:
         """(b, t, c) -> (b, t, growth)."""
-        h = nn.relu(BatchNorm(self.axis_name)(h, train))
+        h = BatchNorm(self.axis_name, relu=True)(h, train)
         h = Conv1D(self.bottleneck * self.growth, 1)(h)
-        h = nn.relu(BatchNorm(self.axis_name)(h, train))
+        h = BatchNorm(self.axis_name, relu=True)(h, train)
         return Conv1D(self.growth, 3)(h)
 
 
@@ -34,7 +36,7 @@ class Transition(nn.Module):
     def __call__(self, h: jax.Array, train: bool) -> jax.Array:
         """(b, t, c) -> (b, t // 2, c // 2)."""
         channels = h.shape[-1] // 2
-        h = nn.relu(BatchNorm(self.axis_name)(h, train))
+        h = BatchNorm(self.axis_name, relu=True)(h, train)
         h = Conv1D(channels, 1)(h)
         # Pairs as slices: a window reduction cannot be quantised by TFLite, and is the same sum.
         t = h.shape[1] // 2 * 2
@@ -76,8 +78,8 @@ class DenseNet1D(nn.Module):
                 new = DenseLayer(self.growth, axis_name=self.axis_name, name=f"stage{stage + 1}_layer{layer + 1}")(
                     h, train
                 )
-                h = jnp.concatenate([h, new], axis=-1)
+                h = sum_gradient_once(jnp.concatenate([h, new], axis=-1))
             if stage == len(self.blocks) - 1:
-                h = nn.relu(BatchNorm(self.axis_name, name="norm")(h, train))
+                h = BatchNorm(self.axis_name, relu=True, name="norm")(h, train)
             stages.append(h.mean(axis=1))
         return stages

@@ -1,4 +1,4 @@
-"""Scaling a gradient where it flows through an activation."""
+"""Acting on a gradient where it flows through an activation."""
 
 import jax
 
@@ -32,3 +32,22 @@ def _backward(factor: jax.Array, gradient: jax.Array) -> tuple[jax.Array, None]:
 
 
 scale_gradient.defvjp(_forward, _backward)
+
+
+@jax.custom_vjp
+def sum_gradient_once(x: jax.Array) -> jax.Array:
+    """Returns x; the gradient that flows back through it is computed once and kept.
+
+    Where an activation has many uses, XLA may otherwise add up the gradients of all of them anew in every operation
+    that needs the sum.
+
+    Args:
+      x: any array.
+
+    Returns:
+      x.
+    """
+    return x
+
+
+sum_gradient_once.defvjp(lambda x: (x, None), lambda _, gradient: (jax.lax.optimization_barrier(gradient),))

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from dcdp_jax.models.conv import BatchNorm
+from dcdp_jax.models.batch_norm import BatchNorm
 from dcdp_jax.models.dropout import dropout
 from dcdp_jax.models.kernels import Dense
 
@@ -19,7 +19,7 @@ class ProjectionHead(nn.Module):
     def __call__(self, h: jax.Array, train: bool) -> jax.Array:
         """(b, c) -> (b, features), not normalised."""
         h = Dense(self.hidden, use_bias=False)(h)
-        h = nn.relu(BatchNorm(self.axis_name)(h, train))
+        h = BatchNorm(self.axis_name, relu=True)(h, train)
         return Dense(self.features)(h)
 
 

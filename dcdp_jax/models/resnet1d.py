@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
-from dcdp_jax.models.conv import BatchNorm, Conv1D
+from dcdp_jax.models.batch_norm import BatchNorm
+from dcdp_jax.models.conv import Conv1D
 
 
 class BasicBlock(nn.Module):
@@ -18,11 +19,11 @@ class BasicBlock(nn.Module):
     @nn.compact
     def __call__(self, h: jax.Array, train: bool) -> jax.Array:
         """(b, t, c) -> (b, ceil(t / stride), features)."""
-        residual = nn.relu(BatchNorm(self.axis_name)(h, train))
+        residual = BatchNorm(self.axis_name, relu=True)(h, train)
         if self.stride != 1 or h.shape[-1] != self.features:
             h = Conv1D(self.features, 1, self.stride, name="shortcut")(residual)
         residual = Conv1D(self.features, 3, self.stride)(residual)
-        residual = nn.relu(BatchNorm(self.axis_name)(residual, train))
+        residual = BatchNorm(self.axis_name, relu=True)(residual, train)
         return h + Conv1D(self.features, 3)(residual)
 
 
@@ -59,6 +60,6 @@ class ResNet1D(nn.Module):
                     self.width * 2**stage, stride, self.axis_name, name=f"stage{stage + 1}_block{block + 1}"
                 )(h, train)
             if stage == len(self.blocks) - 1:
-                h = nn.relu(BatchNorm(self.axis_name, name="norm")(h, train))
+                h = BatchNorm(self.axis_name, relu=True, name="norm")(h, train)
             stages.append(h.mean(axis=1))
         return stages

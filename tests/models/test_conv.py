@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dcdp_jax.models.conv import BatchNorm, Conv1D, convolution, convolution_as_products, library_convolution
+from dcdp_jax.models.batch_norm import BatchNorm
+from dcdp_jax.models.conv import Conv1D, convolution, convolution_as_products, library_convolution
 
 pytestmark = pytest.mark.usefixtures("strict_types")
 

@@ -7,7 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from dcdp_jax.models.conv import BatchNorm, Conv1D
+from dcdp_jax.models.batch_norm import BatchNorm
+from dcdp_jax.models.conv import Conv1D
 from dcdp_jax.models.dropout import dropout
 from dcdp_jax.models.kernels import Dense
 from dcdp_jax.models.multipath import Outputs

@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax
 
 from dcdp_jax.models.baselines.baseline import Baseline
-from dcdp_jax.models.conv import BatchNorm, Conv1D
+from dcdp_jax.models.batch_norm import BatchNorm
+from dcdp_jax.models.conv import Conv1D
 from dcdp_jax.models.kernels import Dense
 
 
@@ -21,5 +22,5 @@ class CNN(Baseline):
         h = x
         for layer in range(4):
             h = Conv1D(self.width * 2**layer, 3, 2)(h)
-            h = nn.relu(BatchNorm(self.axis_name)(h, train))
+            h = BatchNorm(self.axis_name, relu=True)(h, train)
         return Dense(self.classes, name="classifier")(h.mean(axis=1))

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 
 from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.baselines.recurrent import GRU
-from dcdp_jax.models.conv import BatchNorm, Conv1D
+from dcdp_jax.models.batch_norm import BatchNorm
+from dcdp_jax.models.conv import Conv1D
 from dcdp_jax.models.dropout import dropout
 from dcdp_jax.models.kernels import Dense
 
@@ -37,5 +38,5 @@ class CNNGRU(Baseline):
         h = GRU(2 * self.width)(jnp.concatenate(heads, axis=-1))
         h = GRU(self.width)(h)[:, -1]
         h = Dense(self.width, use_bias=False)(h)
-        h = nn.relu(BatchNorm(self.axis_name)(h, train))
+        h = BatchNorm(self.axis_name, relu=True)(h, train)
         return Dense(self.classes, name="classifier")(h)

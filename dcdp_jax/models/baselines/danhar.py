@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 
 from dcdp_jax.models.baselines.baseline import Baseline
-from dcdp_jax.models.conv import BatchNorm, Conv1D
+from dcdp_jax.models.batch_norm import BatchNorm
+from dcdp_jax.models.conv import Conv1D
 from dcdp_jax.models.kernels import Dense
 
 
@@ -57,7 +58,7 @@ class AttentionBlock(nn.Module):
     def __call__(self, h: jax.Array, train: bool) -> jax.Array:
         """(b, t, c) -> (b, ceil(t / 2), features)."""
         residual = Conv1D(self.features, 3, 2)(h)
-        residual = nn.relu(BatchNorm(self.axis_name)(residual, train))
+        residual = BatchNorm(self.axis_name, relu=True)(residual, train)
         residual = BatchNorm(self.axis_name)(Conv1D(self.features, 3)(residual), train)
         residual = TemporalAttention()(ChannelAttention()(residual))
         return nn.relu(residual + BatchNorm(self.axis_name)(Conv1D(self.features, 1, 2)(h), train))

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dcdp_jax.models.baselines.baseline import Baseline
-from dcdp_jax.models.conv import BatchNorm, Conv1D
+from dcdp_jax.models.batch_norm import BatchNorm
+from dcdp_jax.models.conv import Conv1D
 from dcdp_jax.models.kernels import Dense
 
 LARGE, SMALL = 31, 5
@@ -71,7 +72,7 @@ class Pointwise(nn.Module):
     def __call__(self, h: jax.Array, train: bool) -> jax.Array:
         """(b, t, c) -> (b, t, c)."""
         channels = h.shape[-1]
-        inner = nn.relu(BatchNorm(self.axis_name)(Conv1D(2 * channels, 1)(h), train))
+        inner = BatchNorm(self.axis_name, relu=True)(Conv1D(2 * channels, 1)(h), train)
         return h + BatchNorm(self.axis_name)(Conv1D(channels, 1)(inner), train)
 
 
@@ -92,7 +93,7 @@ class ELK(Baseline):
         del keys
         h = x
         for stage in range(3):
-            h = nn.relu(BatchNorm(self.axis_name)(Conv1D(self.width * 2**stage, 3, 2)(h), train))
+            h = BatchNorm(self.axis_name, relu=True)(Conv1D(self.width * 2**stage, 3, 2)(h), train)
             for block in range(2):
                 name = f"stage{stage + 1}_block{block + 1}"
                 h = nn.relu(LargeKernel(self.merged, self.axis_name, name=f"{name}_kernel")(h, train))

@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 
 from dcdp_jax.models.baselines.baseline import Baseline
-from dcdp_jax.models.conv import BatchNorm, Conv1D
+from dcdp_jax.models.batch_norm import BatchNorm
+from dcdp_jax.models.conv import Conv1D
 from dcdp_jax.models.kernels import Dense
 
 MODULES = 6
@@ -30,7 +31,7 @@ class InceptionModule(nn.Module):
         parts = [Conv1D(self.features, kernel, name=f"k{kernel}")(narrow) for kernel in KERNELS]
         pooled = nn.max_pool(h, (3,), strides=(1,), padding="SAME")
         parts.append(Conv1D(self.features, 1, name="pooled")(pooled))
-        return nn.relu(BatchNorm(self.axis_name)(jnp.concatenate(parts, axis=-1), train))
+        return BatchNorm(self.axis_name, relu=True)(jnp.concatenate(parts, axis=-1), train)
 
 
 class InceptionTime(Baseline):

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 
 from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.baselines.recurrent import LSTM
-from dcdp_jax.models.conv import BatchNorm, Conv1D
+from dcdp_jax.models.batch_norm import BatchNorm
+from dcdp_jax.models.conv import Conv1D
 from dcdp_jax.models.dropout import dropout
 from dcdp_jax.models.kernels import Dense
 

@@ -1,0 +1,148 @@
+"""Batch normalisation with a gradient of its own, which reads the activations as few times as possible."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+EPSILON = 1e-5
+MOMENTUM = 0.9
+
+Normalized = tuple[jax.Array, jax.Array, jax.Array]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def normalize(x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None, relu: bool) -> Normalized:
+    """Normalises by the statistics of the global batch (Ioffe and Szegedy 2015).
+
+    The forward pass reads x twice: for both sums together, and to normalise. The backward pass reads x and the gradient
+    twice: for both of its sums together, and for the gradient of x; the normalised values and the mask of the ReLU are
+    computed from x again instead of being kept.
+
+    Args:
+      x: (b, ..., c).
+      scale: (c,).
+      bias: (c,).
+      axis_name: mapped axis over which the batch is split, or None when it is whole.
+      relu: whether negative results are replaced by 0.
+
+    Returns:
+      (b, ..., c) in the common type of the arguments; mean and biased variance (c,) in float32, which pass no gradient
+      on.
+    """
+    return _forward(x, scale, bias, axis_name, relu)[0]
+
+
+def batch_statistics(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
+    """Returns mean and biased variance (c,) of the global batch in float32, from sums of x and of its square."""
+    x = x.astype(jnp.float32)
+    mean, mean_of_squares = batch_means((x, x * x), axis_name)
+    return mean, jnp.maximum(mean_of_squares - mean * mean, 0)
+
+
+def batch_means(values: tuple[jax.Array, jax.Array], axis_name: str | None) -> tuple[jax.Array, jax.Array]:
+    """Returns the means (c,) of two arrays (b, ..., c) over the global batch, with one collective for both."""
+    a, b = (value.mean(tuple(range(value.ndim - 1))) for value in values)
+    return (a, b) if axis_name is None else lax.pmean((a, b), axis_name)
+
+
+def affine(x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+    """Computes (x - mean) / sqrt(variance + EPSILON) * scale + bias in float32."""
+    x, scale, bias = (a.astype(jnp.float32) for a in (x, scale, bias))
+    return (x - mean) * (lax.rsqrt(variance + EPSILON) * scale) + bias
+
+
+Saved = tuple[jax.Array, ...]
+
+
+def _forward(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None, relu: bool
+) -> tuple[Normalized, Saved]:
+    mean, variance = batch_statistics(x, axis_name)
+    y = affine(x, mean, variance, scale, bias)
+    y = (nn.relu(y) if relu else y).astype(jnp.result_type(x, scale, bias))
+    return (y, mean, variance), (x, scale, bias, mean, variance)
+
+
+def _backward(
+    axis_name: str | None, relu: bool, saved: Saved, gradients: Normalized
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    x, scale, bias, mean, variance = saved
+    deviation = lax.rsqrt(variance + EPSILON)
+    factor = deviation * scale.astype(jnp.float32)
+    shift = bias.astype(jnp.float32) - mean * factor
+
+    def masked(x: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x, g = x.astype(jnp.float32), g.astype(jnp.float32)
+        return (x - mean) * deviation, jnp.where(x * factor + shift > 0, g, 0) if relu else g
+
+    # The barriers keep XLA from computing the gradient anew in both passes, and from writing the normalised values or
+    # the mask in the first pass for the second, which computes them from x.
+    x, g = lax.optimization_barrier((x, gradients[0]))
+    normalized, of_y = masked(x, g)
+    local = batch_means((of_y, of_y * normalized), None)
+    means = local if axis_name is None else lax.pmean(local, axis_name)
+    x, g, means = lax.optimization_barrier((x, g, means))
+    normalized, of_y = masked(x, g)
+    d_x = (of_y - means[0] - normalized * means[1]) * factor
+    # The gradients of the parameters are those of this device's part of the batch, as in any other layer.
+    count = x.size // x.shape[-1]
+    d_bias, d_scale = (count * mean_of_part for mean_of_part in local)
+    return d_x.astype(x.dtype), d_scale.astype(scale.dtype), d_bias.astype(bias.dtype)
+
+
+normalize.defvjp(_forward, _backward)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation, and a ReLU if asked for.
+
+    Parameters and running statistics are those of `flax.linen.BatchNorm` and lie where it would put them.
+
+    Attributes:
+      axis_name: mapped axis over which the batch is split, or None when it is whole.
+      relu: whether negative results are replaced by 0.
+    """
+
+    axis_name: str | None = None
+    relu: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Normalises by the statistics of the global batch in training, by the running ones otherwise.
+
+        Args:
+          x: (b, ..., c).
+          train: whether to use the batch's statistics and to update the running ones, mean and biased variance.
+
+        Returns:
+          (b, ..., c).
+        """
+        return _Normalization(self.axis_name, self.relu, name="BatchNorm_0")(x, train)
+
+
+class _Normalization(nn.Module):
+    """The arrays of `BatchNorm`, one level below it."""
+
+    axis_name: str | None
+    relu: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        shape = x.shape[-1:]
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        running_variance = self.variable("batch_stats", "var", jnp.ones, shape)
+        scale = self.param("scale", nn.initializers.ones, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        if not train:
+            y = affine(x, running_mean.value, running_variance.value, scale, bias)
+            y = nn.relu(y) if self.relu else y
+            return y.astype(jnp.result_type(x, scale, bias))
+        axis_name = None if self.is_initializing() else self.axis_name
+        y, mean, variance = normalize(x, scale, bias, axis_name, self.relu)
+        if not self.is_initializing():
+            running_mean.value = MOMENTUM * running_mean.value + (1 - MOMENTUM) * mean
+            running_variance.value = MOMENTUM * running_variance.value + (1 - MOMENTUM) * variance
+        return y
