@@ -8,6 +8,7 @@ import optax
 from dcdp_jax.optim.branches import Labels
 from dcdp_jax.optim.cgm import scale_by_cgm
 from dcdp_jax.optim.decoupled import scale_by_adam_with_decoupled_cgm
+from dcdp_jax.optim.grouped import update_vectors_together
 
 PLACEMENTS = ("before", "after", "decoupled")
 OPTIMIZERS = ("adamw", "adam", "sgd")
@@ -99,7 +100,7 @@ def build_optimizer(
         raise ValueError(f"optimizer {name!r} is none of {OPTIMIZERS}")
     if cgm_placement not in PLACEMENTS:
         raise ValueError(f"placement {cgm_placement!r} is none of {PLACEMENTS}")
-    moments = momentum(b1) if name == "sgd" else optax.scale_by_adam(b1, b2, eps)
+    moments = update_vectors_together(momentum(b1) if name == "sgd" else optax.scale_by_adam(b1, b2, eps))
     chain: list[tuple[str, optax.GradientTransformation]] = []
     if clip_norm > 0:
         chain.append(("clip", optax.clip_by_global_norm(clip_norm)))
