@@ -14,12 +14,14 @@ from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.multipath import BACKBONES
 
 STRATEGIES = ("pmap", "jit")
-# Dtype of the activations, and the precision of float32 matrix products. Unasked, JAX takes TF32 on a GPU.
+# Dtype of the activations, and the precision of float32 matrix products.
 PRECISIONS = {
     "float32": ("float32", "highest"),
     "tf32": ("float32", "tensorfloat32"),
     "bfloat16": ("bfloat16", "default"),
 }
+AUTO = "auto"
+PRECISION_CHOICES = (AUTO, *PRECISIONS)
 LARGEST = 3.4e38  # of the float32 numbers that fields become
 MAX_SYNTHETIC_SAMPLES = 10**8  # of a person
 MAIN_MODEL = "dcdp_har"

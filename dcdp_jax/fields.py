@@ -268,10 +268,11 @@ FIELDS = (
     ),
     Field(
         "train.precision",
-        "float32",
+        "auto",
         "`tf32` computes products with mantissas of 10 bits on GPUs that have it; `bfloat16` holds activations in 16 "
-        "bits. Parameters, statistics, softmax and losses are float32 in each.",
-        choices="dcdp_jax.config:PRECISIONS",
+        "bits. Parameters, statistics, softmax and losses are float32 in each. `auto` is `tf32` on GPUs that have it, "
+        "from compute capability 8.0 on, and `float32` elsewhere; `precision` in result.json says which it was.",
+        choices="dcdp_jax.config:PRECISION_CHOICES",
     ),
     Field(
         "train.skip_nonfinite",

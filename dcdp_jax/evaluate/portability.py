@@ -25,11 +25,11 @@ BATCH, STEPS = 56, 3
 TOLERANCE = 1e-2
 
 NOTES = """\
-Everything is float32 here, products of matrices and convolutions too. Training takes `train.precision`: `tf32` is
-faster on CUDA cards from Ampere on, `bfloat16` there and on TPU.
+Everything is float32 here, products of matrices and convolutions too. Training takes `train.precision`: `auto` is
+`tf32` on CUDA cards from Ampere on, and float32 elsewhere; `bfloat16` is faster there and on TPU.
 
 V100 (compute capability 7.0): install the extra `v100`, which keeps cuDNN below 9.11, the first version without it;
-CUDA 12, never 13; driver 525 or newer. There is no TF32 and no bfloat16 in hardware: leave the precision as it is.
+CUDA 12, never 13; driver 525 or newer. There is no TF32 and no bfloat16 in hardware, so that `auto` is float32.
 """
 
 

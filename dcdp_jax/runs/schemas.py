@@ -54,6 +54,7 @@ class Result(TypedDict):
     versions: dict[str, str]
     git_revision: str | None
     device: str
+    precision: NotRequired[str]
     parameters: Count
     best_epoch: Count | None
     wall_seconds: Amount

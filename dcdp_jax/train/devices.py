@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dcdp_jax.config import PRECISIONS
+from dcdp_jax.config import AUTO, PRECISIONS
 from dcdp_jax.errors import ConfigError
 
 AXIS = "data"
@@ -40,12 +40,24 @@ def make_cpu_devices(count: int) -> None:
         jax.config.update("jax_num_cpu_devices", count)
 
 
+def automatic_precision(device: Any) -> str:
+    """Returns the precision for `auto`: `tf32` on NVIDIA GPUs of compute capability 8.0 or above, else `float32`.
+
+    Args:
+      device: a `jax.Device`.
+    """
+    # "8.0" on NVIDIA's GPUs; AMD's have names such as "gfx90a", and CPUs and TPUs have none.
+    major = str(getattr(device, "compute_capability", "")).partition(".")[0]
+    return "tf32" if device.platform == "gpu" and major.isdecimal() and int(major) >= 8 else "float32"
+
+
 class Devices:
     """A row of devices over which a batch is split.
 
     Attributes:
       devices: those of all processes, in order.
       strategy: how a step is mapped over them: by `jax.pmap`, or by `jax.jit` of `jax.shard_map` over a mesh.
+      precision: in which the steps compute, one of `PRECISIONS`.
     """
 
     def __init__(
@@ -57,7 +69,7 @@ class Devices:
           count: how many of each process; 0 for all.
           strategy: one of `STRATEGIES`.
           platform: whose devices; None for JAX's default.
-          precision: in which the steps compute, one of `PRECISIONS`.
+          precision: in which the steps compute, one of `PRECISION_CHOICES`.
 
         Raises:
           ConfigError: there are fewer, or processes have different numbers of them.
@@ -66,9 +78,10 @@ class Devices:
         if not 0 <= count <= len(available):
             raise ConfigError(f"parallel.devices={count}, but there are {len(available)} ({available[0].platform})")
         self.strategy = strategy
-        dtype, self._products = PRECISIONS[precision]
-        self._dtype = jnp.dtype(dtype)
         local = available[: count or None]
+        self.precision = automatic_precision(local[0]) if precision == AUTO else precision
+        dtype, self._products = PRECISIONS[self.precision]
+        self._dtype = jnp.dtype(dtype)
         by_process = [
             [device for device in jax.devices(platform) if device.process_index == process][: count or None]
             for process in range(jax.process_count())
@@ -91,7 +104,7 @@ class Devices:
         return 1 if self.devices[0].platform == "cpu" else 32
 
     def describe(self) -> str:
-        """For the result: how many of which kind."""
+        """Returns how many devices of which kind, for result.json."""
         return f"{len(self)} x {self.devices[0].device_kind} ({self.devices[0].platform})"
 
     def replicate(self, tree: Any) -> Any:

@@ -394,6 +394,7 @@ def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]
         parameters=count_parameters(state),
         epochs=epochs,
     )
+    result["precision"] = run.devices.precision
     result["notes"] += notes
     from_first_process(lambda: write_predictions(workdir, run.dataset, test.probabilities))
     card = make_card(config.data, run.dataset, build_branches(config, run.dataset), best_epoch(epochs))

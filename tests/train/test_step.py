@@ -1,5 +1,7 @@
 """The training step: one, seven and eight devices give the same numbers; gradients prove what CGM does."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from dcdp_jax import losses
 from dcdp_jax.models.multipath import BranchSpec, MultiPath
 from dcdp_jax.optim import build_optimizer, modulation_coefficients
 from dcdp_jax.train import step as step_module
-from dcdp_jax.train.devices import AXIS, Devices
+from dcdp_jax.train.devices import AXIS, Devices, automatic_precision
 from dcdp_jax.train.evaluation import evaluation_step
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, StepSettings, train_step, train_steps
@@ -264,3 +266,24 @@ def test_products_are_what_the_precision_says(precision, products, signals):
     else:
         assert found
         assert all(f"[{products}, {products}]" in one for one in found)
+
+
+@pytest.mark.parametrize(
+    ("platform", "capability", "precision"),
+    [
+        ("cpu", None, "float32"),
+        ("tpu", None, "float32"),
+        ("gpu", "7.0", "float32"),
+        ("gpu", "8.0", "tf32"),
+        ("gpu", "9.0", "tf32"),
+        ("gpu", "12.0", "tf32"),
+        ("gpu", "gfx90a", "float32"),
+    ],
+)
+def test_the_automatic_precision_is_tf32_where_a_card_has_it(platform, capability, precision):
+    attributes = {"platform": platform} | ({"compute_capability": capability} if capability else {})
+    assert automatic_precision(SimpleNamespace(**attributes)) == precision
+
+
+def test_the_automatic_precision_of_a_cpu():
+    assert Devices(1, precision="auto").precision == "float32"

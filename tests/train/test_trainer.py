@@ -203,3 +203,4 @@ def test_seeds_divided_among_devices(single, tmp_path):
             if record["kind"] == "step":
                 assert record["loss"]["total"] == pytest.approx(wanted["loss"]["total"], abs=1e-4)
         assert read_json(workdir / "result.json")["device"] == "3 x cpu (cpu)"
+        assert read_json(workdir / "result.json")["precision"] == "float32"
