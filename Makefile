@@ -30,15 +30,10 @@ test-3.11 test-3.12: test-%:
 	@if python$* -c 'import ensurepip' 2>/dev/null; then $(MAKE) test PYTHON=python$* VENV=.venv-$*; \
 	else echo "SKIPPED: there is no python$* on this machine"; fi
 
-# On a machine with a GPU, in an environment with jax[cuda12] and the extra `benchmark`: what benchmarks/RESULTS.md lacks.
+# On a machine with a GPU, JAX and PyTorch; nothing is installed. Writes benchmark-gpu/table.md.
+MINUTES ?= 9
 benchmark-gpu:
-	for shape in "--batch 128 --time 128" "--batch 512 --time 128" \
-	    "--batch 128 --time 30 --channels 63 50 --classes 18" "--batch 512 --time 30 --channels 63 50 --classes 18"; do \
-	  python benchmarks/train_step.py $$shape --precision float32 tf32 bfloat16 --steps-per-dispatch 1 32 --compile \
-	    || exit 1; done
-	python benchmarks/step_sizes.py --steps-per-dispatch 32
-	python benchmarks/seeds_at_once.py
-	python benchmarks/streaming.py
+	python3 benchmarks/gpu.py --minutes $(MINUTES) --out benchmark-gpu
 
 # The documentation and an API reference as a site in build/docs; warnings are errors.
 docs: $(VENV)/installed

@@ -1,4 +1,4 @@
-"""The same network, losses and optimiser in PyTorch, as the yardstick of `train_step.py`.
+"""The same network, losses and optimiser in PyTorch, with which `gpu.py` compares.
 
 Layer for layer what `dcdp_jax.models.multipath` computes, in PyTorch's own layout (b, c, t) and with its own
 layers. `load` copies parameters from JAX, so that both can be compared on the same numbers.
@@ -229,7 +229,7 @@ class MultiPath(nn.Module):
 def contrastive_loss(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
     """Symmetric InfoNCE of two (b, d) embeddings."""
     similarity = F.normalize(z_a, dim=1) @ F.normalize(z_b, dim=1).T / temperature
-    target = torch.arange(len(z_a))
+    target = torch.arange(len(z_a), device=z_a.device)
     return (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.T, target)) / 2
 
 
@@ -242,27 +242,39 @@ def total_loss(outputs: tuple, y: Tensor, align_weight: float = 0.7, temperature
     return classification + align_weight * (contrast + alignment)
 
 
-def optimizer(model: nn.Module, learning_rate: float = 1e-3, weight_decay: float = 0.01) -> torch.optim.Optimizer:
-    """AdamW without decay on batch norms and biases."""
+def optimizer(
+    model: nn.Module, learning_rate: float = 1e-3, weight_decay: float = 0.01, fused: bool = False
+) -> torch.optim.Optimizer:
+    """Returns AdamW without decay on batch norms and biases; `fused` updates all parameters in few kernels."""
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=learning_rate)
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=fused)
 
 
-def train_step(model: MultiPath, adamw: torch.optim.Optimizer, x: Tensor, y: Tensor, alpha: float = 0.9) -> Tensor:
-    """One optimiser step with CGM on the whole gradient of each branch; returns the loss."""
-    adamw.zero_grad(set_to_none=True)
+def forward(model: MultiPath, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Returns the loss and the logits of each branch."""
     outputs = model(x)
-    loss = total_loss(outputs, y)
+    return total_loss(outputs, y), outputs[1]
+
+
+def update(
+    model: MultiPath,
+    adamw: torch.optim.Optimizer,
+    loss: Tensor,
+    branches: list[Tensor],
+    y: Tensor,
+    alpha: float = 0.9,
+) -> None:
+    """Takes one optimiser step with CGM on the whole gradient of each branch."""
+    adamw.zero_grad(set_to_none=True)
     loss.backward()
     with torch.no_grad():
-        s_r, s_d = (logits.softmax(1).gather(1, y[:, None]).sum() for logits in outputs[1])
+        s_r, s_d = (logits.float().softmax(1).gather(1, y[:, None]).sum() for logits in branches)
         for branch, ratio in ((model.res, s_r / (s_d + 1e-8)), (model.dense, s_d / (s_r + 1e-8))):
             coefficient = 1 - torch.tanh(alpha * F.relu(ratio - 1))
             torch._foreach_mul_([p.grad for p in branch.parameters()], coefficient)
     adamw.step()
-    return loss.detach()
 
 
 def load(model: nn.Module, params: Mapping) -> None:

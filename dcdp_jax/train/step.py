@@ -173,7 +173,9 @@ def train_step(
     (total, (outputs, terms, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     gradients = jax.lax.pmean(gradients, axis_name)
     S = true_class_confidence(outputs.branches, labels, axis_name)
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params, confidence=S)
+    with jax.named_scope("optimizer"):
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params, confidence=S)
+        params = optax.apply_updates(state.params, updates)
 
     accuracy = jnp.mean(outputs.fusion.argmax(axis=-1) == labels)
     metrics = jax.lax.pmean({"loss": {"total": total, **terms}, "accuracy": accuracy}, axis_name)
@@ -185,7 +187,6 @@ def train_step(
     elif (M := coefficients_of(opt_state)) is not None:
         metrics["M"] = M
     metrics["finite"] = jnp.isfinite(jnp.stack([metrics["loss"]["total"], *metrics["gradient_norm"].values()])).all()
-    params = optax.apply_updates(state.params, updates)
     following = TrainState(state.seed, state.step + 1, params, batch_stats, opt_state)
     if settings.skip_nonfinite:
         same = state.replace(step=state.step + 1)
