@@ -175,7 +175,7 @@ def export_model(config: ConfigDict, workdir: Path) -> None:
 def portability(config: ConfigDict, workdir: Path) -> int:
     """Prints and writes portability.md; the exit status is 1 where anything is red."""
     from dcdp_jax.evaluate.portability import check_portability, portability_page
-    from dcdp_jax.runs.workdir import PORTABILITY, write_atomically
+    from dcdp_jax.runs.files import PORTABILITY, write_atomically
 
     findings = check_portability(config)
     page = portability_page(findings)

@@ -1,6 +1,5 @@
 """`--mode=evaluate`: the best checkpoint of a finished run, evaluated again."""
 
-import json
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -10,8 +9,10 @@ from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import CheckpointError, ConfigError
 from dcdp_jax.evaluate.robustness import measure_robustness, robustness_lines
 from dcdp_jax.runs.checkpoints import Checkpoints
+from dcdp_jax.runs.files import CHECKPOINTS, PREDICTIONS, RESULT, ROBUSTNESS, as_json, write_recorded
 from dcdp_jax.runs.predictions import write_predictions
-from dcdp_jax.runs.workdir import CHECKPOINTS, PREDICTIONS, RESULT, ROBUSTNESS, check_workdir, write_json
+from dcdp_jax.runs.reading import read_result
+from dcdp_jax.runs.workdir import check_workdir, claim
 from dcdp_jax.train.build import prepare
 
 
@@ -27,8 +28,7 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     Raises:
       UserError: the workdir holds no finished run of this config, or its scores are not repeated to 1e-4.
     """
-    if not from_first_process((workdir / RESULT).exists):
-        raise CheckpointError(f"{workdir} holds no finished run ({RESULT} is missing); train it first")
+    result = from_first_process(lambda: read_result(workdir))
     check_config(config)
     from_first_process(lambda: check_workdir(workdir, as_plain_data(config)))
     if config.model.name == RANDOM_FOREST:
@@ -36,9 +36,8 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
             "model.name=random_forest leaves no checkpoint to evaluate; trained again in another --workdir it gives "
             "the same scores"
         )
-    result = json.loads(from_first_process((workdir / RESULT).read_text))
     run = prepare(config)
-    with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
+    with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
         state = run.devices.replicate(checkpoints.restore(result["best_epoch"], like=run.initial_state(config.seed)))
     for part in ("validation", "test"):
         found = run.evaluate(state, run.dataset.splits[part])
@@ -47,8 +46,9 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
         if off := [name for name, value in again.items() if abs(value - result[part][name]) > 1e-4]:
             raise CheckpointError(f"{workdir / RESULT}: {part} {', '.join(off)} differ from what the checkpoint gives")
     print(f"as in {workdir / RESULT}")
-    if not from_first_process((workdir / PREDICTIONS).exists):
-        from_first_process(lambda: write_predictions(workdir, run.dataset, found.probabilities))
     robustness = measure_robustness(config, run.dataset, run.devices, state, run.signals)
-    from_first_process(lambda: write_json(workdir / ROBUSTNESS, robustness))
+    with claim(workdir, as_plain_data(config)):
+        if not from_first_process((workdir / PREDICTIONS).exists):
+            from_first_process(lambda: write_predictions(workdir, run.dataset, found.probabilities))
+        from_first_process(lambda: write_recorded(workdir, ROBUSTNESS, as_json(robustness)))
     print(robustness_lines(robustness))

@@ -132,7 +132,7 @@ class Checkpoints:
         from_first_process(lambda: self._prove(jax.tree.map(np.asarray, state)))
 
     def _prove(self, arrays: Any) -> None:
-        self._check_room(arrays, MOST_CHECKPOINTS, "the checkpoints of a run cannot be written: they take")
+        self._check_room(arrays, MOST_CHECKPOINTS, "the checkpoints of a run could not be written: they take")
         if TRIAL in self._manager.all_steps():
             self._manager.delete(TRIAL)
         self._write(TRIAL, arrays, 0.0, {})

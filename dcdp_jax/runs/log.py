@@ -1,8 +1,9 @@
 """metrics.jsonl and the TensorBoard events, written while a run trains."""
 
+import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,31 +13,42 @@ from tensorboardX import SummaryWriter
 from dcdp_jax.config import flatten
 from dcdp_jax.distributed import from_first_process, is_first_process
 from dcdp_jax.errors import CheckpointError
-from dcdp_jax.runs.files import METRICS, TENSORBOARD, write_atomically
+from dcdp_jax.runs.files import METRICS, TENSORBOARD, record, write_atomically
+from dcdp_jax.runs.reading import parse_records
+
+# The notes of a run that has no checkpoint yet.
+NOTHING: Mapping[str, Any] = {"bytes": 0, "sha256": hashlib.sha256().hexdigest(), "epochs": 0, "best": None}
 
 
 class MetricsLog:
-    """metrics.jsonl and TensorBoard events, one record a line; continues where a checkpoint left off.
+    """Writes one record a line, and the same as TensorBoard events; continues where a checkpoint left off.
 
     Every process of a run has the records, and the first writes them.
+
+    Attributes:
+      records: all that were logged.
     """
 
-    def __init__(self, workdir: Path, step: int) -> None:
-        """Opens the log and drops what was logged after the step that training resumes from.
+    def __init__(self, workdir: Path, notes: Mapping[str, Any] = NOTHING) -> None:
+        """Opens the log, and drops what was logged after the checkpoint that training resumes from.
 
         Args:
           workdir: of the run.
-          step: the last step whose records stay.
+          notes: what `notes` returned when the checkpoint was saved.
+
+        Raises:
+          CheckpointError: the log is not the one that the checkpoint belongs to.
         """
-        self.path = workdir / METRICS
-        logged = from_first_process(lambda: read_whole_lines(self.path))
-        self.records = [record for record in logged if record["step"] <= step]
-        self._writes = is_first_process()
+        self._workdir, self._writes = workdir, is_first_process()
+        kept = from_first_process(lambda: read_noted(workdir / METRICS, notes))
+        self.records = parse_records(kept.splitlines(), workdir / METRICS)
+        self._bytes, self._sha256 = len(kept), hashlib.sha256(kept)
         if not self._writes:
             return
-        write_atomically(self.path, "".join(map(as_line, self.records)))
-        self._file = self.path.open("a")
-        self._events = SummaryWriter(str(workdir / TENSORBOARD), purge_step=step + 1 if step else None)
+        write_atomically(workdir / METRICS, kept)
+        self._file = (workdir / METRICS).open("ab")
+        last = self.records[-1]["step"] if self.records else None
+        self._events = SummaryWriter(str(workdir / TENSORBOARD), purge_step=last + 1 if last else None)
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -52,34 +64,62 @@ class MetricsLog:
         """Writes records; they are on disk when this returns."""
         records = list(records)
         self.records += records
+        content = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records).encode()
+        self._bytes += len(content)
+        self._sha256.update(content)
         if not self._writes:
             return
-        for record in records:
-            self._file.write(as_line(record))
-            for name, value in flatten(record):
+        self._file.write(content)
+        for line in records:
+            for name, value in flatten(line):
                 if isinstance(value, int | float) and name not in ("step", "epoch"):
-                    self._events.add_scalar(f"{record['kind']}/{name.replace('.', '/')}", value, record["step"])
+                    self._events.add_scalar(f"{line['kind']}/{name.replace('.', '/')}", value, line["step"])
         self._file.flush()
         os.fsync(self._file.fileno())
         self._events.flush()
 
     def epochs(self) -> list[dict[str, Any]]:
-        """The records of the epochs finished."""
+        """Returns the records of the finished epochs."""
         return [record for record in self.records if record["kind"] == "epoch"]
 
+    def notes(self) -> dict[str, Any]:
+        """Returns what a checkpoint keeps, so that training resumes from it exactly.
 
-def as_line(record: dict[str, Any]) -> str:
-    """One line of JSON."""
-    return json.dumps(record, allow_nan=False) + "\n"
+        Returns:
+          `bytes` and `sha256` of the log so far, the number of finished `epochs`, and the `best` of them: its number
+          and its validation macro F1 if there is a validation part; None before the first.
+        """
+        epochs = self.epochs()
+        best = next((e for e in reversed(epochs) if e["best"]), None)
+        return {
+            "bytes": self._bytes,
+            "sha256": self._sha256.hexdigest(),
+            "epochs": len(epochs),
+            "best": best and {"epoch": best["epoch"], "score": best.get("validation", {}).get("f1_macro")},
+        }
+
+    def finish(self) -> None:
+        """Records the digest of the finished log."""
+        if self._writes:
+            record(self._workdir, METRICS)
 
 
-def read_whole_lines(path: Path) -> list[dict[str, Any]]:
-    """Records of a log whose last line may have been cut short by a kill; that line is left out."""
-    if not path.exists():
-        return []
-    *lines, rest = path.read_text().split("\n")
-    del rest
-    try:
-        return [json.loads(line) for line in lines]
-    except ValueError as error:
-        raise CheckpointError(f"{path}: damaged ({error}); choose another --workdir") from error
+def read_noted(path: Path, notes: Mapping[str, Any]) -> bytes:
+    """Returns the part of a log that a checkpoint has noted; raises CheckpointError where the log has not this part.
+
+    More may follow: a process that is killed after writing records leaves them without a checkpoint.
+    """
+    if "bytes" not in notes:
+        raise CheckpointError(
+            f"{path.parent}: its checkpoint was saved by an earlier version, which cannot be resumed exactly; train "
+            "again in another --workdir"
+        )
+    content = path.read_bytes() if path.exists() else b""
+    kept = content[: notes["bytes"]]
+    if hashlib.sha256(kept).hexdigest() == notes["sha256"]:
+        return kept
+    found = "is missing" if not path.exists() else f"has {len(content):,} bytes"
+    raise CheckpointError(
+        f"{path} is not the log of the checkpoint to resume from: it {found}, expected {notes['bytes']:,} or more with "
+        f"the {notes['epochs']} epochs as they were logged; restore it from a copy, or train again in another --workdir"
+    )

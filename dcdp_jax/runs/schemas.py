@@ -43,7 +43,7 @@ class Result(TypedDict):
     seed: int
     class_names: Names
     test: Scores
-    validation: Scores
+    validation: NotRequired[Scores]
     branches: dict[str, Share]
     confusion: list[list[Count]]
     windows: dict[str, Count]
@@ -104,7 +104,7 @@ class EpochRecord(TypedDict):
     epoch: Number
     step: Number
     train: TrainMeans
-    validation: ValidationRecord
+    validation: NotRequired[ValidationRecord]
     best: bool
     seconds: Amount
 

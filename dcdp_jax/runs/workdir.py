@@ -15,42 +15,18 @@ from dcdp_jax.config import differences
 from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs.files import (
-    CHECKPOINTS,
     CONFIG,
     DESCRIPTION,
     DIGESTS,
     PORTABILITY,
-    PREDICTIONS,
-    RESULT,
-    ROBUSTNESS,
     UNFINISHED,
     as_json,
     remove_unfinished,
-    write_atomically,
-    write_json,
     write_recorded,
 )
-from dcdp_jax.runs.log import MetricsLog
 from dcdp_jax.runs.reading import read_config
 
-__all__ = [
-    "CHECKPOINTS",
-    "CONFIG",
-    "PORTABILITY",
-    "PREDICTIONS",
-    "RESULT",
-    "ROBUSTNESS",
-    "MetricsLog",
-    "check_workdir",
-    "claim",
-    "locked",
-    "make_workdir",
-    "write_atomically",
-    "write_bytes_atomically",
-    "write_json",
-]
 LOCK = ".lock"
-write_bytes_atomically = write_atomically
 # What may be in the folder of a run that has not begun: the pages of --mode=describe and --mode=portability, and what a
 # process leaves that is killed before config.json is written.
 BEFORE = (DESCRIPTION, PORTABILITY, DIGESTS, LOCK, UNFINISHED)

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.windows import window_starts
+from dcdp_jax.runs.files import write_atomically
 from dcdp_jax.runs.model_card import ModelCard
-from dcdp_jax.runs.workdir import write_atomically
 from dcdp_jax.serve.events import Event, Segment, merge_events
 from dcdp_jax.serve.inputs import Input, names_of, read_input
 from dcdp_jax.serve.model import TrainedModel, load_model, predict

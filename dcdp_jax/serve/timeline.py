@@ -14,8 +14,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dcdp_jax.data.recording import UNLABELLED, Recording
+from dcdp_jax.runs.files import write_atomically
 from dcdp_jax.runs.model_card import ModelCard
-from dcdp_jax.runs.workdir import write_bytes_atomically
 from dcdp_jax.serve.events import Event, Segment
 
 STYLE: dict[Any, Any] = {
@@ -158,7 +158,7 @@ def save_timeline(figure: Figure, path: Path) -> None:
         with matplotlib.rc_context(STYLE):
             metadata = {"Date": None} if suffix == "svg" else None
             figure.savefig(picture, format=suffix, dpi=RESOLUTION, metadata=metadata)
-        write_bytes_atomically(path.with_suffix(f".{suffix}"), picture.getvalue())
+        write_atomically(path.with_suffix(f".{suffix}"), picture.getvalue())
 
 
 def colour(label: int) -> str:

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from dcdp_jax.config import as_plain_data, check_study
 from dcdp_jax.errors import Terminated, UserError
+from dcdp_jax.runs.files import RESULT, write_json
 from dcdp_jax.runs.reading import read_result
-from dcdp_jax.runs.workdir import RESULT, write_json
 from dcdp_jax.studies.grid import Fields, Stage, Trial, slug, stages_of, trials_of
 from dcdp_jax.studies.groups import Engine
 from dcdp_jax.studies.local_engine import LocalEngine

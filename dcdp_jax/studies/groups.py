@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from dcdp_jax.runs.workdir import write_atomically
+from dcdp_jax.runs.files import write_atomically
 from dcdp_jax.studies.worker import ERROR, has_ended, log_of
 
 # A process that SIGTERM finds just after its training gets it again before the next.

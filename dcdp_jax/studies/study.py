@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.config import as_plain_data
 from dcdp_jax.errors import CheckpointError
-from dcdp_jax.runs.workdir import write_atomically, write_json
+from dcdp_jax.runs.files import write_atomically, write_json
 from dcdp_jax.studies.engine import run_study
 from dcdp_jax.studies.figures import draw_figures
 from dcdp_jax.studies.page import make_page

@@ -23,7 +23,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dcdp_jax.runs.workdir import CHECKPOINTS, RESULT, write_atomically
+from dcdp_jax.runs.files import CHECKPOINTS, RESULT, write_atomically
 
 ERROR = "error.txt"
 OWNER_SECONDS = 1.0  # less than a process takes until it first writes

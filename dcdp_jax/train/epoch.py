@@ -14,12 +14,12 @@ import numpy as np
 from dcdp_jax.config import flatten
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.distributed import from_first_process, is_first_process
-from dcdp_jax.errors import NonFiniteError
+from dcdp_jax.errors import CheckpointError, NonFiniteError
 from dcdp_jax.runs.checkpoints import Checkpoints
-from dcdp_jax.runs.workdir import write_json
+from dcdp_jax.runs.files import INTERRUPTED, NONFINITE, write_json
+from dcdp_jax.runs.log import NOTHING, MetricsLog
 from dcdp_jax.train.state import TrainState
 
-INTERRUPTED, NONFINITE = "interrupted", "nonfinite.json"
 NAMED_IN_MESSAGE = 3
 
 
@@ -95,7 +95,7 @@ def nonfinite_values(metrics: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in flatten(dict(metrics)) if not math.isfinite(value)}
 
 
-def save_interrupted(workdir: Path, state: TrainState, epoch: Epoch, step: int) -> None:
+def save_interrupted(workdir: Path, state: TrainState, epoch: Epoch, step: int, log: MetricsLog) -> None:
     """Saves a checkpoint within an epoch, atomically.
 
     Args:
@@ -103,17 +103,20 @@ def save_interrupted(workdir: Path, state: TrainState, epoch: Epoch, step: int) 
       state: after the steps of `epoch`.
       epoch: in progress.
       step: number of steps since the beginning of training.
+      log: of the finished epochs.
 
     Raises:
       OSError: the checkpoint could not be written.
     """
     with Checkpoints(workdir / INTERRUPTED) as checkpoints:
         if step not in checkpoints.numbers():
-            checkpoints.save(step, state, 0.0, notes=dataclasses.asdict(epoch))
+            checkpoints.save(step, state, 0.0, notes={"epoch": dataclasses.asdict(epoch), "log": log.notes()})
 
 
-def starting_point(workdir: Path, checkpoints: Checkpoints, initial: TrainState) -> tuple[TrainState, Epoch]:
-    """Restores the latest state of a run.
+def starting_point(
+    workdir: Path, checkpoints: Checkpoints, initial: TrainState
+) -> tuple[TrainState, Epoch, Mapping[str, Any]]:
+    """Restores the latest state of a run; before the first, tries once whether a checkpoint can be saved and read.
 
     Args:
       workdir: of the run.
@@ -121,20 +124,33 @@ def starting_point(workdir: Path, checkpoints: Checkpoints, initial: TrainState)
       initial: state at step 0.
 
     Returns:
-      The state, and the epoch to train next, with the steps already taken in it.
+      The state; the epoch to train next, with the steps already taken in it; and the notes for `MetricsLog`.
 
     Raises:
-      CheckpointError: a checkpoint is damaged.
+      CheckpointError: a checkpoint is damaged, or that of the best epoch is missing.
+      OSError: checkpoints cannot be written, or there is no room for them.
     """
-    finished = max(checkpoints.numbers(), default=0)
+    numbers = checkpoints.numbers()
+    finished = max(numbers, default=0)
+    state, epoch, notes = initial, Epoch(finished + 1), NOTHING
     if from_first_process((workdir / INTERRUPTED).is_dir):
-        with Checkpoints(workdir / INTERRUPTED) as interrupted:
-            step = max(interrupted.numbers(), default=0)
-            if step:
-                state, notes = interrupted.restore(step, like=initial), interrupted.notes(step)
-                if notes["number"] > finished:
-                    return state, Epoch(**notes)
-    return (checkpoints.restore(finished, like=initial) if finished else initial), Epoch(finished + 1)
+        with Checkpoints(workdir / INTERRUPTED) as within:
+            step = max(within.numbers(), default=0)
+            noted = within.notes(step) if step else {}
+            progress = Epoch(**noted.get("epoch", {"number": 0}))
+            if progress.number > finished:
+                state, epoch, notes = within.restore(step, like=initial), progress, noted["log"]
+    if notes is NOTHING and finished:
+        state, notes = checkpoints.restore(finished, like=initial), checkpoints.notes(finished)
+    if state is initial:
+        checkpoints.prove(initial)
+    if notes.get("best") and notes["best"]["epoch"] not in numbers:
+        best = checkpoints.folder / str(notes["best"]["epoch"])
+        raise CheckpointError(
+            f"{best}: the checkpoint of the best epoch is missing; restore it from a copy, or train again in another "
+            "--workdir"
+        )
+    return state, epoch, notes
 
 
 def forget_interruption(workdir: Path) -> None:

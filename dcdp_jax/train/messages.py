@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from dcdp_jax.data.dataset import Dataset
-from dcdp_jax.runs.workdir import RESULT
+from dcdp_jax.runs.files import RESULT
 
 
 def progress_bar(total: int, finished: int) -> tqdm:

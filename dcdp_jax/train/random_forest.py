@@ -18,9 +18,11 @@ from dcdp_jax.data.dataset import Dataset, Split, build_dataset
 from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.metrics import tally
+from dcdp_jax.runs.files import RESULT, as_json, write_recorded
+from dcdp_jax.runs.log import MetricsLog
 from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.result import make_result
-from dcdp_jax.runs.workdir import RESULT, MetricsLog, make_workdir, write_json
+from dcdp_jax.runs.workdir import make_workdir
 from dcdp_jax.train.evaluation import Evaluation
 from dcdp_jax.versions import version_of
 
@@ -106,8 +108,9 @@ def train_random_forest(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         "windows_per_second": len(dataset.splits["train"].labels) / seconds,
         "seconds": seconds,
     }
-    with MetricsLog(workdir, 0) as log:
+    with MetricsLog(workdir) as log:
         log.append([epoch])
+        log.finish()
     result = make_result(
         config,
         dataset,
@@ -119,5 +122,5 @@ def train_random_forest(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     )
     result["versions"]["scikit-learn"] = version_of("scikit-learn")
     from_first_process(lambda: write_predictions(workdir, dataset, evaluations["test"].probabilities))
-    from_first_process(lambda: write_json(workdir / RESULT, result))
+    from_first_process(lambda: write_recorded(workdir, RESULT, as_json(result)))
     return result

@@ -16,10 +16,12 @@ from dcdp_jax.config import RANDOM_FOREST, as_plain_data, check_config
 from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import ConfigError, NonFiniteError, Terminated
 from dcdp_jax.runs.checkpoints import Checkpoints
-from dcdp_jax.runs.model_card import CARD, make_card
+from dcdp_jax.runs.files import CHECKPOINTS, RESULT, as_json, write_recorded
+from dcdp_jax.runs.log import MetricsLog
+from dcdp_jax.runs.model_card import make_card, write_card
 from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.result import make_result
-from dcdp_jax.runs.workdir import CHECKPOINTS, RESULT, MetricsLog, check_workdir, make_workdir, write_json
+from dcdp_jax.runs.workdir import check_workdir, claim, make_workdir
 from dcdp_jax.train.build import Run, build_branches, prepare
 from dcdp_jax.train.epoch import Epoch, forget_interruption, nonfinite_error, save_interrupted, starting_point
 from dcdp_jax.train.evaluation import evaluation_record
@@ -91,19 +93,25 @@ def train_runs(trials: Sequence[tuple[ConfigDict, Path]], run: Run | None = None
       OSError: a file could not be written.
       Terminated: SIGTERM came, and the progress is saved.
     """
-    unfinished = []
-    for config, workdir in trials:
-        with reporting(workdir, failed):
-            check_run(config, workdir)
-            if from_first_process((workdir / RESULT).exists):
-                print(f"{workdir} is finished; its result is {workdir / RESULT}")
-            elif config.model.name == RANDOM_FOREST:
-                print(result_lines(train_random_forest(config, workdir), workdir))
-            else:
-                unfinished.append((config, workdir))
-    if not unfinished:
-        return
-    run = run or prepare(unfinished[0][0])
+    with contextlib.ExitStack() as claims:
+        unfinished = []
+        for config, workdir in trials:
+            with reporting(workdir, failed):
+                check_run(config, workdir)
+                if from_first_process((workdir / RESULT).exists):
+                    print(f"{workdir} is finished; its result is {workdir / RESULT}")
+                    continue
+                claims.enter_context(claim(workdir, as_plain_data(config)))
+                if config.model.name == RANDOM_FOREST:
+                    print(result_lines(train_random_forest(config, workdir), workdir))
+                else:
+                    unfinished.append((config, workdir))
+        if unfinished:
+            train_unfinished(unfinished, run or prepare(unfinished[0][0]), failed)
+
+
+def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, failed: Failed) -> None:
+    """Trains networks in workdirs that this process has claimed, see `train_runs`."""
     with contextlib.ExitStack() as files, Termination() as termination:
         members: list[Member] = []
         states: list[TrainState] = []
@@ -142,7 +150,7 @@ def train_runs(trials: Sequence[tuple[ConfigDict, Path]], run: Run | None = None
                 for member in left:
                     with ending(member, failed):
                         step = step_of(member, run)
-                        save_interrupted(member.workdir, state_of(member, state, run), member.epoch, step)
+                        save_interrupted(member.workdir, state_of(member, state, run), member.epoch, step, member.log)
                 raise Terminated(
                     f"ended by SIGTERM; the same command resumes the seeds {seeds} where they were"
                     if several
@@ -197,8 +205,8 @@ def open_member(
     initial = run.initial_state(config.seed)
     from_first_process(lambda: make_workdir(workdir, as_plain_data(config)))
     checkpoints = files.enter_context(Checkpoints(workdir / CHECKPOINTS))
-    state, epoch = starting_point(workdir, checkpoints, initial)
-    log = files.enter_context(MetricsLog(workdir, (epoch.number - 1) * run.steps_per_epoch))
+    state, epoch, notes = starting_point(workdir, checkpoints, initial)
+    log = files.enter_context(MetricsLog(workdir, notes))
     return Member(place, config, workdir, shapes_of(initial), checkpoints, log, epoch), state
 
 
@@ -362,7 +370,7 @@ def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began
         summary["skipped_steps"] = len(epoch.nonfinite)
     # The log first: training cannot resume from a checkpoint without its records.
     log.append([*(record for _, record in epoch.records), summary])
-    member.checkpoints.save(epoch.number, state, score)
+    member.checkpoints.save(epoch.number, state, score, log.notes())
     return summary
 
 
@@ -398,7 +406,8 @@ def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]
     result["notes"] += notes
     from_first_process(lambda: write_predictions(workdir, run.dataset, test.probabilities))
     card = make_card(config.data, run.dataset, build_branches(config, run.dataset), best_epoch(epochs))
-    from_first_process(lambda: write_json(workdir / CARD, card.as_json()))
+    from_first_process(lambda: write_card(workdir, card))
+    member.log.finish()
     # The result last: a run is finished once it has one.
-    from_first_process(lambda: write_json(workdir / RESULT, result))
+    from_first_process(lambda: write_recorded(workdir, RESULT, as_json(result)))
     return result

@@ -1,6 +1,5 @@
 """What a user can get wrong: one line that says what to do, exit status 2, nothing half-written."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -120,7 +119,7 @@ def test_damaged_checkpoint_stops_the_run(tmp_path):
     status, _, errors = launch(*arguments)
     assert status == 2
     assert str(workdir / "checkpoints" / "2") in errors
-    assert "delete this folder" in errors
+    assert "move this folder away" in errors
     assert len(errors.strip().splitlines()) == 1
     shutil.rmtree(workdir / "checkpoints" / "2")
     status, _, errors = launch(*arguments)
@@ -147,5 +146,4 @@ def test_no_space_to_write(small_disk):
     assert "could not be written" in errors or "No space left" in errors
     assert len(errors.strip().splitlines()) == 1
     assert not (workdir / "result.json").exists()
-    for line in (workdir / "metrics.jsonl").read_text().splitlines():
-        json.loads(line)
+    assert not (workdir / "metrics.jsonl").exists()  # it fails before the first step, not after an epoch

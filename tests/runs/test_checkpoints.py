@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -91,3 +92,38 @@ def test_another_model_is_named(tmp_path):
     other = {"params": {"v": np.zeros(3, np.float32)}, "step": np.int32(0)}
     with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match="cannot be read"):
         checkpoints.restore(1, like=other)
+
+
+@pytest.mark.parametrize("name", ["run", "[HAR] thesis", "a*b?", "{x}"])
+def test_any_folder_name_can_be_saved_in_and_read_from(tmp_path, name):
+    folder = tmp_path / name / "checkpoints"
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.prove(state_of(1))
+        assert checkpoints.numbers() == []
+        assert list(folder.iterdir()) == []
+        checkpoints.save(1, state_of(1), 0.5, {"epochs": 1})
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        assert digest(checkpoints.restore(1, like=state_of(0))) == digest(state_of(1))
+        assert checkpoints.notes(1) == {"epochs": 1}
+
+
+def test_what_cannot_be_read_back_or_has_no_room_fails_at_the_start(tmp_path, monkeypatch):
+    with Checkpoints(tmp_path) as checkpoints:
+        digests = iter("ab")
+        with monkeypatch.context() as patch:
+            patch.setattr("dcdp_jax.runs.checkpoints.digest", lambda tree: next(digests))
+            with pytest.raises(CheckpointError, match="not those that were saved"):
+                checkpoints.prove(state_of(1))
+        usage = shutil.disk_usage(tmp_path)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=3 * 4 * 64 * 64 + (4 << 20)))
+        with pytest.raises(OSError, match=r"checkpoints of a run could not be written.*make room"):
+            checkpoints.prove(state_of(1))
+
+
+def test_no_advice_to_remove_what_is_not_damaged(tmp_path):
+    saved(tmp_path, [0.9, 0.1])
+    other = {"params": {"v": np.zeros(3, np.float32)}, "step": np.int32(0)}
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError) as error:
+        checkpoints.restore(2, like=other)
+    assert "away" not in str(error.value)
+    assert "delete" not in str(error.value)
