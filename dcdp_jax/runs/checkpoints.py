@@ -215,8 +215,8 @@ class Checkpoints:
         """Compares the files of a checkpoint with their digests, absent where a save was killed at the end."""
         try:
             expected, found = read_digests(folder), file_digests(folder)
-        except CheckpointError as error:
-            raise self._damaged(folder, str(error)) from None
+        except CheckpointError:
+            raise self._damaged(folder, f"{DIGESTS} has changed since it was written") from None
         for name, digests in expected.items():
             if name not in found:
                 raise self._damaged(folder, f"{name} is missing")

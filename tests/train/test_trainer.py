@@ -164,7 +164,7 @@ def test_a_damaged_checkpoint_ends_its_run_alone(run, joint, tmp_path):
     failed = {}
     train_runs(trials_in(tmp_path / "runs"), run, failed.__setitem__)
     assert list(failed) == [tmp_path / "runs" / "0"]
-    assert "absent is missing" in str(failed[tmp_path / "runs" / "0"])
+    assert "files.json has changed" in str(failed[tmp_path / "runs" / "0"])
     assert (tmp_path / "runs" / "1" / "result.json").exists()
 
 
