@@ -63,6 +63,7 @@ FIELDS = (
     Field("seed", 0, "Seed of the initial parameters, batch order, augmentation and dropout.", low=0, high=MAX_SEED),
     #
     Field("data.name", "", "The data set.", choices="dcdp_jax.data.datasets:DATASETS"),
+    Field("data.title", "", "Name of the data set in results and pages; if empty, `data.name`.", affects_result=False),
     Field(
         "data.raw_dir",
         "",
@@ -153,17 +154,59 @@ FIELDS = (
     ),
     #
     Field("data.table.files", ("*.csv",), "Patterns of file names below `data.raw_dir`.", items=str),
-    Field("data.table.delimiter", ",", "Character between the columns of a CSV file."),
+    Field("data.table.delimiter", ",", "Character between the columns of a text file."),
+    Field("data.table.decimal", ".", "Decimal point of a text file.", choices=(".", ",")),
+    Field(
+        "data.table.skip_lines",
+        0,
+        "Lines before the column names, or before the rows without them.",
+        low=0,
+        high=10_000,
+    ),
+    Field("data.table.header", (), "Column names of files that have no line of them.", items=str),
+    Field("data.table.units_rows", 0, "Lines between the column names and the first row.", low=0, high=10_000),
+    Field("data.table.line_end", "", "Text at the end of every line that is no part of its last column, as `;`."),
+    Field(
+        "data.table.preamble",
+        "",
+        "Regular expression that finds `(?P<rate>...)`, and perhaps `(?P<start>...)`, in the skipped lines of files "
+        "without a time column.",
+    ),
     Field("data.table.time", "time", "Column with the time of each row; if empty, rows are 1 / rate apart."),
     Field(
         "data.table.time_unit",
         "s",
-        "Unit of the time column; `datetime` for ISO 8601 dates.",
-        choices="dcdp_jax.data.tables:TIME_UNITS",
+        "Unit of the time column; `datetime` for dates.",
+        choices="dcdp_jax.data.table_files:TIME_UNITS",
+    ),
+    Field("data.table.time_format", "", "Format of dates, as `%d.%m.%Y %H:%M:%S.%f`; if empty, ISO 8601."),
+    Field(
+        "data.table.repeated",
+        "error",
+        "Handling of rows with the time of the row before: `error` leaves them out if they are few (5 %), `spread` "
+        "spreads them evenly until the next time, `drop` leaves them out, `mean` averages them.",
+        choices="dcdp_jax.data.resample:REPEATED",
     ),
     Field("data.table.label", "label", "Column with the activity; if empty, there are no labels."),
-    Field("data.table.subject", "subject", "Column with the person; if empty, the file's name is the person."),
+    Field("data.table.subject", "subject", "Column with the person; if empty, the path of the file is the person."),
     Field("data.table.recording", "", "Column with the recording; if empty, a file is one recording."),
+    Field(
+        "data.table.path_pattern",
+        "",
+        "Regular expression that finds `(?P<subject>...)`, `(?P<recording>...)` or `(?P<label>...)` in the path of a "
+        "file below `data.raw_dir`, in place of the column.",
+    ),
+    Field(
+        "data.table.annotations",
+        "",
+        "File of labels beside each table, as `{stem}_labels.csv`, with the columns `start`, `end` and `label`.",
+    ),
+    Field(
+        "data.table.beside",
+        (),
+        "Further files of each recording, with clocks of their own: `(part of the path, its replacement, prefix of "
+        "their column names)`.",
+    ),
     Field("data.table.channels", (), "`(column, group, site, unit)` of each channel."),
     Field("data.table.rate", 50.0, "Sampling rate in Hz to which rows are resampled.", above=0),
     Field("data.table.resample", "linear", "Interpolation.", choices="dcdp_jax.data.resample:METHODS"),
@@ -182,6 +225,7 @@ FIELDS = (
         items=(str, int),
     ),
     Field("data.table.validation", (), "As `data.table.test`; if empty, the fifth before.", items=(str, int)),
+    Field("data.table.bad_lines", 100, "Lines in a row that cannot be read and end a live stream.", low=1, high=10**9),
     #
     Field(
         "model.name",

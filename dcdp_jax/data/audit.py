@@ -8,11 +8,16 @@ import numpy as np
 from dcdp_jax.data.normalize import Normalizer, blocks, covered_samples
 from dcdp_jax.data.pool import Pool, merge_touching
 from dcdp_jax.data.protocols import Protocol
+from dcdp_jax.data.shared_samples import find_shared
 from dcdp_jax.data.windows import WindowIndex
 from dcdp_jax.errors import DataError
 
 # Of a normalised channel's mean and deviation, for rounding to single precision.
 TOLERANCE = 1e-5
+SHORTEST = 16  # samples of a stretch that is looked for in two parts
+BLOCK = 2**18  # samples that are looked at together
+LARGEST, FARTHEST = 1e18, 1e9  # of a value, and of a normalised one
+NO_NAMES: Mapping[int, str] = {}
 
 
 def audit(
@@ -24,6 +29,7 @@ def audit(
     method: str,
     digests: Sequence[str] = (),
     join: bool = False,
+    subject_names: Mapping[int, str] = NO_NAMES,
 ) -> list[str]:
     """Checks the windows and statistics themselves, not the intentions of the protocol.
 
@@ -36,18 +42,20 @@ def audit(
       method: its method, `data.normalize`.
       digests: of the content of each recording, to find the same one under two names; () skips this.
       join: whether windows may run from one recording into the next, see `Pool.stretches`.
+      subject_names: {number: name} of subjects that are not called by their number, for messages.
 
     Returns:
       What was proved, one sentence each, for the record.
 
     Raises:
-      DataError: a window crosses a gap or leaves its part; two splits share a raw sample, a copy of a recording, or a
-        subject where the protocol is by subject; the normaliser is not the training part's. The message names the
-        splits and the subject, run and sample.
+      DataError: a window crosses a gap or leaves its part, or has a value beyond any measurement; two splits share a
+        raw sample, a stretch of signal, a copy of a recording, or a subject where the protocol is by subject; the
+        normaliser is not the training part's. The message names the splits and the subject, run and sample.
     """
     for split, index in windows.items():
         check_inside(pool, protocol, split, index, window, join)
     covered = {split: covered_samples(index.start, window, len(pool.labels)) for split, index in windows.items()}
+    check_sizes(pool, covered, normalizer)
     check_normalizer(pool, covered["train"], normalizer, method)
     proved = [
         "every window lies within one contiguous stretch of its own part"
@@ -60,9 +68,10 @@ def audit(
     for a, b in combinations(windows, 2):
         check_separate(pool, protocol, a, b, covered[a] & covered[b])
         check_copies(pool, a, b, covered, digests)
+        check_samples(pool, a, b, covered, window, subject_names)
         if protocol.by_subject:
             check_subjects(pool, protocol, a, b, covered)
-    proved.append("no two parts share a sample" + (" or a copy of a recording" if digests else ""))
+    proved.append("no two parts share a sample, a stretch of signal or a copy of a recording")
     if protocol.by_subject:
         proved.append("no two parts share a subject")
     return proved
@@ -125,6 +134,50 @@ def check_copies(pool: Pool, a: str, b: str, covered: Mapping[str, np.ndarray], 
                 f"{a} and {b} share a recording: subject {pool.subjects[twin]}, run {pool.runs[twin]} and subject "
                 f"{pool.subjects[i]}, run {pool.runs[i]} have the same content"
             )
+
+
+def check_sizes(pool: Pool, covered: Mapping[str, np.ndarray], normalizer: Normalizer) -> None:
+    """Raises DataError for a value in a window that single precision cannot square, as it is or normalised."""
+    shift, scale = (np.asarray(part, np.float64) for part in normalizer)
+    for split, part in covered.items():
+        for first in range(0, len(part), BLOCK):
+            rows = first + np.flatnonzero(part[first : first + BLOCK])
+            values = pool.signals[rows].astype(np.float64)
+            far = np.abs((values - shift) * scale)
+            wrong = ~((np.abs(values) <= LARGEST) & (far <= FARTHEST))
+            if wrong.any():
+                row, channel = (int(at) for at in np.argwhere(wrong)[0])
+                raise DataError(
+                    f"{split}, {pool.describe(int(rows[row]))}: {pool.channels[channel].name} is "
+                    f"{values[row, channel]:g}, which is {far[row, channel]:g} once normalised by the training part; "
+                    f"expected less than {LARGEST:g} and {FARTHEST:g}: correct the value or leave it empty"
+                )
+
+
+def check_samples(
+    pool: Pool,
+    a: str,
+    b: str,
+    covered: Mapping[str, np.ndarray],
+    window: int,
+    subject_names: Mapping[int, str],
+) -> None:
+    """Raises DataError where a stretch of signal as long as a window stands in both of two splits."""
+    shared = find_shared(pool.signals, covered[a], covered[b], max((window + 1) // 2, SHORTEST))
+    if shared is None:
+        return
+    places = []
+    for at in (shared.a, shared.b):
+        recording = int(pool.recording_of(np.array([at]))[0])
+        subject = int(pool.subjects[recording])
+        places.append(
+            f"subject {subject_names.get(subject, subject)}, run {pool.runs[recording]}, from sample "
+            f"{at - pool.offsets[recording]} on"
+        )
+    raise DataError(
+        f"{a} and {b} share {shared.length} samples of signal under two names: {places[0]}, and {places[1]}; leave one "
+        f"of them out, or give both the same subject"
+    )
 
 
 def check_subjects(pool: Pool, protocol: Protocol, a: str, b: str, covered: Mapping[str, np.ndarray]) -> None:

@@ -155,6 +155,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
         config.normalize,
         [digests[i] for i in order],
         config.join_recordings,
+        names,
     )
     splits = {
         split: Split(index.start.astype(np.int32), index.label, pool.subjects[pool.recording_of(index.start)])

@@ -1,18 +1,60 @@
-"""Rows with irregular time stamps and missing values -> evenly spaced samples in contiguous stretches."""
+"""Rows with irregular time stamps and missing values -> evenly spaced samples, all at once or as the rows come.
+
+`Repeats` settles what becomes of rows with the same stamp, `EvenClock` lays the samples. Both take rows in any portions
+and give the same for any of them; `settle` and `resample` hand over a whole recording.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 
+from dcdp_jax.errors import DataError
+
 METHODS = ("linear", "nearest")
 MISSING = ("interpolate", "split", "error")
+REPEATED = ("error", "spread", "drop", "mean")
+# Where `repeated` is `error`, so many rows, and this share of the rows so far, may have the stamp of the row before.
+FEW_REPEATED, SHARE_REPEATED = 5, 0.05
+# A row that comes this part of a sample early or late is taken to be on time: stamps are rounded.
+ON_TIME = 1e-4
+MOST_PER_ROW = 10_000  # samples between two rows; more is a mistake in the units
+
+
+class Rows(NamedTuple):
+    """Rows whose times rise.
+
+    Attributes:
+      time: (n,) seconds, strictly rising.
+      values: (n, c), NaN where missing.
+      rows: (n,) int64, number of the row that each came from, counted from the first that was pushed.
+    """
+
+    time: np.ndarray
+    values: np.ndarray
+    rows: np.ndarray
+
+
+class Piece(NamedTuple):
+    """Evenly spaced samples without a gap between them.
+
+    Attributes:
+      time: (t,) seconds.
+      values: (t, c) float32, NaN where a channel has no value nearby.
+      rows: (t,) int64, number of the row that is nearest in time to each sample, the earlier of two.
+      begins: whether they begin a stretch, as the first ones and those after a gap do.
+    """
+
+    time: np.ndarray
+    values: np.ndarray
+    rows: np.ndarray
+    begins: bool
 
 
 class Even(NamedTuple):
     """Evenly spaced samples.
 
     Attributes:
-      values: (t, c) float32, all finite.
+      values: (t, c) float32.
       time: (t,) seconds.
       rows: (t,) the row that is nearest in time to each sample, the earlier of two.
       starts: (s,) int64 first sample of each contiguous stretch.
@@ -24,6 +66,223 @@ class Even(NamedTuple):
     starts: np.ndarray
 
 
+class Repeats:
+    """Settles what becomes of rows that have the time stamp of the row before."""
+
+    def __init__(self, how: str, max_gap: float) -> None:
+        """Starts with no rows.
+
+        Args:
+          how: `error`: they are left out, and more than a few raise an error. `drop`: they are left out. `mean`: rows
+            of one stamp become one row, the mean of their values. `spread`: they are spread evenly until the next
+            stamp; where that is more than `max_gap` away, and at the end, until as long after as the stamp before.
+          max_gap: seconds.
+        """
+        self.how, self.max_gap = how, max_gap
+        self.repeated = 0  # rows with the stamp of the row before
+        self._received = 0
+        self._last = -np.inf
+        self._interval = np.nan  # between the last two stamps
+        self._held: Rows | None = None  # rows of the last stamp, where others may follow
+
+    def push(self, time: np.ndarray, values: np.ndarray) -> Rows:
+        """Takes rows and returns those that are settled.
+
+        Args:
+          time: (n,) seconds, not falling.
+          values: (n, c), NaN where missing.
+
+        Returns:
+          `Rows`; with `mean` and `spread`, those of the last stamp wait for the next one.
+
+        Raises:
+          DataError: time goes back or is no number, or too many stamps repeat where that is an error.
+        """
+        if not np.isfinite(time).all():
+            raise DataError("a sample has no time")
+        passed = np.diff(time, prepend=self._last if self._received else time[:1] - 1)
+        if (passed < 0).any():
+            at = int(np.argmax(passed < 0))
+            raise DataError(f"time goes back by {-passed[at]:g} s; samples must come in order")
+        again = passed == 0
+        if self.how == "error" and (seen := self.too_many(time)):
+            raise DataError(repeated_message(*seen))
+        came = Rows(time, values, self._received + np.arange(len(time)))
+        self._received += len(time)
+        self.repeated += int(again.sum())
+        if len(time):
+            self._last = float(time[-1])
+        if self.how in ("error", "drop"):
+            return Rows(*(part[~again] for part in came))
+        if self._held is not None:
+            came = Rows(*(np.concatenate(pair) for pair in zip(self._held, came, strict=True)))
+        first = int(np.searchsorted(came.time, came.time[-1])) if len(came.time) else 0
+        self._held = Rows(*(part[first:] for part in came))
+        return self._settle(Rows(*(part[:first] for part in came)), self._last)
+
+    def too_many(self, time: np.ndarray) -> tuple[int, int] | None:
+        """Returns how many of how many rows repeat a stamp, where with the next rows these become too many."""
+        again = np.diff(time, prepend=self._last) == 0
+        counts = self.repeated + np.cumsum(again)
+        total = self._received + 1 + np.arange(len(time))
+        many = counts > FEW_REPEATED + SHARE_REPEATED * total
+        at = int(np.argmax(many)) if many.any() else 0
+        return (int(counts[at]), int(total[at])) if many.any() else None
+
+    def finish(self) -> Rows | None:
+        """Returns the rows that waited for another stamp, None where there are none."""
+        held, self._held = self._held, None
+        return None if held is None or not len(held.time) else self._settle(held, np.inf)
+
+    def _settle(self, rows: Rows, following: float) -> Rows:
+        """Settles whole groups of rows; following: the stamp after the last group."""
+        stamps, first, counts = np.unique(rows.time, return_index=True, return_counts=True)
+        if not len(stamps):
+            return rows
+        if self.how == "mean":
+            values = np.add.reduceat(rows.values.astype(np.float64), first) / counts[:, None]
+            return Rows(stamps, values.astype(rows.values.dtype), rows.rows[first])
+        intervals = np.diff(stamps, append=following)
+        before = np.concatenate([[self._interval], intervals[:-1]])
+        for i in np.flatnonzero(intervals > self.max_gap):  # one after the other: each is the next one's before
+            if intervals[i] > 1.5 * before[i] or np.isinf(intervals[i]):
+                intervals[i] = before[i]
+            if i + 1 < len(before):
+                before[i + 1] = intervals[i]
+        if np.isnan(intervals).any() and counts[np.isnan(intervals)].max() > 1:
+            raise DataError("data.table.repeated='spread': all rows have the same time")
+        self._interval = float(intervals[-1])
+        within = np.arange(len(rows.time)) - np.repeat(first, counts)
+        step = np.nan_to_num(np.repeat(intervals / counts, counts))
+        return Rows(np.repeat(stamps, counts) + within * step, rows.values, rows.rows)
+
+
+def repeated_message(count: int, total: int) -> str:
+    """Returns what was seen where too many rows have the stamp of the row before, and what to set."""
+    return (
+        f"{count:,} of {total:,} rows ({count / total:.0%}) have the time of the row before, as where stamps are "
+        f"cut to whole seconds; set data.table.repeated to 'spread' (evenly until the next stamp), 'mean' or 'drop'"
+    )
+
+
+def settle(time: np.ndarray, values: np.ndarray, how: str, max_gap: float) -> tuple[Rows, int]:
+    """Applies `Repeats` to a whole recording; returns the rows and how many repeated the stamp before."""
+    again = int(np.count_nonzero(np.diff(time) == 0))
+    repeats = Repeats(how, max_gap)
+    if how == "error" and repeats.too_many(time):
+        raise DataError(repeated_message(again, len(time)))
+    parts = [repeats.push(time, values), repeats.finish()]
+    whole = Rows(*(np.concatenate(part) for part in zip(*(p for p in parts if p is not None), strict=True)))
+    return whole, repeats.repeated
+
+
+class EvenClock:
+    """Lays samples 1 / rate seconds apart, from the first row of every stretch on.
+
+    Two rows that are more than max_gap apart end one stretch and begin another. A sample comes out as soon as nothing
+    that may still come can change it.
+    """
+
+    def __init__(
+        self, rate: float, max_gap: float, method: str = "linear", missing: str = "interpolate", keep_rows: bool = False
+    ) -> None:
+        """Starts with nothing.
+
+        Args:
+          rate: samples per second.
+          max_gap: seconds.
+          method: `linear`: between the values before and after. `nearest`: the nearer one, the earlier of two.
+          missing: `interpolate`: values before and after a missing one serve for the samples between them, if they
+            are no more than max_gap apart. Otherwise samples next to a missing value are missing.
+          keep_rows: whether rows are the samples already, one each, whatever the rate.
+        """
+        self.rate, self.max_gap, self.method, self.missing = rate, max_gap, method, missing
+        self.keep_rows = keep_rows
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the stretch: the next row begins another."""
+        self._rows: Rows | None = None  # those that samples to come may need
+        self._reach = np.zeros(0, np.int64)  # of each of them, the last sample that it can bring about
+        self._first = 0.0
+        self._count = 0  # rows of the stretch
+        self._laid = 0
+
+    def push(self, rows: Rows) -> list[Piece]:
+        """Takes the next rows and returns the samples that are certain, in order."""
+        if not len(rows.time):
+            return []
+        last = self._rows.time[-1:] if self._rows is not None else rows.time[:1]
+        breaks = np.flatnonzero(np.diff(rows.time, prepend=last) > self.max_gap)
+        pieces: list[Piece] = []
+        for number, some in enumerate(zip(*(np.split(part, breaks) for part in rows), strict=True)):
+            if number:
+                pieces += self.finish()
+            if len(some[0]):
+                pieces += self._take(Rows(*some))
+        return pieces
+
+    def finish(self) -> list[Piece]:
+        """Ends the stretch and returns what is left of it."""
+        pieces = self._lay(True) if self._rows is not None else []
+        self.reset()
+        return pieces
+
+    def _take(self, rows: Rows) -> list[Piece]:
+        if self._rows is None:
+            self._first = float(rows.time[0])
+            self._rows = rows
+        else:
+            self._rows = Rows(*(np.concatenate(pair) for pair in zip(self._rows, rows, strict=True)))
+        if self.keep_rows:
+            reach = self._count + np.arange(len(rows.time))
+        else:
+            reach = np.floor((rows.time - self._first) * self.rate + ON_TIME)
+            far = np.diff(np.append(self._reach[-1:], reach))
+            if far.max(initial=0) > MOST_PER_ROW:
+                raise DataError(
+                    f"{far.max():,.0f} samples would lie between two rows; are data.table.rate={self.rate:g}, "
+                    f"time_unit and max_gap={self.max_gap:g} right?"
+                )
+        self._reach = np.append(self._reach, reach.astype(np.int64))
+        self._count += len(rows.time)
+        return self._lay(False)
+
+    def _lay(self, ended: bool) -> list[Piece]:
+        assert self._rows is not None
+        t, x, rows = self._rows
+        number = np.arange(self._laid, int(self._reach[-1]) + 1)
+        if not len(number):
+            return []
+        after = np.searchsorted(self._reach, number, side="left")
+        if self.keep_rows:
+            grid = t[after]
+        else:
+            grid = self._first + number / self.rate
+            grid = np.where(t[after] <= grid, t[after], grid)
+        values, certain = np.empty((len(grid), x.shape[1]), np.float32), np.full(len(grid), True)
+        for c in range(x.shape[1]):
+            values[:, c], known = fill(grid, t, x[:, c], self.max_gap, self.method, self.missing)
+            certain &= known
+        ready = len(grid) if ended or certain.all() else int(np.argmin(certain))
+        nearest_rows = rows[nearest(grid[:ready], t)]
+        begins, self._laid = self._laid == 0, self._laid + ready
+        self._forget(grid[ready] if ready < len(grid) else t[-1])
+        return [Piece(grid[:ready], values[:ready], nearest_rows, begins)] if ready else []
+
+    def _forget(self, time: float) -> None:
+        """Lets rows go that no sample from a time on can need."""
+        assert self._rows is not None
+        t, x, _ = self._rows
+        needed = max(int(np.searchsorted(t, time, side="right")) - 1, 0)
+        before = np.isfinite(x[: needed + 1])
+        last = needed - np.argmax(before[::-1], axis=0)  # of each channel, the last value until then
+        useful = before.any(axis=0) & (time - t[last] <= self.max_gap)
+        first = int(min(last[useful].min(initial=needed), needed))
+        self._rows = Rows(*(part[first:] for part in self._rows))
+        self._reach = self._reach[first:]
+
+
 def resample(
     time: np.ndarray,
     values: np.ndarray,
@@ -33,68 +292,77 @@ def resample(
     method: str = "linear",
     missing: str = "interpolate",
     keep_rows: bool = False,
+    partial: bool = False,
 ) -> Even:
-    """Lays a grid of 1 / rate seconds from the first row of every stretch of rows to its last.
-
-    Two rows that are more than max_gap apart end one stretch and begin another. A sample is left out, and the stretch
-    divided there, where a channel has no value nearby.
+    """Lays a grid of 1 / rate seconds from the first row of every stretch of rows to its last, see `EvenClock`.
 
     Args:
-      time: (n,) seconds, rising.
+      time: (n,) seconds, strictly rising.
       values: (n, c), NaN where missing.
       rate: samples per second.
       max_gap: seconds.
-      method: `linear`: between the values before and after. `nearest`: the nearer one, the earlier of two.
-      missing: `interpolate`: values before and after a missing one serve for the samples between them, if they are
-        no more than max_gap apart. `split`: samples next to a missing value are left out.
-      keep_rows: whether rows are the samples already, one each, whatever the rate.
+      method: see `EvenClock`.
+      missing: see `EvenClock`.
+      keep_rows: see `EvenClock`.
+      partial: whether to keep samples that lack a channel, which is NaN. Otherwise they are left out, and the stretch
+        is divided there.
 
     Returns:
       `Even`, empty where no sample has all channels.
+
+    Raises:
+      DataError: two rows are so far apart that the units cannot be right.
     """
-    breaks = np.flatnonzero(np.diff(time) > max_gap) + 1
-    parts = []
-    for first, last in zip([0, *breaks], [*breaks, len(time)], strict=True):
-        t, x = time[first:last], values[first:last]
-        steps = int((t[-1] - t[0]) * rate + 1e-6) + 1
-        grid = t if keep_rows else np.minimum(t[0] + np.arange(steps) / rate, t[-1])
-        filled = np.empty((len(grid), x.shape[1]), np.float32)
-        for c in range(x.shape[1]):
-            filled[:, c] = fill(grid, t, x[:, c], max_gap, method, missing)
-        complete = np.isfinite(filled).all(axis=1)
-        edges = np.flatnonzero(np.diff(complete, prepend=False, append=False))
-        rows = first + nearest(grid, t)
-        parts += [(filled[a:b], grid[a:b], rows[a:b]) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    if len(parts) == 1:
-        return Even(*parts[0], np.zeros(1, np.int64))
-    lengths = [len(rows) for _, _, rows in parts]
-    return Even(
-        values=np.concatenate([np.zeros((0, values.shape[1]), np.float32), *(x for x, _, _ in parts)]),
-        time=np.concatenate([np.zeros(0), *(t for _, t, _ in parts)]),
-        rows=np.concatenate([np.zeros(0, np.int64), *(rows for _, _, rows in parts)]),
-        starts=(np.cumsum(lengths) - lengths).astype(np.int64),
+    clock = EvenClock(rate, max_gap, method, missing, keep_rows)
+    pieces = clock.push(Rows(time, values, np.arange(len(time)))) + clock.finish()
+    laid = Even(
+        values=np.concatenate([np.zeros((0, values.shape[1]), np.float32), *(p.values for p in pieces)]),
+        time=np.concatenate([np.zeros(0), *(p.time for p in pieces)]),
+        rows=np.concatenate([np.zeros(0, np.int64), *(p.rows for p in pieces)]),
+        starts=np.cumsum([0] + [len(p.time) for p in pieces])[:-1][[p.begins for p in pieces]].astype(np.int64),
     )
+    if partial:
+        return laid
+    kept = np.flatnonzero(np.isfinite(laid.values).all(axis=1))
+    begins = np.diff(kept, prepend=-2) > 1
+    begins |= np.isin(kept, laid.starts)
+    return Even(laid.values[kept], laid.time[kept], laid.rows[kept], np.flatnonzero(begins))
 
 
 def nearest(grid: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """Index of the time nearest to each grid point, the earlier of two."""
+    """Returns the index of the time nearest to each grid point, the earlier of two."""
     return np.searchsorted((time[1:] + time[:-1]) / 2, grid, side="left")
 
 
 def fill(
     grid: np.ndarray, time: np.ndarray, values: np.ndarray, max_gap: float, method: str, missing: str
-) -> np.ndarray:
-    """One channel on the grid, NaN where it has no value nearby; (n,) -> (t,)."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lays one channel on a grid.
+
+    Args:
+      grid: (t,) seconds.
+      time: (n,) seconds of rows, strictly rising; more of them may follow.
+      values: (n,) NaN where missing.
+      max_gap: see `EvenClock`.
+      method: see `EvenClock`.
+      missing: see `EvenClock`.
+
+    Returns:
+      The (t,) values, NaN where there is none nearby, and a (t,) mask of those that no row to come can change.
+    """
     present = np.flatnonzero(np.isfinite(values))
     if present.size == 0:
-        return np.full(len(grid), np.nan)
+        return np.full(len(grid), np.nan), np.full(len(grid), True)
     t, x = time[present], values[present]
     result = np.interp(grid, t, x) if method == "linear" else x[nearest(grid, t)]
-    if present.size == len(values):
-        return result
     after = np.searchsorted(t, grid, side="left")
-    exact = t[np.minimum(after, len(t) - 1)] == grid
-    between = (after > 0) & (after < len(t))
+    follows = after < len(t)
     before, after = np.maximum(after - 1, 0), np.minimum(after, len(t) - 1)
+    exact = t[after] == grid
+    between = (t[before] < grid) & follows
     near = t[after] - t[before] <= max_gap if missing == "interpolate" else present[after] - present[before] == 1
-    return np.where(exact | (between & near), result, np.nan)
+    # A value that is still to come can serve a sample only after one that has come, and not too long ago.
+    waits = ~follows & ~exact & (t[-1] < grid) & (time[-1] - t[-1] <= max_gap)
+    if missing != "interpolate":
+        waits &= present[-1] == len(values) - 1
+    return np.where(exact | (between & near), result, np.nan), ~waits

@@ -23,7 +23,7 @@ def summarize(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
     """
     per_minute = 60 * dataset.rate
     return {
-        "dataset": config.name,
+        "dataset": config.title or config.name,
         "protocol": config.protocol,
         "fold": config.fold if config.protocol in FOLDED else None,
         "marks": list(dataset.marks),

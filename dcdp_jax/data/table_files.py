@@ -1,22 +1,41 @@
-"""Reads one CSV or Parquet file of the user's, and names file, line and column of whatever is wrong with it."""
+"""Reads the user's tables, CSV or Parquet, and names file, line and column of whatever is wrong.
 
+Text goes through `Lines`, whole files block by block and a live stream as its lines come, so that both are read alike.
+"""
+
+import contextlib
 import csv
 import difflib
-from collections.abc import Sequence
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO, Any, cast
 
 import numpy as np
 import pandas as pd
+from ml_collections import ConfigDict
 
 from dcdp_jax.errors import DataError
 
 MISSING_NUMBERS = ("", "NaN", "nan", "NA", "N/A", "null")
-LARGEST = float(np.finfo(np.float32).max)
-SUFFIXES = (".csv", ".txt", ".tsv", ".parquet")
+LARGEST = 1e18  # larger ones have squares that are infinite in single precision
+TEXT_SUFFIXES = (".csv", ".txt", ".tsv", ".csv.gz", ".txt.gz", ".tsv.gz")
+SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+TIME_UNITS = (*SECONDS, "datetime")
+BLOCK = 2**24  # bytes of text that are parsed at a time
+NANOSECONDS = 10**9
+TIME = "\0time"  # column of a frame for the time; no file can have one of this name
+# A time zone's name behind a stamp, as ' [Europe/London]' or ' Europe/London'.
+ZONE = r"\s*\[?\b([A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)+|UTC|GMT)\]?$"
+OFFSET = r"(?:Z|[+-]\d\d:?\d\d)$"
 
 
 def find_files(raw_dir: Path, patterns: Sequence[str]) -> list[Path]:
-    """Files below a folder that match `data.table.files`, by name.
+    """Returns the files below a folder that match `data.table.files`, whatever the case of their letters, by name.
 
     Raises:
       DataError: there is no such folder, or a pattern that matches nothing.
@@ -25,103 +44,364 @@ def find_files(raw_dir: Path, patterns: Sequence[str]) -> list[Path]:
         raise DataError(f"{raw_dir}: no such folder; data.raw_dir (or DCDP_RAW_DIR) is the one with the tables")
     found: set[Path] = set()
     for pattern in patterns:
-        matches = [path for path in raw_dir.glob(pattern) if path.is_file()]
+        matches = [path for path in raw_dir.glob(any_case(pattern)) if path.is_file()]
         if not matches:
             raise DataError(f"{raw_dir}: no file matches data.table.files={pattern!r}")
-        if wrong := [path for path in matches if path.suffix.lower() not in SUFFIXES]:
+        if wrong := [path for path in matches if not is_table(path)]:
             raise DataError(f"{wrong[0]}: not one of {', '.join(SUFFIXES)}")
         found.update(matches)
     return sorted(found)
 
 
-def read_file(path: Path, numbers: Sequence[str], texts: Sequence[str], delimiter: str) -> pd.DataFrame:
+def any_case(pattern: str) -> str:
+    """Returns a glob pattern that matches letters of either case.
+
+    >>> any_case("**/*.csv")
+    '**/*.[cC][sS][vV]'
+    """
+    parts = re.split(r"(\[.*?\])", pattern)
+    return "".join(
+        part if part.startswith("[") else re.sub("[A-Za-z]", lambda m: f"[{m[0].lower()}{m[0].upper()}]", part)
+        for part in parts
+    )
+
+
+def is_table(path: Path) -> bool:
+    """Returns whether a file has the suffix of a table."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+class Lines:
+    """Parses the lines of a text table.
+
+    Attributes:
+      where: the file, for messages.
+      header: names of the columns, once `read_head` has found them.
+    """
+
+    def __init__(self, where: str, table: ConfigDict) -> None:
+        """Starts before the first line; table: the `data.table` part of a config."""
+        self.where, self.table = where, table
+        self.header: list[str] = []
+        self.number = 0  # lines that were taken
+        self._rows = 0  # of them, rows
+        self._numbers: tuple[str, ...] = ()
+        self._texts: tuple[str, ...] = ()
+        self._time = ""
+        self._start, self._rate = 0, 0.0  # nanoseconds and rows per second, where the lines before the header say them
+
+    def read_head(self, lines: Iterator[bytes]) -> list[str]:
+        """Takes the lines before the first row: those to skip, the names of the columns, the units.
+
+        Raises:
+          DataError: there is no such line, or it cannot be read.
+        """
+        skipped = "\n".join(self._next(lines) for _ in range(self.table.skip_lines))
+        if self.table.preamble:
+            self._read_preamble(skipped)
+        names = list(self.table.header)
+        if not names:
+            names = next(csv.reader([self._next(lines)], delimiter=self.table.delimiter), [])
+        if not names:
+            raise DataError(f"{self.where}, line {self.number}: empty, expected the names of the columns")
+        for _ in range(self.table.units_rows):
+            self._next(lines)
+        self.header = names
+        return names
+
+    def choose(self, numbers: Sequence[str], texts: Sequence[str], time: str) -> None:
+        """Names the columns that `parse` returns.
+
+        Args:
+          numbers: columns of numbers, some of which may be missing.
+          texts: columns that are kept as text.
+          time: the column with the time; '' where there is none.
+
+        Raises:
+          DataError: a column is not there, or stands twice.
+        """
+        check_columns(f"{self.where}, line {self.number}", self.header, [*numbers, *texts, *([time] if time else [])])
+        self._numbers, self._texts, self._time = tuple(numbers), tuple(texts), time
+
+    def _next(self, lines: Iterator[bytes]) -> str:
+        line = next(lines, None)
+        if line is None:
+            at = f" after {self.number} lines" if self.number else ""
+            raise DataError(f"{self.where}: empty{at}")
+        self.number += 1
+        return self._text(line, self.number)
+
+    def _read_preamble(self, skipped: str) -> None:
+        found = re.search(self.table.preamble, skipped)
+        if found is None:
+            raise DataError(f"{self.where}: data.table.preamble={self.table.preamble!r} is not in the skipped lines")
+        groups = found.groupdict()
+        try:
+            self._rate = float(groups["rate"])
+            if not 0 < self._rate < 1e9:
+                raise ValueError
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{self.where}: data.table.preamble={self.table.preamble!r} must find a group (?P<rate>...) with the "
+                f"rows per second; it found {groups}"
+            ) from error
+        if start := groups.get("start"):
+            stamps = read_stamps(pd.Series([start], dtype=object), self.table)
+            if is_missing(stamps).any():
+                raise DataError(f"{self.where}: {start!r} in the skipped lines is not a time")
+            exact = stamps.dtype == np.int64
+            self._start = int(stamps[0]) if exact else round(float(stamps[0]) * SECONDS[self.table.time_unit] * 1e9)
+
+    def _text(self, line: bytes, number: int) -> str:
+        """Returns a line as text, without its end."""
+        where = f"{self.where}, line {number}"
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{where}: byte {error.object[error.start]:#x} is not UTF-8; save the table as UTF-8"
+            ) from error
+        text = text.removesuffix("\n").removesuffix("\r")
+        if "\r" in text:
+            raise DataError(f"{where}: a carriage return within the line; end lines with a line feed")
+        if "\0" in text:
+            raise DataError(f"{where}: a zero byte; this is not a text table")
+        return text.removesuffix(self.table.line_end)
+
+    def parse(self, lines: Sequence[bytes]) -> pd.DataFrame:
+        """Parses the next lines, and takes them unless one is wrong.
+
+        Args:
+          lines: rows, or blank.
+
+        Returns:
+          A frame of the columns chosen, as `read_file` returns it. Blank lines are left out.
+
+        Raises:
+          DataError: a line has too few or too many fields, or something in a column of numbers that is none.
+        """
+        cleaned, at = [], []
+        for number, line in enumerate(lines, self.number + 1):
+            text = self._text(line, number)
+            if text.strip():
+                self._check_fields(text, f"{self.where}, line {number}")
+                cleaned.append(text)
+                at.append(number)
+        frame = self._parse(cleaned)
+        if len(frame) != len(at):
+            raise DataError(f"{self.where}: lines {at[0]} to {at[-1]} hold {len(frame)} rows; a quote is not closed")
+        frame.index = pd.Index(at, dtype=np.int64)
+        frame = finish_frame(frame, self._numbers, self._time, self.table, f"{self.where}, line")
+        if self._rate:
+            ticks = np.rint((self._rows + np.arange(len(frame))) * (NANOSECONDS / self._rate)).astype(np.int64)
+            frame[TIME] = self._start + ticks
+        self.number += len(lines)
+        self._rows += len(frame)
+        return frame
+
+    def skip(self) -> None:
+        """Takes a line that could not be parsed; with a rate in the file it is a row whose values are missing."""
+        self.number += 1
+        self._rows += 1
+
+    def _check_fields(self, text: str, where: str) -> None:
+        delimiter, expected = self.table.delimiter, len(self.header)
+        quoted = '"' in text
+        fields = len(next(csv.reader([text], delimiter=delimiter))) if quoted else text.count(delimiter) + 1
+        if fields != expected:
+            raise DataError(f"{where}: {fields} fields, expected {expected} as in the header")
+        try:
+            if quoted:
+                next(csv.reader([text], delimiter=delimiter, strict=True))
+        except csv.Error as error:
+            raise DataError(f"{where}: a quote is not closed ({error})") from error
+
+    def _parse(self, cleaned: Sequence[str]) -> pd.DataFrame:
+        texts = [*self._texts, *([self._time] if self._time and self.table.time_unit == "datetime" else [])]
+        numbers = [*self._numbers, *([self._time] if self._time and self.table.time_unit != "datetime" else [])]
+        if not cleaned:
+            kinds = dict.fromkeys(numbers, "float64") | dict.fromkeys(texts, "object")
+            return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
+        places = {self.header.index(name): name for name in (*numbers, *texts)}
+        missing: Any = {at: list(MISSING_NUMBERS) if name in numbers else [""] for at, name in places.items()}
+
+        def parse(kind: type) -> pd.DataFrame:
+            return pd.read_csv(
+                io.StringIO("\n".join(cleaned)),
+                sep=self.table.delimiter,
+                decimal=self.table.decimal,
+                header=None,
+                names=list(range(len(self.header))),
+                index_col=False,
+                usecols=list(places),
+                dtype={at: kind if name in numbers else object for at, name in places.items()},
+                na_values=missing,
+                keep_default_na=False,
+                skip_blank_lines=False,
+            )
+
+        try:
+            frame = parse(np.float64)
+        except ValueError:
+            frame = parse(object)  # `check_numbers` names the cell that is no number
+        return frame.rename(columns=places)
+
+
+def check_numbers(frame: pd.DataFrame, names: Sequence[str], where: str, largest: float = LARGEST) -> None:
+    """Makes columns float64; raises DataError for a cell that is no finite number of usable size."""
+    for name in names:
+        values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        size = np.abs(values)
+        wrong = (np.isnan(values) & frame[name].notna().to_numpy()) | (size > np.finfo(np.float32).max)
+        if (wrong | (size > largest)).any():
+            row = int(np.argmax(wrong if wrong.any() else size > largest))
+            raise DataError(
+                f"{where} {frame.index[row]}, column {name!r}: {str(frame[name].iloc[row])[:40]!r} is "
+                + ("not a finite number of single precision" if wrong.any() else f"larger than {largest:g}")
+            )
+        if frame[name].dtype != np.float64:
+            frame[name] = values
+
+
+def finish_frame(frame: pd.DataFrame, numbers: Sequence[str], time: str, table: ConfigDict, where: str) -> pd.DataFrame:
+    """Checks the numbers of a frame, leaves out rows without anything, and reads the time; see `read_file`."""
+    check_numbers(frame, numbers, where)
+    if not time:
+        return frame
+    frame = frame[~frame.isna().all(axis=1)].copy()
+    column = frame[time]
+    if table.time_unit != "datetime" and not pd.api.types.is_datetime64_any_dtype(column):
+        check_numbers(frame, [time], where, np.inf)
+    stamps = read_stamps(frame[time], table)
+    if (missing := is_missing(stamps)).any():
+        at = int(np.argmax(missing))
+        cell = "" if pd.isna(column.iloc[at]) else str(column.iloc[at]).strip()
+        what = f"{cell[:40]!r} is not a time ({table.time_unit})" if cell else "no time"
+        raise DataError(f"{where} {frame.index[at]}, column {time!r}: {what}")
+    frame[TIME] = stamps
+    return frame
+
+
+def read_file(path: Path, numbers: Sequence[str], texts: Sequence[str], time: str, table: ConfigDict) -> pd.DataFrame:
     """Reads the columns of a table that are needed.
 
     Args:
-      path: a CSV file with a header line, or a Parquet file.
+      path: a text file, which may be compressed with gzip, or a Parquet file.
       numbers: columns of finite numbers, some of which may be missing.
-      texts: columns that are kept as text; missing ones become ''.
-      delimiter: between the fields of a CSV file.
+      texts: columns that are kept as they are.
+      time: the column with the time; '' where there is none.
+      table: the `data.table` part of a config.
 
     Returns:
-      A frame with a float64 or text column each. Its index is the line in the file, for Parquet the row, from 1 on.
-      Lines in which everything needed is missing are left out.
+      A frame whose index is the line in the file, for Parquet the row, from 1 on, with a float64 column for each of
+      `numbers`. The column `TIME` is the time, see `read_stamps`, where there is one or the file says its rate. Where
+      there is a time, lines in which everything needed is missing are left out.
 
     Raises:
       DataError: the file is empty, not text, has lines with too few or too many fields, lacks a column, or has
         something in a column of numbers that is none; the message names line and column.
     """
     if path.suffix.lower() == ".parquet":
-        frame, unit = read_parquet(path, [*numbers, *texts]), "row"
+        frame = read_parquet(path, [*numbers, *texts, *([time] if time else [])])
+        frame = finish_frame(frame, numbers, time, table, f"{path}, row")
     else:
-        frame, unit = read_text(path, numbers, texts, delimiter), "line"
-    for name in numbers:
-        values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        absent = np.isnan(values)
-        wrong = np.abs(values) > LARGEST
-        if absent.any():
-            wrong |= absent & frame[name].notna().to_numpy()
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise DataError(
-                f"{path}, {unit} {frame.index[row]}, column {name!r}: {str(frame[name].iloc[row])[:40]!r} is not a "
-                f"finite number of single precision"
-            )
-        if frame[name].dtype != np.float64:
-            frame[name] = values
-    blank = frame.isna().all(axis=1)
-    if blank.any():
-        frame = frame[~blank].copy()
+        frame = read_text(path, numbers, texts, time, table)
     if len(frame) == 0:
         raise DataError(f"{path}: no rows below the header")
-    for name in texts:
-        frame[name] = frame[name].map(as_text)
     return frame
 
 
-def as_text(cell: object) -> str:
-    """A cell as text: without blanks around it, whole numbers without a decimal point, '' where missing."""
-    if isinstance(cell, float):
-        return "" if np.isnan(cell) else f"{cell:.0f}" if cell.is_integer() else str(cell)
-    return "" if cell is None or cell is pd.NaT or cell is pd.NA else str(cell).strip()
+def read_stamps(column: pd.Series, table: ConfigDict) -> np.ndarray:
+    """Returns int64 nanoseconds since 1970 of dates, else the numbers as they are; see `is_missing`."""
+    if pd.api.types.is_numeric_dtype(column) and table.time_unit != "datetime":
+        return column.to_numpy(np.float64, na_value=np.nan)
+    if pd.api.types.is_datetime64_any_dtype(column):
+        stamps = pd.to_datetime(column, utc=True)
+    elif table.time_unit != "datetime":
+        return pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    else:
+        stamps = read_dates(column.astype("string").str.strip(), table.time_format)
+    stamps = stamps.where((stamps.dt.year > 1678) & (stamps.dt.year < 2262)).dt.as_unit("ns")
+    return stamps.to_numpy("datetime64[ns]").astype(np.int64)
+
+
+def read_dates(text: pd.Series, time_format: str) -> pd.Series:
+    """Reads dates as UTC, those without an offset in the time zone that they name; NaT where a cell is none."""
+    zones = text.str.extract(ZONE, expand=False)
+    form = time_format or "ISO8601"
+    if zones.isna().all():
+        return pd.to_datetime(text, format=form, utc=True, errors="coerce")
+    bare = text.str.replace(ZONE, "", regex=True)
+    stamps = pd.to_datetime(bare, format=form, utc=True, errors="coerce")
+    local = ~bare.str.contains(OFFSET, na=False).to_numpy(bool)
+    for zone in zones[local].dropna().unique():
+        inside = local & (zones == zone).fillna(False).to_numpy(bool)
+        try:
+            there = stamps[inside].dt.tz_localize(None).dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
+            stamps = stamps.mask(inside, there.dt.tz_convert("UTC"))
+        except (KeyError, ValueError):  # no such zone
+            stamps = stamps.mask(inside)
+    return stamps
+
+
+def is_missing(stamps: np.ndarray) -> np.ndarray:
+    """Returns which of the stamps from `read_stamps` are none."""
+    return np.isnan(stamps) if stamps.dtype.kind == "f" else stamps == np.iinfo(np.int64).min
+
+
+def in_seconds(stamps: np.ndarray, first: np.generic, unit: str) -> np.ndarray:
+    """Returns the seconds from one stamp to others, both from `read_stamps`; nothing is lost by their size."""
+    return (stamps - first) * (1e-9 if stamps.dtype == np.int64 else SECONDS[unit])
 
 
 def read_parquet(path: Path, needed: Sequence[str]) -> pd.DataFrame:
-    """The columns needed of a Parquet file; the index counts rows from 1 on."""
+    """Returns the columns needed of a Parquet file, the index of the frame it was made of included."""
     import pyarrow.parquet as parquet  # half a second that tables of text need not wait for
 
     try:
         header = parquet.read_schema(path).names
         check_columns(f"{path}", header, needed)
-        frame = pd.read_parquet(path, columns=list(needed))
+        frame = parquet.read_table(path, columns=list(needed)).to_pandas(ignore_metadata=True)
     except (OSError, ValueError) as error:  # pyarrow's errors are these
         raise DataError(f"{path}: not a whole Parquet file ({error})") from error
     return frame.set_index(pd.RangeIndex(1, 1 + len(frame)))
 
 
-def read_text(path: Path, numbers: Sequence[str], texts: Sequence[str], delimiter: str) -> pd.DataFrame:
-    """The columns needed of a CSV file; the index is the line. Numbers that cannot be parsed stay text."""
-    lines = check_lines(path, [*numbers, *texts], delimiter)
+def read_text(path: Path, numbers: Sequence[str], texts: Sequence[str], time: str, table: ConfigDict) -> pd.DataFrame:
+    """Reads a text file; see `read_file`."""
+    with open_text(path) as file:
+        lines = Lines(str(path), table)
+        lines.read_head(file)
+        lines.choose(numbers, texts, time)
+        frames = [lines.parse(block) for block in iter(lambda: file.readlines(BLOCK), [])]
+        return pd.concat(frames or [lines.parse([])])
 
-    def parse(kind: type) -> pd.DataFrame:
-        return pd.read_csv(
-            path,
-            sep=delimiter,
-            usecols=[*numbers, *texts],
-            dtype=dict.fromkeys(texts, object) | dict.fromkeys(numbers, kind),
-            na_values={name: list(MISSING_NUMBERS) for name in numbers} | {name: [""] for name in texts},
-            keep_default_na=False,
-            skip_blank_lines=False,
-            encoding="utf-8-sig",
-        )
 
+@contextlib.contextmanager
+def open_text(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a text file, compressed or not, for reading its bytes."""
     try:
-        frame = parse(np.float64)
-    except ValueError:
-        frame = parse(object)  # `read_file` names the cell that is no number
-    if len(frame) != lines - 1:
-        raise DataError(f"{path}: {lines - 1} lines below the header hold {len(frame)} rows; a quote is not closed")
-    return frame.set_index(pd.RangeIndex(2, 2 + len(frame)))
+        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            yield cast(IO[bytes], file)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}: not a whole gzip file ({error})") from error
+
+
+def read_header(path: Path, table: ConfigDict) -> list[str]:
+    """Returns the names of a table's columns.
+
+    Raises:
+      DataError: the file has none, or is damaged.
+    """
+    if path.suffix.lower() == ".parquet":
+        import pyarrow.parquet as parquet
+
+        try:
+            return list(parquet.read_schema(path).names)
+        except (OSError, ValueError) as error:  # pyarrow's errors are these
+            raise DataError(f"{path}: not a whole Parquet file ({error})") from error
+    with open_text(path) as file:
+        return Lines(str(path), table).read_head(file)
 
 
 def check_columns(where: str, header: Sequence[str], needed: Sequence[str]) -> None:
@@ -133,44 +413,3 @@ def check_columns(where: str, header: Sequence[str], needed: Sequence[str]) -> N
             close = difflib.get_close_matches(name, header, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise DataError(f"{where}: no column {name!r}; there are {', '.join(map(repr, header))}{hint}")
-
-
-def check_lines(path: Path, needed: Sequence[str], delimiter: str) -> int:
-    """Checks that a file is UTF-8 text whose lines all have as many fields as the header, or none.
-
-    Returns:
-      How many lines it has.
-
-    Raises:
-      DataError: it is not, or lacks a column.
-    """
-    separator = delimiter.encode()
-    number = 0
-    fields_expected = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{path}, line {number}: byte {error.object[error.start]:#x} is not UTF-8; save the table as UTF-8"
-                ) from error
-            text = text.removesuffix("\n").removesuffix("\r")
-            if "\r" in text:
-                raise DataError(f"{path}, line {number}: a carriage return within the line; end lines with a line feed")
-            if "\0" in text:
-                raise DataError(f"{path}, line {number}: a zero byte; this is not a text table")
-            if number == 1:
-                header = next(csv.reader([text], delimiter=delimiter), [])
-                fields_expected = len(header)
-                check_columns(f"{path}, line 1", header, needed)
-            elif line.strip():
-                quoted = '"' in text
-                fields = len(next(csv.reader([text], delimiter=delimiter))) if quoted else line.count(separator) + 1
-                if fields != fields_expected:
-                    raise DataError(
-                        f"{path}, line {number}: {fields} fields, expected {fields_expected} as in the header"
-                    )
-    if number == 0:
-        raise DataError(f"{path}: empty")
-    return number

@@ -1,22 +1,33 @@
 """The user's own recordings: CSV or Parquet tables, columns named in `data.table`. See docs/your_own_data.md."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
+from dcdp_jax.data.names import check_alike, clean_name, clean_names, path_name, stem
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
-from dcdp_jax.data.resample import METHODS, MISSING, Even, resample
-from dcdp_jax.data.table_files import as_text, find_files, read_file
+from dcdp_jax.data.resample import METHODS, MISSING, REPEATED, Even, resample, settle
+from dcdp_jax.data.table_files import (
+    TIME,
+    TIME_UNITS,
+    find_files,
+    in_seconds,
+    read_file,
+    read_header,
+)
 from dcdp_jax.errors import ConfigError, DataError
 
-SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-TIME_UNITS = (*SECONDS, "datetime")
+MOST_SHOWN = 30  # names in a note
+DENSE = 200  # rows per sample; more of them are a mistake in the units
+GROUPS = ("subject", "recording", "label")  # that data.table.path_pattern may find
+ANNOTATION = ("start", "end", "label")  # columns of a file of annotations
 
 
 class Rows(NamedTuple):
@@ -25,10 +36,9 @@ class Rows(NamedTuple):
     Attributes:
       subject: its name.
       run: its name.
-      time: (n,) seconds, rising.
+      time: (n,) seconds since the first row, not falling.
       values: (n, c) float32, NaN where missing.
       labels: (n,) names, '' where there is none.
-      repeated: rows left out because the row before has the same time.
     """
 
     subject: str
@@ -36,7 +46,6 @@ class Rows(NamedTuple):
     time: np.ndarray
     values: np.ndarray
     labels: np.ndarray
-    repeated: int
 
 
 class Sampled(NamedTuple):
@@ -47,12 +56,16 @@ class Sampled(NamedTuple):
       run: its name.
       even: its samples.
       labels: (t,) a name for each sample, '' where there is none.
+      interval: seconds between two rows, the median.
+      repeated: rows that have the time of the row before.
     """
 
     subject: str
     run: str
     even: Even
     labels: np.ndarray
+    interval: float
+    repeated: int
 
 
 def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
@@ -73,14 +86,17 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     folder = raw_dir or os.environ.get("DCDP_RAW_DIR", "")
     if not folder:
         raise ConfigError("data.raw_dir is empty (and so is DCDP_RAW_DIR): name the folder with your tables")
+    raw = Path(folder).expanduser()
     sampled, tally, missing = [], Counter[str](), np.zeros(len(channels), np.int64)
-    for path in find_files(Path(folder).expanduser(), table.files):
-        for rows in read_rows(path, table, [channel.name for channel in channels]):
+    for path in find_files(raw, table.files):
+        for rows in read_rows(path, table, [channel.name for channel in channels], raw):
             sampled.append(sample_rows(path, rows, table))
             tally["rows"] += len(rows.time)
-            tally["repeated"] += rows.repeated
+            tally["repeated"] += sampled[-1].repeated
             missing += np.isnan(rows.values).sum(axis=0)
     names = sorted({label for part in sampled for label in set(part.labels)} - {""}, key=natural)
+    check_alike(names, f"data.table.label={table.label!r}")
+    check_identities(table, sampled)
     codes = {name: code for code, name in enumerate(names)} | {"": UNLABELLED}
     numbers = number_subjects([part.subject for part in sampled])
     runs = Counter(part.run for part in sampled)
@@ -99,28 +115,79 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     subject_names = {number: name for name, number in numbers.items() if name != str(number)}
     missing_values = {channel.name: count for channel, count in zip(channels, missing.tolist(), strict=True)}
     tally["missing"] = sum(missing_values.values())
-    notes = make_notes(table, tally, recordings)
+    notes = make_notes(table, tally, recordings, identity_note(table, sampled))
     return Recordings(recordings, tuple(names), subject_names, notes, missing_values=missing_values)
 
 
-def sample_rows(path: Path, rows: Rows, table: ConfigDict) -> Sampled:
-    """Resamples one recording."""
-    even = resample(
-        rows.time,
-        rows.values,
-        rate=table.rate,
-        max_gap=table.max_gap,
-        method=table.resample,
-        missing=table.missing,
-        keep_rows=not table.time,
-    )
+def check_classes(table: ConfigDict, class_names: Sequence[str]) -> None:
+    """Raises DataError where the tables have fewer than the two classes that a training needs."""
+    if len(class_names) > 1:
+        return
+    if table.label or "(?P<label>" in table.path_pattern or table.annotations:
+        source = f"data.table.label={table.label!r}" if table.label else "data.table.path_pattern or annotations"
+        found = f"the class {class_names[0]!r} alone" if class_names else "no class at all"
+        raise DataError(f"{source}: the tables have {found}, and a training needs two classes at least")
+    raise ConfigError("data.table.label is empty: name the column with the class of each row")
+
+
+def sample_rows(path: Path, rows: Rows, table: ConfigDict, partial: bool = False) -> Sampled:
+    """Resamples one recording.
+
+    Args:
+      path: the file, for messages.
+      rows: of the recording.
+      table: the `data.table` part of a config.
+      partial: whether to keep samples that lack a channel.
+
+    Returns:
+      `Sampled`.
+
+    Raises:
+      DataError: stamps repeat, or lie farther apart or closer together than can be right.
+    """
+    where = f"{path}: recording {rows.run!r}"
+    try:
+        settled, repeated = settle(rows.time, rows.values, table.repeated, table.max_gap)
+        if len(settled.time) > 1:
+            check_interval(float(np.median(np.diff(settled.time))), table)
+        even = resample(
+            settled.time,
+            settled.values,
+            rate=table.rate,
+            max_gap=table.max_gap,
+            method=table.resample,
+            missing=table.missing,
+            keep_rows=keeps_rows(table),
+            partial=partial,
+        )
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
     if len(even.rows) == 0:
-        raise DataError(f"{path}: recording {rows.run!r} has no sample at which all channels have values")
-    return Sampled(rows.subject, rows.run, even, rows.labels[even.rows])
+        raise DataError(f"{where} has no sample at which all channels have values")
+    interval = float(np.median(np.diff(settled.time))) if len(settled.time) > 1 else 1 / table.rate
+    return Sampled(rows.subject, rows.run, even, rows.labels[settled.rows[even.rows]], interval, repeated)
 
 
-def check_fields(table: ConfigDict) -> tuple[Channel, ...]:
+def keeps_rows(table: ConfigDict) -> bool:
+    """Returns whether rows are the samples already: there is no time, and the file does not say its rate."""
+    return not table.time and not table.preamble
+
+
+def check_interval(interval: float, table: ConfigDict) -> None:
+    """Raises DataError where the median time between two rows shows that the unit of time is wrong."""
+    unit = f"is data.table.time_unit={table.time_unit!r} right?"
+    if interval > table.max_gap:
+        raise DataError(f"rows are {interval:g} s apart, farther than data.table.max_gap={table.max_gap:g} s; {unit}")
+    if interval * table.rate < 1 / DENSE:
+        raise DataError(f"rows come {1 / interval:,.0f} times a second, and data.table.rate is {table.rate:g}; {unit}")
+
+
+def check_fields(table: ConfigDict, any_channels: bool = True) -> tuple[Channel, ...]:
     """Checks every field of `data.table` that can be judged without the files.
+
+    Args:
+      table: the `data.table` part of a config.
+      any_channels: whether there must be channels; a model that was trained already knows its own.
 
     Returns:
       The channels.
@@ -128,115 +195,233 @@ def check_fields(table: ConfigDict) -> tuple[Channel, ...]:
     Raises:
       ConfigError: names the field, what came and what was expected.
     """
-    for field, allowed in (("time_unit", TIME_UNITS), ("resample", METHODS), ("missing", MISSING)):
+    choices = (
+        ("time_unit", TIME_UNITS),
+        ("resample", METHODS),
+        ("missing", MISSING),
+        ("repeated", REPEATED),
+        ("decimal", (".", ",")),
+    )
+    for field, allowed in choices:
         if table[field] not in allowed:
             raise ConfigError(f"data.table.{field}={table[field]!r} is none of {', '.join(allowed)}")
     for field in ("rate", "max_gap"):
         if not 0 < table[field] < np.inf:
             raise ConfigError(f"data.table.{field}={table[field]!r} must be a positive number")
+    for field in ("skip_lines", "units_rows"):
+        if not 0 <= table[field] <= 10_000:
+            raise ConfigError(f"data.table.{field}={table[field]!r} must be a number of lines, 0 or more")
     if len(table.delimiter) != 1 or table.delimiter in '\r\n"':
         raise ConfigError(f"data.table.delimiter={table.delimiter!r} must be one character between fields")
-    for field in ("files", "test", "validation"):
+    if table.delimiter == table.decimal:
+        raise ConfigError(f"data.table.delimiter and data.table.decimal are both {table.decimal!r}")
+    for field in ("files", "test", "validation", "header", "beside"):
         if isinstance(table[field], str):
             raise ConfigError(f"data.table.{field}={table[field]!r} must be a tuple, as ({table[field]!r},)")
-    shaped = bool(table.channels) and all(
-        isinstance(entry, tuple | list) and len(entry) == 4 and all(isinstance(part, str) for part in entry)
-        for entry in table.channels
-    )
-    if not shaped:
+    if (any_channels and not table.channels) or not are_tuples_of_text(table.channels, 4):
         raise ConfigError(
             f"data.table.channels={table.channels!r} must be (column, group, site, unit) for each channel, as "
             f"(('acc_x', 'acc', 'wrist', 'g'), ...)"
+        )
+    if not are_tuples_of_text(table.beside, 3):
+        raise ConfigError(
+            f"data.table.beside={table.beside!r} must be (part of the path, what stands there instead, what stands "
+            f"before the names of its columns) for each further file, as (('Accelerometer', 'Gyroscope', ''),)"
         )
     columns = [entry[0] for entry in table.channels]
     columns += [table[field] for field in ("time", "label", "subject", "recording") if table[field]]
     for column in columns:
         if columns.count(column) > 1:
             raise ConfigError(f"data.table: the column {column!r} is named twice")
+    for field in ("path_pattern", "preamble"):
+        check_pattern(table, field)
     return tuple(Channel(*entry) for entry in table.channels)
 
 
-def read_rows(path: Path, table: ConfigDict, channels: Sequence[str]) -> Iterator[Rows]:
-    """The recordings of one file, in order of their first rows."""
-    numbers, texts = list(channels), [table[f] for f in ("label", "subject", "recording") if table[f]]
-    if table.time:
-        (texts if table.time_unit == "datetime" else numbers).append(table.time)
-    frame = read_file(path, numbers, texts, table.delimiter)
+def are_tuples_of_text(entries: Any, length: int) -> bool:
+    """Returns whether every entry is a tuple or list of so many strings."""
+    return all(
+        isinstance(entry, tuple | list) and len(entry) == length and all(isinstance(part, str) for part in entry)
+        for entry in entries
+    )
+
+
+def check_pattern(table: ConfigDict, field: str) -> None:
+    """Raises ConfigError for a regular expression that is none, or lacks its named groups."""
+    allowed = GROUPS if field == "path_pattern" else ("rate", "start")
+    try:
+        groups = re.compile(table[field]).groupindex
+    except re.error as error:
+        raise ConfigError(f"data.table.{field}={table[field]!r} is not a regular expression ({error})") from error
+    if table[field] and not (groups and set(groups) <= set(allowed)):
+        raise ConfigError(
+            f"data.table.{field}={table[field]!r} must have named groups of {', '.join(allowed)}, as "
+            f"(?P<{allowed[0]}>...)"
+        )
+    if field == "preamble" and table.preamble and (table.time or "rate" not in groups or not table.skip_lines):
+        raise ConfigError(
+            "data.table.preamble finds the rate in the lines that data.table.skip_lines skips: it needs a group "
+            "(?P<rate>...), skip_lines of 1 or more, and data.table.time=''"
+        )
+
+
+def read_rows(path: Path, table: ConfigDict, channels: Sequence[str], folder: Path | None = None) -> Iterator[Rows]:
+    """Reads the recordings of one file, in order of their first rows.
+
+    Args:
+      path: the file.
+      table: the `data.table` part of a config.
+      channels: columns of signals.
+      folder: the path below it names the subject and the recording where no column does.
+
+    Yields:
+      `Rows` of each recording.
+
+    Raises:
+      DataError: the file cannot be read; the message names line and column.
+    """
+    found = match_path(path, table, folder)
+    name = path_name(path, folder)
+    fields = [field for field in GROUPS if table[field] and field not in found]
+    frame = join_files(path, table, channels, [table[field] for field in fields], folder)
     kind = "row" if path.suffix.lower() == ".parquet" else "line"
+    whole = {"subject": name, "recording": name, "label": ""} | found
+    names = {field: clean_names(frame[table[field]]) if field in fields else None for field in GROUPS}
     for field in ("subject", "recording"):
-        if table[field] and (frame[table[field]] == "").any():
-            at = frame.index[frame[table[field]] == ""][0]
+        column = names[field]
+        if column is not None and (column == "").any():
+            at = frame.index[column == ""][0]
             raise DataError(f"{path}, {kind} {at}, column {table[field]!r}: no {field}")
-    for name in channels if table.missing == "error" else ():
-        if frame[name].isna().any():
-            at = frame.index[frame[name].isna()][0]
+    for channel in channels if table.missing == "error" else ():
+        if frame[channel].isna().any():
+            at = frame.index[frame[channel].isna()][0]
             raise DataError(
-                f"{path}, {kind} {at}, column {name!r}: no value; data.table.missing is 'error', choose "
+                f"{path}, {kind} {at}, column {channel!r}: no value; data.table.missing is 'error', choose "
                 f"'interpolate' or 'split' to allow this"
             )
-    keys = [
-        frame[table[field]].to_numpy(object) if table[field] else np.full(len(frame), path.stem, object)
-        for field in ("subject", "recording")
-    ]
+    columns = {
+        field: column.to_numpy(object) if column is not None else np.full(len(frame), whole[field], object)
+        for field, column in names.items()
+    }
+    if table.annotations:
+        columns["label"] = annotate(path, table, frame[TIME].to_numpy())
     members: dict[tuple[str, str], list[int]] = {}
-    for row, key in enumerate(zip(*keys, strict=True)):
+    for row, key in enumerate(zip(columns["subject"], columns["recording"], strict=True)):
         members.setdefault(key, []).append(row)
-    for (subject, run), rows in members.items():
-        yield one_recording(path, subject, run, frame, np.array(rows), table, channels, kind)
+    for (subject, run), some in members.items():
+        at = np.array(some)
+        time = row_times(path, subject, run, frame, at, table, kind)
+        values = np.stack([frame[channel].to_numpy()[at] for channel in channels], axis=1).astype(np.float32)
+        yield Rows(subject, run, time, values, columns["label"][at])
 
 
-def one_recording(
-    path: Path,
-    subject: str,
-    run: str,
-    frame: pd.DataFrame,
-    members: np.ndarray,
-    table: ConfigDict,
-    channels: Sequence[str],
-    kind: str,
-) -> Rows:
-    """The rows of a file that belong to one recording, with their times checked."""
-    repeated = 0
-    time = np.arange(len(members)) / table.rate
-    if table.time:
-        where = f"column {table.time!r}"
-        time = in_seconds(frame[table.time].iloc[members], table.time_unit)
-        lines = frame.index.to_numpy()[members]
-        if np.isnan(time).any():
-            at = int(np.argmax(np.isnan(time)))
-            cell = as_text(frame[table.time].iloc[members[at]])
-            raise DataError(
-                f"{path}, {kind} {lines[at]}, {where}: " + (f"{cell[:40]!r} is not a time" if cell else "no time")
-            )
-        passed = np.diff(time)
-        if (passed < 0).any():
-            at = int(np.argmax(passed < 0))
-            raise DataError(
-                f"{path}, {kind} {lines[at + 1]}, {where}: time goes back by {-passed[at]:g} s within recording "
-                f"{run!r} of subject {subject!r}; sort the rows, or name a column in data.table.recording"
-            )
-        new = np.append(True, passed > 0)
-        repeated = int(np.sum(~new))
-        members, time = members[new], time[new]
-        if len(time) > 1 and (interval := float(np.median(np.diff(time)))) > table.max_gap:
-            raise DataError(
-                f"{path}: rows of recording {run!r} are {interval:g} s apart, farther than data.table.max_gap="
-                f"{table.max_gap:g} s; is data.table.time_unit={table.time_unit!r} right?"
-            )
-    values = np.empty((len(members), len(channels)), np.float32)
-    for column, name in enumerate(channels):
-        values[:, column] = frame[name].to_numpy()[members]
-    labels = frame[table.label].to_numpy(object)[members] if table.label else np.full(len(members), "", object)
-    return Rows(subject, run, time, values, labels, repeated)
+def match_path(path: Path, table: ConfigDict, folder: Path | None) -> dict[str, str]:
+    """Returns what `data.table.path_pattern` finds in the path below the folder: names by 'subject', 'label', ...
+
+    Raises:
+      DataError: it finds nothing in the path of a file below the folder.
+    """
+    if not table.path_pattern:
+        return {}
+    below = path.relative_to(folder).as_posix() if folder and path.is_relative_to(folder) else path.as_posix()
+    found = re.search(table.path_pattern, below)
+    if found is None:
+        if folder is None:  # a recording to predict need not be where those of the training are
+            return {}
+        raise DataError(f"{path}: data.table.path_pattern={table.path_pattern!r} does not match {below!r}")
+    return {field: clean_name(name) for field, name in found.groupdict().items() if name}
 
 
-def in_seconds(column: pd.Series, unit: str) -> np.ndarray:
-    """Seconds since the first time; NaN where a cell is no time."""
-    if unit == "datetime":
-        stamps = pd.to_datetime(column, format="ISO8601", utc=True, errors="coerce")
-        return (stamps - stamps.iloc[0]).dt.total_seconds().to_numpy(np.float64)
-    time = column.to_numpy(np.float64)
-    return (time - time[0]) * SECONDS[unit]
+def join_files(
+    path: Path, table: ConfigDict, channels: Sequence[str], texts: Sequence[str], folder: Path | None
+) -> pd.DataFrame:
+    """Reads a file and those beside it, whose rows are put between its own by their time.
+
+    Returns:
+      A frame as `read_file` returns it; a row has values in the channels of its file alone, and takes texts from the
+      row of the first file that is nearest in time.
+
+    Raises:
+      DataError: a file cannot be read, or a column is in none.
+    """
+    if not table.beside:
+        return read_file(path, channels, texts, table.time, table)
+    frames: list[pd.DataFrame] = []
+    left = list(channels)
+    for file, prefix in [(path, ""), *beside(path, table, folder)]:
+        columns = {prefix + name: name for name in read_header(file, table)}
+        own = [channel for channel in left if channel in columns]
+        left = [channel for channel in left if channel not in own]
+        frame = read_file(file, [columns[c] for c in own], [] if frames else texts, table.time, table)
+        if TIME not in frame:
+            raise DataError("data.table.beside joins files by their time; set data.table.time or data.table.preamble")
+        if (back := np.diff(frame[TIME].to_numpy()) < 0).any():
+            raise DataError(f"{file}, line {frame.index[1:][back][0]}: time goes back; sort the rows")
+        frames.append(frame.rename(columns={columns[c]: c for c in own}))
+    if left:
+        raise DataError(f"{path}: no column {left[0]!r} in it or in the files beside it")
+    first = frames[0][[TIME, *texts]]
+    others = [pd.merge_asof(frame, first, on=TIME, direction="nearest") for frame in frames[1:]]
+    return pd.concat([frames[0], *others]).sort_values(TIME, kind="stable")
+
+
+def beside(path: Path, table: ConfigDict, folder: Path | None) -> list[tuple[Path, str]]:
+    """Returns the further files of a recording, each with what stands before the names of its columns."""
+    base = folder if folder and path.is_relative_to(folder) else path.parent
+    below = path.relative_to(base).as_posix()
+    files = [(base / below.replace(old, new), prefix) for old, new, prefix in table.beside]
+    for (file, _), (old, new, _) in zip(files, table.beside, strict=True):
+        if file == path or not file.is_file():
+            raise DataError(f"{path}: no file {file} beside it; data.table.beside puts {new!r} for {old!r} in its path")
+    return files
+
+
+def annotate(path: Path, table: ConfigDict, time: np.ndarray) -> np.ndarray:
+    """Returns a label for each row from the file of annotations of a table, '' where it says none.
+
+    Raises:
+      DataError: the file cannot be read, or two of its lines overlap.
+    """
+    file = path.with_name(table.annotations.replace("{stem}", stem(path)))
+    plain = table.copy_and_resolve_references()
+    plain.unlock()
+    plain.update({"skip_lines": 0, "units_rows": 0, "header": (), "preamble": "", "line_end": ""})
+    starts = read_file(file, (), ("label",), "start", plain)
+    ends = read_file(file, (), (), "end", plain)[TIME].to_numpy()
+    lines, begins = starts.index.to_numpy(), starts[TIME].to_numpy()
+    order = np.argsort(begins, kind="stable")
+    begins, ends, lines = begins[order], ends[order], lines[order]
+    names = clean_names(starts["label"]).to_numpy(object)[order]
+    if (wrong := ends < begins).any():
+        raise DataError(f"{file}, line {lines[wrong][0]}: the end is before the start")
+    if (wrong := begins[1:] < ends[:-1]).any():
+        raise DataError(f"{file}, line {lines[1:][wrong][0]}: begins before the end of line {lines[:-1][wrong][0]}")
+    at = np.searchsorted(begins, time, side="right") - 1
+    inside = (at >= 0) & (time < ends[at])
+    return np.where(inside, names[at], "").astype(object)
+
+
+def row_times(
+    path: Path, subject: str, run: str, frame: pd.DataFrame, members: np.ndarray, table: ConfigDict, kind: str
+) -> np.ndarray:
+    """Returns the seconds of the rows of one recording since its first.
+
+    Raises:
+      DataError: time goes back.
+    """
+    if TIME not in frame:
+        return np.arange(len(members)) / table.rate
+    stamps = frame[TIME].to_numpy()[members]
+    time = in_seconds(stamps, stamps[0], table.time_unit)
+    passed = np.diff(time)
+    if (passed < 0).any():
+        at = int(np.argmax(passed < 0))
+        raise DataError(
+            f"{path}, {kind} {frame.index[members[at + 1]]}, column {table.time!r}: time goes back by "
+            f"{-passed[at]:g} s within recording {run!r} of subject {subject!r}; sort the rows, or name a column in "
+            f"data.table.recording"
+        )
+    return time
 
 
 def natural(name: str) -> tuple[bool, int, str]:
@@ -253,15 +438,44 @@ def number_subjects(names: Sequence[str]) -> dict[str, int]:
     return {name: number for number, name in enumerate(unique, 1)}
 
 
-def make_notes(table: ConfigDict, tally: Mapping[str, int], recordings: Sequence[Recording]) -> tuple[str, ...]:
-    """What reading did to the rows, from counts of rows, repeated ones and missing values."""
+def check_identities(table: ConfigDict, sampled: Sequence[Sampled]) -> None:
+    """Raises DataError where names of people, or of the recordings of one person, differ only in their spelling."""
+    runs: dict[str, list[str]] = {}
+    for part in sampled:
+        runs.setdefault(part.subject, []).append(part.run)
+    check_alike(runs, f"data.table.subject={table.subject!r}")
+    for names in runs.values():
+        check_alike(names, f"data.table.recording={table.recording!r}")
+
+
+def identity_note(table: ConfigDict, sampled: Sequence[Sampled]) -> str:
+    """Returns who was found, by what, and how many recordings each has."""
+    counts = Counter(part.subject for part in sampled)
+    shown = [f"{name} ({counts[name]})" for name in sorted(counts, key=natural)]
+    if len(shown) > MOST_SHOWN:
+        shown = [*shown[:MOST_SHOWN], f"... and {len(shown) - MOST_SHOWN} more"]
+    column = table.subject and "(?P<subject>" not in table.path_pattern
+    source = f"the column {table.subject!r}" if column else "the path of each file"
+    return f"{len(counts)} subjects by {source}, with how many recordings: {', '.join(shown)}"
+
+
+def make_notes(
+    table: ConfigDict, tally: Mapping[str, int], recordings: Sequence[Recording], identities: str
+) -> tuple[str, ...]:
+    """Returns what reading did to the rows, from counts of rows, repeated ones and missing values."""
     samples = sum(len(r.labels) for r in recordings)
     how = (
-        f"resampled by {table.resample} to {table.rate:g} Hz" if table.time else f"taken to be {table.rate:g} Hz apart"
+        f"taken to be {table.rate:g} Hz apart"
+        if keeps_rows(table)
+        else f"resampled by {table.resample} to {table.rate:g} Hz"
     )
-    notes = [f"{len(recordings)} recordings: {tally['rows']:,} rows, {how}: {samples:,} samples"]
+    notes = [f"{len(recordings)} recordings: {tally['rows']:,} rows, {how}: {samples:,} samples", identities]
     if tally["repeated"]:
-        notes.append(f"{tally['repeated']} rows with the time of the row before were left out")
+        done = {"spread": "were spread until the next stamp", "mean": "were averaged with it"}
+        notes.append(
+            f"{tally['repeated']:,} of {tally['rows']:,} rows have the time of the row before: they "
+            f"{done.get(table.repeated, 'were left out')}"
+        )
     if gaps := sum(len(r.starts) - 1 for r in recordings):
         notes.append(f"{gaps} gaps divide recordings")
     if tally["missing"]:

@@ -78,6 +78,7 @@ def description_lines(summary: Mapping[str, Any]) -> str:
             f"Windows of {_seconds(summary, 'window')}, every {_seconds(summary, 'step')}: {parts}",
             *table,
             *([summary["minutes_note"]] if summary["minutes_note"] else []),
+            *(note for note in summary["notes"] if " subjects by " in note),
             *lacking[:LINES_SHOWN],
             *([f"... and {len(lacking) - LINES_SHOWN} more on the page"] if len(lacking) > LINES_SHOWN else []),
         ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.dataset import Dataset
@@ -41,7 +42,7 @@ def make_result(
     """
     rates = sorted(epoch["windows_per_second"] for epoch in epochs)
     return {
-        "dataset": config.data.name,
+        "dataset": config.data.title or config.data.name,
         "protocol": config.data.protocol,
         "seed": config.seed,
         "class_names": list(dataset.class_names),
@@ -50,7 +51,10 @@ def make_result(
         "branches": test.branch_accuracy(),
         "confusion": [[int(n) for n in row] for row in test.confusion],
         "windows": {name: len(split.labels) for name, split in dataset.splits.items()},
-        "subjects": {name: sorted({int(s) for s in split.subjects}) for name, split in dataset.splits.items()},
+        "subjects": {
+            name: [dataset.subject_names.get(s, s) for s in np.unique(split.subjects).tolist()]
+            for name, split in dataset.splits.items()
+        },
         "counts": dataset.counts,
         "subject_counts": dataset.subject_counts,
         "marks": list(dataset.marks),

@@ -32,12 +32,13 @@ LOCK = ".lock"
 BEFORE = (DESCRIPTION, PORTABILITY, DIGESTS, LOCK, UNFINISHED)
 
 
-def check_workdir(workdir: Path, config: dict[str, Any]) -> None:
+def check_workdir(workdir: Path, config: dict[str, Any], ignore: str = "(nothing)") -> None:
     """Checks that a workdir is new or belongs to this config; changes nothing.
 
     Args:
       workdir: of the run.
       config: plain data, see `as_plain_data`.
+      ignore: first part of the names of fields that may differ.
 
     Raises:
       CheckpointError: the workdir holds something else, or a run of another config; the message lists the differences.
@@ -46,7 +47,8 @@ def check_workdir(workdir: Path, config: dict[str, Any]) -> None:
         if workdir.exists() and not (workdir.is_dir() and all(any(map(p.match, BEFORE)) for p in workdir.iterdir())):
             raise CheckpointError(f"{workdir} is not an empty folder and holds no {CONFIG}; choose another --workdir")
         return
-    if different := differences(read_config(workdir), config):
+    different = [line for line in differences(read_config(workdir), config) if not line.startswith(ignore)]
+    if different:
         raise CheckpointError(
             f"{workdir} holds a run of another config ({'; '.join(different)}); choose another --workdir"
         )

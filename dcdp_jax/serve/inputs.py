@@ -1,6 +1,5 @@
 """From a user's file to recordings as a model reads them: a table, or a file of the data set of its training."""
 
-import csv
 import dataclasses
 import itertools
 from collections.abc import Sequence
@@ -13,10 +12,10 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.datasets import find_dataset
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.resample import resample
-from dcdp_jax.data.table_files import SUFFIXES
-from dcdp_jax.data.tables import check_fields, number_subjects, read_rows, sample_rows
+from dcdp_jax.data.table_files import SUFFIXES, is_table, read_header
+from dcdp_jax.data.tables import beside, check_fields, keeps_rows, number_subjects, read_rows, sample_rows
 from dcdp_jax.data.views import COMPUTED_VIEWS, decimate, kept_samples, relabel, view_recording
-from dcdp_jax.errors import ConfigError, DataError
+from dcdp_jax.errors import DataError
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.channels import check_channels, find_columns, listed
 
@@ -60,7 +59,7 @@ def read_input(path: Path, card: ModelCard, data: ConfigDict) -> list[Input]:
     if spec.read_one and (recordings := spec.read_one(path)) is not None:
         task = spec.task(card.protocol, chosen=data.classes)
         return [prepare(str(path), relabel(recording, task), card) for recording in recordings]
-    if path.suffix.lower() in SUFFIXES:
+    if is_table(path):
         return read_table(path, card, data.table)
     known = f", or a file of {card.dataset} as {spec.example}" if spec.example else ""
     raise DataError(f"{path}: expected a table ({', '.join(SUFFIXES)}){known}")
@@ -68,29 +67,21 @@ def read_input(path: Path, card: ModelCard, data: ConfigDict) -> list[Input]:
 
 def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
     """Reads a table; its columns of labels, subjects and recordings need not be there."""
-    header = read_header(path, table.delimiter)
-    columns = find_columns(str(path), header, card.inputs)
+    check_fields(table, any_channels=False)
+    header = read_header(path, table)
+    for prefix, other in [(prefix, file) for file, prefix in beside(path, table, None)]:
+        header += [prefix + name for name in read_header(other, table)]
+    table, columns = reading_fields(str(path), header, card, table)
     if absent := [channel.name for channel in card.inputs if channel.name not in columns]:
         raise DataError(
             f"{path}: no column {', '.join(absent)}; the model reads {listed(card.inputs)}, and the columns are "
             f"{', '.join(header)}"
         )
-    table = table.copy_and_resolve_references()
-    table.rate = float(card.input_rate)
     table.channels = tuple((columns[c.name], c.group, c.site, c.unit) for c in card.inputs)
-    for field in ("label", "subject", "recording"):
-        if table[field] not in header:
-            table[field] = ""
-    if table.time and table.time not in header:
-        raise DataError(
-            f"{path}: no column {table.time!r} with the time (data.table.time), and so no rate; the columns are "
-            f"{', '.join(header)}"
-        )
-    check_fields(table)
     inputs = []
     codes = {name: code for code, name in enumerate(card.class_names)}
     for rows in read_rows(path, table, [columns[c.name] for c in card.inputs]):
-        sampled = sample_rows(path, rows, table)
+        sampled = sample_rows(path, rows, table, partial=True)
         recording = Recording(
             signals=sampled.even.values,
             labels=np.array([codes.get(label, UNLABELLED) for label in sampled.labels], np.int32),
@@ -101,11 +92,15 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
             starts=sampled.even.starts,
         )
         notes = []
-        interval = float(np.median(np.diff(rows.time))) if len(rows.time) > 1 else 1 / card.input_rate
-        if table.time and abs(interval * card.input_rate - 1) > SAME_RATE:
+        if not keeps_rows(table) and abs(sampled.interval * card.input_rate - 1) > SAME_RATE:
             notes.append(
-                f"rows come at {1 / interval:.4g} Hz, and the model was trained on {card.input_rate:.4g} Hz: resampled "
-                f"by {table.resample}"
+                f"rows come at {1 / sampled.interval:.4g} Hz, and the model was trained on {card.input_rate:.4g} Hz: "
+                f"resampled by {table.resample}"
+            )
+        if sampled.repeated:
+            notes.append(
+                f"{sampled.repeated:,} of {len(rows.time):,} rows have the time of the row before "
+                f"(data.table.repeated={table.repeated!r})"
             )
         if unknown := sorted(set(sampled.labels.tolist()) - set(codes) - {""}):
             notes.append(f"labels that the model does not know: {', '.join(unknown)}")
@@ -114,25 +109,39 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
     return inputs
 
 
-def read_header(path: Path, delimiter: str) -> list[str]:
-    """The names of a table's columns."""
-    if path.suffix.lower() == ".parquet":
-        import pyarrow.parquet as parquet
+def reading_fields(
+    where: str, header: Sequence[str], card: ModelCard, table: ConfigDict
+) -> tuple[ConfigDict, dict[str, str]]:
+    """Returns the fields of `data.table` that read a table for a model, and {channel: its column}.
 
-        try:
-            return list(parquet.read_schema(path).names)
-        except (OSError, ValueError) as error:  # pyarrow's errors are these
-            raise DataError(f"{path}: not a whole Parquet file ({error})") from error
-    if len(delimiter) != 1:
-        raise ConfigError(f"data.table.delimiter={delimiter!r} must be one character between fields")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file, delimiter=delimiter), [])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}, line 1: not a line of column names ({error})") from error
-    if not header:
-        raise DataError(f"{path}: empty")
-    return header
+    Args:
+      where: the file, for messages.
+      header: the names of its columns.
+      card: of the model.
+      table: the `data.table` part of a config. Where `channels` names as many columns as the model reads, those stand
+        for the model's channels in their order.
+
+    Raises:
+      DataError: the table has no column with the time, or a channel of another unit.
+    """
+    table = table.copy_and_resolve_references()
+    table.rate = float(card.input_rate)
+    for field in ("label", "subject", "recording"):
+        if table[field] not in header:
+            table[field] = ""
+    if table.time and table.time not in header:
+        raise DataError(
+            f"{where}: no column {table.time!r} with the time (data.table.time), and so no rate; the columns are "
+            f"{', '.join(header) or 'none'}; data.table.time='' takes the rows to come at {card.input_rate:g} Hz"
+        )
+    columns = find_columns(where, header, card.inputs)
+    if len(table.channels) == len(card.inputs):
+        for (column, _, _, unit), channel in zip(table.channels, card.inputs, strict=True):
+            if channel.name not in columns and column in header:
+                if unit != channel.unit:
+                    raise DataError(f"{where}: {column} is in {unit}, and the model reads it in {channel.unit}")
+                columns[channel.name] = column
+    return table, columns
 
 
 def prepare(where: str, recording: Recording, card: ModelCard, time: np.ndarray | None = None) -> Input:

@@ -1,33 +1,39 @@
-"""Samples on standard input, after a line of column names, and answers on standard output, a line each."""
+"""A table on standard input, read as it comes, and answers on standard output, a line each."""
 
-import csv
+import dataclasses
+import itertools
 import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+import pandas as pd
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.table_files import LARGEST, MISSING_NUMBERS
-from dcdp_jax.data.tables import SECONDS, TIME_UNITS
-from dcdp_jax.errors import ConfigError, DataError
+from dcdp_jax.data.names import clean_names
+from dcdp_jax.data.table_files import SECONDS, TIME, Lines, in_seconds
+from dcdp_jax.data.tables import check_fields, check_interval, keeps_rows
+from dcdp_jax.errors import DataError
 from dcdp_jax.runs.model_card import ModelCard
-from dcdp_jax.serve.channels import find_columns, listed
-from dcdp_jax.serve.model import load_model
+from dcdp_jax.serve.channels import listed
+from dcdp_jax.serve.events import Event
+from dcdp_jax.serve.inputs import reading_fields
+from dcdp_jax.serve.model import TrainedModel, load_model
 from dcdp_jax.serve.stream import Recognizer
 
 WHERE = "standard input"
+CHUNK = 2**16  # bytes that are read at a time, where so many are there
+ENOUGH = 100  # intervals between rows from which the unit of time is judged
 
 
 def stream(config: ConfigDict, workdir: Path, smoothing: tuple[str, int]) -> None:
-    """Reads samples from standard input and prints one JSON object per line and answer, as they come.
+    """Reads a table from standard input and prints one JSON object per line and answer, as they come.
 
     Args:
-      config: of the run.
+      config: of the run; its `data.table` says how to read the table.
       workdir: of the run, finished.
       smoothing: method and number of windows, see `Smoother`.
 
@@ -35,105 +41,242 @@ def stream(config: ConfigDict, workdir: Path, smoothing: tuple[str, int]) -> Non
       UserError: the run is not finished, or what comes is not what the model reads.
     """
     model = load_model(workdir)
-    recognizer = Recognizer(model, smoothing=smoothing, max_gap=config.data.table.max_gap)
-    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        for line in answers(recognizer, sys.stdin, config.data.table):
-            print(json.dumps(line), flush=True)
+        for answer in answers(model, read_blocks(sys.stdin.buffer), config.data.table, smoothing):
+            print(json.dumps(answer), flush=True)
     except KeyboardInterrupt:  # the way to end a stream that does not end by itself
         return
     except BrokenPipeError:  # whoever read the answers has ended; Python would complain once more when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def answers(recognizer: Recognizer, lines: Iterable[str], table: ConfigDict) -> Iterator[dict[str, Any]]:
-    """Pushes line after line.
+def read_blocks(file: IO[bytes]) -> Iterator[list[bytes]]:
+    """Yields the lines of a file as soon as they are there, as many at a time as have come."""
+    rest = b""
+    read = getattr(file, "read1", file.read)
+    while chunk := read(CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        if lines:
+            yield [line + b"\n" for line in lines]
+    if rest:
+        yield [rest]
+
+
+def answers(
+    model: TrainedModel, blocks: Iterable[Sequence[bytes]], table: ConfigDict, smoothing: tuple[str, int] = ("", 1)
+) -> Iterator[dict[str, Any]]:
+    """Reads lines as `predict` reads a file, and answers each window as soon as nothing can change it.
 
     Args:
-      recognizer: new.
-      lines: first the names of the columns: channels, as `acc_x` or `acc_x [g]`, and the time, if there is one. A
-        column that the model reads and that is not there is a missing sensor, and so is an empty cell.
-      table: the `data.table` part of the config; read are `delimiter`, `time` and `time_unit`.
+      model: from `load_model`.
+      blocks: the lines of a table in any portions. A channel that the model reads and that is not there is a missing
+        sensor.
+      table: the `data.table` part of a config.
+      smoothing: method and number of windows, see `Smoother`.
 
     Yields:
       `Event.as_json` of each answer.
 
     Raises:
       ConfigError: a field of `table` cannot be used.
-      DataError: a line cannot be read, or no branch has all of its channels.
+      DataError: the first lines cannot be read, no branch has all of its channels, time stamps repeat, or
+        `table.bad_lines` lines in a row cannot be read. A single one is named on standard error and left out.
     """
-    if table.time_unit not in TIME_UNITS:
-        raise ConfigError(f"data.table.time_unit={table.time_unit!r} is none of {', '.join(TIME_UNITS)}")
-    card = recognizer.card
-    lines = iter(lines)
-    header = next(csv.reader([next(lines, "")], delimiter=table.delimiter), [])
-    columns = find_columns(f"{WHERE}, line 1", header, card.inputs)
-    places = [header.index(columns[c.name]) if c.name in columns else None for c in card.inputs]
-    time_place = header.index(table.time) if table.time and table.time in header else None
-    introduce(card, columns, header, table.time if time_place is not None else "")
-    first: float | None = None
-    for number, line in enumerate(lines, 2):
-        if not line.strip():
-            continue
-        cells = next(csv.reader([line], delimiter=table.delimiter))
-        where = f"{WHERE}, line {number}"
-        if len(cells) != len(header):
-            raise DataError(f"{where}: {len(cells)} fields, expected {len(header)} as in the header")
-        sample = np.array([[np.nan if place is None else value(where, header, cells, place) for place in places]])
-        times = None
-        if time_place is not None:
-            seconds = in_seconds(where, cells[time_place], table.time_unit)
-            first = seconds if first is None else first
-            times = np.array([seconds - first])
+    check_fields(table, any_channels=False)
+    reader = Reader(model, table, smoothing)
+    for name, event in reader.read(blocks):
+        yield event.as_json(model.card) | ({"recording": name} if name else {})
+
+
+@dataclasses.dataclass
+class Source:
+    """One recording of a stream.
+
+    Attributes:
+      recognizer: answers its windows.
+      first: its first stamp, None before that.
+      last: seconds of its last row since the first.
+      rows: that came.
+      intervals: seconds between its first rows.
+    """
+
+    recognizer: Recognizer
+    first: np.generic | None = None
+    last: float = -np.inf
+    rows: int = 0
+    intervals: list[float] = dataclasses.field(default_factory=list)
+
+
+class Reader:
+    """Reads the lines of one table into a `Recognizer` for each of its recordings."""
+
+    def __init__(self, model: TrainedModel, table: ConfigDict, smoothing: tuple[str, int]) -> None:
+        """Prepares to read a table; see `answers`."""
+        self.model, self.card, self.smoothing = model, model.card, smoothing
+        self.table = table
+        self.lines = Lines(WHERE, table)
+        self.sources: dict[str, Source] = {}
+        self._bad = 0  # lines in a row
+        self._all_bad = 0
+
+    def read(self, blocks: Iterable[Sequence[bytes]]) -> Iterator[tuple[str, Event]]:
+        """Yields the events of all lines, each with the name of its recording; see `answers`."""
+        source = iter(blocks)
+        pending: list[bytes] = []
+
+        def one_by_one() -> Iterator[bytes]:
+            while True:
+                while pending:
+                    yield pending.pop(0)
+                block = next(source, None)
+                if block is None:
+                    return
+                pending.extend(block)
+
+        self._begin(one_by_one())
+        if pending:
+            yield from self._take(pending)
+        for block in source:
+            yield from self._take(block)
+        for name, recording in self.sources.items():
+            for event in recording.recognizer.finish():
+                yield name, event
+        if self._all_bad:
+            print(f"{self._all_bad} lines were left out", file=sys.stderr)
+
+    def _begin(self, lines: Iterator[bytes]) -> None:
+        header = self.lines.read_head(lines)
+        where = f"{WHERE}, line {self.lines.number}"
+        self.table, columns = reading_fields(where, header, self.card, self.table)
+        check_channels_there(where, self.card, columns, header)
+        self.columns = [columns.get(channel.name) for channel in self.card.inputs]
+        self.names = [self.table[field] for field in ("subject", "recording") if self.table[field]]
+        self.lines.choose([c for c in self.columns if c is not None], self.names, self.table.time)
+        if not self.names:
+            self.sources[""] = self._new_source()
+        introduce(self.card, columns, self.table)
+
+    def _new_source(self) -> Source:
+        table = self.table
+        recognizer = Recognizer(
+            self.model,
+            smoothing=self.smoothing,
+            max_gap=table.max_gap,
+            method=table.resample,
+            missing=table.missing,
+            repeated=table.repeated,
+            keep_rows=keeps_rows(table),
+        )
+        return Source(recognizer)
+
+    def _take(self, lines: Sequence[bytes]) -> Iterator[tuple[str, Event]]:
+        """Parses lines at once, or one after the other where one of them is bad."""
         try:
-            events = recognizer.push(sample, times)
+            frame = self.lines.parse(lines)
         except DataError as error:
-            raise DataError(f"{where}: {error}") from error
-        for event in events:
-            yield event.as_json(card)
+            if len(lines) > 1:
+                for line in lines:
+                    yield from self._take([line])
+            else:
+                self.lines.skip()
+                self._report(str(error))
+            return
+        if not self.names:
+            yield from self._push("", frame)
+            return
+        columns = [clean_names(frame[column]).tolist() for column in self.names]
+        keys = ["" if "" in names else "-".join(names) for names in zip(*columns, strict=True)]
+        bounds = [0, *(i for i in range(1, len(keys)) if keys[i] != keys[i - 1]), len(keys)]
+        for a, b in itertools.pairwise(bounds):
+            if a < b and keys[a]:
+                yield from self._push(keys[a], frame.iloc[a:b])
+            for line in frame.index[a:b] if a < b and not keys[a] else ():
+                self._report(f"{WHERE}, line {line}: no name in the column {' or '.join(map(repr, self.names))}")
+
+    def _push(self, name: str, frame: pd.DataFrame) -> Iterator[tuple[str, Event]]:
+        """Pushes rows of one recording; those with a fault are left out, one after the other."""
+        if not len(frame):
+            return
+        if name not in self.sources:
+            self.sources[name] = self._new_source()
+        source = self.sources[name]
+        values = np.full((len(frame), len(self.columns)), np.nan, np.float32)
+        for place, column in enumerate(self.columns):
+            if column is not None:
+                values[:, place] = frame[column].to_numpy()
+        time = self._times(source, frame)
+        lacking = np.isnan(values) & np.array([c is not None and self.table.missing == "error" for c in self.columns])
+        if lacking.any() or (np.diff(time, prepend=source.last) < 0).any():
+            if len(frame) > 1:
+                for row in range(len(frame)):
+                    yield from self._push(name, frame.iloc[row : row + 1])
+                return
+            where = f"{WHERE}, line {frame.index[0]}, column"
+            if lacking.any():
+                self._report(f"{where} {self.columns[int(np.argmax(lacking[0]))]!r}: no value")
+            else:
+                self._report(f"{where} {self.table.time!r}: time goes back by {source.last - time[0]:g} s")
+            return
+        self._bad = 0
+        self._look(source, time)
+        source.rows, source.last = source.rows + len(frame), float(time[-1])
+        try:
+            for event in source.recognizer.push(values, time):
+                yield name, event
+        except DataError as error:
+            raise DataError(f"{WHERE}, lines {frame.index[0]} to {frame.index[-1]}: {error}") from error
+
+    def _times(self, source: Source, frame: pd.DataFrame) -> np.ndarray:
+        """Returns the seconds of rows since the first of their recording."""
+        if TIME not in frame:
+            return (source.rows + np.arange(len(frame))) / self.table.rate
+        stamps = frame[TIME].to_numpy()
+        source.first = stamps[0] if source.first is None else source.first
+        return in_seconds(stamps, source.first, self.table.time_unit)
+
+    def _look(self, source: Source, time: np.ndarray) -> None:
+        """Raises DataError where the first rows show that the unit of time is wrong."""
+        if len(source.intervals) < ENOUGH and not keeps_rows(self.table):
+            passed = np.diff(time, prepend=source.last if np.isfinite(source.last) else time[:1])
+            source.intervals += passed[passed > 0].tolist()
+            if len(source.intervals) >= ENOUGH and self.table.repeated != "spread":
+                check_interval(float(np.median(source.intervals)), self.table)
+
+    def _report(self, message: str) -> None:
+        """Names a line that was left out; raises DataError where too many in a row were."""
+        self._bad += 1
+        self._all_bad += 1
+        print(f"left out: {message}", file=sys.stderr)
+        if self._bad >= self.table.bad_lines:
+            raise DataError(f"{message}; this was the {self._bad}th bad line in a row (data.table.bad_lines)")
 
 
-def introduce(card: ModelCard, columns: dict[str, str], header: Sequence[str], time: str) -> None:
-    """Says on standard error what is read, and what is missing; raises DataError where nothing could be predicted."""
+def check_channels_there(where: str, card: ModelCard, columns: dict[str, str], header: Sequence[str]) -> None:
+    """Raises DataError where a channel is missing and no branch is whole, or where a view needs it."""
     absent = [channel for channel in card.inputs if channel.name not in columns]
-    names = {channel.name for channel in absent}
-    silent = [b.name for b in card.branches if any(card.channels[i].name in names for i in b.channels)]
-    if absent and (len(silent) == len(card.branches) or len(card.inputs) != len(card.channels)):
+    if absent and (len(silent_branches(card, columns)) == len(card.branches) or len(card.inputs) != len(card.channels)):
         raise DataError(
-            f"{WHERE}, line 1: no column {', '.join(channel.name for channel in absent)}; the model reads "
+            f"{where}: no column {', '.join(channel.name for channel in absent)}; the model reads "
             f"{listed(card.inputs)}, and the columns are {', '.join(header) or 'none'}"
         )
-    clock = (
-        f"laid at {card.input_rate:g} Hz by the column {time!r}" if time else f"taken to come at {card.input_rate:g} Hz"
-    )
+
+
+def silent_branches(card: ModelCard, columns: dict[str, str]) -> list[str]:
+    """Returns the names of the branches that lack a channel."""
+    absent = {channel.name for channel in card.inputs if channel.name not in columns}
+    return [b.name for b in card.branches if any(card.channels[i].name in absent for i in b.channels)]
+
+
+def introduce(card: ModelCard, columns: dict[str, str], table: ConfigDict) -> None:
+    """Says on standard error what is read, and what is missing."""
+    clock = f"taken to come at {card.input_rate:g} Hz"
+    if table.time:
+        unit = f" in {table.time_unit}" if table.time_unit in SECONDS else ""
+        clock = f"laid at {card.input_rate:g} Hz by the column {table.time!r}{unit}"
+    elif table.preamble:
+        clock = f"laid at {card.input_rate:g} Hz by the rate before the first row"
     print(f"ready: samples are {clock}; an answer every {card.step / card.rate:g} s", file=sys.stderr)
-    if absent:
+    if absent := [channel.name for channel in card.inputs if channel.name not in columns]:
         print(
-            f"no {', '.join(channel.name for channel in absent)}: without the branch {', '.join(silent)}",
-            file=sys.stderr,
+            f"no {', '.join(absent)}: without the branch {', '.join(silent_branches(card, columns))}", file=sys.stderr
         )
-
-
-def value(where: str, header: Sequence[str], cells: Sequence[str], place: int) -> float:
-    """A cell as a number, NaN where it is empty."""
-    cell = cells[place].strip()
-    if cell in MISSING_NUMBERS:
-        return np.nan
-    try:
-        number = float(cell)
-    except ValueError:
-        number = np.inf
-    if not abs(number) <= LARGEST:
-        raise DataError(f"{where}, column {header[place]!r}: {cell[:40]!r} is not a finite number of single precision")
-    return number
-
-
-def in_seconds(where: str, cell: str, unit: str) -> float:
-    """A time cell in seconds."""
-    try:
-        if unit == "datetime":
-            moment = datetime.fromisoformat(cell.strip())
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        return float(cell) * SECONDS[unit]
-    except ValueError as error:
-        raise DataError(f"{where}: {cell[:40]!r} is not a time ({unit})") from error

@@ -86,10 +86,12 @@ def predict_files(config: ConfigDict, workdir: Path, paths: Sequence[str], smoot
         for name, item in zip(names_of(inputs), inputs, strict=True):
             folder = workdir / PREDICTIONS / path.stem
             folder = folder / name if len(inputs) > 1 else folder
-            predict_input(model, item, path, folder, smoothing)
+            predict_input(model, item, path, folder, smoothing, config.data.title or model.card.dataset)
 
 
-def predict_input(model: TrainedModel, item: Input, path: Path, folder: Path, smoothing: tuple[str, int]) -> None:
+def predict_input(
+    model: TrainedModel, item: Input, path: Path, folder: Path, smoothing: tuple[str, int], trained_on: str
+) -> None:
     """Predicts one recording of a file, and writes and prints what came out."""
     from dcdp_jax.serve.timeline import draw_timeline, save_timeline  # matplotlib takes a second
 
@@ -111,7 +113,7 @@ def predict_input(model: TrainedModel, item: Input, path: Path, folder: Path, sm
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "windows.csv", windows_table(card, events, truth))
     write_atomically(folder / "segments.csv", segments_table(card, segments))
-    title = f"{where.removeprefix(str(path.parent) + '/')}, by a model trained on {card.dataset}"
+    title = f"{where.removeprefix(str(path.parent) + '/')}, by a model trained on {trained_on}"
     save_timeline(draw_timeline(card, recording, item.time, events, segments, title), folder / "timeline")
     print(f"  {len(segments)} segment{'s' if len(segments) != 1 else ''}: {folder}")
 

@@ -1,12 +1,13 @@
 """A trained model on samples as they come: one answer per step, the same as on the whole recording."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
+from dcdp_jax.data.resample import EvenClock, Piece, Repeats
 from dcdp_jax.data.views import COMPUTED_VIEWS, LowPass, accelerations, computed_signals
 from dcdp_jax.errors import DataError
-from dcdp_jax.serve.clock import EvenClock
 from dcdp_jax.serve.events import Event
 from dcdp_jax.serve.inputs import is_gap
 from dcdp_jax.serve.model import TrainedModel, predict
@@ -20,20 +21,35 @@ class Recognizer:
     The window's last samples are kept in a ring; whenever `step` new ones are there, the window is predicted.
     """
 
-    def __init__(self, model: TrainedModel, *, smoothing: tuple[str, int] = ("", 1), max_gap: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: TrainedModel,
+        *,
+        smoothing: tuple[str, int] = ("", 1),
+        max_gap: float = 1.0,
+        method: str = "linear",
+        missing: str = "split",
+        repeated: str = "drop",
+        keep_rows: bool = False,
+    ) -> None:
         """Compiles the model, so that the first answer comes as fast as the others.
 
         Args:
           model: from `load_model`.
           smoothing: method and number of windows, see `Smoother`.
           max_gap: seconds between two samples with times; more divides the stream.
+          method: of laying samples with times evenly, see `EvenClock`.
+          missing: what becomes of missing values among samples with times, see `EvenClock`.
+          repeated: what becomes of samples that have the time of the one before, see `Repeats`.
+          keep_rows: whether samples with times are laid evenly already, see `EvenClock`.
 
         Raises:
           ConfigError: the smoothing cannot be used.
         """
         self.model, self.card = model, model.card
         self._smoother = Smoother(*smoothing)
-        self._clock = EvenClock(self.card.input_rate, max_gap)
+        self._repeats = Repeats(repeated, max_gap)
+        self._clock = EvenClock(self.card.input_rate, max_gap, method, missing, keep_rows)
         self._received = 0
         self._stretch = 0
         self._samples = 0  # of the stretch, before decimation
@@ -69,8 +85,17 @@ class Recognizer:
         times = np.asarray(times, np.float64)
         if times.shape != samples.shape[:1]:
             raise DataError(f"times of shape {times.shape}, expected ({len(samples)},)")
+        return self._add(self._clock.push(self._repeats.push(times, samples)))
+
+    def finish(self) -> list[Event]:
+        """Says that the stream has ended: returns the answers about samples with times that waited for others."""
+        held = self._repeats.finish()
+        pieces = self._clock.push(held) if held is not None else []
+        return self._add(pieces + self._clock.finish())
+
+    def _add(self, pieces: Sequence[Piece]) -> list[Event]:
         events = []
-        for piece in self._clock.push(times, samples):
+        for piece in pieces:
             if piece.begins:
                 self._restart()
             events += self._divide(piece.values, piece.time)

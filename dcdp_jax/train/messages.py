@@ -20,7 +20,8 @@ def describe(config: ConfigDict, dataset: Dataset, parameters: int, device: str)
     windows = ", ".join(f"{name} {len(split.labels):,}" for name, split in dataset.splits.items())
     marks = f" [{', '.join(dataset.marks)}]" if dataset.marks else ""
     return (
-        f"{config.data.name}{marks}, protocol {config.data.protocol}: {windows} windows of {dataset.window} samples, "
+        f"{config.data.title or config.data.name}{marks}, protocol {config.data.protocol}: "
+        f"{windows} windows of {dataset.window} samples, "
         f"{len(dataset.channels)} channels, {len(dataset.class_names)} classes\n{parameters:,} parameters on {device}"
     )
 

@@ -197,3 +197,30 @@ def test_digests_see_content_and_not_names():
     assert content_digest(twin) == content_digest(recordings[0])
     assert content_digest(recordings[1]) != content_digest(recordings[0])
     assert make_pool([twin], len(twin.labels)).subjects.tolist() == [8]
+
+
+@pytest.mark.parametrize(("split", "value"), [("test", 3e12), ("validation", -1e38), ("test", np.inf), ("train", 1e38)])
+def test_a_value_beyond_any_measurement_is_named(split, value):
+    made = prepare(random_recordings("dsads", 0), data_config("dsads", "standard", window=5, step=5))
+    made.pool.signals[int(made.windows[split].start[1]) + 2, 2] = value
+    training = covered_samples(made.windows["train"].start, made.window, len(made.pool.labels))
+    normalizer = fit_normalizer(made.pool.signals, training, made.method)
+    with pytest.raises(DataError, match=rf"{split}, subject \d+, run .*, sample \d+: {made.pool.channels[2].name} is"):
+        check(made, normalizer=normalizer)
+
+
+def test_a_stretch_of_signal_under_two_names_is_rejected():
+    recordings = random_recordings("dsads", 0)
+    made = prepare(recordings, data_config("dsads", "standard", window=20, step=20))
+    rng = np.random.default_rng(0)
+    made.pool.signals[:] = rng.normal(size=made.pool.signals.shape)
+
+    def checked():
+        training = covered_samples(made.windows["train"].start, made.window, len(made.pool.labels))
+        return check(made._replace(normalizer=fit_normalizer(made.pool.signals, training, made.method)))
+
+    assert any("a stretch of signal" in sentence for sentence in checked())
+    train, test = (int(made.windows[split].start[0]) for split in ("train", "test"))
+    made.pool.signals[test : test + 20] = made.pool.signals[train : train + 20]
+    with pytest.raises(DataError, match=r"train and test share 20 samples of signal under two names: subject \d, run"):
+        checked()

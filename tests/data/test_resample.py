@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcdp_jax.data.resample import MISSING, resample
+from dcdp_jax.data.resample import METHODS, MISSING, REPEATED, EvenClock, Repeats, resample, settle
+from dcdp_jax.errors import DataError
 
 NAN = np.nan
 
@@ -87,3 +88,134 @@ def test_values_on_the_grid_stay_as_they_are():
 def test_rows_without_any_value_give_nothing():
     even = resample(np.arange(5.0), np.full((5, 1), NAN, np.float32), rate=1.0, max_gap=2.0)
     assert len(even.rows) == len(even.starts) == 0
+
+
+def in_chunks(time, values, cuts, how, rate, max_gap, **options):
+    """Pushes rows in portions through both; returns the pieces."""
+    repeats, clock, pieces = Repeats(how, max_gap), EvenClock(rate, max_gap, **options), []
+    for t, x in zip(np.split(time, cuts), np.split(values, cuts), strict=True):
+        pieces += clock.push(repeats.push(t, x))
+    if (held := repeats.finish()) is not None:
+        pieces += clock.push(held)
+    return pieces + clock.finish()
+
+
+@pytest.mark.parametrize("missing", MISSING[:2])
+@pytest.mark.parametrize("method", METHODS)
+@given(
+    seed=st.integers(0, 10**6),
+    rate=st.sampled_from([7.0, 20.0, 50.0]),
+    cuts=st.one_of(st.just(list(range(1, 80))), st.lists(st.integers(0, 80), max_size=10).map(sorted)),
+    how=st.sampled_from(REPEATED[1:]),
+    holes=st.sampled_from([0.0, 0.1, 0.6]),
+    rounding=st.sampled_from([0, 1, 2, 9]),
+    keep_rows=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_portions_give_the_same_to_the_bit(missing, method, seed, rate, cuts, how, holes, rounding, keep_rows):
+    """Rows one by one, in portions and all at once, with holes, gaps, repeated stamps and stamps off by rounding."""
+    rng = np.random.default_rng(seed)
+    regular = np.full(80, 1 / rate) + rng.uniform(-2e-7, 2e-7, 80)
+    steps = regular if rng.random() < 0.5 else rng.uniform(0, 0.09, 80)
+    time = np.round(np.cumsum(np.where(rng.random(80) < 0.05, 3.0, steps)), rounding)
+    time -= time[0]
+    values = rng.normal(0, 1, (80, 3)).astype(np.float32)
+    values[rng.random((80, 3)) < holes] = NAN
+    values[rng.random(80) < holes / 4] = NAN
+    if how == "spread" and time[-1] == 0:
+        return
+    options = {"method": method, "missing": missing, "keep_rows": keep_rows}
+    rows, repeated = settle(time, values, how, 1.0)
+    assert repeated == np.count_nonzero(np.diff(time) == 0)
+    whole = resample(rows.time, rows.values, rate=rate, max_gap=1.0, partial=True, **options)
+    pieces = in_chunks(time, values, cuts, how, rate, 1.0, **options)
+    assert np.concatenate([p.time for p in pieces]).tobytes() == whole.time.tobytes()
+    np.testing.assert_array_equal(np.concatenate([p.values for p in pieces]), whole.values)
+    np.testing.assert_array_equal(np.concatenate([p.rows for p in pieces]), rows.rows[whole.rows])
+    lengths = np.cumsum([0] + [len(p.time) for p in pieces[:-1]])
+    assert [a for a, p in zip(lengths, pieces, strict=True) if p.begins] == whole.starts.tolist()
+    complete = resample(rows.time, rows.values, rate=rate, max_gap=1.0, **options)
+    np.testing.assert_array_equal(complete.values, whole.values[np.isfinite(whole.values).all(axis=1)])
+
+
+def test_a_sample_comes_out_as_soon_as_it_is_certain():
+    repeats, clock = Repeats("drop", 1.0), EvenClock(10.0, 1.0)
+    came = []
+    for i in range(5):
+        x = np.array([[float(i), NAN if i in (1, 2) else i]], np.float32)
+        came.append([p.values.tolist() for p in clock.push(repeats.push(np.array([i / 10]), x))])
+    assert came[:3] == [[[[0, 0]]], [], []]
+    np.testing.assert_allclose(came[3], [[[1, 1], [2, 2], [3, 3]]], atol=1e-6)
+    assert came[4] == [[[4, 4]]]
+
+
+def test_a_hole_longer_than_a_gap_ends_the_waiting():
+    clock, repeats, values = EvenClock(1.0, 2.0), Repeats("drop", 2.0), []
+    for i in range(6):
+        row = np.array([[1.0, 5.0 if i == 0 else NAN]], np.float32)
+        values.append(sum(len(p.time) for p in clock.push(repeats.push(np.array([float(i)]), row))))
+    assert values == [1, 0, 0, 3, 1, 1]
+
+
+def test_a_last_stamp_that_is_rounded_down_loses_no_sample():
+    time = (1767620467.35 + np.arange(51) / 50) - 1767620467.35
+    assert len(resample(time, np.zeros((51, 1), np.float32), rate=50.0, max_gap=1.0).time) == 51
+
+
+def test_what_becomes_of_repeated_stamps():
+    time, values = np.repeat([0.0, 1.0, 2.0], 4), np.arange(12.0, dtype=np.float32)[:, None]
+    spread, repeated = settle(time, values, "spread", 0.5)
+    assert repeated == 9
+    np.testing.assert_allclose(spread.time, np.arange(12) / 4)
+    assert spread.rows.tolist() == list(range(12))
+    mean, _ = settle(time, values, "mean", 2.0)
+    assert (mean.time.tolist(), mean.values[:, 0].tolist(), mean.rows.tolist()) == (
+        [0, 1, 2],
+        [1.5, 5.5, 9.5],
+        [0, 4, 8],
+    )
+    drop, _ = settle(time, values, "drop", 2.0)
+    assert (drop.time.tolist(), drop.values[:, 0].tolist()) == ([0, 1, 2], [0, 4, 8])
+    late, _ = settle(np.repeat([0.0, 1.0, 30.0], 4), values, "spread", 2.0)
+    np.testing.assert_allclose(late.time[4:8], 1 + np.arange(4) / 4)
+
+
+def test_too_many_repeated_stamps_are_an_error_with_their_share():
+    time, values = np.repeat(np.arange(100.0), 50), np.zeros((5000, 1), np.float32)
+    with pytest.raises(DataError, match=r"4,900 of 5,000 rows \(98%\) have the time of the row before.*'spread'"):
+        settle(time, values, "error", 2.0)
+    few = np.sort(np.append(np.arange(1000.0), np.arange(0, 1000, 25.0)))
+    rows, repeated = settle(few, np.zeros((len(few), 1), np.float32), "error", 2.0)
+    assert (len(rows.time), repeated) == (1000, 40)
+    with pytest.raises(DataError, match="all rows have the same time"):
+        settle(np.zeros(9), np.zeros((9, 1), np.float32), "spread", 1.0)
+
+
+@given(repeats=st.lists(st.integers(1, 4), min_size=1, max_size=60), cuts=st.lists(st.integers(0, 60), max_size=5))
+@settings(max_examples=100, deadline=None)
+def test_the_error_of_repeated_stamps_does_not_depend_on_portions(repeats, cuts):
+    time = np.repeat(np.arange(float(len(repeats))), repeats)
+    values = np.zeros((len(time), 1), np.float32)
+
+    def fails(parts):
+        settled = Repeats("error", 2.0)
+        try:
+            for t, x in parts:
+                settled.push(t, x)
+        except DataError:
+            return True
+        return False
+
+    portions = zip(np.split(time, sorted(cuts)), np.split(values, sorted(cuts)), strict=True)
+    assert fails([(time, values)]) == fails(portions) == fails(zip(time[:, None], values[:, None], strict=True))
+
+
+@pytest.mark.parametrize(("time", "message"), [([1.0, 0.5], "goes back by 0.5 s"), ([NAN, 1.0], "no time")])
+def test_times_that_cannot_be(time, message):
+    with pytest.raises(DataError, match=message):
+        Repeats("drop", 1.0).push(np.array(time), np.zeros((2, 1), np.float32))
+
+
+def test_a_gap_of_absurd_length_is_named():
+    with pytest.raises(DataError, match=r"samples would lie between two rows; are data\.table\.rate=50, time_unit"):
+        resample(np.array([0, 0.02, 1e12]), np.zeros((3, 1), np.float32), rate=50.0, max_gap=1e13)

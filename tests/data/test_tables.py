@@ -1,5 +1,7 @@
 """The user's own tables: what they become, and that whatever is wrong with them is named with file, line and column."""
 
+import gzip
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,7 +45,10 @@ def test_one_file(tmp_path):
     assert recording.labels.tolist() == [0, 0, 1, 1]
     assert (recording.subject, recording.run, recording.rate) == (1, "a", 10.0)
     assert recording.channels[0] == ("x", "acc", "hip", "g")
-    assert recordings.notes == ("1 recordings: 4 rows, resampled by linear to 10 Hz: 4 samples",)
+    assert recordings.notes == (
+        "1 recordings: 4 rows, resampled by linear to 10 Hz: 4 samples",
+        "1 subjects by the column 'subject', with how many recordings: ann (1)",
+    )
 
 
 def test_several_files_and_one_long_table_are_the_same(tmp_path):
@@ -142,8 +147,8 @@ def test_gaps_missing_values_and_repeated_times(tmp_path):
     np.testing.assert_allclose(recording.signals, [[i, i] for i in range(7)], atol=1e-5)
     assert recording.starts.tolist() == [0, 5]
     assert recording.labels.tolist() == [0, 0, 0, UNLABELLED, UNLABELLED, 1, 1]
-    assert recordings.notes[1:] == (
-        "1 rows with the time of the row before were left out",
+    assert recordings.notes[2:] == (
+        "1 of 8 rows have the time of the row before: they were left out",
         "1 gaps divide recordings",
         "2 missing values, data.table.missing='interpolate'",
     )
@@ -180,7 +185,7 @@ def test_another_delimiter_quotes_and_a_byte_order_mark(tmp_path):
         (["0,sit,ann,,1", "0.1,sit,ann,,2"], "recording 'a' has no sample at which all channels have values"),
         (
             ["0,sit,ann,1,1", "100,sit,ann,1,2", "200,sit,ann,1,2"],
-            "are 100 s apart, farther than .*time_unit='s' right",
+            "recording 'a': rows are 100 s apart, farther than .*time_unit='s' right",
         ),
         (["0,si\0t,ann,1,1"], "line 2: a zero byte"),
         (["0,sit,ann,1,1\r0.1,sit,ann,1,1"], "line 2: a carriage return within the line"),
@@ -259,6 +264,15 @@ def test_bad_parquet_cells_are_named(tmp_path):
         ("channels", (("x", "acc", "hip", 1),), r"must be \(column, group, site, unit\)"),
         ("channels", (("x", "a", "b", "c"), ("x", "a", "b", "c")), "the column 'x' is named twice"),
         ("label", "time", "the column 'time' is named twice"),
+        ("repeated", "keep", "'keep' is none of error, spread, drop, mean"),
+        ("decimal", ";", "';' is none of ., ,"),
+        ("decimal", ",", "delimiter and data.table.decimal are both ','"),
+        ("skip_lines", -1, "must be a number of lines"),
+        ("path_pattern", "(?P<subject>", "is not a regular expression"),
+        ("path_pattern", "sub_(.*)", r"must have named groups of subject, recording, label"),
+        ("path_pattern", "(?P<person>.*)", r"must have named groups of subject"),
+        ("preamble", "(?P<rate>.*)", r"it needs a group \(\?P<rate>...\), skip_lines of 1 or more"),
+        ("beside", (("acc", "gyro"),), r"must be \(part of the path"),
     ],
 )
 def test_bad_fields_are_named(tmp_path, field, value, message):
@@ -266,11 +280,197 @@ def test_bad_fields_are_named(tmp_path, field, value, message):
         read(write(tmp_path), **{field: value})
 
 
-@pytest.mark.parametrize("field", ["files", "test", "validation"])
+@pytest.mark.parametrize("field", ["files", "test", "validation", "header", "beside"])
 def test_names_must_be_tuples(tmp_path, field):
     table = table_config().to_dict() | {field: "ann"}
     with pytest.raises(ConfigError, match=rf"data\.table\.{field}='ann' must be a tuple, as \('ann',\)"):
         read_tables(ConfigDict(table), str(write(tmp_path)))
+
+
+def test_files_of_one_name_in_different_folders_are_different_people(tmp_path):
+    for folder in ("day1", "day2"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder, ["1,2", "3,4"], "p1.csv", "x,y")
+    recordings = read(tmp_path, files=("**/*.csv",), time="", label="", subject="")
+    assert recordings.subject_names == {1: "day1/p1", 2: "day2/p1"}
+    assert [r.run for r in recordings] == ["day1/p1", "day2/p1"]
+    assert (
+        recordings.notes[1] == "2 subjects by the path of each file, with how many recordings: day1/p1 (1), day2/p1 (1)"
+    )
+
+
+@pytest.mark.parametrize("other", ["Ann", "a nn", "ann.0"])
+def test_people_whose_names_differ_in_spelling_only_are_shown(tmp_path, other):
+    write(tmp_path)
+    write(tmp_path, [row.replace("ann", other) for row in ROWS], "b.csv")
+    with pytest.raises(DataError, match=rf"data\.table\.subject='subject': 'ann' and '{other}' differ only in"):
+        read(tmp_path)
+
+
+def test_classes_whose_names_differ_in_spelling_only_are_shown(tmp_path):
+    with pytest.raises(DataError, match=r"data\.table\.label='label': 'SIT' and 'sit' differ only in case"):
+        read(write(tmp_path, [*ROWS[:1], ROWS[1].replace("sit", "SIT"), *ROWS[2:]]))
+
+
+def test_whole_numbers_with_and_without_a_decimal_point_are_one_name_in_text_and_parquet(tmp_path):
+    for name, dot in (("day1", ""), ("day2", ".0")):
+        write(tmp_path, [f"{i / 10},{i // 2}{dot},{p}{dot},1,2" for p in (1, 2) for i in range(4)], f"{name}.csv")
+        pd.read_csv(tmp_path / f"{name}.csv").to_parquet(tmp_path / f"{name}.parquet")
+    for suffix in ("csv", "parquet"):
+        recordings = read(tmp_path, files=(f"*.{suffix}",))
+        assert recordings.class_names == ("0", "1")
+        assert ({r.subject for r in recordings}, recordings.subject_names) == ({1, 2}, {})
+
+
+def test_files_match_whatever_the_case_of_their_letters(tmp_path):
+    write(tmp_path, name="ANNA.CSV")
+    assert [r.run for r in read(tmp_path).recordings] == ["ANNA"]
+
+
+def test_stamps_cut_to_seconds(tmp_path):
+    rows = [f"{i // 10},sit,ann,{i},{i}" for i in range(100)]
+    with pytest.raises(DataError, match=r"recording 'a': 90 of 100 rows \(90%\) .* set data\.table\.repeated"):
+        read(write(tmp_path, rows))
+    (recording,) = read(tmp_path, repeated="spread").recordings
+    np.testing.assert_allclose(recording.signals[:, 0], np.arange(100), atol=1e-4)
+    for how, expected in (("mean", 4.5 + np.arange(0, 91)), ("drop", np.arange(0, 91))):
+        (recording,) = read(tmp_path, repeated=how, max_gap=1.5).recordings
+        np.testing.assert_allclose(recording.signals[:, 0], expected, atol=1e-4)
+
+
+def test_a_wrong_unit_of_time_is_named(tmp_path):
+    rows = [f"{i * 100},sit,ann,{i},{i}" for i in range(20)]
+    with pytest.raises(DataError, match=r"rows come 10,000 times a second, and data\.table\.rate is 10; .*'us' right"):
+        read(write(tmp_path, rows), time_unit="us")
+
+
+LAYOUTS = {
+    "lines to skip": ("made by X\nat 10 Hz\ntime,x,y\n", ",", {"skip_lines": 2}),
+    "no header": ("", ",", {"header": ("time", "x", "y")}),
+    "units": ("time,x,y\nms,g,rad/s\nCAL,CAL,CAL\n", ",", {"units_rows": 2}),
+    "decimal comma": ("time;x;y\n", ";", {"delimiter": ";", "decimal": ","}),
+    "semicolon at the end": ("", ",", {"header": ("time", "x", "y"), "line_end": ";"}),
+    "tabs": ("time\tx\ty\n", "\t", {"delimiter": "\t"}),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("packed", [False, True])
+def test_layouts_are_the_same_table(tmp_path, layout, packed):
+    head, delimiter, fields = LAYOUTS[layout]
+    lines = [delimiter.join(f"{v:.2f}" for v in (i / 10, i + 0.25, -i)) for i in range(30)]
+    text = head + "".join(f"{line}{fields.get('line_end', '')}\n" for line in lines)
+    text = text.replace(".", fields.get("decimal", "."))
+    if packed:
+        with gzip.open(tmp_path / "a.csv.gz", "wt") as file:
+            file.write(text)
+    else:
+        (tmp_path / "a.csv").write_text(text)
+    (recording,) = read(tmp_path, files=("a.csv*",), label="", subject="", **fields).recordings
+    assert (recording.run, recording.signals.tolist()) == ("a", [[i + 0.25, -i] for i in range(30)])
+
+
+def test_a_damaged_gzip_file_is_named(tmp_path):
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"time,x,y\n0,1,2\n" * 999)[:-20])
+    with pytest.raises(DataError, match=r"a\.csv\.gz: not a whole gzip file"):
+        read(tmp_path, files=("*.gz",), label="", subject="")
+
+
+def test_a_file_that_says_its_start_and_rate(tmp_path):
+    (tmp_path / "a.csv").write_text("100.5,100.5\n20.0,20.0\n" + "".join(f"{i},{-i}\n" for i in range(41)))
+    pattern = r"(?P<start>[\d.]+),.*\n(?P<rate>[\d.]+)"
+    fields = {"time": "", "label": "", "subject": "", "skip_lines": 2, "header": ("x", "y")}
+    (recording,) = read(tmp_path, preamble=pattern, **fields).recordings
+    assert recording.signals.tolist() == [[2 * i, -2 * i] for i in range(21)]
+    with pytest.raises(DataError, match="is not in the skipped lines"):
+        read(tmp_path, preamble="at (?P<rate>.*) Hz", **fields)
+    with pytest.raises(DataError, match="must find a group"):
+        read(tmp_path, preamble="(?P<rate>,)", **fields)
+
+
+@pytest.mark.parametrize(
+    ("stamp", "fields"),
+    [
+        ("2015-06-22 00:56:03.{:03}+0100 [Europe/London]", {}),
+        ("2015-06-22 00:56:03.{:03} Europe/London", {}),
+        ("2015-06-22T00:56:03.{:03}Z", {}),
+        ("2015-06-22 00:56:03:{:03}", {"time_format": "%Y-%m-%d %H:%M:%S:%f"}),
+        ("6/22/2015 12:56:03.{:03} AM", {"time_format": "%m/%d/%Y %I:%M:%S.%f %p"}),
+    ],
+)
+def test_dates_of_many_kinds(tmp_path, stamp, fields):
+    rows = [f"{stamp.format(100 * i)},sit,ann,{i},{i}" for i in range(9)]
+    (recording,) = read(write(tmp_path, rows), time_unit="datetime", **fields).recordings
+    assert recording.signals[:, 0].tolist() == list(range(9))
+
+
+def test_a_zone_without_an_offset_counts_through_the_change_of_the_clocks(tmp_path):
+    stamps = ["2015-03-29 00:59:59.900", "2015-03-29 02:00:00.000", "2015-03-29 02:00:00.100"]  # one o'clock is two
+    rows = [f"{stamp} [Europe/London],sit,ann,{i},{i}" for i, stamp in enumerate(stamps)]
+    (recording,) = read(write(tmp_path, rows), time_unit="datetime").recordings
+    assert recording.signals[:, 0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("index", [False, True])
+@pytest.mark.parametrize("resolution", ["s", "ms", "us", "ns"])
+def test_times_of_parquet_are_dates_whatever_the_unit_says(tmp_path, index, resolution):
+    time = pd.date_range("2024-03-01", periods=20, freq="1s").as_unit(resolution)
+    frame = pd.DataFrame({"time": time, "label": "sit", "subject": "ann", "x": np.arange(20.0), "y": 0.0})
+    (frame.set_index("time") if index else frame).to_parquet(tmp_path / "a.parquet")
+    for unit in ("ns", "datetime"):
+        (recording,) = read(tmp_path, files=("*.parquet",), time_unit=unit, rate=1.0, max_gap=2.0).recordings
+        assert recording.signals[:, 0].tolist() == list(range(20))
+
+
+def test_names_from_the_path(tmp_path):
+    for trial in ("dws_1", "sit_5"):
+        (tmp_path / trial).mkdir()
+        for person in (1, 2):
+            write(tmp_path / trial, ["1,2", "3,4"], f"sub_{person}.csv", "x,y")
+    pattern = r"(?P<label>[a-z]+)_\d+/sub_(?P<subject>\d+)"
+    recordings = read(tmp_path, files=("**/*.csv",), time="", path_pattern=pattern)
+    assert recordings.class_names == ("dws", "sit")
+    assert [(r.subject, recordings.class_names[r.labels[0]], r.run) for r in recordings] == [
+        (1, "dws", "dws_1/sub_1"),
+        (2, "dws", "dws_1/sub_2"),
+        (1, "sit", "sit_5/sub_1"),
+        (2, "sit", "sit_5/sub_2"),
+    ]
+    assert "2 subjects by the path of each file" in recordings.notes[1]
+    with pytest.raises(DataError, match=r"does not match 'dws_1/sub_1\.csv'"):
+        read(tmp_path, files=("**/*.csv",), time="", path_pattern="(?P<subject>p[0-9])")
+
+
+def test_annotations_in_a_file_of_their_own(tmp_path):
+    write(tmp_path, [f"{i / 10},{i},0" for i in range(20)], "ann.csv", "time,x,y")
+    fields = {"files": ("ann.csv",), "label": "", "subject": "", "annotations": "{stem}_labels.csv"}
+    write(tmp_path, ["0.2,0.5,walk", "1.0,1.5,sit"], "ann_labels.csv", "start,end,label")
+    recordings = read(tmp_path, **fields)
+    assert recordings.class_names == ("sit", "walk")
+    expected = [UNLABELLED] * 2 + [1] * 3 + [UNLABELLED] * 5 + [0] * 5 + [UNLABELLED] * 5
+    assert recordings[0].labels.tolist() == expected
+    write(tmp_path, ["0.2,0.5,walk", "0.4,1.5,sit"], "ann_labels.csv", "start,end,label")
+    with pytest.raises(DataError, match=r"ann_labels\.csv, line 3: begins before the end of line 2"):
+        read(tmp_path, **fields)
+    write(tmp_path, ["0.5,0.2,walk"], "ann_labels.csv", "start,end,label")
+    with pytest.raises(DataError, match=r"ann_labels\.csv, line 2: the end is before the start"):
+        read(tmp_path, **fields)
+
+
+def test_sensors_in_files_of_their_own_with_their_own_clocks(tmp_path):
+    for folder in ("acc", "gyro"):
+        (tmp_path / folder).mkdir()
+    write(tmp_path / "acc", [f"{i / 10},sit,ann,{i}" for i in range(20)], "a_acc.csv", "time,label,subject,x")
+    write(tmp_path / "gyro", [f"{i / 10 + 0.03},{10 * i}" for i in range(20)], "a_gyro.csv", "time,x")
+    fields = {"files": ("acc/*.csv",), "beside": (("acc", "gyro", "g_"),)}
+    channels = (("x", "acc", "hip", "g"), ("g_x", "gyro", "hip", "rad/s"))
+    (recording,) = read(tmp_path, channels=channels, **fields).recordings
+    assert len(recording.labels) == 19  # the first sample has no value of the gyroscope yet
+    np.testing.assert_allclose(recording.signals, [[i, 10 * i - 3] for i in range(1, 20)], atol=1e-4)
+    assert set(recording.labels.tolist()) == {0}
+    (tmp_path / "gyro" / "a_gyro.csv").unlink()
+    with pytest.raises(DataError, match=r"a_acc\.csv: no file .*gyro/a_gyro\.csv beside it"):
+        read(tmp_path, channels=channels, **fields)
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

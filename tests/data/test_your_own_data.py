@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from configs import default, your_own
@@ -69,3 +70,19 @@ def test_the_command_does_what_the_page_says(tables, tmp_path):
     assert result["notes"] == notes
     assert result["subject_counts"] == subjects
     assert (tmp_path / "run" / "report.html").exists()
+    # A table of another device: its own name and unit of time.
+    monday = pd.read_csv(tables / "monday.csv").query("person == 'anna'").rename(columns={"time": "clock"})
+    monday["clock"] *= 1_000_000
+    monday.to_csv(tmp_path / "other.csv", index=False)
+    fields = ["--config.data.table.time=clock", "--config.data.table.time_unit=ns"]
+    predict = [*arguments, *fields, "--mode=predict", f"--input={tmp_path / 'other.csv'}"]
+    done = subprocess.run(predict, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_csv(tmp_path / "run" / "predictions" / "other" / "windows.csv")
+    lines = (tmp_path / "other.csv").read_text()
+    done = subprocess.run([*arguments, *fields, "--mode=stream"], cwd=ROOT, capture_output=True, text=True, input=lines)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["class"] for line in done.stdout.splitlines()] == rows["class"].tolist()
+    assert len(rows) > 100
+    done = subprocess.run([*arguments, *fields], cwd=ROOT, capture_output=True, text=True)
+    assert "holds a run of another config (data.table.time: 'time' -> 'clock'" in done.stderr

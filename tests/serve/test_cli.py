@@ -14,7 +14,6 @@ from dcdp_jax.errors import DataError
 from dcdp_jax.serve.inputs import prepare, read_input
 from dcdp_jax.serve.live import answers
 from dcdp_jax.serve.predict import predict_files, predict_recording
-from dcdp_jax.serve.stream import Recognizer
 from tests.e2e.running import ARGUMENTS, launch, start
 
 
@@ -122,7 +121,7 @@ def test_stream_answers_as_samples_come_and_as_predict_does(finished, table, pre
 
 
 def test_a_stream_is_ended_by_a_keyboard(finished):
-    process = start(*ARGUMENTS, f"--workdir={finished}", "--mode=stream", stdin=-1)
+    process = start(*ARGUMENTS, f"--workdir={finished}", "--mode=stream", "--config.data.table.time=", stdin=-1)
     process.stdin.write(",".join(c.name for c in synthetic.CHANNELS) + "\n")
     process.stdin.flush()
     assert "taken to come at 25 Hz" in process.stderr.readline()
@@ -131,39 +130,64 @@ def test_a_stream_is_ended_by_a_keyboard(finished):
     assert process.returncode == 0
 
 
-def test_missing_sensors_of_a_stream(model, recording, data):
+def test_missing_sensors_of_a_stream(model, recording):
     names = [c.name for c in recording.channels if c.group == "acc"]
     chosen = recording.signals[:64, [i for i, c in enumerate(recording.channels) if c.group == "acc"]]
     lines = [",".join(names), *(",".join(f"{v:.9g}" for v in row) for row in chosen)]
-    (answer,) = answers(Recognizer(model), lines, default.get_config().data.table)
+    table = default.get_config().data.table
+    table.time, table.missing = "", "split"
+
+    def answered():
+        return list(answers(model, [[f"{line}\n".encode() for line in lines]], table))
+
+    (answer,) = answered()
     assert answer["missing"] == ["dense"]
     lines[5] = lines[5].partition(",")[0] + "," * (len(names) - 1)  # a cell alone: the accelerations are not all there
-    (answer,) = answers(Recognizer(model), lines, default.get_config().data.table)
+    (answer,) = answered()
     assert (answer["missing"], answer["class"]) == (["res", "dense"], None)
     lines[5] = "," * (len(names) - 1)
-    assert list(answers(Recognizer(model), lines, default.get_config().data.table)) == []
+    assert answered() == []
+    table.missing = "interpolate"
+    (answer,) = answered()
+    assert answer["missing"] == ["dense"]
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([], "line 1: no column wrist_acc_x"),
+        ([], "standard input: empty"),
         (["time,label"], "line 1: no column wrist_acc_x"),
-        (["HEADER", "1,2"], "line 2: 2 fields, expected 19 as in the header"),
-        (["HEADER", "0" + ",fast" * 18], "line 2, column 'wrist_acc_x': 'fast' is not a finite number"),
-        (["HEADER", "0" + ",1e99" * 18], "is not a finite number of single precision"),
-        (["HEADER", "", "noon" + ",1" * 18], "line 3: 'noon' is not a time (s)"),
-        (["HEADER", "1" + ",1" * 18, "0" + ",1" * 18], "line 3: time goes back by 1 s"),
+        (["label,wrist_acc_x"], "line 1: no column 'time' with the time (data.table.time)"),
         (["HEADER,wrist_acc_x [g]"], "the channel 'wrist_acc_x' stands twice"),
-        (["wrist_acc_x [m/s^2]"], "wrist_acc_x is in m/s^2, and the model reads it in g"),
+        (["time,wrist_acc_x [m/s^2]"], "wrist_acc_x is in m/s^2, and the model reads it in g"),
     ],
 )
-def test_lines_that_cannot_be_read(lines, message, model):
+def test_first_lines_that_cannot_be_read(lines, message, model):
     header = "time," + ",".join(c.name for c in synthetic.CHANNELS)
-    given = [line.replace("HEADER", header) for line in lines]
+    given = [f"{line}\n".encode().replace(b"HEADER", header.encode()) for line in lines]
     with pytest.raises(DataError) as raised:
-        list(answers(Recognizer(model), given, default.get_config().data.table))
+        list(answers(model, [given], default.get_config().data.table))
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["1,2"], "line 2: 2 fields, expected 19 as in the header"),
+        (["0" + ",fast" * 18], "line 2, column 'wrist_acc_x': 'fast' is not a finite number"),
+        (["0" + ",1e99" * 18], "is not a finite number of single precision"),
+        (["0" + ",1e38" * 18], "'1e38' is larger than 1e+18"),
+        (["", "noon" + ",1" * 18], "line 3, column 'time': 'noon' is not a finite number"),
+        (["1" + ",1" * 18, "0" + ",1" * 18], "line 3, column 'time': time goes back by 1 s"),
+    ],
+)
+def test_lines_that_cannot_be_read(lines, message, model, capsys):
+    header = "time," + ",".join(c.name for c in synthetic.CHANNELS)
+    given = [f"{line}\n".encode() for line in (header, *lines)]
+    assert list(answers(model, [given], default.get_config().data.table)) == []
+    _, left_out, counted = capsys.readouterr().err.splitlines()
+    assert message in left_out
+    assert counted == "1 lines were left out"
 
 
 @pytest.mark.parametrize(

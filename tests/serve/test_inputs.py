@@ -115,9 +115,13 @@ def test_a_table_that_is_not_what_the_model_reads(change, message, tmp_path, car
     ("name", "content", "message"),
     [
         ("a.csv", b"", "empty"),
-        ("a.csv", b"\xff\xfe\x00", "not a line of column names"),
+        ("a.csv", b"\xff\xfe\x00", "line 1: byte 0xff is not UTF-8"),
         ("a.parquet", b"no", "not a whole Parquet file"),
-        ("a.dat", b"1 2 3", "expected a table (.csv, .txt, .tsv, .parquet), or a file of hapt as RawData/acc_exp01"),
+        (
+            "a.dat",
+            b"1 2 3",
+            "expected a table (.csv, .txt, .tsv, .csv.gz, .txt.gz, .tsv.gz, .parquet), or a file of hapt as RawData",
+        ),
         (None, b"", "no such file"),
     ],
 )

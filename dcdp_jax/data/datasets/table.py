@@ -21,6 +21,9 @@ def make(raw_dir: str, table: Any) -> Recordings:
 
 def choose(config: ConfigDict, recordings: Recordings) -> Choice:
     """Returns the fold, and the subjects or runs that the config names for testing and validation."""
+    from dcdp_jax.data.tables import check_classes
+
+    check_classes(config.table, recordings.class_names)
     test, validation = (tuple(str(name) for name in names) for names in (config.table.test, config.table.validation))
     if config.protocol == "subject":
         numbers = [find_subjects(recordings, *named) for named in (("test", test), ("validation", validation))]

@@ -1,0 +1,271 @@
+"""A table line by line gives what the same table as a file gives: same windows, same times, same bits."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs import default
+from dcdp_jax.errors import ConfigError, DataError
+from dcdp_jax.serve.inputs import read_input
+from dcdp_jax.serve.live import answers, read_blocks
+from dcdp_jax.serve.predict import predict_recording
+from tests.serve.making import make_model, noise
+
+CASES = Path(__file__).parents[3] / "shared" / "cases" / "inputs.tar.xz"
+COLUMNS = ["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model()
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    """The inputs as people have them, unpacked."""
+    if not CASES.exists():
+        pytest.skip(f"{CASES} is not there")
+    folder = tmp_path_factory.mktemp("cases")
+    with tarfile.open(CASES) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def fields_of(**fields):
+    data = default.get_config().data
+    data.table.update(fields)
+    return data
+
+
+def predicted(model, path, data):
+    """The events of a file as plain data."""
+    (item,) = read_input(path, model.card, data)
+    return [event.as_json(model.card) for event in predict_recording(model, item.recording, item.time)]
+
+
+def assert_stream_is_predict(model, path, data, sizes=(1,)):
+    """Feeds a table in portions of lines, and compares bit by bit."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    cuts = np.cumsum(np.resize(sizes, len(lines)))
+    blocks = [block.tolist() for block in np.split(np.array(lines, object), cuts[cuts < len(lines)])]
+    found, expected = list(answers(model, blocks, data.table)), predicted(model, path, data)
+    assert found == expected
+    return expected
+
+
+@st.composite
+def tables(draw):
+    """Text of a table of any layout, with holes, gaps, odd stamps and odd cells, and the fields to read it."""
+    seed, rows = draw(st.integers(0, 10**6)), draw(st.integers(1, 150))
+    rng = np.random.default_rng(seed)
+    rate = draw(st.sampled_from([20.0, 25.0, 40.0]))
+    steps = np.full(rows, 1 / rate) if draw(st.booleans()) else rng.uniform(0, 2 / rate, rows)
+    seconds = np.cumsum(np.where(rng.random(rows) < draw(st.sampled_from([0, 0.03])), 5.0, steps))
+    unit = draw(st.sampled_from(["s", "ms", "us", "ns", "datetime", ""]))
+    start = draw(st.sampled_from([0, 1767620467]))
+    if unit == "datetime":
+        time = [str(pd.Timestamp(start, unit="s") + pd.Timedelta(t, unit="s")) for t in seconds.tolist()]
+    elif unit == "s":
+        time = [f"{start + t:.{draw(st.integers(1, 6))}f}" for t in seconds]
+    else:
+        factor = {"ms": 10**3, "us": 10**6, "ns": 10**9, "": 1}[unit]
+        time = [str(start * factor + round(t * factor)) for t in seconds.tolist()]
+    decimal, delimiter = draw(st.sampled_from([(".", ","), (",", ";"), (".", "\t")]))
+    cells = [[f"{v:.4g}" for v in row] for row in noise(rows, 6, seed)]
+    odd = ["", "NaN", "NA", "null", "nan", "1e-3", "+2", "3.", ".5", " 4"]
+    for row in cells:
+        for place in range(6):
+            if rng.random() < 0.03:
+                row[place] = odd[rng.integers(len(odd))]
+    if draw(st.booleans()):  # a sensor that is lost for a while
+        a = int(rng.integers(rows))
+        for row in cells[a : a + 60]:
+            row[3:] = [""] * 3
+    header = [*(["time"] if unit else []), *COLUMNS, "note"]
+    body = [[*([t] if unit else []), *row, '"a b"'] for t, row in zip(time, cells, strict=True)]
+    lines = [delimiter.join(cell.replace(".", decimal) for cell in row) for row in body]
+    lines = [line for line in lines for line in ([line, ""] if rng.random() < 0.02 else [line])]
+    skipped, units = draw(st.integers(0, 2)), draw(st.integers(0, 1))
+    head = ["any, line"] * skipped + [delimiter.join(header)] + ["x"] * units
+    end = draw(st.sampled_from(["\n", "\r\n"]))
+    text = end.join([*head, *lines]) + draw(st.sampled_from([end, ""]))
+    content = draw(st.sampled_from([b"", b"\xef\xbb\xbf"])) + text.encode()
+    fields = {
+        "delimiter": delimiter,
+        "decimal": decimal,
+        "skip_lines": skipped,
+        "units_rows": units,
+        "time": "time" if unit else "",
+        "time_unit": unit or "s",
+        "repeated": draw(st.sampled_from(["drop", "mean", "spread"])),
+        "resample": draw(st.sampled_from(["linear", "nearest"])),
+        "missing": draw(st.sampled_from(["interpolate", "split"])),
+        "max_gap": draw(st.sampled_from([0.5, 1.0])),
+    }
+    return content, fields
+
+
+@given(table=tables(), sizes=st.sampled_from([(1,), (1,), (7, 1, 30), (1000,)]))
+@settings(max_examples=25, deadline=None)
+def test_any_table_line_by_line_is_predict_to_the_bit(table, sizes, model, tmp_path_factory):
+    content, fields = table
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_bytes(content)
+    try:
+        predicted(model, path, fields_of(**fields))
+    except DataError as error:
+        assert "any.csv" in str(error)  # noqa: PT017
+        return
+    assert_stream_is_predict(model, path, fields_of(**fields), sizes)
+
+
+CASE_FIELDS = {
+    "epoch_ms/phone.csv": {"time_unit": "ms"},
+    "two_clocks/joined.csv": {"time_unit": "ms"},
+    "bom_stream/phone25hz.csv": {"time_unit": "ms"},
+}
+
+
+@pytest.mark.parametrize("case", CASE_FIELDS)
+def test_cases_line_by_line_are_predict_to_the_bit(case, cases, model):
+    data = fields_of(subject="", label="", **CASE_FIELDS[case])
+    assert len(assert_stream_is_predict(model, cases / case, data)) > 50
+
+
+def table(path, samples=60, rate=25.0, **columns):
+    frame = pd.DataFrame(noise(samples, 6), columns=COLUMNS)
+    frame.insert(0, "time", np.arange(samples) / rate)
+    frame.assign(**columns).to_csv(path, index=False)
+    return path
+
+
+def test_recordings_of_one_table_are_told_apart(model, tmp_path):
+    """Also where their rows alternate and their times begin anew."""
+    one, other = (pd.read_csv(table(tmp_path / f"{p}.csv", n, subject=p)) for p, n in (("ann", 120), ("bob", 90)))
+    mixed = pd.concat([one[:50], pd.concat([one[50:90], other[:40]]).sort_values("time"), other[40:], one[90:]])
+    path = tmp_path / "mixed.csv"
+    mixed.to_csv(path, index=False)
+    data = fields_of(label="")
+    expected = {
+        item.name: [e.as_json(model.card) for e in predict_recording(model, item.recording, item.time)]
+        for item in read_input(path, model.card, data)
+    }
+    lines = path.read_bytes().splitlines(keepends=True)
+    for blocks in ([lines], [[line] for line in lines]):
+        found = {"ann-mixed": [], "bob-mixed": []}
+        for event in answers(model, blocks, data.table):
+            found[f"{event.pop('recording')}-mixed"].append(event)
+        assert found == expected
+
+
+def test_a_bad_line_is_named_counted_and_left_out(model, tmp_path, capsys):
+    lines = table(tmp_path / "a.csv").read_bytes().splitlines(keepends=True)
+    good = [*lines[:20], *lines[23:]]
+    bad = [b"0.8,1,2\n", b"0.8,fast,1,1,1,1,1\n", b"0.8,\xff,1,1,1,1,1\n", b"0.1,1,1,1,1,1,1\n", b"noon,1,1,1,1,1,1\n"]
+    expected = list(answers(model, [good], fields_of().table))
+    assert capsys.readouterr().err.count("\n") == 1
+    for blocks in ([[*good[:20], *bad, *good[20:]]], [[line] for line in [*good[:20], *bad, *good[20:]]]):
+        assert list(answers(model, blocks, fields_of().table)) == expected
+        said = capsys.readouterr().err.splitlines()
+        assert said[0].startswith("ready: ")
+        assert [line.partition(": ")[0] for line in said[1:6]] == ["left out"] * 5
+        for line, words in zip(
+            said[1:6],
+            [
+                "line 21: 3 fields, expected 7",
+                "line 22, column 'acc_x': 'fast' is not a finite number",
+                "line 23: byte 0xff is not UTF-8",
+                "line 24, column 'time': time goes back by",
+                "line 25, column 'time': 'noon' is not a finite number",
+            ],
+            strict=True,
+        ):
+            assert words in line
+        assert said[6] == "5 lines were left out"
+
+
+def test_too_many_bad_lines_in_a_row_end_a_stream(model, tmp_path):
+    lines = table(tmp_path / "a.csv").read_bytes().splitlines(keepends=True)
+    data = fields_of(bad_lines=3)
+    apart = [part for line in lines[1:] for part in (line, b"?\n", b"?\n")]
+    assert list(answers(model, [[lines[0], *apart]], data.table)) == list(answers(model, [lines], data.table))
+    with pytest.raises(DataError, match=r"line 5: 1 fields, expected 7 .* this was the 3th bad line in a row"):
+        list(answers(model, [[*lines[:2], b"?\n", b"?\n", b"?\n"]], data.table))
+
+
+@pytest.mark.parametrize("how", ["error", "spread", "mean", "drop"])
+def test_repeated_stamps_are_treated_alike(how, model, tmp_path):
+    path = table(tmp_path / "a.csv", 200)
+    frame = pd.read_csv(path)
+    frame["time"] = np.floor(frame["time"] * 5) / 5
+    frame.to_csv(path, index=False)
+    data = fields_of(repeated=how)
+    if how == "error":
+        for function in (predicted, assert_stream_is_predict):
+            with pytest.raises(DataError, match=r"have the time of the row before.* set data\.table\.repeated"):
+                function(model, path, data)
+    else:
+        assert assert_stream_is_predict(model, path, data)
+
+
+def test_a_wrong_unit_of_time_is_named_in_both(model, tmp_path):
+    path = table(tmp_path / "a.csv", 200)
+    for unit, frame_unit in (("ms", 1.0), ("s", 1000.0)):
+        frame = pd.read_csv(path)
+        frame["time"] *= frame_unit
+        frame.to_csv(path, index=False)
+        for function in (predicted, assert_stream_is_predict):
+            with pytest.raises(DataError, match=rf"is data\.table\.time_unit='{unit}' right"):
+                function(model, path, fields_of(time_unit=unit))
+
+
+def test_a_time_column_that_is_not_there_is_an_error_in_both(model, tmp_path):
+    path = table(tmp_path / "a.csv")
+    lines = [path.read_bytes().splitlines(keepends=True)]
+    for function in (
+        lambda: predicted(model, path, fields_of(time="clock")),
+        lambda: list(answers(model, lines, fields_of(time="clock").table)),
+    ):
+        with pytest.raises(DataError, match=r"no column 'clock' with the time \(data\.table\.time\)"):
+            function()
+
+
+def test_columns_of_another_device_stand_for_the_models(model, tmp_path):
+    path = table(tmp_path / "a.csv", 100)
+    expected = assert_stream_is_predict(model, path, fields_of())
+    frame = pd.read_csv(path).rename(columns={"time": "clock", **{c: f"Sensor {c}" for c in COLUMNS}})
+    frame["clock"] = (frame["clock"] * 1e9).round().astype(int) + 10**18
+    frame.to_csv(path, index=False)
+    channels = tuple((f"Sensor {c.name}", c.group, c.site, c.unit) for c in model.card.inputs)
+    fields = {"time": "clock", "time_unit": "ns", "channels": channels}
+    assert assert_stream_is_predict(model, path, fields_of(**fields)) == expected
+    wrong = tuple((*entry[:3], "parsec") for entry in channels)
+    with pytest.raises(DataError, match="Sensor acc_x is in parsec, and the model reads it in g"):
+        predicted(model, path, fields_of(**{**fields, "channels": wrong}))
+
+
+def test_a_delimiter_of_two_characters_is_an_error_in_both(model, tmp_path):
+    path = table(tmp_path / "a.csv")
+    for function in (predicted, assert_stream_is_predict):
+        with pytest.raises(ConfigError, match="must be one character between fields"):
+            function(model, path, fields_of(delimiter=", "))
+
+
+def test_lines_are_read_as_they_come():
+    source, sink = os.pipe()
+    with os.fdopen(source, "rb") as file:
+        blocks = read_blocks(file)
+        os.write(sink, b"a\nb")
+        assert next(blocks) == [b"a\n"]
+        os.write(sink, b"c\nd")
+        assert next(blocks) == [b"bc\n"]
+        os.close(sink)
+        assert list(blocks) == [[b"d"]]
+    assert list(read_blocks(io.BytesIO(b"a\n\nb"))) == [[b"a\n", b"\n"], [b"b"]]
