@@ -72,17 +72,27 @@ def make_result(
     }
 
 
-def git_revision() -> str | None:
-    """The commit of the source tree, with `-dirty` where files differ from it; None outside a git checkout."""
-    folder = Path(__file__).parent
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return described.stdout.strip() or None
+def git_revision(file: Path = Path(__file__)) -> str | None:
+    """Returns the commit of a checkout, with `-dirty` if files differ from it.
+
+    Args:
+      file: one of the checkout's own. If it is not under version control, as that of a package which is installed below
+        somebody's checkout, there is no revision.
+
+    Returns:
+      The commit, 40 hexadecimal digits; None without one or without git.
+    """
+    commands = (
+        ["git", "ls-files", "--error-unmatch", file.name],
+        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+    )
+    text = ""
+    for command in commands:
+        try:
+            finished = subprocess.run(command, cwd=file.parent, capture_output=True, text=True, timeout=20)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if finished.returncode:
+            return None
+        text = finished.stdout.strip()
+    return text or None
