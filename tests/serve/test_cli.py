@@ -14,7 +14,7 @@ from dcdp_jax.errors import DataError
 from dcdp_jax.serve.inputs import prepare, read_input
 from dcdp_jax.serve.live import answers
 from dcdp_jax.serve.predict import predict_files, predict_recording
-from tests.e2e.running import ARGUMENTS, launch, start
+from tests.e2e.running import ARGUMENTS, WAIT_SECONDS, launch, start
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_stream_answers_as_samples_come_and_as_predict_does(finished, table, pre
     process.stdin.write(lines[1 + 63])
     process.stdin.flush()
     first = json.loads(process.stdout.readline())  # while standard input is open
-    output, errors = process.communicate("".join(lines[1 + 64 :]), timeout=100)
+    output, errors = process.communicate("".join(lines[1 + 64 :]), timeout=WAIT_SECONDS)
     assert process.returncode == 0, errors
     found = [first, *map(json.loads, output.splitlines())]
     rows = read(predicted[0] / "windows.csv")
