@@ -49,9 +49,6 @@ def test_a_data_set_in_two_files(tmp_path):
     assert (result["dataset"], result["protocol"], result["class_names"]) == ("made_up", "standard", ["rest", "move"])
     assert result["subjects"] == {"train": [1, 2], "validation": [29], "test": [30]}
     assert result["marks"] == ["incomplete"]
-    wrong = launch(top, "--config=configs/made_up.py", f"--workdir={tmp_path / 'other'}", "--config.data.name=made_it")
-    assert wrong.returncode != 0
-    assert "hapt, made_up, opportunity" in wrong.stderr
 
 
 def test_the_windows_are_the_pages(capsys):
