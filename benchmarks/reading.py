@@ -119,7 +119,7 @@ def child(reader, kind, path):
     """Seconds of a first and a second reading in this process, and the memory that the first took at its peak."""
     import pandas as pd  # noqa: F401 - part of the memory before
 
-    from dcdp_jax.data import readers  # noqa: F401
+    from dcdp_jax.data import datasets  # noqa: F401
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = []
