@@ -1,4 +1,4 @@
-"""Which curves of a run are shown, and from which fields of its metrics they come."""
+"""Draws the curves of a run from the records of its metrics."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -111,7 +111,7 @@ def step_charts(
       The charts for which there are data: one branch alone has no R and no M.
     """
     training = [mean_confidence({"windows": batch_size, **record}) for record in steps]
-    validation = [{**mean_confidence(record["validation"]), "step": record["step"]} for record in epochs]
+    validation = [{**mean_confidence(record.get("validation") or {}), "step": record["step"]} for record in epochs]
     parts = dict.fromkeys([*branches, *(key for group in GROUPS for key in _keys(training, group))])
     colours = {part: PALETTE[index % len(PALETTE)] for index, part in enumerate(parts)} | {"total": INK}
     found = []
@@ -126,7 +126,7 @@ def step_charts(
 
 
 def _fusion_means(steps: Iterable[Record]) -> list[Record]:
-    """The fusion term of the training loss, meaned over each epoch."""
+    """Returns the mean of the training loss's fusion term over each epoch."""
     found: dict[int, list[tuple[float, float]]] = {}
     for record in steps:
         term = (record.get("loss") or {}).get("fusion")
@@ -140,12 +140,12 @@ def _fusion_means(steps: Iterable[Record]) -> list[Record]:
 
 
 def _keys(records: Iterable[Record], group: str) -> list[str]:
-    """Names found in a group of the records, in order of first appearance."""
+    """Returns the names found in a group of the records, in order of first appearance."""
     return list(dict.fromkeys(key for record in records for key in record.get(group) or ()))
 
 
 def mean_confidence(record: Record) -> Record:
-    """The record with S divided by the number of windows that it was summed over."""
+    """Returns the record with S divided by the number of windows that it was summed over."""
     windows = record.get("windows")
     if not windows or "S" not in record:
         return {key: value for key, value in record.items() if key != "S"}
@@ -154,7 +154,7 @@ def mean_confidence(record: Record) -> Record:
 
 
 def points(records: Iterable[Record], x: str, group: str, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Its values where the records have the key; NaN, a gap in the curve, for those that are not finite."""
+    """Returns the x and the values of the records that have the key; values that are not finite are NaN, a gap."""
     found = [(record[x], record[group][key]) for record in records if key in (record.get(group) or ())]
     points = np.array([(at, np.nan if value is None else value) for at, value in found], float).reshape(-1, 2)
     finite = np.abs(points[:, 1]) <= np.finfo(np.float32).max

@@ -1,4 +1,4 @@
-"""Finished runs side by side: one self-contained page made from their result files alone."""
+"""Writes one self-contained page that compares finished runs, from their files alone."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ class Named(NamedTuple):
 
     @property
     def label(self) -> str:
-        """As «A seed0», for legends and column titles."""
+        """Letter and shortened name, for legends and column titles: `A seed0`."""
         return f"{self.letter} {_cut(self.name, 20)}"
 
 
@@ -105,7 +105,7 @@ def _page(runs: list[Named]) -> str:
 
 
 def _warnings(runs: list[Named]) -> str:
-    """Marks of any run, and a sentence for each thing that must be the same and is not."""
+    """Lists the marks of all runs and the properties that differ although they must be the same."""
     items = ""
     for what, read in SAME.items():
         values = [tables.text(read(named.run)) for named in runs]
@@ -139,7 +139,7 @@ def _run_table(runs: list[Named]) -> str:
 
 
 def _score_table(runs: list[Named]) -> str:
-    """Every test score; with two runs also what the second has more than the first."""
+    """Writes every test score; with two runs also their difference."""
     branches = dict.fromkeys(branch for named in runs for branch in named.run.result["branches"])
     numbers = [(label, [named.run.result["test"].get(key) for named in runs]) for key, label in tables.SCORES.items()]
     numbers += [
@@ -160,7 +160,7 @@ def _class_table(runs: list[Named]) -> str:
 
 
 def _shares(corner: str, runs: list[Named], numbers: Sequence[tuple[str, Sequence[Any]]]) -> str:
-    """Shares of one in per cent, a column for each run, and with two runs their difference."""
+    """Writes shares of one in per cent, a column for each run, and with two runs their difference."""
     two = len(runs) == 2
     rows = []
     for label, values in numbers:
@@ -174,7 +174,7 @@ def _shares(corner: str, runs: list[Named], numbers: Sequence[tuple[str, Sequenc
 
 
 def _overlay(runs: list[Named], points_of: Callable[[FinishedRun], Points]) -> list[Line]:
-    """One curve for each run, in its colour."""
+    """Returns one curve for each run, in its colour."""
     return [Line(named.label, PALETTE[i], *points_of(named.run)) for i, named in enumerate(runs)]
 
 
@@ -203,7 +203,7 @@ def _branch_charts(runs: list[Named]) -> list[Chart]:
     for branch in dict.fromkeys(branch for named in runs for branch in named.run.result["branches"]):
 
         def confidence(run: FinishedRun, branch: str = branch) -> Points:
-            means = [{**mean_confidence(record["validation"]), "epoch": record["epoch"]} for record in run.epochs]
+            means = [{**mean_confidence(e.get("validation") or {}), "epoch": e["epoch"]} for e in run.epochs]
             return points(means, "epoch", "S", branch)
 
         def modulation(run: FinishedRun, branch: str = branch) -> Points:
@@ -228,7 +228,7 @@ def _confusions(runs: list[Named]) -> list[Chart]:
 
 
 def _reliabilities(runs: list[Named]) -> list[Chart]:
-    """A diagram for each run that has predictions."""
+    """Draws a reliability diagram for each run that has predictions."""
     charts = []
     for named in runs:
         if named.run.predictions is not None:
@@ -241,7 +241,7 @@ def _reliabilities(runs: list[Named]) -> list[Chart]:
 
 
 def _subject_table(runs: list[Named]) -> str:
-    """Accuracy of each subject, the lowest of the first run first; nothing where no run has predictions."""
+    """Writes the accuracy of each subject, sorted by the first run; empty where no run has predictions."""
     found = [
         {} if named.run.predictions is None else {name: value for name, value, _ in by_subject(named.run.predictions)}
         for named in runs
@@ -301,5 +301,5 @@ def _data(run: FinishedRun) -> dict[str, Any]:
 
 
 def _cut(value: str, length: int = 12) -> str:
-    """Enough of a long value to tell it from another."""
+    """Shortens a long value."""
     return value if len(value) <= length else f"{value[:length]}…"

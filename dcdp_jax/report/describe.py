@@ -1,4 +1,4 @@
-"""The description of a data set: one self-contained page, and a few lines, made from a summary of it."""
+"""Writes the description of a data set, from a summary of it: one self-contained page, and lines for a terminal."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ def write_description(workdir: pathlib.Path, summary: Mapping[str, Any]) -> path
 
 
 def description_lines(summary: Mapping[str, Any]) -> str:
-    """The same for a terminal: what there is, how it is divided, and the balance of the classes."""
+    """Returns lines for a terminal: the data, its parts, and the balance of the classes."""
     names, windows = summary["class_names"], summary["windows"]
     found = f" [{', '.join(summary['marks'])}]" if summary["marks"] else ""
     parts = ", ".join(f"{part} {windows[part]:,} ({_subjects(summary, part)})" for part in windows)
@@ -126,7 +126,7 @@ def _subjects(summary: Mapping[str, Any], part: str) -> str:
 
 
 def _class_minutes(summary: Mapping[str, Any]) -> dict[str, float]:
-    """Minutes of each class over all subjects."""
+    """Returns the minutes of each class, summed over the subjects."""
     return {name: sum(row[name] for row in summary["minutes"].values()) for name in summary["class_names"]}
 
 
@@ -145,7 +145,7 @@ def _balance_table(summary: Mapping[str, Any]) -> str:
 
 
 def _minutes_table(summary: Mapping[str, Any]) -> str:
-    """Subjects x classes, the larger the darker; what is of no class and the sums without colour."""
+    """Writes the minutes by subject and class, shaded by size; unlabelled time and sums are not shaded."""
     names, minutes = summary["class_names"], summary["minutes"]
     most = max((row[name] for row in minutes.values() for name in names), default=0) or 1
     unlabelled = any(row[""] for row in minutes.values())

@@ -1,4 +1,4 @@
-"""Curves as SVG elements that stand inside a page and follow its light or dark colours."""
+"""Draws curves as SVG elements that follow the light or dark colours of their page."""
 
 import contextlib
 import io
@@ -144,7 +144,7 @@ def draw_panels(name: str, title: str, panels: Sequence[Panel], x_label: str) ->
 
 @contextlib.contextmanager
 def page_style() -> Iterator[None]:
-    """Matplotlib as the pages want it."""
+    """Sets matplotlib's style for the pages."""
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # Text stays text in the SVG: the reader's browser has the glyphs that matplotlib's own font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -152,7 +152,7 @@ def page_style() -> Iterator[None]:
 
 
 def _plot(axes: Axes, line: Line) -> None:
-    """One curve; where there are more points than the page can show, their mean and range in equal groups."""
+    """Plots one curve; beyond `MAX_POINTS`, the mean and range of groups of neighbouring points."""
     x, y = line.x, line.y
     marker = "o" if len(x) <= MAX_MARKERS else ""
     if len(x) > MAX_POINTS:
@@ -182,7 +182,7 @@ def _scale(axes: Axes, scale: str, values: np.ndarray) -> None:
 
 
 def svg_element(figure: Figure, name: str, title: str) -> str:
-    """The figure as one SVG element: ids of its own, the page's font and colours, no date and no metadata."""
+    """Returns a figure as one SVG element with ids of its own, the page's font and colours, and no metadata."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -212,5 +212,5 @@ def svg_element(figure: Figure, name: str, title: str) -> str:
 
 
 def _variable(colour: str) -> str:
-    """The page's variable for a colour of the palette, with the colour itself where there is no page."""
+    """Returns the CSS variable of a colour of the palette, with the colour itself as the fallback."""
     return f"var({COLOUR_VARIABLES[colour]}, {colour})" if colour in COLOUR_VARIABLES else colour

@@ -1,4 +1,4 @@
-"""Windows drawn as small multiples: the first channels of each group, with the same axes for all windows."""
+"""Draws windows as small multiples: the first channels of each group, with the same axes for all windows."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -24,7 +24,7 @@ class Window(NamedTuple):
 
 
 def colour_table(channels: Sequence[Mapping[str, Any]]) -> str:
-    """Which channels `window_charts` draws, and in which colour.
+    """Writes which channels `window_charts` draws, and in which colour.
 
     Args:
       channels: `name`, `group` and `unit` of each.
@@ -66,7 +66,7 @@ def window_charts(channels: Sequence[Mapping[str, Any]], rate: float, windows: S
 
 
 def _shown(channels: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
-    """{group: its first channels} of the first groups."""
+    """Returns {group: its first channels} of the first groups."""
     shown: dict[str, list[int]] = {}
     for i, channel in enumerate(channels):
         shown.setdefault(channel["group"], []).append(i)
@@ -74,12 +74,12 @@ def _shown(channels: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
 
 
 def _label(group: str, unit: str) -> str:
-    """Group and unit, in two lines where one would be longer than a panel is high."""
+    """Returns group and unit, in two lines where one would be longer than a panel is high."""
     return f"{group} ({unit})" if len(group) + len(unit) <= 11 else f"{group}\n({unit})"
 
 
 def _limits(windows: Sequence[np.ndarray]) -> tuple[float, float]:
-    """The range of all values, and a little more."""
+    """Returns the range of all values with a margin."""
     low = min((values.min() for values in windows), default=0.0)
     high = max((values.max() for values in windows), default=0.0)
     margin = 0.05 * (high - low) or 1.0

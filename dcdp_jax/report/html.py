@@ -1,4 +1,4 @@
-"""The report of a run: one self-contained page made from its result files alone."""
+"""Writes the report of a run: one self-contained page, from the files of the run alone."""
 
 import pathlib
 from html import escape
@@ -31,7 +31,7 @@ ROBUSTNESS_NOTE = (
 
 
 def write_report(workdir: pathlib.Path) -> pathlib.Path:
-    """Writes `report.html` from `result.json`, `config.json`, `metrics.jsonl`, and what else the run has left.
+    """Writes `report.html` from `result.json`, `config.json`, `metrics.jsonl`, and the other files of the run.
 
     The page is complete or not there at all: it is written beside its place and then moved.
 
@@ -86,7 +86,7 @@ def _page(run: FinishedRun) -> str:
 
 
 def _prediction_sections(run: FinishedRun) -> list[str]:
-    """Calibration, subjects and worst windows, or what makes them."""
+    """Returns calibration, subjects and worst windows, or a sentence on how to get them."""
     if run.predictions is None or run.worst is None:
         return [section("Calibration, subjects and errors", NO_PREDICTIONS)]
     bins = calibration(run.predictions.right, run.predictions.confidence)
@@ -139,7 +139,7 @@ def _robustness_section(run: FinishedRun) -> str:
 
 
 def _data_card(run: FinishedRun) -> str:
-    """Parts, what they are of, what was noted, and their fingerprint."""
+    """Returns the parts of the data, its marks and notes, and its fingerprint."""
     result = run.result
     facts = [
         ["Marks", ", ".join(map(tables.text, result["marks"])) or "none"],

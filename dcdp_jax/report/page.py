@@ -1,4 +1,4 @@
-"""What the pages share: their frame, sections, tiles and marks; a page needs nothing but itself."""
+"""Makes the parts that all pages share: frame, sections, tiles and marks; a page refers to no other file."""
 
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ MARKS = {
 
 
 def make_page(title: str, body: str) -> str:
-    """A whole page; the title is escaped here, the body is HTML."""
+    """Returns a whole page; the title is escaped here, the body is HTML."""
     return PAGE.substitute(title=escape(title), css=CSS, body=body)
 
 
@@ -47,7 +47,7 @@ def write_page(path: pathlib.Path, page: str) -> pathlib.Path:
 
 
 def section(title: str, content: str, note: str = "") -> str:
-    """A section, or nothing where there is no content."""
+    """Returns a section, or nothing where there is no content."""
     if not content:
         return ""
     lead = f'<p class="note">{note}</p>' if note else ""
@@ -55,19 +55,19 @@ def section(title: str, content: str, note: str = "") -> str:
 
 
 def marks(names: Iterable[str]) -> str:
-    """What a reader must know before the figures: synthetic, leaky, incomplete."""
+    """Lists the marks of a result (synthetic, leaky, incomplete) with their explanations."""
     found = "".join(f'<li><strong class="badge">{escape(name)}</strong> {MARKS.get(name, "")}</li>' for name in names)
     return f'<ul class="marks">{found}</ul>\n' if found else ""
 
 
 def tiles(style: str, facts: Mapping[str, str]) -> str:
-    """Facts side by side; class `scores` prints them large."""
+    """Returns facts side by side; class `scores` prints them large."""
     found = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
     return f'<dl class="tiles {style}">{found}</dl>\n'
 
 
 def figures(charts: Sequence[Chart], style: str = "charts") -> str:
-    """Charts side by side where there is room; class `charts small` has more in a row."""
+    """Returns charts side by side where there is room; class `charts small` has more in a row."""
     found = "\n".join(
         f"<figure><h3>{chart.title}</h3>{chart.svg}<figcaption>{chart.caption}</figcaption></figure>"
         for chart in charts

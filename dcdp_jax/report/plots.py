@@ -1,4 +1,4 @@
-"""Charts that are no curves: calibration in bins, and accuracy by subject."""
+"""Draws calibration in bins, and accuracy by subject."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What is left of the scores without a branch or a sensor and with noise: tables and a curve of robustness.json."""
+"""Writes the tables and the curve of robustness.json: scores without a branch or a sensor, and with noise."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ WAYS = ("fused", "fallback")
 
 
 def absent_table(robustness: Mapping[str, Any]) -> str:
-    """Writes the scores without each branch, site and group; in brackets the difference to nothing being absent."""
+    """Writes the scores without each branch, site and group; in brackets the difference to the scores with all."""
     ways = [way for way in WAYS if any(way in row for row in robustness["absent"])]
     head = ["%", *(f"{way}: {label}" for way in ways for label in SCORES.values())]
     clean = robustness["clean"]
@@ -26,18 +26,18 @@ def absent_table(robustness: Mapping[str, Any]) -> str:
 
 
 def _noise_table(robustness: Mapping[str, Any]) -> str:
-    """Writes the scores at each level of noise; in brackets the difference to none."""
+    """Writes the scores at each level of noise; in brackets the difference to no noise."""
     clean = robustness["clean"]
     rows = [["0", *(tables.percent(clean[score]) for score in SCORES)]]
     rows += [
         [f"{row['level']:g}", *(_changed(row["fused"][score], clean[score]) for score in SCORES)]
         for row in robustness["noise"]
     ]
-    return tables.table(["Noise, deviations", *(f"{label}, %" for label in SCORES.values())], rows)
+    return tables.table(["Noise, standard deviations", *(f"{label}, %" for label in SCORES.values())], rows)
 
 
 def noise_charts(robustness: Mapping[str, Any]) -> list[Chart]:
-    """Accuracy and macro F1 over the level of noise: a curve, and its numbers."""
+    """Draws accuracy and macro F1 over the level of noise, and writes their numbers."""
     lines = [
         Line(label, colour, *noise_points(robustness, score))
         for (score, label), colour in zip(SCORES.items(), PALETTE, strict=False)
@@ -48,14 +48,14 @@ def noise_charts(robustness: Mapping[str, Any]) -> list[Chart]:
 
 
 def noise_points(robustness: Mapping[str, Any], score: str) -> tuple[np.ndarray, np.ndarray]:
-    """Levels, from none, and the score at each in per cent."""
+    """Returns the levels of noise, from 0, and the score at each in per cent."""
     levels = [0.0, *(row["level"] for row in robustness["noise"])]
     values = [robustness["clean"][score], *(row["fused"][score] for row in robustness["noise"])]
     return np.array(levels), 100 * np.array(values)
 
 
 def absence_name(row: Mapping[str, Any]) -> str:
-    """As «branch res»."""
+    """Returns the name of what is absent, as `branch res`."""
     return f"{row['kind']} {row['name']}"
 
 

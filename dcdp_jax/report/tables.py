@@ -1,4 +1,4 @@
-"""The report's tables as HTML; every text that comes from a file is escaped here."""
+"""Writes the tables of the pages as HTML; every text that comes from a file is escaped here."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -65,7 +65,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], style: str = "numb
 
 def score_table(result: Mapping[str, Any]) -> str:
     """Writes every score on validation and test, in per cent, and the loss."""
-    parts = [result["validation"], result["test"]]
+    parts = [result.get("validation", {}), result["test"]]
     rows = [[label, *(percent(part.get(key)) for part in parts)] for key, label in SCORES.items()]
     loss = ["Loss (not in per cent)", *(number(part.get("loss"), "{:.4f}") for part in parts)]
     return table(["%", "Validation", "Test"], [*rows, loss])
@@ -78,7 +78,7 @@ def branch_table(result: Mapping[str, Any]) -> str:
 
 
 def class_scores(confusion: Sequence[Sequence[int]]) -> np.ndarray:
-    """Scores per class, equal to scikit-learn's with `zero_division=0`.
+    """Computes scores per class, equal to scikit-learn's with `zero_division=0`.
 
     Args:
       confusion: (k, k) windows by true class (rows) and predicted class (columns).
@@ -119,7 +119,7 @@ def confusion_table(names: Sequence[object], confusion: Sequence[Sequence[int]])
 def shaded_table(
     corner: str, columns: Sequence[str], labels: Sequence[str], rows: Sequence[Sequence[tuple[str, float, str]]]
 ) -> str:
-    """Writes numbers on a ground that is the darker the larger they are.
+    """Writes a table whose cells are shaded by the size of their numbers.
 
     Args:
       corner: what rows and columns are.
@@ -160,7 +160,7 @@ def config_table(config: Mapping[str, Any]) -> str:
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """(dotted name, value) of every field of a nested configuration."""
+    """Yields (dotted name, value) of every field of a nested configuration."""
     for key, value in config.items():
         if isinstance(value, dict) and value:
             yield from flat(value, f"{prefix}{key}.")

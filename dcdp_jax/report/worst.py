@@ -1,4 +1,4 @@
-"""The windows of the most confident errors, drawn."""
+"""Draws the windows of the most confident errors."""
 
 from collections.abc import Mapping
 from typing import Any

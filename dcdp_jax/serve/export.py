@@ -59,7 +59,7 @@ def export_run(config: ConfigDict, workdir: Path, formats: Sequence[str]) -> Non
     dataset = data_of_the_run(config, result) if "tflite_int8" in formats else None
     if not is_first_process():
         return
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=workdir) as temporary:
+    with tempfile.TemporaryDirectory(prefix=f".{EXPORT}.", suffix=".writing", dir=workdir) as temporary:
         folder = Path(temporary) / EXPORT
         folder.mkdir()
         card = write_files(model, result, dataset, list(dict.fromkeys(formats)), folder)

@@ -184,5 +184,6 @@ def read_curves(folder: Path) -> dict[str, Curve]:
         }
         for quantity in QUANTITIES
     }
-    curves["validation R"] = {branch: np.array([e["validation"]["R"][branch] for e in epochs]) for branch in branches}
+    validated = [epoch["validation"] for epoch in epochs if "validation" in epoch]
+    curves["validation R"] = {branch: np.array([v["R"][branch] for v in validated]) for branch in branches if validated}
     return curves

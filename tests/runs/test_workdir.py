@@ -8,8 +8,11 @@ import sys
 
 import pytest
 
+from configs import demo
+from dcdp_jax.config import as_plain_data
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs.workdir import LOCK, check_workdir, claim, make_workdir
+from dcdp_jax.train import trainer
 
 CONFIG = {"seed": 1}
 
@@ -91,3 +94,14 @@ def test_another_config_and_a_damaged_one_are_refused(tmp_path):
     path.write_text(path.read_text().replace("1", "2"))
     with pytest.raises(CheckpointError, match=r"config.json is damaged"):
         check_workdir(tmp_path, {"seed": 2})
+
+
+def test_a_second_training_stops_before_it_reads_any_data(tmp_path, monkeypatch):
+    config = demo.get_config()
+    monkeypatch.setattr(trainer, "prepare", lambda config: pytest.fail("data was read"))
+    with claim(tmp_path, as_plain_data(config)):
+        with pytest.raises(CheckpointError, match=f"in use by process {os.getpid()} on "):
+            trainer.train(config, tmp_path)
+        failed = {}
+        trainer.train_runs([(config, tmp_path)], failed=failed.__setitem__)
+        assert list(failed) == [tmp_path]
