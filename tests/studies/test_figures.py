@@ -19,7 +19,9 @@ def step(number, epoch, steps, R, M):
 
 
 def epoch(number, **validation):
-    return {"kind": "epoch", "epoch": number, "step": 10 * number, "train": {"loss": 1.0}, "validation": validation}
+    validation = {"accuracy": 0.5, "f1_macro": 0.5, "windows": 8, **validation}
+    record = {"kind": "epoch", "epoch": number, "step": 10 * number, "best": True, "seconds": 1.0}
+    return record | {"train": {"loss": 1.0, "accuracy": 0.5}, "validation": validation}
 
 
 def test_curves_are_weighted_by_steps(tmp_path):
@@ -31,6 +33,13 @@ def test_curves_are_weighted_by_steps(tmp_path):
     np.testing.assert_allclose(curves["R"]["res"], [(3 * 2.0 + 1.0) / 4, 1.5])
     np.testing.assert_allclose(curves["M"]["res"], [(3 * 0.2 + 1.0) / 4, 0.5])
     np.testing.assert_allclose(curves["validation R"]["dense"], [0.8, 0.8])
+
+
+def test_a_run_without_validation_has_no_curve_of_it(tmp_path):
+    records = [step(4, 1, 4, 2.0, 0.2), epoch(1)]
+    del records[1]["validation"]
+    write_log(tmp_path / "run", records)
+    assert read_curves(tmp_path / "run")["validation R"] == {}
 
 
 def test_a_random_forest_takes_no_steps(tmp_path):
