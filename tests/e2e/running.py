@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 HOLDING = Path(__file__).with_name("holding")
 # A process that hangs fails its test, and one on a busy machine does not: this is far above what any of them takes.
 WAIT_SECONDS = 500
-# The smallest network and data that the demo's config allows. With a constant learning rate the compiled programs are
-# the same for any number of epochs, so that tests share them.
+# The smallest network and data that the demo's config allows. With a constant learning rate, modulated in every
+# epoch, the compiled programs are the same for any number of epochs, so that tests share them.
 SMALL = (
     "--config.model.width=4",
     "--config.model.resnet_blocks=(1,)",
@@ -23,6 +23,7 @@ SMALL = (
     "--config.model.fusion_hidden=8",
     "--config.optimizer.schedule=constant",
     "--config.optimizer.warmup_fraction=0.0",
+    "--config.cgm.end_epoch=100000",
 )
 SMALL_DATA = ("--config.data.synthetic.subjects=5", "--config.data.synthetic.minutes=4.0")
 # The run that the session's fixture `finished` has trained.
