@@ -35,10 +35,10 @@ PACKAGED = Path(configs.__path__[0])
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the mode asked for.
+    """Runs the mode that the flags name.
 
     Args:
-      arguments: what is left of the command line after the flags.
+      arguments: the program's name and what the command line holds besides flags.
 
     Returns:
       The exit status.
@@ -118,7 +118,7 @@ def check_flags(mode: str, paths: Sequence[str], smoothing: str) -> None:
 
 
 def describe(config: ConfigDict, workdir: Path) -> None:
-    """Writes describe.html: the data set of a config, before anything is trained on it."""
+    """Writes describe.html, a page about the data set of a config."""
     from dcdp_jax.config import as_plain_data, check_config
     from dcdp_jax.data.dataset import build_dataset
     from dcdp_jax.data.summary import summarize
@@ -137,7 +137,7 @@ def describe(config: ConfigDict, workdir: Path) -> None:
 
 
 def compare(runs: Sequence[str], workdir: Path) -> None:
-    """Writes compare.html: finished runs side by side."""
+    """Writes compare.html, a page of finished runs side by side."""
     from dcdp_jax.report.compare import write_comparison
 
     if CONFIG.value is not None:
@@ -146,7 +146,7 @@ def compare(runs: Sequence[str], workdir: Path) -> None:
 
 
 def use_model(config: ConfigDict, workdir: Path) -> None:
-    """Predicts files, or what comes on standard input."""
+    """Predicts the activities of files, or of rows that arrive on standard input."""
     from dcdp_jax.config import as_plain_data, check_config
     from dcdp_jax.runs.workdir import check_workdir
     from dcdp_jax.serve.live import stream
@@ -163,7 +163,7 @@ def use_model(config: ConfigDict, workdir: Path) -> None:
 
 
 def export_model(config: ConfigDict, workdir: Path) -> None:
-    """Writes the folder `export` of a finished run."""
+    """Exports the model of a finished run into the folder `export` of its workdir."""
     from dcdp_jax.config import as_plain_data, check_config
     from dcdp_jax.runs.workdir import check_workdir
     from dcdp_jax.serve.export import export_run
@@ -174,7 +174,7 @@ def export_model(config: ConfigDict, workdir: Path) -> None:
 
 
 def portability(config: ConfigDict, workdir: Path) -> int:
-    """Prints and writes portability.md; the exit status is 1 where anything is red."""
+    """Prints and writes portability.md; returns the exit status, 1 if any check failed."""
     from dcdp_jax.evaluate.portability import check_portability, portability_page
     from dcdp_jax.runs.files import PORTABILITY, write_atomically
 
@@ -187,7 +187,7 @@ def portability(config: ConfigDict, workdir: Path) -> int:
 
 
 def run_study(config: ConfigDict, workdir: Path) -> None:
-    """Runs a study; only training is defined for one."""
+    """Runs a study. Raises UserError for a mode other than train."""
     from dcdp_jax.studies.study import study
 
     if MODE.value != "train":

@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Something outside the program is wrong; the message says what came, what was expected, what to do."""
+    """A fault outside the program. The message is one line: what was found, what was expected and what to do."""
 
 
 class ConfigError(UserError):
@@ -26,10 +26,10 @@ class NonFiniteError(UserError):
 
 
 class Terminated(SystemExit):
-    """SIGTERM came, and training has saved where it was. The status is that of a process which SIGTERM has ended.
+    """The end of a process that received SIGTERM and has saved its state; the exit status is the one of SIGTERM.
 
     Attributes:
-      message: for a person.
+      message: the line to print.
     """
 
     STATUS = 128 + 15

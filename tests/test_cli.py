@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from configs.studies.default import smallest
+from configs.studies import default as studies
 from dcdp_jax import cli
 from dcdp_jax.data.download import cache_folder
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.fields import FIELDS, STUDY_FIELDS
+from dcdp_jax.studies.study import study
 
 ROOT = Path(__file__).parents[1]
 
@@ -92,8 +93,16 @@ def test_a_user_without_a_home_folder(tmp_path, monkeypatch):
     assert cache_folder() == tmp_path / "dcdp_jax"
 
 
+def test_a_study_that_cannot_run_leaves_nothing(tmp_path):
+    config = studies.get_config()
+    config.study.workers = 0
+    with pytest.raises(ConfigError, match=r"study\.workers=0 is not between 1 and"):
+        study(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_describe_refuses_the_branches_that_training_refuses(tmp_path):
-    config = smallest()
+    config = studies.smallest()
     config.data.synthetic.minutes = 1.0
     config.model.branches = (("res", "resnet", ("acc",)), ("dense", "densenet", ("mag",)))
     with pytest.raises(ConfigError, match="'mag'"):

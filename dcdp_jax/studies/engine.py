@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from dcdp_jax.config import as_plain_data, check_study
+from dcdp_jax.config import as_plain_data
 from dcdp_jax.errors import Terminated, UserError
 from dcdp_jax.runs.files import RESULT, write_json
 from dcdp_jax.runs.reading import read_result
@@ -55,7 +55,6 @@ def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
       UserError: the config cannot be used, or no trial of a stage came to an end.
       Terminated: SIGTERM came, and what was done is saved.
     """
-    check_study(config)
     stages = stages_of(config)
     for stage in stages:  # what is wrong with a later stage should show before the first has been trained
         trials_of(config, stage, {})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from dcdp_jax.config import as_plain_data
+from dcdp_jax.config import as_plain_data, check_study
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs.files import write_atomically, write_json
 from dcdp_jax.studies.engine import run_study
@@ -27,6 +27,7 @@ def study(config: ConfigDict, workdir: Path) -> None:
     Raises:
       UserError: the config cannot be used, or no trial of a stage came to an end.
     """
+    check_study(config)
     if workdir.exists() and not (workdir / "study.json").exists() and (not workdir.is_dir() or any(workdir.iterdir())):
         raise CheckpointError(f"{workdir} is not an empty folder and holds no study; choose another --workdir")
     workdir.mkdir(parents=True, exist_ok=True)
