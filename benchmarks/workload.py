@@ -69,7 +69,7 @@ def make_optimizer() -> optax.GradientTransformationExtraArgs:
     """Returns AdamW behind CGM, with the defaults of the configs."""
     constants = {"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.01, "clip_norm": 0.0}
     labels = {"res": "res", "dense": "dense", "projection": None, "fusion": None}
-    return build_optimizer("adamw", optax.constant_schedule(1e-3), **constants, cgm_labels=labels)
+    return build_optimizer("adamw", optax.constant_schedule(1e-3), **constants, labels=labels)
 
 
 def make_settings(window: int) -> StepSettings:

@@ -9,9 +9,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.fields import FIELDS, STUDY_FIELDS, Field, choices_of
+from dcdp_jax.fields import FIELDS, STUDY_FIELDS, Field, choices_of, make_config
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.multipath import BACKBONES
+from dcdp_jax.optim import METHODS
 
 STRATEGIES = ("pmap", "jit")
 # Dtype of the activations, and the precision of float32 matrix products.
@@ -160,25 +161,40 @@ def check_branches(branches: Any) -> None:
             raise ConfigError(f"model.branches: the name {name!r} is used twice, reserved or not an identifier")
 
 
+def method_that_acts(config: ConfigDict) -> str:
+    """Returns the method of modulation that acts in a run, or `none`; `cgm.enabled` is read for the name `cgm` only."""
+    return "none" if config.modulation.name == "cgm" and not config.cgm.enabled else config.modulation.name
+
+
 def check_modulation(values: Mapping[str, Any]) -> None:
-    """Raises ConfigError if modulation is enabled and undefined, has one branch only or never acts."""
-    if not values["cgm.enabled"]:
+    """Raises ConfigError if modulation acts and is undefined, has one branch only or never acts."""
+    method = values["modulation.name"]
+    if method == "none" or (method == "cgm" and not values["cgm.enabled"]):
         return
-    if (values["cgm.scope"], values["cgm.placement"]) in UNDEFINED:
+    section = "cgm" if method == "cgm" else "modulation"
+    acts, off = f"modulation.name={method}", "modulation.name=none"
+    if method == "cgm":
+        acts, off = "cgm.enabled=True", "cgm.enabled=False"
+    if method == "cgm" and (values["cgm.scope"], values["cgm.placement"]) in UNDEFINED:
         raise ConfigError("cgm.scope=classification acts inside the backward pass and has only cgm.placement=before")
     if values["model.name"] != MAIN_MODEL:
         raise ConfigError(
-            f"cgm.enabled=True compares branches, and model.name={values['model.name']} has none; "
-            f"set --config.cgm.enabled=False"
+            f"{acts} compares branches, and model.name={values['model.name']} has none; set --config.{off}"
         )
     if len(values["model.branches"]) < 2 or values["model.partition"] == "single":
-        raise ConfigError("cgm.enabled=True compares branches, and there is one; set --config.cgm.enabled=False")
-    start, end, epochs = values["cgm.start_epoch"], values["cgm.end_epoch"], values["train.epochs"]
+        raise ConfigError(f"{acts} compares branches, and there is one; set --config.{off}")
+    start, end, epochs = values[f"{section}.start_epoch"], values[f"{section}.end_epoch"], values["train.epochs"]
     if start >= min(end or epochs, epochs):
         raise ConfigError(
-            f"cgm.start_epoch={start}, cgm.end_epoch={end} and train.epochs={epochs} leave no epoch that is modulated; "
-            f"modulation starts after start_epoch epochs, and end_epoch is the last one (0: the last of all)"
+            f"{section}.start_epoch={start}, {section}.end_epoch={end} and train.epochs={epochs} leave no epoch that "
+            "is modulated; modulation starts after start_epoch epochs, and end_epoch is the last one (0: the last of "
+            "all)"
         )
+    if values[f"{section}.placement"] not in METHODS[method].placements:
+        allowed = ", ".join(METHODS[method].placements)
+        raise ConfigError(f"{section}.placement={values[f'{section}.placement']!r}: {method} has only {allowed}")
+    if not METHODS[method].optional and (start or end):
+        raise ConfigError(f"modulation.start_epoch and end_epoch must be 0: {method} acts in every epoch or in none")
 
 
 def check_processes(values: Mapping[str, Any]) -> None:
@@ -211,6 +227,14 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def as_plain_data(config: ConfigDict) -> dict[str, Any]:
     """Returns the config as JSON would give it back: dicts, lists, numbers and strings."""
     return json.loads(config.to_json())
+
+
+def with_defaults(stored: Mapping[str, Any]) -> ConfigDict:
+    """Returns the stored config of a run, with the defaults of the fields that are younger than the run."""
+    config = make_config(FIELDS)
+    with config.ignore_type(), config.unlocked():
+        config.update(stored)
+    return config
 
 
 def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

@@ -50,6 +50,7 @@ SECTIONS = {
     "model": "",
     "loss": "",
     "cgm": "Confidence-driven gradient modulation.",
+    "modulation": "Other methods of modulation, see `dcdp_jax/optim/methods.py`.",
     "optimizer": "",
     "train": "",
     "augment": "Augmentation of training windows; `dcdp_jax/train/augment.py` documents the order.",
@@ -263,9 +264,16 @@ FIELDS = (
     #
     Field("loss.align_weight", 0.7, "lambda, the weight of contrast and alignment.", low=0),
     Field("loss.temperature", 0.5, "tau, the temperature of the contrast.", low=1e-4),
+    Field(
+        "loss.align_reduction",
+        "mean",
+        "How the squared error of the alignment is reduced over the features of the embeddings: `mean` is the paper's, "
+        "`sum` is `model.embedding` times as much.",
+        choices="dcdp_jax.losses:ALIGN_REDUCTIONS",
+    ),
     Field("loss.label_smoothing", 0.0, "Label smoothing of every cross-entropy.", low=0, high=0.999),
     #
-    Field("cgm.enabled", True, "Whether the gradients of branches are modulated."),
+    Field("cgm.enabled", True, "Whether CGM acts; read with `modulation.name=cgm` only."),
     Field("cgm.alpha", 0.9, "Strength of the modulation: M = 1 - tanh(alpha (R - 1)) for R > 1.", low=0),
     Field("cgm.eps", 1e-8, "Keeps R finite if the other branches have no confidence.", low=0, high=1),
     Field(
@@ -279,10 +287,44 @@ FIELDS = (
         "cgm.placement",
         "before",
         "Where the modulation acts relative to the optimiser, see `dcdp_jax/optim/chain.py`.",
-        choices="dcdp_jax.optim.chain:PLACEMENTS",
+        choices="dcdp_jax.optim.methods:PLACEMENTS",
     ),
     Field("cgm.start_epoch", 0, "Epochs before the first modulated one.", low=0, high=10**6),
     Field("cgm.end_epoch", 0, "The last modulated epoch; 0 for the last of all.", low=0, high=10**6),
+    #
+    Field(
+        "modulation.name",
+        "cgm",
+        "The method that modulates the branches' gradients. `cgm` is set up by `cgm.*` and acts with `cgm.enabled`; "
+        "any other acts whatever `cgm.enabled` is, and is set up by the fields below. `random` shuffles the "
+        "coefficients of CGM (`cgm.alpha`, `cgm.eps`) between branches and steps.",
+        choices="dcdp_jax.optim.methods:NAMES",
+    ),
+    Field(
+        "modulation.scope",
+        "branch",
+        "What is modulated: the gradient of the whole `branch`, or of its classifier alone (`head`).",
+        choices=("branch", "head"),
+    ),
+    Field(
+        "modulation.placement",
+        "before",
+        "Where the method acts relative to the optimiser's moments; `ogm_ge`, `inforeg` and `mmpareto` have `before` "
+        "only.",
+        choices=("before", "after"),
+    ),
+    Field("modulation.start_epoch", 0, "Epochs before the first modulated one; ARL's source has 6.", low=0, high=10**6),
+    Field("modulation.end_epoch", 0, "The last modulated epoch; 0 for the last of all.", low=0, high=10**6),
+    Field("modulation.alpha", 0.1, "Strength of `ogm` and `ogm_ge`: 1 - tanh(alpha R) for R > 1.", low=0),
+    Field("modulation.rho", 1.3, "Scale of the coefficients of `cggm`.", low=0),
+    Field("modulation.rescale", 1.5, "Factor on the combined gradient of `mmpareto` (gamma of its source).", low=0),
+    Field("modulation.strong", 0.5, "`rank`: coefficient of the branch with the highest confidence.", low=0),
+    Field("modulation.weak", 1.0, "`rank`: coefficient of the other branches.", low=0),
+    Field("modulation.beta", 0.95, "`inforeg`: strength of the pull towards the start of the epoch.", low=0),
+    Field("modulation.threshold", 0.04, "`inforeg`: least relative growth of the Fisher trace within the window."),
+    Field("modulation.temperature", 8.0, "`arl`: factor on the scores ahead of the softmax (T of its source).", low=0),
+    Field("modulation.least_share", 0.3, "`arl`: least share of a branch in the sum of entropies.", low=1e-6, high=1),
+    Field("modulation.memory", 1000, "`random`: number of steps whose coefficients are shuffled.", low=1, high=10**6),
     #
     Field("optimizer.name", "adamw", "The optimiser.", choices="dcdp_jax.optim.chain:OPTIMIZERS"),
     Field("optimizer.learning_rate", 1e-3, "Learning rate after the warm-up.", low=0),

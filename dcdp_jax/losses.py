@@ -4,7 +4,7 @@ Shapes: b batch, d embedding, k classes. Inside a mapped axis every loss is the 
 the mean over devices is then the loss of the global batch, gradients included.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 
 import jax
@@ -211,3 +211,28 @@ def total_loss(
         terms["align"] = mean_alignment_loss(embeddings, align_reduction)
         total = total + align_weight * (terms["contrast"] + terms["align"])
     return total, terms
+
+
+def split_total(
+    terms: Mapping[str, Float[Array, ""]], branches: Collection[str], align_weight: float
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Splits the total loss into what concerns several branches and what each branch can do alone.
+
+    Args:
+      terms: As `total_loss` returns them.
+      branches: Their names.
+      align_weight: Lambda.
+
+    Returns:
+      The multimodal part, the fusion's cross-entropy + lambda (contrast + align); and the unimodal part, the sum of
+      the branches' cross-entropies. They sum to the total.
+
+    Example:
+      >>> terms = {"res": 1.0, "dense": 2.0, "fusion": 3.0, "contrast": 4.0, "align": 5.0}
+      >>> print([float(x) for x in split_total({k: jnp.float32(v) for k, v in terms.items()}, ("res", "dense"), 0.5)])
+      [7.5, 3.0]
+    """
+    multimodal, unimodal = terms["fusion"], sum((terms[name] for name in branches), start=jnp.zeros(()))
+    if len(branches) > 1:
+        multimodal = multimodal + align_weight * (terms["contrast"] + terms["align"])
+    return multimodal, unimodal

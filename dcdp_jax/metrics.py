@@ -1,4 +1,7 @@
-"""Mergeable counts and the scores made from them. k classes, rows of a count matrix are the true classes."""
+"""Mergeable counts and the scores made from them.
+
+Shapes: b batch, k classes. The rows of a count matrix are the true classes.
+"""
 
 from collections.abc import Mapping
 
@@ -13,19 +16,19 @@ from dcdp_jax.optim import true_class_confidence
 
 
 def scores(counts: Num[np.ndarray, "k k"] | Num[Array, "k k"]) -> dict[str, float]:
-    """Accuracy, and macro and weighted precision, recall and F1, equal to scikit-learn's with zero_division=0.
+    """Computes accuracy, and macro and weighted precision, recall and F1, as scikit-learn does with zero_division=0.
 
     As in scikit-learn with the labels found in the data, a class that is neither present nor predicted does not
     enter the macro means.
 
     Args:
-      counts: (k, k) windows by true class (rows) and predicted class (columns).
+      counts: (k, k) number of windows by true class (rows) and predicted class (columns).
 
     Returns:
       accuracy, precision_macro, recall_macro, f1_macro, precision_weighted, recall_weighted, f1_weighted.
 
     Raises:
-      ValueError: no window, or a matrix that is not square.
+      ValueError: No window, or a matrix that is not square.
 
     Example:
       >>> print(scores(np.array([[3, 1], [0, 4]]))["accuracy"])
@@ -71,7 +74,7 @@ class Tally(struct.PyTreeNode):
     bins: jax.Array
 
     def scores(self) -> dict[str, float]:
-        """`scores` of the confusion matrix, plus the mean `loss` and `ece`."""
+        """Returns `scores` of the confusion matrix, the mean `loss` and the expected calibration error `ece`."""
         windows = float(np.sum(self.confusion))
         count, hits, confidence = np.asarray(self.bins, np.float64)
         return scores(np.asarray(self.confusion)) | {
@@ -80,7 +83,7 @@ class Tally(struct.PyTreeNode):
         }
 
     def branch_accuracy(self) -> dict[str, float]:
-        """{branch: accuracy of its own classifier}."""
+        """Returns {branch: accuracy of its own classifier}."""
         windows = float(np.sum(self.confusion))
         return {name: float(hits) / windows for name, hits in self.branch_hits.items()}
 
@@ -91,16 +94,21 @@ def tally(
     labels: Int[Array, "b"],
     mask: Bool[Array, "b"],
 ) -> Tally:
-    """Counts a batch.
+    """Counts the windows of a batch.
 
     Args:
       fusion: (b, k) logits of the prediction.
       branches: {branch: (b, k)} logits.
       labels: (b,) in [0, k).
-      mask: (b,) which rows are windows and which are padding.
+      mask: (b,) True for windows, False for padding.
 
     Returns:
-      `Tally` of the rows under the mask.
+      The `Tally` of the rows under the mask.
+
+    Example:
+      >>> logits, mask = jnp.array([[2.0, 0.0], [0.0, 1.0]]), jnp.array([True, False])
+      >>> print(tally(logits, {"res": logits}, jnp.array([0, 0]), mask).confusion.tolist())
+      [[1.0, 0.0], [0.0, 0.0]]
     """
     classes = fusion.shape[-1]
     weight = mask.astype(jnp.float32)

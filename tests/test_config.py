@@ -7,7 +7,7 @@ import pytest
 
 from configs import default, demo
 from configs.studies import default as studies
-from dcdp_jax.config import as_plain_data, check_config, check_study, differences, flatten
+from dcdp_jax.config import as_plain_data, check_config, check_study, differences, flatten, with_defaults
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.fields import FIELDS, STUDY_FIELDS, Field, choices_of, make_config
 
@@ -124,6 +124,40 @@ def test_synthetic_recordings_of_no_or_too_many_samples(fields):
     config = demo.get_config()
     message = refused(check_config, config, **{f"data.synthetic.{name}": value for name, value in fields.items()})
     assert "samples a person, expected 2 to 1e+08" in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"modulation.name": "ogm", "model.name": "cnn"}, "modulation.name=ogm compares branches, and model.name=cnn"),
+        ({"modulation.name": "rank", "model.partition": "single"}, "set --config.modulation.name=none"),
+        ({"modulation.name": "arl", "modulation.start_epoch": 12}, "modulation.start_epoch=12, modulation.end_epoch=0"),
+        (
+            {"modulation.name": "inforeg", "modulation.placement": "after"},
+            "modulation.placement='after': inforeg has only before",
+        ),
+        ({"modulation.name": "mmpareto", "modulation.end_epoch": 3}, "mmpareto acts in every epoch or in none"),
+    ],
+)
+def test_other_methods_of_modulation(fields, message):
+    assert message in refused(check_config, demo.get_config(), **fields)
+    config = demo.get_config()
+    config.update_from_flattened_dict(fields | {"modulation.name": "none"})
+    check_config(config)
+
+
+def test_fields_of_cgm_are_not_read_by_other_methods():
+    config = demo.get_config()
+    config.modulation.name, config.cgm.start_epoch, config.cgm.enabled = "ogm", 1000, False
+    check_config(config)
+
+
+def test_the_config_of_a_run_that_is_older_than_a_field_has_its_default():
+    stored = as_plain_data(demo.get_config())
+    del stored["modulation"], stored["loss"]["align_reduction"]
+    stored["loss"]["align_weight"] = 0.25
+    config = with_defaults(stored)
+    assert (config.modulation.name, config.loss.align_reduction, config.loss.align_weight) == ("cgm", "mean", 0.25)
 
 
 def test_differences_ignore_where_things_are_and_fields_younger_than_the_run():

@@ -142,6 +142,9 @@ def test_total_loss(rng, names, smoothing, reduction):
         align_reduction=reduction,
     )
     np.testing.assert_allclose(total, expected, rtol=RTOL)
+    multimodal, unimodal = losses.split_total(terms, names, 0.7)
+    own = sum(cross_entropy(branches[name], labels, smoothing).mean() for name in names)
+    np.testing.assert_allclose([multimodal, unimodal], [expected - own, own], rtol=RTOL)
     weighted = {name: float(term) * (0.7 if name in ("contrast", "align") else 1) for name, term in terms.items()}
     assert sum(weighted.values()) == pytest.approx(expected, rel=RTOL)
     assert set(terms) == {*names, "fusion"} | ({"contrast", "align"} if len(names) > 1 else set())

@@ -117,7 +117,8 @@ def check_portability(config: ConfigDict) -> Findings:
     for name in (MAIN_MODEL, *BASELINES):
         asked = config.copy_and_resolve_references()
         asked.model.name = name
-        asked.cgm.enabled = config.cgm.enabled and name == MAIN_MODEL
+        if name != MAIN_MODEL:  # has no branches to modulate
+            asked.modulation.name = "none"
         try:
             findings.lowerings.extend(lower_everywhere(asked, dataset))
         except ConfigError as error:

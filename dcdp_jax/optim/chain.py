@@ -1,34 +1,40 @@
-"""The optimiser as one optax chain: clip, CGM, moments, weight decay, learning rate."""
+"""The optimiser as one optax chain: clip, modulation, moments, weight decay, learning rate."""
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
 import optax
 
 from dcdp_jax.optim.branches import Labels
-from dcdp_jax.optim.cgm import scale_by_cgm
 from dcdp_jax.optim.decoupled import scale_by_adam_with_decoupled_cgm
 from dcdp_jax.optim.grouped import update_vectors_together
+from dcdp_jax.optim.methods import METHODS
 
-PLACEMENTS = ("before", "after", "decoupled")
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "constant")
 
 
 def learning_rate_schedule(name: str, peak: float, total_steps: int, warmup_steps: int) -> optax.Schedule:
-    """Linear warm-up, then a cosine to 0 or a constant.
+    """Builds a schedule of a linear warm-up, then a cosine to 0 or a constant.
 
     Args:
-      name: one of `SCHEDULES`.
-      peak: learning rate after the warm-up.
-      total_steps: steps of the whole training; the cosine ends there.
-      warmup_steps: step i < warmup_steps has rate peak * (i + 1) / warmup_steps.
+      name: One of `SCHEDULES`.
+      peak: Learning rate after the warm-up.
+      total_steps: Number of steps of the whole training; the cosine ends there.
+      warmup_steps: Step i < warmup_steps has the rate peak * (i + 1) / warmup_steps.
 
     Returns:
-      step -> learning rate.
+      Step -> learning rate.
 
     Raises:
-      ValueError: an unknown name.
+      ValueError: An unknown name.
+
+    Example:
+      >>> schedule = learning_rate_schedule("constant", 0.5, total_steps=100, warmup_steps=2)
+      >>> print([float(schedule(step)) for step in range(3)])
+      [0.25, 0.5, 0.5]
     """
     if name == "cosine":
         after = optax.cosine_decay_schedule(peak, max(total_steps - warmup_steps, 1))
@@ -43,19 +49,25 @@ def learning_rate_schedule(name: str, peak: float, total_steps: int, warmup_step
 
 
 def momentum(beta: float) -> optax.GradientTransformation:
-    """m_t = beta m_(t-1) + (1 - beta) g_t, the paper's rule, not debiased.
+    """Replaces the gradient g by m_t = beta m_(t-1) + (1 - beta) g_t, the paper's rule, not debiased.
 
     Args:
-      beta: decay of the moving average.
+      beta: Decay rate of the moving average.
 
     Returns:
-      A transformation that replaces g by m.
+      A transformation.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> tx = momentum(0.75)
+      >>> print(tx.update(jnp.ones(1), tx.init(jnp.ones(1)))[0])
+      [0.25]
     """
     return optax.ema(beta, debias=False)
 
 
 def decays(params: Any) -> Any:
-    """Which parameters weight decay applies to: kernels, not biases nor the scales of batch normalisation."""
+    """Marks the parameters that weight decay applies to: kernels, not biases nor the scales of batch normalisation."""
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
@@ -68,51 +80,77 @@ def build_optimizer(
     eps: float,
     weight_decay: float,
     clip_norm: float,
-    cgm_labels: Labels | None = None,
-    cgm_alpha: optax.ScalarOrSchedule = 0.9,
-    cgm_eps: float = 1e-8,
-    cgm_placement: str = "before",
+    labels: Labels | None = None,
+    method: str = "cgm",
+    arguments: Mapping[str, Any] = MappingProxyType({}),
+    placement: str = "before",
+    acts: Callable[[jax.Array], jax.Array] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """The training chain.
+    """Builds the training chain.
 
     Args:
-      name: one of `OPTIMIZERS`: `adamw`; `adam`, the same without weight decay; `sgd`, with the paper's momentum rule.
-      schedule: step -> learning rate.
-      b1: decay of the first moment (beta of the paper).
-      b2: decay of the second moment, of adamw and adam.
-      eps: of adamw and adam.
-      weight_decay: decoupled, of adamw; see `decays`.
-      clip_norm: bound of the global gradient norm ahead of CGM; 0 for none.
-      cgm_labels: which parameters belong to which branch, see `scale_by_cgm`; None for no modulation.
-      cgm_alpha: see `scale_by_cgm`.
-      cgm_eps: see `scale_by_cgm`.
-      cgm_placement: one of `PLACEMENTS`. `before`, the paper's: ahead of the moments. `after`: on the preconditioned
-        update, ahead of the weight decay: a learning rate per branch. `decoupled`: in the first moment and not in the
-        second; sgd has no second, and `before` is the same there.
+      name: One of `OPTIMIZERS`: `adamw`; `adam`, the same without weight decay; `sgd`, with the paper's momentum rule.
+      schedule: Step -> learning rate.
+      b1: Decay rate of the first moment (beta of the paper).
+      b2: Decay rate of the second moment, of adamw and adam.
+      eps: Epsilon of adamw and adam.
+      weight_decay: Decoupled weight decay of adamw; see `decays`.
+      clip_norm: Bound of the global gradient norm ahead of modulation; 0 for none. MMPareto's combination comes first,
+        since only that is a gradient of all losses.
+      labels: Which parameters belong to which branch, see `scale_by_cgm`; None for no modulation.
+      method: One of `METHODS`.
+      arguments: Of the method's transformation, such as alpha.
+      placement: One of `PLACEMENTS` that the method has. `before`, the paper's: ahead of the moments. `after`: on the
+        preconditioned update, ahead of the weight decay: a learning rate per branch. `decoupled`: in the first moment
+        and not in the second; sgd has no second, and `before` is the same there.
+      acts: Number of the update -> whether the method acts in it; None for always. The method's state stays as it is
+        while it does not.
 
     Returns:
-      A named chain whose `update` takes `confidence`, which it needs when cgm_labels are given.
+      A named chain whose `update` takes the method's keywords, see `METHODS`, and ignores others.
 
     Raises:
-      ValueError: an unknown name.
+      ValueError: An unknown name, or a placement or a window that the method does not have.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> tx = build_optimizer(
+      ...     "sgd", lambda step: 1.0, b1=0.0, b2=0.9, eps=1e-8, weight_decay=0.0, clip_norm=0.0,
+      ...     labels={"res": "res", "dense": "dense"}, method="rank", arguments={"strong": 0.25}
+      ... )
+      >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2)}
+      >>> updates, _ = tx.update(params, tx.init(params), params, confidence={"res": 60.0, "dense": 40.0})
+      >>> print({branch: float(-u[0]) for branch, u in updates.items()})
+      {'dense': 1.0, 'res': 0.25}
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer {name!r} is none of {OPTIMIZERS}")
-    if cgm_placement not in PLACEMENTS:
-        raise ValueError(f"placement {cgm_placement!r} is none of {PLACEMENTS}")
     moments = update_vectors_together(momentum(b1) if name == "sgd" else optax.scale_by_adam(b1, b2, eps))
-    chain: list[tuple[str, optax.GradientTransformation]] = []
-    if clip_norm > 0:
-        chain.append(("clip", optax.clip_by_global_norm(clip_norm)))
-    if cgm_labels is None:
-        chain.append(("moments", moments))
-    elif cgm_placement == "decoupled" and name != "sgd":
-        adam = scale_by_adam_with_decoupled_cgm(cgm_labels, b1, b2, eps, alpha=cgm_alpha, cgm_eps=cgm_eps)
-        chain.append(("moments", adam))
+    clip = [("clip", optax.clip_by_global_norm(clip_norm))] if clip_norm > 0 else []
+    if labels is None:
+        chain = [*clip, ("moments", moments)]
     else:
-        cgm = scale_by_cgm(cgm_labels, cgm_alpha, cgm_eps)
-        both = [("cgm", cgm), ("moments", moments)]
-        chain += reversed(both) if cgm_placement == "after" else both
+        if method not in METHODS:
+            raise ValueError(f"method {method!r} is none of {tuple(METHODS)}")
+        make, _, placements, optional = METHODS[method]
+        if placement not in placements:
+            raise ValueError(f"placement {placement!r} of {method} is none of {placements}")
+        if acts is not None and (placement == "decoupled" or not optional):
+            raise ValueError(f"{method} with placement {placement!r} cannot be left out of some updates")
+        modulation = make(labels, **arguments)
+        if acts is not None:
+            modulation = optax.transforms.conditionally_transform(modulation, acts)
+        if placement == "decoupled" and name != "sgd":
+            cgm_eps = {"cgm_eps": arguments["eps"]} if "eps" in arguments else {}
+            others = {key: value for key, value in arguments.items() if key != "eps"}
+            adam = scale_by_adam_with_decoupled_cgm(labels, b1, b2, eps, **others, **cgm_eps)
+            chain = [*clip, ("moments", adam)]
+        elif placement == "after":
+            chain = [*clip, ("moments", moments), (method, modulation)]
+        elif method == "mmpareto":
+            chain = [(method, modulation), *clip, ("moments", moments)]
+        else:
+            chain = [*clip, (method, modulation), ("moments", moments)]
     if name == "adamw":
         chain.append(("decay", optax.add_decayed_weights(weight_decay, mask=decays)))
     chain.append(("rate", optax.scale_by_learning_rate(schedule)))

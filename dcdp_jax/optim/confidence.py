@@ -3,7 +3,7 @@
 Shapes: b batch, k classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -40,3 +40,103 @@ def true_class_confidence(
         for name, z in logits.items()
     }
     return S if axis_name is None else jax.lax.psum(S, axis_name)
+
+
+def branch_accuracy(
+    logits: Mapping[str, Float[Array, "b k"]], labels: Int[Array, "b"], axis_name: str | None = None
+) -> dict[str, Float[Array, ""]]:
+    """Computes the share of the windows that each branch's own classifier gets right, for `scale_by_cggm`.
+
+    Args:
+      logits: {branch: (b, k)}.
+      labels: (b,) in [0, k).
+      axis_name: A mapped axis over which the mean is taken, of equal batches; None for this array's windows alone.
+
+    Returns:
+      {branch: ()}.
+
+    Example:
+      >>> print(float(branch_accuracy({"res": jnp.array([[2.0, 1.0], [2.0, 1.0]])}, jnp.array([0, 1]))["res"]))
+      0.5
+    """
+    return mean_over({name: jnp.mean(z.argmax(axis=-1) == labels) for name, z in logits.items()}, axis_name)
+
+
+def prediction_entropy(
+    logits: Mapping[str, Float[Array, "b k"]], axis_name: str | None = None
+) -> dict[str, Float[Array, ""]]:
+    """Computes the mean entropy (nats) of each branch's predicted distribution, for `scale_by_arl`.
+
+    Args:
+      logits: {branch: (b, k)}.
+      axis_name: See `branch_accuracy`.
+
+    Returns:
+      {branch: ()}.
+
+    Example:
+      >>> print(round(float(prediction_entropy({"res": jnp.zeros((3, 2))})["res"]), 4))
+      0.6931
+    """
+
+    def entropy(z: jax.Array) -> jax.Array:
+        log_softmax = jax.nn.log_softmax(z)
+        return -jnp.mean(jnp.sum(jnp.exp(log_softmax) * log_softmax, axis=-1))
+
+    return mean_over({name: entropy(z) for name, z in logits.items()}, axis_name)
+
+
+def logit_magnitude(
+    logits: Mapping[str, Float[Array, "b k"]], axis_name: str | None = None
+) -> dict[str, Float[Array, ""]]:
+    """Computes the mean over the windows of the sum of each branch's absolute logits, for `scale_by_arl`.
+
+    Args:
+      logits: {branch: (b, k)}.
+      axis_name: See `branch_accuracy`.
+
+    Returns:
+      {branch: ()}.
+
+    Example:
+      >>> print(float(logit_magnitude({"res": jnp.array([[1.0, -2.0], [0.0, 1.0]])})["res"]))
+      2.0
+    """
+    return mean_over({name: jnp.mean(jnp.sum(jnp.abs(z), axis=-1)) for name, z in logits.items()}, axis_name)
+
+
+def mean_over(values: dict[str, jax.Array], axis_name: str | None) -> dict[str, jax.Array]:
+    """Averages values over a mapped axis; None leaves them as they are."""
+    return values if axis_name is None else jax.lax.pmean(values, axis_name)
+
+
+def batch_statistics(
+    keywords: Iterable[str],
+    logits: Mapping[str, Float[Array, "b k"]],
+    labels: Int[Array, "b"],
+    axis_name: str | None = None,
+) -> dict[str, dict[str, Float[Array, ""]]]:
+    """Computes what the updates of transformations ask for, by keyword.
+
+    Args:
+      keywords: Some of `confidence`, `accuracy`, `entropy` and `magnitude`; others are left out.
+      logits: {branch: (b, k)}.
+      labels: (b,) in [0, k).
+      axis_name: See `true_class_confidence`.
+
+    Returns:
+      {keyword: {branch: ()}}.
+
+    Example:
+      >>> logits = {"res": jnp.array([[1.0, 0.0], [2.0, 0.0]])}
+      >>> found = batch_statistics(["accuracy", "magnitude"], logits, jnp.array([0, 1]))
+      >>> print({keyword: float(values["res"]) for keyword, values in found.items()})
+      {'accuracy': 0.5, 'magnitude': 1.5}
+    """
+    compute = {
+        "confidence": lambda: true_class_confidence(logits, labels, axis_name),
+        "accuracy": lambda: branch_accuracy(logits, labels, axis_name),
+        "entropy": lambda: prediction_entropy(logits, axis_name),
+        "magnitude": lambda: logit_magnitude(logits, axis_name),
+    }
+    return {keyword: compute[keyword]() for keyword in keywords if keyword in compute}

@@ -31,6 +31,31 @@ def coefficients_of(opt_state: Any) -> dict[str, jax.Array] | None:
     return optax.tree.get(opt_state, "coefficients")
 
 
+def with_key(opt_state: Any, key: jax.Array) -> Any:
+    """Replaces the random key of an optimiser state, so that runs with different seeds draw different numbers.
+
+    Args:
+      opt_state: The state of a chain that may hold a transformation with a random key, such as
+        `scale_by_shuffled_cgm`; without one it stays as it is.
+      key: Random key.
+
+    Returns:
+      The state.
+
+    Raises:
+      KeyError: More than one transformation has a key.
+
+    Example:
+      >>> from dcdp_jax.optim import scale_by_ogm
+      >>> state = scale_by_ogm({"a": "a"}, key=0).init({"a": jnp.ones(2)})
+      >>> print(with_key(state, jax.random.key(7)).rng_key)
+      [0 7]
+    """
+    if optax.tree.get(opt_state, "rng_key") is None:
+        return opt_state
+    return optax.tree.set(opt_state, rng_key=jax.random.key_data(key))
+
+
 def norms_of(tree: Mapping[str, Any]) -> dict[str, jax.Array]:
     """Computes the Euclidean norm of each top-level entry; of updates, how far each branch moves.
 

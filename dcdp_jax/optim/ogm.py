@@ -62,11 +62,11 @@ class ScaleByOGMState(NamedTuple):
     """State of `scale_by_ogm`.
 
     Attributes:
-      key: Random key of the next update's noise, as raw data, which a checkpoint can hold.
+      rng_key: Random key of the next update's noise, as raw data, which a checkpoint can hold.
       coefficients: {branch: () coefficient last applied}; 1 before the first update.
     """
 
-    key: jax.Array
+    rng_key: jax.Array
     coefficients: dict[str, jax.Array]
 
 
@@ -121,8 +121,8 @@ def scale_by_ogm(
         tree = label_tree(labels, updates)
         scaled = scale_branches(tree, updates, coefficients)
         if not generalization_enhancement:
-            return scaled, ScaleByOGMState(state.key, coefficients)
-        now, following = jax.random.split(jax.random.wrap_key_data(state.key))
+            return scaled, ScaleByOGMState(state.rng_key, coefficients)
+        now, following = jax.random.split(jax.random.wrap_key_data(state.rng_key))
         scaled = jax.tree.map(jnp.add, scaled, gradient_noise(tree, updates, now))
         return scaled, ScaleByOGMState(jax.random.key_data(following), coefficients)
 

@@ -9,9 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
-from dcdp_jax.config import RANDOM_FOREST
+from dcdp_jax.config import RANDOM_FOREST, with_defaults
 from dcdp_jax.errors import CheckpointError, DataError
 from dcdp_jax.runs.checkpoints import Checkpoints
 from dcdp_jax.runs.files import CHECKPOINTS, CONFIG
@@ -79,7 +78,7 @@ def load_model(workdir: Path) -> TrainedModel:
     read_result(workdir)
     path = workdir / CONFIG
     try:
-        config = ConfigDict(read_config(workdir))
+        config = with_defaults(read_config(workdir))
         if config.model.name == RANDOM_FOREST:
             raise CheckpointError(f"{workdir}: model.name=random_forest leaves no model that could be used")
         card = read_card(workdir)

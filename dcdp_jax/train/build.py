@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from dcdp_jax.config import MAIN_MODEL
+from dcdp_jax.config import MAIN_MODEL, method_that_acts
 from dcdp_jax.data.dataset import Dataset, Split, build_dataset
 from dcdp_jax.data.partition import partition
 from dcdp_jax.distributed import from_first_process
@@ -16,7 +17,7 @@ from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.baselines.baseline import SinglePath
 from dcdp_jax.models.multipath import BranchSpec, MultiPath
-from dcdp_jax.optim import build_optimizer, learning_rate_schedule
+from dcdp_jax.optim import METHODS, build_optimizer, learning_rate_schedule
 from dcdp_jax.train.augment import build_augmentation
 from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.evaluation import Evaluation, make_evaluate
@@ -138,12 +139,22 @@ def build_model(config: ConfigDict, branches: tuple[BranchSpec, ...], classes: i
     )
 
 
+def within_epochs(config: ConfigDict, part: ConfigDict, steps_per_epoch: int) -> Callable[[Any], jax.Array]:
+    """Returns step -> whether it is one of those from the `start_epoch` to the `end_epoch` (0: the last) of a part."""
+    first = part.start_epoch * steps_per_epoch
+    last = (part.end_epoch or config.train.epochs) * steps_per_epoch
+    return lambda step: (step >= first) & (step < last)
+
+
 def modulation_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
     """Returns alpha by step: `cgm.alpha` from `cgm.start_epoch` to `cgm.end_epoch` (0: the last epoch), else 0."""
-    first = config.cgm.start_epoch * steps_per_epoch
-    last = (config.cgm.end_epoch or config.train.epochs) * steps_per_epoch
-    alpha = config.cgm.alpha
-    return lambda step: jnp.where((step >= first) & (step < last), alpha, 0.0)
+    acts, alpha = within_epochs(config, config.cgm, steps_per_epoch), config.cgm.alpha
+    return lambda step: jnp.where(acts(step), alpha, 0.0)
+
+
+def in_backward_pass(config: ConfigDict) -> bool:
+    """Returns whether CGM acts inside the backward pass and not in the optax chain."""
+    return method_that_acts(config) == "cgm" and config.cgm.scope == "classification"
 
 
 def modulation_labels(branches: tuple[BranchSpec, ...], scope: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -158,16 +169,47 @@ def modulation_labels(branches: tuple[BranchSpec, ...], scope: str) -> Callable[
     return labels
 
 
+def method_arguments(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
+    """Returns the arguments of the transformation that `modulation.name` names, see `dcdp_jax.optim.METHODS`."""
+    modulation, cgm = config.modulation, config.cgm
+    arguments = {
+        "cgm": lambda: {"alpha": modulation_schedule(config, steps_per_epoch), "eps": cgm.eps},
+        "ogm": lambda: {"alpha": modulation.alpha},
+        "ogm_ge": lambda: {"alpha": modulation.alpha},
+        "cggm": lambda: {"rho": modulation.rho},
+        "mmpareto": lambda: {"rescale": modulation.rescale},
+        "rank": lambda: {"strong": modulation.strong, "weak": modulation.weak},
+        "inforeg": lambda: {
+            "epoch": steps_per_epoch,
+            "beta": modulation.beta,
+            "threshold": modulation.threshold,
+        },
+        "arl": lambda: {"temperature": modulation.temperature, "least_share": modulation.least_share},
+        "random": lambda: {"alpha": cgm.alpha, "eps": cgm.eps, "memory": modulation.memory},
+    }
+    return arguments[modulation.name]() if modulation.name in arguments else {}
+
+
 def build_chain(
     config: ConfigDict, branches: tuple[BranchSpec, ...], steps_per_epoch: int
 ) -> tuple[optax.GradientTransformationExtraArgs, optax.Schedule]:
-    """Builds the optax chain of the `optimizer` and `cgm` parts of a config, and its learning rate by step."""
+    """Builds the optax chain of the `optimizer`, `cgm` and `modulation` parts of a config, and its learning rate."""
     total = steps_per_epoch * config.train.epochs
-    optimizer, cgm = config.optimizer, config.cgm
+    optimizer, method = config.optimizer, method_that_acts(config)
     schedule = learning_rate_schedule(
         optimizer.schedule, optimizer.learning_rate, total, round(optimizer.warmup_fraction * total)
     )
-    in_chain = cgm.enabled and cgm.scope != "classification"
+    modulation: dict[str, Any] = {}
+    if method != "none" and not in_backward_pass(config):
+        where = config.cgm if method == "cgm" else config.modulation
+        modulation = {
+            "method": method,
+            "labels": modulation_labels(branches, where.scope),
+            "arguments": method_arguments(config, steps_per_epoch),
+            "placement": where.placement,
+        }
+        if method != "cgm" and (where.start_epoch or where.end_epoch):
+            modulation["acts"] = within_epochs(config, where, steps_per_epoch)
     chain = build_optimizer(
         optimizer.name,
         schedule,
@@ -176,25 +218,24 @@ def build_chain(
         eps=optimizer.eps,
         weight_decay=optimizer.weight_decay,
         clip_norm=optimizer.clip_norm,
-        cgm_labels=modulation_labels(branches, cgm.scope) if in_chain else None,
-        cgm_alpha=modulation_schedule(config, steps_per_epoch),
-        cgm_eps=cgm.eps,
-        cgm_placement=cgm.placement,
+        **modulation,
     )
     return chain, schedule
 
 
 def build_settings(config: ConfigDict, dataset: Dataset, steps_per_epoch: int) -> StepSettings:
     """Returns the settings of a training step from a config."""
-    in_backward_pass = config.cgm.enabled and config.cgm.scope == "classification"
+    method = method_that_acts(config)
     return StepSettings(
         window=dataset.window,
         align_weight=config.loss.align_weight,
         temperature=config.loss.temperature,
         label_smoothing=config.loss.label_smoothing,
+        align_reduction=config.loss.align_reduction,
         augmentation=build_augmentation(config.augment, dataset.channels),
         classification_modulation=(modulation_schedule(config, steps_per_epoch), config.cgm.eps)
-        if in_backward_pass
+        if in_backward_pass(config)
         else None,
         skip_nonfinite=config.train.skip_nonfinite > 0,
+        keywords=METHODS[method].keywords if method not in ("none", "cgm") else (),
     )

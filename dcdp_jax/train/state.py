@@ -10,6 +10,7 @@ import optax
 from flax import struct
 
 from dcdp_jax.models.kernels import draw_kernels
+from dcdp_jax.optim import with_key
 
 
 class TrainState(struct.PyTreeNode):
@@ -97,5 +98,5 @@ def complete_state(
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=variables.get("batch_stats", {}),
-        opt_state=optimizer.init(params),
+        opt_state=with_key(optimizer.init(params), jax.random.fold_in(key, 0)),
     )

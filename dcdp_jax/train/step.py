@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dcdp_jax.losses import total_loss
+from dcdp_jax.losses import split_total, total_loss
 from dcdp_jax.optim import (
+    batch_statistics,
     coefficients_of,
     contribution_ratios,
     modulation_coefficients,
@@ -85,6 +86,7 @@ class StepSettings(NamedTuple):
         backward pass; None where the chain modulates, or nothing does.
       skip_nonfinite: whether a step whose loss or gradient is not finite leaves all but the step counter as it was.
       align_reduction: see `losses.alignment_loss`.
+      keywords: what the optimiser's update takes beside `confidence`, see `optim.Method`.
     """
 
     window: int
@@ -95,6 +97,7 @@ class StepSettings(NamedTuple):
     classification_modulation: tuple[optax.Schedule, float] | None = None
     skip_nonfinite: bool = False
     align_reduction: str = "mean"
+    keywords: tuple[str, ...] = ()
 
 
 def training_windows(signals: Signals, starts: jax.Array, keys: jax.Array, settings: StepSettings) -> jax.Array:
@@ -123,15 +126,15 @@ def train_step(
       signals: replicated.
       batch: this device's share: `starts` (b,) and `labels` (b,).
       model: gives `Outputs`; built with this axis_name.
-      optimizer: its update takes `confidence`.
+      optimizer: its update takes `confidence` and the keywords of the settings.
       settings: see `StepSettings`.
       axis_name: of the mapped axis.
       dtype: in which the network computes, see `parallel.PRECISIONS`.
 
     Returns:
       The next state, and scalars of the global batch: `loss` (total and its terms), `accuracy`; per branch `S`, `R`
-      where there are several, `M` where there is CGM; `gradient_norm` (before the chain) and `update_norm` (as applied)
-      per branch and head; `finite`, whether the loss and all gradients are.
+      where there are several, `M` where there is CGM or a relative; `gradient_norm` (before the chain) and
+      `update_norm` (as applied) per branch and head; `finite`, whether the loss and all gradients are.
     """
     labels = batch["labels"]
     keys = window_keys(state.seed, state.step, labels.shape[0], axis_name)
@@ -170,11 +173,23 @@ def train_step(
         )
         return total, (outputs, terms, updated.get("batch_stats", {}))
 
-    (total, (outputs, terms, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    gradients = jax.lax.pmean(gradients, axis_name)
+    def split_loss_of(params: Any) -> tuple[tuple[jax.Array, jax.Array], Any]:
+        total, (outputs, terms, batch_stats) = loss_of(params)
+        return split_total(terms, outputs.branches, settings.align_weight), (total, outputs, terms, batch_stats)
+
+    if "unimodal" in settings.keywords:
+        _, backward, (total, outputs, terms, batch_stats) = jax.vjp(split_loss_of, state.params, has_aux=True)
+        parts = backward((jnp.ones(()), jnp.zeros(()))) + backward((jnp.zeros(()), jnp.ones(())))
+        incoming, unimodal = jax.lax.pmean(parts, axis_name)
+        gradients, given = jax.tree.map(jnp.add, incoming, unimodal), {"unimodal": unimodal}
+    else:
+        (total, (outputs, terms, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        gradients = incoming = jax.lax.pmean(gradients, axis_name)
+        given = {}
     S = true_class_confidence(outputs.branches, labels, axis_name)
+    given |= batch_statistics(settings.keywords, outputs.branches, labels, axis_name) | {"confidence": S}
     with jax.named_scope("optimizer"):
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params, confidence=S)
+        updates, opt_state = optimizer.update(incoming, state.opt_state, state.params, **given)
         params = optax.apply_updates(state.params, updates)
 
     accuracy = jnp.mean(outputs.fusion.argmax(axis=-1) == labels)

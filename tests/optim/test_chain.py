@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from dcdp_jax.optim import build_optimizer, learning_rate_schedule
+from dcdp_jax.optim import METHODS, build_optimizer, learning_rate_schedule
 
 SHAPES = {"res": (3, 4), "dense": (4,), "fusion": (2, 2)}
 LABELS = {"res": "res", "dense": "dense", "fusion": None}
@@ -54,8 +55,8 @@ def test_first_ten_updates(name):
         eps=EPS,
         weight_decay=DECAY,
         clip_norm=0.0,
-        cgm_labels=LABELS,
-        cgm_alpha=ALPHA,
+        labels=LABELS,
+        arguments={"alpha": ALPHA},
     )
     current = jax.tree.map(lambda p: jnp.asarray(p, jnp.float32), params)
     state = tx.init(current)
@@ -77,7 +78,7 @@ def test_first_ten_updates(name):
 def test_clip_comes_before_cgm():
     """The bound holds for the unmodulated gradient; M then scales what is left."""
     params = {"res": jnp.ones((2, 2)), "dense": jnp.ones((2, 2)), "fusion": jnp.zeros((2, 2))}
-    settings = {"b1": 0.0, "b2": B2, "eps": EPS, "weight_decay": 0.0, "cgm_labels": LABELS}
+    settings = {"b1": 0.0, "b2": B2, "eps": EPS, "weight_decay": 0.0, "labels": LABELS}
     tx = build_optimizer("sgd", lambda step: 1.0, clip_norm=1.0, **settings)
     S = {"res": jnp.float32(60), "dense": jnp.float32(40)}
     updates, _ = tx.update(params, tx.init(params), params, confidence=S)
@@ -98,6 +99,72 @@ def test_schedule(warmup):
             share = (step - warmup) / (total - warmup)
             assert float(cosine(step)) == pytest.approx(peak * (1 + np.cos(np.pi * share)) / 2, abs=1e-7)
             assert float(constant(step)) == pytest.approx(peak)
+
+
+SETTINGS = {"b1": 0.0, "b2": B2, "eps": EPS, "weight_decay": 0.0, "labels": LABELS}
+KEYWORDS = {
+    "confidence": {"res": 60.0, "dense": 40.0},
+    "accuracy": {"res": 0.6, "dense": 0.4},
+    "entropy": {"res": 0.6, "dense": 1.4},
+    "magnitude": {"res": 3.0, "dense": 1.0},
+    "unimodal": {"res": -jnp.ones((2, 2)), "dense": jnp.ones((2, 2)), "fusion": jnp.zeros((2, 2))},
+}
+ARGUMENTS = {"inforeg": {"epoch": 1}}
+
+
+@pytest.mark.parametrize(
+    ("method", "placement"), [(m, p) for m, method in METHODS.items() for p in method.placements if p != "decoupled"]
+)
+def test_every_method_by_name_is_its_transformation(method, placement):
+    """With SGD, no momentum and rate 1 the update is the transformed gradient, at either placement."""
+    params = {"res": jnp.ones((2, 2)), "dense": jnp.eye(2), "fusion": jnp.ones((2, 2))}
+    arguments = ARGUMENTS.get(method, {})
+    tx = build_optimizer(
+        "sgd", lambda step: 1.0, clip_norm=0.0, **SETTINGS, method=method, arguments=arguments, placement=placement
+    )
+    alone = METHODS[method].make(LABELS, **arguments)
+    given = {keyword: KEYWORDS[keyword] for keyword in METHODS[method].keywords}
+    updates, _ = tx.update(params, tx.init(params), params, **KEYWORDS)
+    expected, _ = alone.update(params, alone.init(params), params, **given)
+    for name in params:
+        np.testing.assert_allclose(-updates[name], expected[name], rtol=1e-6)
+    with pytest.raises(ValueError, match=METHODS[method].keywords[0]):
+        tx.update(params, tx.init(params), params)
+
+
+def test_placements_and_windows_that_a_method_does_not_have():
+    for method, options, message in [
+        ("inforeg", {"placement": "after"}, "inforeg"),
+        ("rank", {"placement": "decoupled"}, "rank"),
+        ("mmpareto", {"acts": lambda step: step > 3}, "cannot be left out"),
+        ("cgm", {"placement": "decoupled", "acts": lambda step: step > 3}, "cannot be left out"),
+        ("balance", {}, "none of"),
+    ]:
+        arguments = ARGUMENTS.get(method, {})
+        with pytest.raises(ValueError, match=message):
+            build_optimizer(
+                "adamw", lambda s: 1.0, clip_norm=0.0, **SETTINGS, method=method, arguments=arguments, **options
+            )
+
+
+def test_a_method_acts_within_its_window():
+    params = {"res": jnp.ones((2, 2)), "dense": jnp.ones((2, 2)), "fusion": jnp.ones((2, 2))}
+    tx = build_optimizer(
+        "sgd", lambda s: 1.0, clip_norm=0.0, **SETTINGS, method="rank", acts=lambda step: (step >= 1) & (step < 3)
+    )
+    state, seen = tx.init(params), []
+    for _ in range(4):
+        updates, state = jax.jit(tx.update)(params, state, params, confidence=KEYWORDS["confidence"])
+        seen.append(float(-updates["res"][0, 0]))
+    assert seen == [1, 0.5, 0.5, 1]
+
+
+def test_mmpareto_is_clipped_after_the_combination():
+    """What is bounded is the gradient of all losses: the norm of the combination, not that of the multimodal part."""
+    params = {name: jnp.ones((2, 2)) for name in LABELS}
+    tx = build_optimizer("sgd", lambda step: 1.0, clip_norm=1.0, **SETTINGS, method="mmpareto")
+    updates, _ = tx.update(params, tx.init(params), params, unimodal=params)
+    assert float(optax.tree.norm(updates)) == pytest.approx(1, rel=1e-5)
 
 
 def test_unknown_names():

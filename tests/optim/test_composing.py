@@ -22,6 +22,11 @@ def test_the_first_program_is_ten_lines():
     assert len([line for line in PROGRAMS[0][0][1].splitlines() if line]) == 10
 
 
+def test_a_method_of_ones_own_is_under_thirty_lines():
+    (_, code), _ = PROGRAMS[TITLES.index("A method of your own")]
+    assert len([line for line in code.splitlines() if line]) < 30
+
+
 @pytest.mark.parametrize("program", PROGRAMS, ids=TITLES)
 def test_it_prints_what_the_page_says(program, tmp_path):
     (_, code), (_, expected) = program

@@ -31,9 +31,13 @@ from dcdp_jax.optim import (
     coefficients_of,
     combine_by_mmpareto,
     scale_by_adam_with_decoupled_cgm,
+    scale_by_arl,
     scale_by_cggm,
     scale_by_cgm,
+    scale_by_inforeg,
     scale_by_ogm,
+    scale_by_rank,
+    scale_by_shuffled_cgm,
 )
 
 LABELS = {"res": "res", "dense": "dense", "fusion": None}
@@ -51,9 +55,9 @@ def chain(labels, strength, *, name, placement):
         eps=1e-8,
         weight_decay=0.01,
         clip_norm=5.0,
-        cgm_labels=labels,
-        cgm_alpha=strength,
-        cgm_placement=placement,
+        labels=labels,
+        arguments={"alpha": strength},
+        placement=placement,
     )
 
 
@@ -65,8 +69,18 @@ def ogm_ge(labels, strength):
     return scale_by_ogm(labels, strength, generalization_enhancement=True)
 
 
+def inforeg(labels, strength):
+    """With epochs of four updates."""
+    return scale_by_inforeg(labels, 4, strength)
+
+
+def shuffled(labels, strength):
+    """The M of this update, dealt to the branches by a key that leaves `res` its own in the tests' fourth update."""
+    return scale_by_shuffled_cgm(labels, strength, memory=1, key=1)
+
+
 class Case(NamedTuple):
-    """A transformation from (labels, strength), a strength, and the keyword that its update requires."""
+    """A transformation from (labels, strength), a strength, and the first keyword that its update requires."""
 
     make: Callable
     strength: float
@@ -87,6 +101,10 @@ CASES = {
     "ogm-ge": Case(ogm_ge, 0.1, "confidence"),
     "cggm": Case(scale_by_cggm, 1.3, "accuracy"),
     "mmpareto": Case(combine_by_mmpareto, 1.5, "unimodal"),
+    "rank": Case(scale_by_rank, 0.5, "confidence"),
+    "inforeg": Case(inforeg, 0.95, "confidence"),
+    "arl": Case(scale_by_arl, 8.0, "entropy"),
+    "shuffled": Case(shuffled, 0.9, "confidence"),
 } | {name: Case(make, 0.9, "confidence") for make, name in chains.items()}
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -101,16 +119,29 @@ def keyword_of(case, seed=0, dtype=np.float32):
     """The keyword of an update: a dominant `res`, or unimodal gradients, some of which conflict."""
     if case.keyword == "unimodal":
         return {"unimodal": random_tree(1000 + seed, dtype)}
-    numbers = {"confidence": (60 + seed, 40), "accuracy": (0.5 + 0.01 * seed, 0.25 + 0.02 * seed)}[case.keyword]
-    return {case.keyword: {name: jnp.asarray(n, dtype) for name, n in zip(("res", "dense"), numbers, strict=True)}}
+    numbers = {
+        "confidence": {"confidence": (60 + seed, 40)},
+        "accuracy": {"accuracy": (0.5 + 0.01 * seed, 0.25 + 0.02 * seed)},
+        "entropy": {"entropy": (0.6 + 0.1 * seed, 1.4), "magnitude": (3.0, 2.0)},
+    }[case.keyword]
+    return {
+        keyword: {name: jnp.asarray(n, dtype) for name, n in zip(("res", "dense"), pair, strict=True)}
+        for keyword, pair in numbers.items()
+    }
+
+
+def moved(params, step):
+    """Parameters some updates later; a transformation may look at them."""
+    return jax.tree.map(lambda p: p * (1 + step / 8), params)
 
 
 def run(tx, case, steps=3, dtype=np.float32, jit=True):
     """Updates of all steps, and the last state."""
-    params = random_tree(0, dtype)
-    state, found = tx.init(params), []
+    start = random_tree(0, dtype)
+    state, found = tx.init(start), []
     update = jax.jit(tx.update) if jit else tx.update
     for step in range(steps):
+        params = moved(start, step)
         updates, state = update(random_tree(1 + step, dtype), state, params, **keyword_of(case, step))
         found.append(updates)
     return found, state
@@ -123,7 +154,13 @@ def test_every_transformation_is_here():
     """Whatever the package offers that makes a transformation is made by some case."""
     offered = {name for name in dcdp_jax.optim.__all__ if name.startswith(("scale_by", "combine_by", "build"))}
     made = {getattr(case.make, "func", case.make) for case in CASES.values()}
-    inner = {chain: "build_optimizer", decoupled: "scale_by_adam_with_decoupled_cgm", ogm_ge: "scale_by_ogm"}
+    inner = {
+        chain: "build_optimizer",
+        decoupled: "scale_by_adam_with_decoupled_cgm",
+        inforeg: "scale_by_inforeg",
+        ogm_ge: "scale_by_ogm",
+        shuffled: "scale_by_shuffled_cgm",
+    }
     assert offered == {inner.get(function, function.__name__) for function in made}
 
 
@@ -133,9 +170,9 @@ def test_the_modulation_does_something(case):
     tx, params, gradients = case(), random_tree(0), random_tree(1)
     # The second update: Adam hides a factor on the first gradient.
     _, state = tx.update(gradients, tx.init(params), params, **keyword_of(case))
-    updates, _ = tx.update(gradients, state, params, **keyword_of(case))
+    updates, _ = tx.update(gradients, state, moved(params, 1), **keyword_of(case))
     other = jax.tree.map(lambda x: x[..., ::-1] if x.ndim else 100 - x, keyword_of(case))
-    changed, _ = tx.update(gradients, state, params, **other)
+    changed, _ = tx.update(gradients, state, moved(params, 1), **other)
     assert float(jnp.abs(updates["res"]["w"] - changed["res"]["w"]).max()) > 1e-4
 
 
@@ -156,9 +193,9 @@ def test_jit_compiles_once_and_changes_nothing(case):
     update = jax.jit(tx.update)
     state, plain_state = tx.init(params), jax.jit(tx.init)(params)
     for step in range(3):
-        gradients, keyword = random_tree(1 + step), keyword_of(case, step)
-        updates, state = update(gradients, state, params, **keyword)
-        plain, plain_state = tx.update(gradients, plain_state, params, **keyword)
+        gradients, keyword, here = random_tree(1 + step), keyword_of(case, step), moved(params, step)
+        updates, state = update(gradients, state, here, **keyword)
+        plain, plain_state = tx.update(gradients, plain_state, here, **keyword)
         close((updates, state), (plain, plain_state))
     assert update._cache_size() == 1
 
@@ -327,13 +364,17 @@ def test_branches_only(case, wrapper):
     chex.assert_trees_all_close(coefficients_of(state), coefficients_of(alone_state))
 
 
+wrapped = (ogm_ge, inforeg, shuffled, *chains)
+
+
 @every_case
 def test_inject_hyperparams(case):
     """All numbers among its arguments may become state, and be changed there; a random key stays a number."""
     make = scale_by_adam_with_decoupled_cgm if case.make is decoupled else case.make
     static = {"key"} & set(inspect.signature(make).parameters)
-    strength = {"confidence": "alpha", "accuracy": "rho", "unimodal": "rescale"}[case.keyword]
-    strength = "strength" if case.make in (ogm_ge, *chains) else strength
+    by_make = {scale_by_rank: "strong", scale_by_arl: "temperature"} | dict.fromkeys(wrapped, "strength")
+    strength = {"confidence": "alpha", "accuracy": "rho", "unimodal": "rescale"}.get(case.keyword)
+    strength = by_make.get(case.make, strength)
     tx = optax.inject_hyperparams(make, static)(LABELS, **{strength: case.strength})
     params = random_tree(0)
     plain, plain_state = run(case(), case)
@@ -342,8 +383,9 @@ def test_inject_hyperparams(case):
     chex.assert_trees_all_close((found, state.inner_state), (plain, plain_state), rtol=1e-5, atol=1e-5)
     assert float(state.hyperparams[strength]) == pytest.approx(case.strength)
     state.hyperparams[strength] = jnp.float32(case.strength / 2)
-    changed, _ = tx.update(random_tree(9), state, params, **keyword_of(case, 9))
-    unchanged, _ = case().update(random_tree(9), plain_state, params, **keyword_of(case, 9))
+    last = random_tree(9), moved(params, 9), keyword_of(case, 9)
+    changed, _ = tx.update(last[0], state, last[1], **last[2])
+    unchanged, _ = case().update(last[0], plain_state, last[1], **last[2])
     assert float(jnp.abs(changed["res"]["w"] - unchanged["res"]["w"]).max()) > 1e-4
 
 

@@ -23,9 +23,9 @@ def make(name, placement, labels=LABELS, alpha=0.9):
         eps=1e-8,
         weight_decay=0.0,
         clip_norm=0.0,
-        cgm_labels=labels,
-        cgm_alpha=alpha,
-        cgm_placement=placement,
+        labels=labels,
+        arguments={"alpha": alpha},
+        placement=placement,
     )
 
 

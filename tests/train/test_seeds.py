@@ -51,7 +51,7 @@ def make_optimizer():
         eps=1e-4,  # with 1e-8 Adam makes whole steps of gradients that are 0 but for rounding
         weight_decay=0.01,
         clip_norm=0.0,
-        cgm_labels=lambda params: {name: name.split("_")[0] if name != "fusion" else None for name in params},
+        labels=lambda params: {name: name.split("_")[0] if name != "fusion" else None for name in params},
     )
 
 

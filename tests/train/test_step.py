@@ -48,8 +48,8 @@ def make_optimizer(name="adamw", rate=1e-3, labels=LABELS, alpha=0.9):
         eps=1e-8,
         weight_decay=0.01,
         clip_norm=0.0,
-        cgm_labels=labels,
-        cgm_alpha=alpha,
+        labels=labels,
+        arguments={"alpha": alpha},
     )
 
 
@@ -161,7 +161,7 @@ def test_dominant_branch_is_scaled_by_M_and_nothing_else_is_changed(signals):
 
 def make_sgd(labels):
     return build_optimizer(
-        "sgd", lambda s: 2.0**10, b1=0.0, b2=0.9, eps=1e-8, weight_decay=0.0, clip_norm=0.0, cgm_labels=labels
+        "sgd", lambda s: 2.0**10, b1=0.0, b2=0.9, eps=1e-8, weight_decay=0.0, clip_norm=0.0, labels=labels
     )
 
 

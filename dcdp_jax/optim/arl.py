@@ -1,0 +1,138 @@
+"""The gradient weights of ARL, asymmetric representation learning: the branch with the smaller variance learns more.
+
+Wei et al. 2025, Improving multimodal learning via imbalanced learning. https://arxiv.org/abs/2507.10203, as
+https://github.com/shicaiwei123/ICCV2025-ARL computes it (main_arl_variance.py).
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from dcdp_jax.optim.branches import (
+    Labels,
+    as_float32,
+    branch_names,
+    checked_branches,
+    label_tree,
+    numbers_per_branch,
+    ones,
+    scale_branches,
+)
+
+
+def arl_coefficients(
+    entropy: Mapping[str, ArrayLike],
+    magnitude: Mapping[str, ArrayLike],
+    temperature: float | Float[Array, ""] = 8.0,
+    least_share: float | Float[Array, ""] = 0.3,
+) -> dict[str, Float[Array, ""]]:
+    """Computes 1 + softmax_m(temperature d_m q_m).
+
+    q_m is the inverse of the branch's share in the sum of the entropies, which stands for its variance, each share
+    being least_share at least; the q are scaled to the sum 1. d_m is the mean of the *other* branches' shares in the
+    sum of the magnitudes, which stand for how much the fusion depends on each. So the branch that is certain, and on
+    which the fusion does not yet depend, is learnt faster. For two branches this is the released code; for more the
+    publication has no rule, and the mean over the others is the one of `contribution_ratios`.
+
+    Args:
+      entropy: {branch: mean entropy of its predictions}, see `prediction_entropy`. Two branches or more.
+      magnitude: {branch: mean over the windows of the sum of its absolute logits}, see `logit_magnitude`.
+      temperature: T of the source, which multiplies: 0 gives every branch the same weight.
+      least_share: See above.
+
+    Returns:
+      {branch: () coefficient}, each in [1, 2]; they sum to the number of branches + 1.
+
+    Raises:
+      ValueError: Fewer than two branches, branches that differ, or a value with a dimension.
+
+    Example:
+      >>> entropy, magnitude = {"res": 0.6, "dense": 1.4}, {"res": 3.0, "dense": 1.0}
+      >>> print({name: round(float(c), 3) for name, c in arl_coefficients(entropy, magnitude).items()})
+      {'res': 1.401, 'dense': 1.599}
+    """
+    if len(entropy) < 2 or sorted(entropy) != sorted(magnitude):
+        raise ValueError(f"ARL compares two or more branches, got {sorted(entropy)} and {sorted(magnitude)}")
+    H, size = numbers_per_branch(entropy, "entropy"), numbers_per_branch(magnitude, "magnitude")
+    names = sorted(H)
+    q = 1 / jnp.maximum(shares(jnp.stack([H[name] for name in names])), least_share)
+    dependence = shares(jnp.stack([size[name] for name in names]))
+    of_others = (1 - dependence) / (len(names) - 1)
+    weights = 1 + jax.nn.softmax(temperature * of_others * q / q.sum())
+    return {name: weights[names.index(name)] for name in H}
+
+
+def shares(x: jax.Array) -> jax.Array:
+    """Divides non-negative numbers by their sum; where all are 0 the shares are equal."""
+    total = x.sum()
+    return jnp.where(total > 0, x / jnp.where(total > 0, total, 1), 1 / x.size)
+
+
+class ScaleByARLState(NamedTuple):
+    """State of `scale_by_arl`.
+
+    Attributes:
+      coefficients: {branch: () coefficient last applied}; 1 before the first update.
+    """
+
+    coefficients: dict[str, jax.Array]
+
+
+def scale_by_arl(
+    labels: Labels,
+    temperature: float | Float[Array, ""] = 8.0,
+    least_share: float | Float[Array, ""] = 0.3,
+) -> optax.GradientTransformationExtraArgs:
+    """Scales each branch's subtree by ARL's weight: more for the branch of smaller variance, see `arl_coefficients`.
+
+    Left out, since it is part of the loss and not of the gradient: the weight gamma of the branches' own losses (1 in
+    this package). The source scales the gradient where it enters an encoder, which is the same as scaling the
+    gradients of its parameters; its classifiers are slices of the fusion layer, here they are whatever gives the
+    logits; and it starts with the seventh epoch, for which `optax.transforms.conditionally_transform` serves.
+
+    Args:
+      labels: See `scale_by_cgm`; the published method modulates the encoders.
+      temperature: See `arl_coefficients`.
+      least_share: See `arl_coefficients`.
+
+    Returns:
+      A transformation whose `update` requires the keywords `entropy` and `magnitude`, each {branch: ()} over the
+      global batch; its state's `coefficients` holds the coefficients last applied.
+
+    Raises:
+      ValueError: From `update`: a keyword is missing, its branches are not those of the labels, or a value has a
+        dimension.
+
+    Example:
+      >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2)}
+      >>> tx = scale_by_arl({"res": "res", "dense": "dense"})
+      >>> statistics = {"entropy": {"res": 0.6, "dense": 1.4}, "magnitude": {"res": 3.0, "dense": 1.0}}
+      >>> updates, state = tx.update(params, tx.init(params), **statistics)
+      >>> print({name: round(float(u[0]), 3) for name, u in updates.items()})
+      {'dense': 1.599, 'res': 1.401}
+    """
+
+    def init(params: optax.Params) -> ScaleByARLState:
+        return ScaleByARLState(ones(branch_names(label_tree(labels, params))))
+
+    def update(
+        updates: optax.Updates,
+        state: ScaleByARLState,
+        params: optax.Params | None = None,
+        *,
+        entropy: Mapping[str, ArrayLike] | None = None,
+        magnitude: Mapping[str, ArrayLike] | None = None,
+        **extra: Any,
+    ) -> tuple[optax.Updates, ScaleByARLState]:
+        del params, extra
+        H = checked_branches("scale_by_arl", "entropy", entropy, state.coefficients)
+        size = checked_branches("scale_by_arl", "magnitude", magnitude, state.coefficients)
+        coefficients = as_float32(arl_coefficients(H, size, temperature, least_share))
+        return scale_branches(label_tree(labels, updates), updates, coefficients), ScaleByARLState(coefficients)
+
+    return optax.GradientTransformationExtraArgs(init, update)

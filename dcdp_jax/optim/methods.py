@@ -1,0 +1,53 @@
+"""The methods of modulation by name, as the config field `modulation.name` and `build_optimizer` take them."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import optax
+
+from dcdp_jax.optim.arl import scale_by_arl
+from dcdp_jax.optim.cggm import scale_by_cggm
+from dcdp_jax.optim.cgm import scale_by_cgm
+from dcdp_jax.optim.inforeg import scale_by_inforeg
+from dcdp_jax.optim.mmpareto import combine_by_mmpareto
+from dcdp_jax.optim.ogm import scale_by_ogm
+from dcdp_jax.optim.rank import scale_by_rank
+from dcdp_jax.optim.shuffled import scale_by_shuffled_cgm
+
+PLACEMENTS = ("before", "after", "decoupled")
+
+
+class Method(NamedTuple):
+    """A method of modulation.
+
+    Attributes:
+      make: (labels, **arguments) -> a transformation.
+      keywords: What its update takes: `confidence` (see `true_class_confidence`), `accuracy`, `entropy`, `magnitude`
+        (see `batch_statistics`) or `unimodal`, the gradient of the branches' own losses, which takes a second backward
+        pass and makes the updates those of the remaining losses.
+      placements: Those of `PLACEMENTS` that are defined for it: a factor on the gradient may act before or after the
+        moments; what adds to the gradient belongs before them.
+      optional: Whether a step may leave it out. A method that combines two gradients may not be left out, since the
+        first of them is not the gradient of the loss.
+    """
+
+    make: Callable[..., optax.GradientTransformationExtraArgs]
+    keywords: tuple[str, ...] = ("confidence",)
+    placements: tuple[str, ...] = ("before", "after")
+    optional: bool = True
+
+
+METHODS = {
+    "cgm": Method(scale_by_cgm, placements=PLACEMENTS),
+    "ogm": Method(scale_by_ogm),
+    "ogm_ge": Method(functools.partial(scale_by_ogm, generalization_enhancement=True), placements=("before",)),
+    "cggm": Method(scale_by_cggm, ("accuracy",)),
+    "mmpareto": Method(combine_by_mmpareto, ("unimodal",), ("before",), optional=False),
+    "rank": Method(scale_by_rank),
+    "inforeg": Method(scale_by_inforeg, placements=("before",)),
+    "arl": Method(scale_by_arl, ("entropy", "magnitude")),
+    "random": Method(scale_by_shuffled_cgm),
+}
+# The choices of `modulation.name`.
+NAMES = ("none", *METHODS)
