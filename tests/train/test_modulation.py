@@ -1,5 +1,6 @@
 """Every method of modulation by the field `modulation.name`: a step with it, on one device and on several."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +9,10 @@ import pytest
 
 from configs import demo
 from dcdp_jax.losses import total_loss
-from dcdp_jax.models.multipath import BranchSpec
+from dcdp_jax.models.multipath import BranchSpec, Outputs
 from dcdp_jax.optim import METHODS, combine_by_mmpareto, scale_by_arl, scale_by_cggm
 from dcdp_jax.optim.methods import NAMES
-from dcdp_jax.train.build import build_chain, build_model, build_settings
+from dcdp_jax.train.build import build_chain, build_settings
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, train_step
@@ -19,14 +20,6 @@ from dcdp_jax.train.step import Signals, train_step
 WINDOW, CLASSES, BATCH, SEED, STEPS_PER_EPOCH = 16, 3, 8, 2, 2
 BRANCHES = (BranchSpec("res", "resnet", (0, 1)), BranchSpec("dense", "densenet", (2,)))
 FIELDS = {
-    "model.width": 4,
-    "model.resnet_blocks": (1, 1),
-    "model.densenet_blocks": (1, 1),
-    "model.embedding": 4,
-    "model.projection_hidden": 4,
-    "model.projection": 4,
-    "model.fusion_hidden": 4,
-    "model.dropout": 0.0,
     "augment.enabled": False,
     "optimizer.name": "sgd",
     "optimizer.b1": 0.0,
@@ -34,6 +27,30 @@ FIELDS = {
     "optimizer.learning_rate": 1.0,
     "optimizer.warmup_fraction": 0.0,
 }
+
+
+class Branch(nn.Module):
+    """An encoder and a classifier, each a matrix."""
+
+    @nn.compact
+    def __call__(self, x):
+        h = jnp.tanh(nn.Dense(4, name="encoder")(x.reshape(len(x), -1)))
+        return h, nn.Dense(CLASSES, name="classifier")(h)
+
+
+class Small(nn.Module):
+    """Outputs with every part that a loss reads, from a network that compiles at once."""
+
+    @nn.compact
+    def __call__(self, x, train=False, keys=None, modulation=None):
+        del train, keys, modulation
+        found = {b.name: Branch(name=b.name)(x[..., jnp.array(b.channels)]) for b in BRANCHES}
+        h = {name: h for name, (h, _) in found.items()}
+        logits = {name: z for name, (_, z) in found.items()}
+        return Outputs(nn.Dense(CLASSES, name="fusion")(jnp.concatenate(list(h.values()), axis=-1)), logits, h, [h])
+
+
+MODEL = Small()
 
 
 class Data:
@@ -52,11 +69,10 @@ def config_of(name):
 def run(name, count=1, steps=1):
     """Gradient descent with rate 1: the parameters before and after, and the metrics of every step."""
     config, devices = config_of(name), Devices(count, "pmap")
-    model = build_model(config, BRANCHES, CLASSES)
     optimizer, _ = build_chain(config, BRANCHES, STEPS_PER_EPOCH)
     settings = build_settings(config, Data, STEPS_PER_EPOCH)
-    initial = create_state(model, optimizer, SEED, WINDOW, 3)
-    step = devices.map_step(train_step, donate_state=True, model=model, optimizer=optimizer, settings=settings)
+    initial = create_state(MODEL, optimizer, SEED, WINDOW, 3)
+    step = devices.map_step(train_step, donate_state=True, model=MODEL, optimizer=optimizer, settings=settings)
     signals, batch = make_data()
     state, metrics = devices.replicate(initial), []
     for _ in range(steps):
@@ -73,15 +89,11 @@ def make_data():
     return signals, {"starts": starts, "labels": rng.integers(0, CLASSES, BATCH).astype(np.int32)}
 
 
-def outputs_of(params, state):
-    """The outputs of a step's forward pass, outside the mapped axis."""
-    config = config_of("none")
-    model = build_model(config, BRANCHES, CLASSES).clone(axis_name=None)
+def outputs_of(params):
+    """The outputs of a step's forward pass."""
     signals, batch = make_data()
     x = signals.values[batch["starts"][:, None] + np.arange(WINDOW)]
-    variables = {"params": params, "batch_stats": state.batch_stats}
-    outputs, _ = model.apply(variables, x, train=True, mutable=["batch_stats"])
-    return outputs, jnp.asarray(batch["labels"])
+    return MODEL.apply({"params": params}, x), jnp.asarray(batch["labels"])
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +135,7 @@ def test_mmpareto_takes_the_gradients_of_its_two_losses():
     initial, state, _ = run("mmpareto")
 
     def terms_of(params):
-        outputs, labels = outputs_of(params, initial)
+        outputs, labels = outputs_of(params)
         branches = {
             name: optax.softmax_cross_entropy_with_integer_labels(z, labels).mean()
             for name, z in outputs.branches.items()
@@ -144,7 +156,7 @@ def test_mmpareto_takes_the_gradients_of_its_two_losses():
 @pytest.mark.parametrize("name", ["arl", "cggm"])
 def test_coefficients_come_from_the_logits_of_the_branches(name):
     initial, _, metrics = run(name)
-    outputs, labels = outputs_of(initial.params, initial)
+    outputs, labels = outputs_of(initial.params)
     logits = {branch: np.asarray(z, np.float64) for branch, z in outputs.branches.items()}
     params = {branch: jnp.ones(1) for branch in logits}
     if name == "cggm":
@@ -164,7 +176,7 @@ def test_coefficients_come_from_the_logits_of_the_branches(name):
 
 def test_runs_with_other_seeds_draw_other_numbers():
     config = config_of("random")
-    model, (optimizer, _) = build_model(config, BRANCHES, CLASSES), build_chain(config, BRANCHES, STEPS_PER_EPOCH)
-    keys = [optax.tree.get(create_state(model, optimizer, seed, WINDOW, 3).opt_state, "rng_key") for seed in (0, 1, 1)]
+    optimizer, _ = build_chain(config, BRANCHES, STEPS_PER_EPOCH)
+    keys = [optax.tree.get(create_state(MODEL, optimizer, seed, WINDOW, 3).opt_state, "rng_key") for seed in (0, 1, 1)]
     assert (keys[0] != keys[1]).any()
     assert (keys[1] == keys[2]).all()
