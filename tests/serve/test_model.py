@@ -136,7 +136,7 @@ def change_config(run, old, new):
     [
         (lambda run: (run / "result.json").unlink(), "no finished run"),
         (lambda run: (run / "model.json").unlink(), "model.json is missing"),
-        (lambda run: (run / "model.json").write_text("{"), "model.json: "),
+        (lambda run: (run / "model.json").write_text("{"), "model.json is damaged"),
         (lambda run: (run / "config.json").write_text("{}"), "config.json is damaged: it has changed"),
         (lambda run: write_recorded(run, "config.json", "{}"), "config.json: not the config of a run"),
         (lambda run: shutil.rmtree(run / "checkpoints"), "the checkpoint . is missing"),
