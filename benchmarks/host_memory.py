@@ -95,9 +95,9 @@ def measure(asked: argparse.Namespace, stream: bool) -> list[float]:
     from dcdp_jax.train.input_pipeline import batches_of, feed, shuffled_rows
 
     sys.path.insert(0, str(ROOT))
-    from configs import opportunity
+    from configs import oppo
 
-    config = opportunity.get_config()
+    config = oppo.get_config()
     config.data.raw_dir, config.data.cache_dir = str(asked.folder / "raw"), str(asked.folder / "cache")
     config.data.stream, config.model.width, config.train.batch_size = stream, asked.width, asked.batch
     peaks = [peak()]

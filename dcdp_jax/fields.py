@@ -119,7 +119,7 @@ FIELDS = (
     Field(
         "data.join_recordings",
         False,
-        "Whether windows run from one recording into the next, see `configs/opportunity_challenge.py`.",
+        "Whether windows run from one recording into the next, see `configs/oppo_challenge.py`.",
     ),
     Field(
         "data.normalize",

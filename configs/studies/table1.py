@@ -6,7 +6,7 @@ Each stage keeps the best of the one before, by validation. The paper does not s
 with the smaller network, scores above its stage B.
 """
 
-from dcdp_jax.configs import dsads, hapt, opportunity, pamap2, uci_har, wisdm
+from dcdp_jax.configs import dsads, hapt, pamap2, uci_har, wisdm
 from dcdp_jax.configs.studies import default
 
 DATASETS = {m.__name__.split(".")[-1]: m for m in (opportunity, pamap2, uci_har, wisdm, hapt, dsads)}

@@ -5,7 +5,7 @@
 DPFE: both branches. CL: contrast and alignment. CGM: modulation. DA: augmentation. «CL off» is lambda = 0.
 """
 
-from dcdp_jax.configs import dsads, hapt, opportunity, pamap2, uci_har
+from dcdp_jax.configs import dsads, hapt, pamap2, uci_har
 from dcdp_jax.configs.studies import default
 
 MAIN = "DPFE+CL+CGM+DA"

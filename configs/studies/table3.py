@@ -3,7 +3,7 @@
 `python launch.py --config=configs/studies/table3.py:uci_har,wisdm,wisdm_paper`; without names, the paper's four.
 """
 
-from dcdp_jax.configs import opportunity, pamap2, uci_har, wisdm
+from dcdp_jax.configs import oppo, pamap2, uci_har, wisdm
 from dcdp_jax.configs.studies import default
 
 MAIN = "DCDP-HAR"
@@ -15,6 +15,9 @@ BASELINES = {
     "ELK": "elk",
     "DanHAR": "danhar",
     "DeepConvLSTM": "deepconvlstm",
+    "InceptionTime": "inception_time",
+    "TinyHAR": "tinyhar",
+    "Transformer": "transformer",
     "Random forest": "random_forest",
 }
 PAPER = {
@@ -32,7 +35,7 @@ def wisdm_paper():
 
 
 DATASETS = {
-    "opportunity": opportunity.get_config,
+    "opportunity": oppo.get_config,
     "wisdm_paper": wisdm_paper,
     "uci_har": uci_har.get_config,
     "pamap2": pamap2.get_config,

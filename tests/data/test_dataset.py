@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from configs import default, hapt, opportunity_challenge, wisdm
+from configs import default, hapt, oppo_challenge, wisdm
 from dcdp_jax.data import dataset as dataset_module
 from dcdp_jax.data import make_windows
 from dcdp_jax.data.dataset import build_dataset
@@ -246,7 +246,7 @@ def test_challenge_windows_from_its_rows(readers):
         for (s, run), n in rows.items()
     ]
     readers(recordings, opportunity.CLASS_NAMES)
-    data = opportunity_challenge.get_config().data
+    data = oppo_challenge.get_config().data
     dataset = build_dataset(data)
     assert dataset.class_names == ("null", *opportunity.CLASS_NAMES)
     assert dataset.windows["test"] == 9_894

@@ -1,6 +1,6 @@
 """OPPORTUNITY, 17 gestures, the paper's protocol.
 
-`python launch.py --config=configs/opportunity.py [--config.data.raw_dir=FOLDER]`.
+`python launch.py --config=configs/oppo.py [--config.data.raw_dir=FOLDER]`.
 """
 
 from dcdp_jax.configs import default

@@ -1,17 +1,17 @@
 """OPPORTUNITY, 18 classes with null, as in the challenge.
 
-`python launch.py --config=configs/opportunity_challenge.py [--config.data.raw_dir=FOLDER]`.
+`python launch.py --config=configs/oppo_challenge.py [--config.data.raw_dir=FOLDER]`.
 
 The literature's 9,894 test windows are those of 118,750 rows, four test files end to end: five or six of them begin in
 one file and end in the next. --config.data.join_recordings=False leaves these out, as everywhere else here, and lays
 the windows file by file: 9,889 to 9,891.
 """
 
-from dcdp_jax.configs import opportunity
+from dcdp_jax.configs import oppo
 
 
 def get_config():
-    config = opportunity.get_config()
+    config = oppo.get_config()
     config.data.protocol = "challenge"
     config.data.window = 24
     config.data.step = 12
