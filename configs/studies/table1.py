@@ -6,10 +6,10 @@ Each stage keeps the best of the one before, by validation. The paper does not s
 with the smaller network, scores above its stage B.
 """
 
-from dcdp_jax.configs import dsads, hapt, pamap2, uci_har, wisdm
+from dcdp_jax.configs import dsads, hapt, oppo, pamap2, uci_har, wisdm
 from dcdp_jax.configs.studies import default
 
-DATASETS = {m.__name__.split(".")[-1]: m for m in (opportunity, pamap2, uci_har, wisdm, hapt, dsads)}
+DATASETS = {"opportunity": oppo, "pamap2": pamap2, "uci_har": uci_har, "wisdm": wisdm, "hapt": hapt, "dsads": dsads}
 PAPER = {"A1": 88.12, "B3": 87.67, "C4": 87.80, "D5": 88.62}
 
 

@@ -5,11 +5,11 @@
 DPFE: both branches. CL: contrast and alignment. CGM: modulation. DA: augmentation. «CL off» is lambda = 0.
 """
 
-from dcdp_jax.configs import dsads, hapt, pamap2, uci_har
+from dcdp_jax.configs import dsads, hapt, oppo, pamap2, uci_har
 from dcdp_jax.configs.studies import default
 
 MAIN = "DPFE+CL+CGM+DA"
-DATASETS = {"pamap2": pamap2, "opportunity": opportunity, "uci_har": uci_har, "dsads": dsads, "hapt": hapt}
+DATASETS = {"pamap2": pamap2, "opportunity": oppo, "uci_har": uci_har, "dsads": dsads, "hapt": hapt}
 # Of PAMAP2: weighted F1.
 PAPER = {
     "ResNet, own channels": 85.52,

@@ -12,7 +12,8 @@ ROWS = {
         "matched width",
     ],
     "table3": [
-        *("CNN", "LSTM", "LSTM-CNN", "CNN-GRU", "ELK", "DanHAR", "DeepConvLSTM", "Random forest", "DCDP-HAR"),
+        *("CNN", "LSTM", "LSTM-CNN", "CNN-GRU", "ELK", "DanHAR", "DeepConvLSTM", "InceptionTime"),
+        *("TinyHAR", "Transformer", "Random forest", "DCDP-HAR"),
     ],
 }
 # What is compiled here runs for a second.
