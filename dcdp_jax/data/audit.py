@@ -1,4 +1,4 @@
-"""Proves at every run that the splits are separate, from the windows that training will use."""
+"""Checks at every run that the splits are separate, on the windows that training will use."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -12,7 +12,7 @@ from dcdp_jax.data.shared_samples import find_shared
 from dcdp_jax.data.windows import WindowIndex
 from dcdp_jax.errors import DataError
 
-# Of a normalised channel's mean and deviation, for rounding to single precision.
+# Of a normalised channel's mean and standard deviation, for rounding to single precision.
 TOLERANCE = 1e-5
 SHORTEST = 16  # samples of a stretch that is looked for in two parts
 BLOCK = 2**18  # samples that are looked at together
@@ -67,10 +67,10 @@ def audit(
         return [*proved, describe_leak(pool, covered)]
     for a, b in combinations(windows, 2):
         check_separate(pool, protocol, a, b, covered[a] & covered[b])
-        check_copies(pool, a, b, covered, digests)
+        check_copies(pool, a, b, covered, digests, subject_names)
         check_samples(pool, a, b, covered, window, subject_names)
         if protocol.by_subject:
-            check_subjects(pool, protocol, a, b, covered)
+            check_subjects(pool, protocol, a, b, covered, subject_names)
     proved.append("no two parts share a sample, a stretch of signal or a copy of a recording")
     if protocol.by_subject:
         proved.append("no two parts share a subject")
@@ -78,7 +78,7 @@ def audit(
 
 
 def describe_leak(pool: Pool, covered: Mapping[str, np.ndarray]) -> str:
-    """How much of the test part training has seen."""
+    """Returns a sentence that says how much of the test part lies in training windows."""
     share = float(np.count_nonzero(covered["test"] & covered["train"]) / np.count_nonzero(covered["test"]))
     test, train = ({int(s) for s in pool.subjects[recordings_of(pool, covered[split])]} for split in ("test", "train"))
     return (
@@ -88,7 +88,7 @@ def describe_leak(pool: Pool, covered: Mapping[str, np.ndarray]) -> str:
 
 
 def recordings_of(pool: Pool, covered: np.ndarray) -> np.ndarray:
-    """Indices of the recordings that have a covered sample."""
+    """Returns the indices of the recordings that have a covered sample."""
     return np.unique(pool.recording_of(np.flatnonzero(covered)))
 
 
@@ -121,7 +121,20 @@ def check_separate(pool: Pool, protocol: Protocol, a: str, b: str, shared: np.nd
         )
 
 
-def check_copies(pool: Pool, a: str, b: str, covered: Mapping[str, np.ndarray], digests: Sequence[str]) -> None:
+def name_place(pool: Pool, recording: int, names: Mapping[int, str]) -> str:
+    """Returns the subject and run of a recording, for messages."""
+    subject = int(pool.subjects[recording])
+    return f"subject {names.get(subject, subject)}, run {pool.runs[recording]}"
+
+
+def check_copies(
+    pool: Pool,
+    a: str,
+    b: str,
+    covered: Mapping[str, np.ndarray],
+    digests: Sequence[str],
+    subject_names: Mapping[int, str],
+) -> None:
     """Raises DataError where a recording of one split has the content of another one in the other split."""
     if not digests:
         return
@@ -131,8 +144,8 @@ def check_copies(pool: Pool, a: str, b: str, covered: Mapping[str, np.ndarray], 
         twin = holders.get(digests[i])
         if twin is not None and twin != i:
             raise DataError(
-                f"{a} and {b} share a recording: subject {pool.subjects[twin]}, run {pool.runs[twin]} and subject "
-                f"{pool.subjects[i]}, run {pool.runs[i]} have the same content"
+                f"{a} and {b} share a recording: {name_place(pool, twin, subject_names)} and "
+                f"{name_place(pool, i, subject_names)} have the same content"
             )
 
 
@@ -169,22 +182,26 @@ def check_samples(
     places = []
     for at in (shared.a, shared.b):
         recording = int(pool.recording_of(np.array([at]))[0])
-        subject = int(pool.subjects[recording])
-        places.append(
-            f"subject {subject_names.get(subject, subject)}, run {pool.runs[recording]}, from sample "
-            f"{at - pool.offsets[recording]} on"
-        )
+        places.append(f"{name_place(pool, recording, subject_names)}, from sample {at - pool.offsets[recording]} on")
     raise DataError(
         f"{a} and {b} share {shared.length} samples of signal under two names: {places[0]}, and {places[1]}; leave one "
         f"of them out, or give both the same subject"
     )
 
 
-def check_subjects(pool: Pool, protocol: Protocol, a: str, b: str, covered: Mapping[str, np.ndarray]) -> None:
+def check_subjects(
+    pool: Pool,
+    protocol: Protocol,
+    a: str,
+    b: str,
+    covered: Mapping[str, np.ndarray],
+    subject_names: Mapping[int, str],
+) -> None:
     """Raises DataError where a subject stands in two splits."""
     in_a, in_b = ({int(s) for s in pool.subjects[recordings_of(pool, covered[split])]} for split in (a, b))
     if both := in_a & in_b:
-        raise DataError(f"protocol {protocol.name}: {a} and {b} share the subjects {sorted(both)}")
+        names = [subject_names.get(s, s) for s in sorted(both)]
+        raise DataError(f"protocol {protocol.name}: {a} and {b} share the subjects {names}")
 
 
 def check_normalizer(pool: Pool, training: np.ndarray, normalizer: Normalizer, method: str) -> None:

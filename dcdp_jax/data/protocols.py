@@ -5,11 +5,11 @@ the module of the data set. Where the source of a protocol has no validation par
 protocol's notes, which the result records.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dcdp_jax.data.pool import Interval
-from dcdp_jax.data.recording import Recording
+from dcdp_jax.data.recording import Recording, Recordings
 from dcdp_jax.errors import ConfigError, DataError
 
 SPLITS = ("train", "validation", "test")
@@ -96,16 +96,26 @@ def by_subjects(
     train = set(present) - set(validation) - set(test) - set(left_out)
     for split, wanted in (("train", train), ("validation", validation), ("test", test)):
         if not set(wanted) & set(present):
-            needs = f"a subject of {listed(sorted(wanted))}" if wanted else "a subject that neither validates nor tests"
+            needs = (
+                f"a subject of {listed(people(recordings, wanted))}"
+                if wanted
+                else "a subject that neither validates nor tests"
+            )
             raise DataError(
                 f"data.protocol={name}: its {split} part is empty: it needs {needs}, and the data here has "
-                f"{listed(present)}; add the missing files or choose another protocol"
+                f"{listed(people(recordings, present))}; add the missing files or choose another protocol"
             )
     absent = sorted((set(validation) | set(test)) - set(present))
     if absent:
         notes = [*notes, f"subjects {listed(absent)} of the protocol are not in the data"]
     split_of = dict.fromkeys(train, "train") | dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
     return assign(name, recordings, lambda r: split_of.get(r.subject), notes=notes)
+
+
+def people(recordings: Sequence[Recording], numbers: Iterable[int]) -> list[str]:
+    """Returns what the subjects of these numbers are called."""
+    names = recordings.subject_names if isinstance(recordings, Recordings) else {}
+    return [names.get(number, str(number)) for number in numbers]
 
 
 def listed(values: Sequence[object]) -> str:
@@ -133,7 +143,7 @@ def leave_one_subject_out(left_out: Collection[int] = ()) -> Divide:
         if len(subjects) < 3:
             raise DataError(
                 f"data.protocol=loso needs three subjects at least, to test, validate and train; the data here has "
-                f"{listed(subjects)}{f' without {listed(sorted(left_out))}' if left_out else ''}"
+                f"{listed(people(recordings, subjects))}{f' without {listed(sorted(left_out))}' if left_out else ''}"
             )
         if not 0 <= choice.fold < len(subjects):
             raise ConfigError(
@@ -142,7 +152,8 @@ def leave_one_subject_out(left_out: Collection[int] = ()) -> Divide:
             )
         turned = subjects[choice.fold :] + subjects[: choice.fold]
         validation = turned[1 : 1 + max(len(subjects) // 10, 1)]
-        note = f"fold {choice.fold} of {len(subjects)}: subject {turned[0]} tests, {listed(validation)} validate"
+        who, them = (listed(people(recordings, part)) for part in (turned[:1], validation))
+        note = f"fold {choice.fold} of {len(subjects)}: subject {who} tests, {them} validate"
         return by_subjects("loso", recordings, validation, turned[:1], left_out, notes=[note])
 
     return divide_loso
@@ -156,12 +167,13 @@ def subject_groups(left_out: Collection[int] = ()) -> Divide:
         if len(subjects) < choice.folds or choice.folds < 3:
             raise ConfigError(
                 f"data.folds={choice.folds} is not between 3 and the number of subjects: the data here has "
-                f"{len(subjects)} ({listed(subjects)})"
+                f"{len(subjects)} ({listed(people(recordings, subjects))})"
             )
         if not 0 <= choice.fold < choice.folds:
             raise ConfigError(f"data.fold={choice.fold} is not between 0 and data.folds - 1 = {choice.folds - 1}")
         test, validation = (subjects[(choice.fold + i) % choice.folds :: choice.folds] for i in (0, 1))
-        note = f"fold {choice.fold} of {choice.folds}: subjects {listed(test)} test, {listed(validation)} validate"
+        who, them = (listed(people(recordings, part)) for part in (test, validation))
+        note = f"fold {choice.fold} of {choice.folds}: subjects {who} test, {them} validate"
         return by_subjects("groups", recordings, validation, test, left_out, [note])._replace(every_class=True)
 
     return divide_groups

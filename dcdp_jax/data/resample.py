@@ -1,4 +1,4 @@
-"""Rows with irregular time stamps and missing values -> evenly spaced samples, all at once or as the rows come.
+"""Resamples rows with irregular time stamps and missing values to evenly spaced samples.
 
 `Repeats` settles what becomes of rows with the same stamp, `EvenClock` lays the samples. Both take rows in any portions
 and give the same for any of them; `settle` and `resample` hand over a whole recording.
@@ -180,11 +180,18 @@ class EvenClock:
     """Lays samples 1 / rate seconds apart, from the first row of every stretch on.
 
     Two rows that are more than max_gap apart end one stretch and begin another. A sample comes out as soon as nothing
-    that may still come can change it.
+    that may still come can change it. Where the first or last value of a channel is no more than max_gap from the
+    stretch's end, the samples outside are left out: its sensor began later or ended earlier than the others.
     """
 
     def __init__(
-        self, rate: float, max_gap: float, method: str = "linear", missing: str = "interpolate", keep_rows: bool = False
+        self,
+        rate: float,
+        max_gap: float,
+        method: str = "linear",
+        missing: str = "interpolate",
+        keep_rows: bool = False,
+        absent: tuple[int, ...] = (),
     ) -> None:
         """Starts with nothing.
 
@@ -195,18 +202,22 @@ class EvenClock:
           missing: `interpolate`: values before and after a missing one serve for the samples between them, if they
             are no more than max_gap apart. Otherwise samples next to a missing value are missing.
           keep_rows: whether rows are the samples already, one each, whatever the rate.
+          absent: positions of channels that never have a value, for which nothing needs to wait.
         """
+        self.absent = absent
         self.rate, self.max_gap, self.method, self.missing = rate, max_gap, method, missing
         self.keep_rows = keep_rows
         self.reset()
 
     def reset(self) -> None:
-        """Forgets the stretch: the next row begins another."""
+        """Drops the current stretch; the next row begins another."""
         self._rows: Rows | None = None  # those that samples to come may need
         self._reach = np.zeros(0, np.int64)  # of each of them, the last sample that it can bring about
         self._first = 0.0
+        self._start = 0  # the first sample
         self._count = 0  # rows of the stretch
         self._laid = 0
+        self._begun = False  # whether the first sample is known
 
     def push(self, rows: Rows) -> list[Piece]:
         """Takes the next rows and returns the samples that are certain, in order."""
@@ -252,7 +263,8 @@ class EvenClock:
         assert self._rows is not None
         t, x, rows = self._rows
         number = np.arange(self._laid, int(self._reach[-1]) + 1)
-        if not len(number):
+        begin = -np.inf if self._begun else self._find_begin(ended)
+        if not len(number) or begin is None:
             return []
         after = np.searchsorted(self._reach, number, side="left")
         if self.keep_rows:
@@ -260,18 +272,32 @@ class EvenClock:
         else:
             grid = self._first + number / self.rate
             grid = np.where(t[after] <= grid, t[after], grid)
+        if not self._begun:
+            self._start = self._laid = int(np.searchsorted(grid, begin))
+            self._begun, grid = True, grid[self._start :]
         values, certain = np.empty((len(grid), x.shape[1]), np.float32), np.full(len(grid), True)
         for c in range(x.shape[1]):
             values[:, c], known = fill(grid, t, x[:, c], self.max_gap, self.method, self.missing)
             certain &= known
-        ready = len(grid) if ended or certain.all() else int(np.argmin(certain))
+        ready = len(grid) if certain.all() else int(np.argmin(certain))
         nearest_rows = rows[nearest(grid[:ready], t)]
-        begins, self._laid = self._laid == 0, self._laid + ready
+        begins, self._laid = self._laid == self._start, self._laid + ready
         self._forget(grid[ready] if ready < len(grid) else t[-1])
         return [Piece(grid[:ready], values[:ready], nearest_rows, begins)] if ready else []
 
+    def _find_begin(self, ended: bool) -> float | None:
+        """Returns the time from which on all channels have values, but for those that come too late; None: not yet."""
+        assert self._rows is not None
+        t, x, _ = self._rows
+        there = np.isfinite(np.delete(x, self.absent, axis=1))
+        come = there.any(axis=0)
+        if not ended and not come.all() and t[-1] - t[0] <= self.max_gap:
+            return None
+        first = t[np.argmax(there, axis=0)[come]]
+        return float(first[first - t[0] <= self.max_gap].max(initial=t[0]))
+
     def _forget(self, time: float) -> None:
-        """Lets rows go that no sample from a time on can need."""
+        """Drops rows that no sample from a time on can need."""
         assert self._rows is not None
         t, x, _ = self._rows
         needed = max(int(np.searchsorted(t, time, side="right")) - 1, 0)

@@ -72,7 +72,7 @@ def examples(dataset: Dataset) -> dict[str, dict[str, Any]]:
                 start = int(part.starts[row])
                 found[name] = {
                     "part": split,
-                    "subject": int(part.subjects[row]),
+                    "subject": dataset.subject_names.get(int(part.subjects[row]), int(part.subjects[row])),
                     "values": dataset.signals[start : start + dataset.window].tolist(),
                 }
                 break

@@ -244,11 +244,15 @@ class Lines:
             frame = parse(np.float64)
         except ValueError:
             frame = parse(object)  # `check_numbers` names the cell that is no number
-        return frame.rename(columns=places)
+        frame.columns = pd.Index([name for _, name in sorted(places.items())])  # in the order of the file
+        return frame
 
 
 def check_numbers(frame: pd.DataFrame, names: Sequence[str], where: str, largest: float = LARGEST) -> None:
     """Makes columns float64; raises DataError for a cell that is no finite number of usable size."""
+    block = frame[list(names)].to_numpy()
+    if block.dtype == np.float64 and not (np.abs(block) > min(largest, np.finfo(np.float32).max)).any():
+        return
     for name in names:
         values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
         size = np.abs(values)
@@ -268,7 +272,9 @@ def finish_frame(frame: pd.DataFrame, numbers: Sequence[str], time: str, table: 
     check_numbers(frame, numbers, where)
     if not time:
         return frame
-    frame = frame[~frame.isna().all(axis=1)].copy()
+    blank = frame.isna().to_numpy().all(axis=1)
+    if blank.any():
+        frame = frame.iloc[np.flatnonzero(~blank)].copy()
     column = frame[time]
     if table.time_unit != "datetime" and not pd.api.types.is_datetime64_any_dtype(column):
         check_numbers(frame, [time], where, np.inf)

@@ -425,13 +425,13 @@ def row_times(
 
 
 def natural(name: str) -> tuple[bool, int, str]:
-    """Sorts whole numbers by value, before names."""
+    """Returns a sort key that puts whole numbers first, by value."""
     number = name.lstrip("-").isdecimal()
     return not number, int(name) if number else 0, name
 
 
 def number_subjects(names: Sequence[str]) -> dict[str, int]:
-    """{name: number}: their own where all subjects are small whole numbers, else 1, 2, ... in sorted order."""
+    """Returns {name: number}: the names where all are small whole numbers, else 1, 2, ... in sorted order."""
     unique = sorted(set(names), key=natural)
     if all(name.isdecimal() and str(int(name)) == name and int(name) < 2**31 for name in unique):
         return {name: int(name) for name in unique}

@@ -1,1 +1,1 @@
-"""Using a trained model: on files, on a stream, and elsewhere."""
+"""Prediction with a trained model: on files, on a live stream, and exported to other formats."""

@@ -1,4 +1,4 @@
-"""Whether what comes is what a model reads: channels by name and unit, whatever their order."""
+"""Matches the channels of an input to those that a model reads, by name and unit."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from dcdp_jax.errors import DataError
 
 
 def check_channels(where: str, came: Sequence[Channel], expected: Sequence[Channel]) -> list[int]:
-    """Where each channel that a model reads stands among those that came.
+    """Returns the position of each channel that a model reads among those of an input.
 
     Args:
       where: the file, for messages.
@@ -36,7 +36,7 @@ def check_channels(where: str, came: Sequence[Channel], expected: Sequence[Chann
 
 
 def find_columns(where: str, header: Sequence[str], expected: Sequence[Channel]) -> dict[str, str]:
-    """The columns of a table that hold a model's channels: `acc_x`, or with its unit `acc_x [g]`.
+    """Returns the columns of a table that hold a model's channels, named `acc_x`, or with the unit `acc_x [g]`.
 
     Args:
       where: the file, for messages.
@@ -65,5 +65,5 @@ def find_columns(where: str, header: Sequence[str], expected: Sequence[Channel])
 
 
 def listed(channels: Sequence[Channel]) -> str:
-    """'acc_x [g], acc_y [g]'."""
+    """Returns channel names with their units, as 'acc_x [g], acc_y [g]'."""
     return ", ".join(f"{channel.name} [{channel.unit}]" for channel in channels)

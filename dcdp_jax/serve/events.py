@@ -1,4 +1,4 @@
-"""What a model says about a window, and windows of one class merged to segments."""
+"""Predictions for windows, and consecutive windows of one class merged into segments."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from dcdp_jax.runs.model_card import ModelCard
 
 
 class Event(NamedTuple):
-    """The answer about one window.
+    """The prediction for one window.
 
     Attributes:
       start: seconds, of its first sample.
@@ -30,15 +30,15 @@ class Event(NamedTuple):
 
     @property
     def confidence(self) -> float:
-        """Probability of the class; NaN where there is no answer."""
+        """Returns the probability of the predicted class; NaN where there is no prediction."""
         return float(self.probabilities[self.label])
 
     def class_name(self, card: ModelCard) -> str:
-        """The class; '' where there is no answer."""
+        """Returns the name of the predicted class; '' where there is no prediction."""
         return card.class_names[self.label] if self.label >= 0 else ""
 
     def as_json(self, card: ModelCard) -> dict[str, Any]:
-        """Plain data; null where there is no answer."""
+        """Returns the event as JSON types, with null where there is no prediction."""
         answered = self.label >= 0
         return {
             "start": round(self.start, 6),
@@ -103,5 +103,5 @@ def merge_events(events: Sequence[Event]) -> list[Segment]:
 
 
 def follows(event: Event, before: Event) -> bool:
-    """Whether there is no time between two windows of one contiguous stretch."""
+    """Returns whether a window begins before another of the same contiguous stretch has ended, or just then."""
     return event.stretch == before.stretch and event.start <= before.end + 1e-6

@@ -1,4 +1,4 @@
-"""--mode=export: a trained model as files that run without this package, each checked before it is kept."""
+"""--mode=export: writes a trained model as files that run without this package, and checks each of them."""
 
 import hashlib
 import json
@@ -70,7 +70,7 @@ def export_run(config: ConfigDict, workdir: Path, formats: Sequence[str]) -> Non
 
 
 def data_of_the_run(config: ConfigDict, result: dict[str, Any]) -> Dataset:
-    """The data set that a model was trained on."""
+    """Builds the data set that a model was trained on."""
     dataset = build_dataset(config.data)
     if dataset.fingerprint != result["data_fingerprint"]:
         raise DataError(
@@ -83,7 +83,7 @@ def data_of_the_run(config: ConfigDict, result: dict[str, Any]) -> Dataset:
 def write_files(
     model: TrainedModel, result: dict[str, Any], dataset: Dataset | None, formats: Sequence[str], folder: Path
 ) -> dict[str, Any]:
-    """Fills a new folder; the content of its card."""
+    """Fills a new folder and returns the content of its card."""
     # Else a GPU or TPU may round to fewer digits, and the platforms' answers would differ.
     with jax.default_matmul_precision("float32"):
         probabilities = forward(model)
@@ -125,7 +125,7 @@ def write_files(
 
 
 def exported_card(card: ModelCard, result: dict[str, Any]) -> dict[str, Any]:
-    """The content of card.json, before any file is in it."""
+    """Returns the content of card.json, before any file is listed in it."""
     return {
         "format": standalone.FORMAT,
         "dataset": card.dataset,
@@ -153,13 +153,13 @@ def exported_card(card: ModelCard, result: dict[str, Any]) -> dict[str, Any]:
 
 
 def plausible_windows(card: ModelCard) -> np.ndarray:
-    """(n, t, c) random windows with the training's mean and deviation, the same ones every time."""
+    """Returns (n, t, c) random windows with the training's mean and standard deviation, from a fixed seed."""
     noise = np.random.default_rng(0).normal(size=(CHECKED_WINDOWS, card.window, len(card.channels)))
     return (np.asarray(card.shift) + noise / np.asarray(card.scale)).astype(np.float32)
 
 
 def check(name: str, found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference of probabilities (n, k).
+    """Returns the largest difference of probabilities (n, k).
 
     Raises:
       ExportError: more than `TOLERANCE`, or another class.
@@ -178,7 +178,7 @@ def check(name: str, found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def some_windows(dataset: Dataset, part: str, most: int | None = None) -> np.ndarray:
-    """(n, t, c) windows of a part in the recordings' units; spread evenly where there are more than wanted."""
+    """Returns (n, t, c) windows of a part in the recordings' units, evenly spread over those that there are."""
     starts = dataset.splits[part].starts
     if most is not None and len(starts) > most:
         starts = starts[np.linspace(0, len(starts) - 1, most).round().astype(int)]
@@ -186,7 +186,7 @@ def some_windows(dataset: Dataset, part: str, most: int | None = None) -> np.nda
 
 
 def quantisation_loss(whole: Run, run: Run, dataset: Dataset, batch: int = 256) -> dict[str, Any]:
-    """Scores of the model and of its int8 version on the validation part, for the card."""
+    """Returns the scores of the model and of its int8 version on the validation part, for the card."""
     split = dataset.splits["validation"]
     classes = len(dataset.class_names)
     counts = {name: np.zeros((classes, classes), np.int64) for name in ("float32", "int8")}
@@ -204,7 +204,7 @@ def quantisation_loss(whole: Run, run: Run, dataset: Dataset, batch: int = 256) 
 
 
 def readme(card: dict[str, Any]) -> str:
-    """README.txt of the folder."""
+    """Returns the text of README.txt."""
     names = ", ".join(f"{channel['name']} [{channel['unit']}]" for channel in card["channels"])
     view = card["recording"]["view"]
     computed = f" Channels that a recording lacks are computed from it by the view {view!r}." if view != "raw" else ""
@@ -227,7 +227,7 @@ def readme(card: dict[str, Any]) -> str:
 
 
 def summary(card: dict[str, Any], folder: Path) -> str:
-    """What was written, for a person."""
+    """Returns a line for the terminal that says what was written."""
     lines = []
     for name, facts in card["files"].items():
         if facts["format"] == "tflite_int8":

@@ -1,4 +1,4 @@
-"""The file formats of an exported model. Each function gives a file's content and a way to run that content.
+"""File formats of an exported model. Each function returns a file's content and a function that runs that content.
 
 The way to run it is that of the format's own runtime, so that what is checked is what a user will have.
 """
@@ -26,7 +26,7 @@ EXTRAS = {"onnx": "export", "tflite": "tflite", "tflite_int8": "tflite"}
 
 
 def to_jax(forward: Forward, shape: tuple[int, int], card: dict[str, Any]) -> tuple[bytes, Run]:
-    """An artifact of jax.export for any number of windows, on `PLATFORMS`.
+    """Returns an artifact of jax.export for any number of windows, on `PLATFORMS`.
 
     Args:
       forward: the whole model.
@@ -43,7 +43,7 @@ def to_jax(forward: Forward, shape: tuple[int, int], card: dict[str, Any]) -> tu
 
 
 def to_onnx(forward: Forward, shape: tuple[int, int]) -> tuple[bytes, Run]:
-    """An ONNX model for any number of windows: input `windows`, output `probabilities`; see `to_jax`.
+    """Returns an ONNX model for any number of windows: input `windows`, output `probabilities`; see `to_jax`.
 
     Raises:
       ConfigError: jax2onnx or onnxruntime is not installed.
@@ -63,7 +63,7 @@ def to_onnx(forward: Forward, shape: tuple[int, int]) -> tuple[bytes, Run]:
 
 
 def to_tflite(forward: Forward, shape: tuple[int, int], examples: np.ndarray | None = None) -> tuple[bytes, Run]:
-    """A TFLite model of one window, (1, t, c) -> (1, k), both float32.
+    """Returns a TFLite model of one window, (1, t, c) -> (1, k), both float32.
 
     Args:
       forward: the whole model.
@@ -96,7 +96,7 @@ def to_tflite(forward: Forward, shape: tuple[int, int], examples: np.ndarray | N
 
 
 def run_tflite(content: bytes) -> Run:
-    """A function that runs a TFLite model on one thread, window by window: (n, t, c) -> (n, k)."""
+    """Returns a function that runs a TFLite model on one thread, window by window: (n, t, c) -> (n, k)."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=content, num_threads=1)
@@ -115,7 +115,7 @@ def run_tflite(content: bytes) -> Run:
 
 
 def import_tensorflow() -> ModuleType:
-    """TensorFlow, without its greetings."""
+    """Imports TensorFlow without the messages that it logs at the start."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""From a user's file to recordings as a model reads them: a table, or a file of the data set of its training."""
+"""Reads a user's file as a model's input: a table, or a file of the data set that the model was trained on."""
 
 import dataclasses
 import itertools
@@ -177,7 +177,7 @@ def prepare(where: str, recording: Recording, card: ModelCard, time: np.ndarray 
 
 
 def resample_recording(recording: Recording, time: np.ndarray, rate: float) -> tuple[Recording, np.ndarray]:
-    """The recording at another rate, each contiguous stretch for itself, and the time of each new sample."""
+    """Resamples each contiguous stretch of a recording; returns the recording and the time of each new sample."""
     bounds = [*recording.starts.tolist(), len(time)]
     parts = [
         resample(time[a:b], recording.signals[a:b], rate=rate, max_gap=np.inf) for a, b in itertools.pairwise(bounds)
@@ -217,13 +217,13 @@ def leave_out_gaps(recording: Recording, view: str) -> tuple[Recording, np.ndarr
 
 
 def is_gap(signals: np.ndarray, view: str) -> np.ndarray:
-    """(t,) bool: samples without any value; where a view computes channels, also those that lack one."""
+    """Returns a (t,) mask of samples without any value; where a view computes channels, of those that lack one."""
     missing = np.isnan(signals)
     return np.any(missing, axis=1) if view in COMPUTED_VIEWS else np.all(missing, axis=1)
 
 
 def names_of(inputs: Sequence[Input]) -> list[str]:
-    """A folder name for each of several recordings of a file; none repeats."""
+    """Returns a different folder name for each recording of a file."""
     names: list[str] = []
     for item in inputs:
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in item.name).strip(".") or "recording"

@@ -1,4 +1,4 @@
-"""A table on standard input, read as it comes, and answers on standard output, a line each."""
+"""--mode=stream: reads a table from standard input as it comes, and prints a line for each prediction."""
 
 import dataclasses
 import itertools
@@ -111,7 +111,7 @@ class Reader:
     """Reads the lines of one table into a `Recognizer` for each of its recordings."""
 
     def __init__(self, model: TrainedModel, table: ConfigDict, smoothing: tuple[str, int]) -> None:
-        """Prepares to read a table; see `answers`."""
+        """Starts before the first line; see `answers`."""
         self.model, self.card, self.smoothing = model, model.card, smoothing
         self.table = table
         self.lines = Lines(WHERE, table)
@@ -166,6 +166,7 @@ class Reader:
             missing=table.missing,
             repeated=table.repeated,
             keep_rows=keeps_rows(table),
+            absent=tuple(place for place, column in enumerate(self.columns) if column is None),
         )
         return Source(recognizer)
 
@@ -268,7 +269,7 @@ def silent_branches(card: ModelCard, columns: dict[str, str]) -> list[str]:
 
 
 def introduce(card: ModelCard, columns: dict[str, str], table: ConfigDict) -> None:
-    """Says on standard error what is read, and what is missing."""
+    """Writes to standard error how the table is read, and which channels are missing."""
     clock = f"taken to come at {card.input_rate:g} Hz"
     if table.time:
         unit = f" in {table.time_unit}" if table.time_unit in SECONDS else ""

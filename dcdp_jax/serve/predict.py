@@ -1,4 +1,4 @@
-"""A trained model on recorded files: what was done when, as tables and as a picture."""
+"""--mode=predict: applies a trained model to files, and writes the predictions as tables and as a picture."""
 
 import csv
 import io
@@ -19,13 +19,13 @@ from dcdp_jax.serve.smoothing import Smoother
 
 PREDICTIONS = "predictions"
 BLOCK = 1024  # windows that are held at a time
-FAR = 6.0  # deviations
+FAR = 6.0  # standard deviations
 
 
 def predict_recording(
     model: TrainedModel, recording: Recording, time: np.ndarray | None = None, smoothing: tuple[str, int] = ("", 1)
 ) -> list[Event]:
-    """The answers about all windows of a recording; the same, to the bit, as those of `Recognizer`.
+    """Predicts all windows of a recording; bit for bit the events of `Recognizer`.
 
     Args:
       model: from `load_model`.
@@ -119,26 +119,28 @@ def predict_input(
 
 
 def window_label(recording: Recording, time: np.ndarray, event: Event, card: ModelCard) -> int:
-    """The label that all samples of an event's window have, else `UNLABELLED`."""
+    """Returns the label that all samples of an event's window have, else `UNLABELLED`."""
     first = int(np.searchsorted(time, event.start))
     labels = recording.labels[first : first + card.window]
     return int(labels[0]) if np.all(labels == labels[0]) else UNLABELLED
 
 
 def strange_values(card: ModelCard, recording: Recording) -> list[str]:
-    """A sentence about channels most of whose values lie far from the training's, as in another unit.
+    """Returns a sentence about channels most of whose values lie far from the training's, as in another unit.
 
-    Judged by the normaliser, whose unit is one deviation (or the range) of the training part.
+    Judged by the normaliser, whose unit is one standard deviation (or the range) of the training part.
     """
     if all(scale == 1 for scale in card.scale):
         return []
-    size = np.abs((np.nanmedian(recording.signals, axis=0) - card.shift) * np.array(card.scale))
+    there = [column[np.isfinite(column)] for column in recording.signals.T]
+    middle = np.array([np.median(column) if len(column) else np.nan for column in there])
+    size = np.abs((middle - card.shift) * np.array(card.scale))
     far = [f"{c.name} [{c.unit}]" for c, s in zip(card.channels, size, strict=True) if s > FAR]
     return [f"values unlike the training's, is the unit right? {', '.join(far)}"] if far else []
 
 
 def windows_table(card: ModelCard, events: Sequence[Event], truth: Sequence[int]) -> str:
-    """windows.csv."""
+    """Returns the content of windows.csv."""
     header = ["start", "end", "class", "confidence", "label", *(f"p_{name}" for name in card.class_names)]
     rows = (
         [
@@ -155,7 +157,7 @@ def windows_table(card: ModelCard, events: Sequence[Event], truth: Sequence[int]
 
 
 def segments_table(card: ModelCard, segments: Sequence[Segment]) -> str:
-    """segments.csv."""
+    """Returns the content of segments.csv."""
     rows = (
         [f"{s.start:.3f}", f"{s.end:.3f}", card.class_names[s.label], number(s.confidence), str(s.windows)]
         for s in segments
@@ -164,12 +166,12 @@ def segments_table(card: ModelCard, segments: Sequence[Segment]) -> str:
 
 
 def number(value: float) -> str:
-    """Six decimals, nothing for NaN."""
+    """Formats a number with six decimals, NaN as nothing."""
     return "" if np.isnan(value) else f"{value:.6f}"
 
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table with a line of names."""
+    """Returns a table as CSV, with a header line."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

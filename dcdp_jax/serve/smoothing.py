@@ -1,4 +1,4 @@
-"""One answer from the last few: their mean, or what most of them say."""
+"""Smooths predictions over the last few windows, by their mean or by majority."""
 
 from collections import deque
 
@@ -10,7 +10,7 @@ METHODS = ("mean", "majority")
 
 
 class Smoother:
-    """Remembers the last m probability vectors of a contiguous stretch.
+    """Smooths over the last m probability vectors of a contiguous stretch.
 
     `mean`: their mean. `majority`: the share of them that say each class; of several equal ones the class that was said
     last is the answer.
@@ -34,7 +34,7 @@ class Smoother:
         self._last: deque[np.ndarray] = deque(maxlen=over if method else 1)
 
     def reset(self) -> None:
-        """Forgets, as at a gap."""
+        """Clears the remembered vectors, as at a gap."""
         self._last.clear()
 
     def __call__(self, probabilities: np.ndarray) -> tuple[int, np.ndarray]:
@@ -52,7 +52,7 @@ class Smoother:
 
 
 def parse_smoothing(text: str) -> tuple[str, int]:
-    """'mean:5' -> ('mean', 5); '' -> no smoothing.
+    """Parses 'mean:5' as ('mean', 5) and '' as no smoothing.
 
     >>> parse_smoothing("majority:3")
     ('majority', 3)

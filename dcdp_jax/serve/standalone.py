@@ -47,7 +47,7 @@ class Model:
         self._call = jax.jit(exported.call)
 
     def predict(self, windows: np.ndarray, channels: Sequence[str] | None = None) -> np.ndarray:
-        """Probabilities of windows. Every new number of windows, n, is compiled once, which takes seconds.
+        """Returns the probabilities of windows. Every new number of windows, n, is compiled once, which takes seconds.
 
         Args:
           windows: (n, t, c), n at least 1, in the card's channels, units and rate; not normalised.
@@ -75,7 +75,7 @@ class Model:
         return np.asarray(self._call(windows))
 
     def classes(self, probabilities: np.ndarray) -> list[str]:
-        """The most probable class of each window, for probabilities (n, k)."""
+        """Returns the most probable class of each window, for probabilities (n, k)."""
         return [self.card["class_names"][label] for label in np.argmax(probabilities, axis=1).tolist()]
 
 

@@ -1,4 +1,4 @@
-"""A trained model on samples as they come: one answer per step, the same as on the whole recording."""
+"""Predicts samples as they come: one prediction per step, the same as on the whole recording."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from dcdp_jax.serve.smoothing import Smoother
 
 
 class Recognizer:
-    """Says what is being done, from samples in any portions.
+    """Predicts windows from samples in portions of any size.
 
     The window's last samples are kept in a ring; whenever `step` new ones are there, the window is predicted.
     """
@@ -31,6 +31,7 @@ class Recognizer:
         missing: str = "split",
         repeated: str = "drop",
         keep_rows: bool = False,
+        absent: tuple[int, ...] = (),
     ) -> None:
         """Compiles the model, so that the first answer comes as fast as the others.
 
@@ -42,6 +43,7 @@ class Recognizer:
           missing: what becomes of missing values among samples with times, see `EvenClock`.
           repeated: what becomes of samples that have the time of the one before, see `Repeats`.
           keep_rows: whether samples with times are laid evenly already, see `EvenClock`.
+          absent: positions of channels that never have a value among samples with times.
 
         Raises:
           ConfigError: the smoothing cannot be used.
@@ -49,7 +51,7 @@ class Recognizer:
         self.model, self.card = model, model.card
         self._smoother = Smoother(*smoothing)
         self._repeats = Repeats(repeated, max_gap)
-        self._clock = EvenClock(self.card.input_rate, max_gap, method, missing, keep_rows)
+        self._clock = EvenClock(self.card.input_rate, max_gap, method, missing, keep_rows, absent)
         self._received = 0
         self._stretch = 0
         self._samples = 0  # of the stretch, before decimation
@@ -88,7 +90,7 @@ class Recognizer:
         return self._add(self._clock.push(self._repeats.push(times, samples)))
 
     def finish(self) -> list[Event]:
-        """Says that the stream has ended: returns the answers about samples with times that waited for others."""
+        """Ends the stream; returns the predictions for samples with times that waited for others."""
         held = self._repeats.finish()
         pieces = self._clock.push(held) if held is not None else []
         return self._add(pieces + self._clock.finish())
@@ -102,7 +104,7 @@ class Recognizer:
         return events
 
     def gap(self) -> None:
-        """Says that samples are missing here: no window reaches across."""
+        """Marks that samples are missing here; no window reaches across."""
         self._clock.reset()
         self._restart()
 
@@ -116,7 +118,7 @@ class Recognizer:
         self._smoother.reset()
 
     def _divide(self, samples: np.ndarray, times: np.ndarray) -> list[Event]:
-        """Handles what lies between gaps."""
+        """Divides samples at those without any value, and predicts what lies between."""
         events = []
         gap = is_gap(samples, self.card.view)
         edges = [0, *(np.flatnonzero(np.diff(gap)) + 1).tolist(), len(samples)]

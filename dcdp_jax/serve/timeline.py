@@ -1,4 +1,4 @@
-"""A picture of a recording: its signals, what was predicted and how surely, and the true labels if there are any."""
+"""Draws a recording: its signals, the predictions with their confidence, and the true labels if there are any."""
 
 import io
 import itertools
@@ -89,7 +89,7 @@ def draw_timeline(
 
 
 def draw_group(ax: Axes, group: str, recording: Recording, time: np.ndarray) -> None:
-    """The signals of one group, broken at gaps."""
+    """Draws the signals of one group, with breaks at gaps."""
     members = [i for i, channel in enumerate(recording.channels) if channel.group == group]
     units = list(dict.fromkeys(recording.channels[i].unit for i in members))
     breaks = recording.starts[1:]
@@ -114,7 +114,7 @@ def draw_group(ax: Axes, group: str, recording: Recording, time: np.ndarray) -> 
 
 
 def draw_confidence(ax: Axes, events: Sequence[Event]) -> None:
-    """Each answer's probability, in the middle of its window."""
+    """Draws the probability of each prediction, in the middle of its window."""
     middle = np.array([(event.start + event.end) / 2 for event in events])
     sure = np.array([event.confidence for event in events])
     breaks = [i for i in range(1, len(events)) if events[i].stretch != events[i - 1].stretch]
@@ -125,7 +125,7 @@ def draw_confidence(ax: Axes, events: Sequence[Event]) -> None:
 
 
 def draw_band(ax: Axes, name: str, segments: Sequence[Segment], card: ModelCard, letter: float) -> None:
-    """Segments as coloured blocks, named where there is room, at so many seconds a letter."""
+    """Draws segments as coloured blocks, named where there is room; `letter` is the seconds that a letter takes."""
     for segment in segments:
         length = segment.end - segment.start
         ax.barh(0, length, left=segment.start, height=1, color=colour(segment.label), lw=0)
@@ -140,7 +140,7 @@ def draw_band(ax: Axes, name: str, segments: Sequence[Segment], card: ModelCard,
 
 
 def label_segments(recording: Recording, time: np.ndarray) -> list[Segment]:
-    """The stretches of one true label; none where there are no labels."""
+    """Returns the stretches of one true label; none where there are no labels."""
     labels = recording.labels
     new = np.union1d(np.flatnonzero(np.diff(labels)) + 1, recording.starts)
     bounds = np.append(new, len(labels))
@@ -162,22 +162,22 @@ def save_timeline(figure: Figure, path: Path) -> None:
 
 
 def colour(label: int) -> str:
-    """That of a class."""
+    """Returns the colour of a class."""
     return CLASS_COLOURS[label % len(CLASS_COLOURS)]
 
 
 def on(background: str) -> str:
-    """Black or white, whichever is read better on a colour."""
+    """Returns black or white, whichever has more contrast with a colour."""
     red, green, blue = (int(background[i : i + 2], 16) for i in (1, 3, 5))
     return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#ffffff"
 
 
 def readable(name: str) -> str:
-    """A class name for a person."""
+    """Returns a class name with blanks for underscores."""
     return name.replace("_", " ")
 
 
 def clock(seconds: float, _: int | None = None) -> str:
-    """75.0 -> '1:15'."""
+    """Formats seconds as minutes and seconds, as '1:15'."""
     whole = round(abs(seconds))
     return f"{'-' if seconds < 0 else ''}{whole // 60}:{whole % 60:02d}"

@@ -201,7 +201,7 @@ def window_record(dataset: Dataset, row: int) -> dict[str, Any]:
     start = int(split.starts[row])
     return {
         "row": row,
-        "subject": int(split.subjects[row]),
+        "subject": dataset.subject_names.get(int(split.subjects[row]), int(split.subjects[row])),
         "start": start,
         "class": dataset.class_names[int(split.labels[row])],
         "finite": bool(np.isfinite(dataset.signals[start : start + dataset.window]).all()),

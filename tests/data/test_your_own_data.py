@@ -49,7 +49,9 @@ def test_what_becomes_of_the_tables_is_the_pages(tables):
     tested = []
     for fold in range(3):
         data.fold = fold
-        tested += build_dataset(data).subject_counts["test"]
+        dataset = build_dataset(data)
+        tested += dataset.subject_counts["test"]
+        assert any(f"subject {tested[-1]} tests" in note for note in dataset.notes)
     assert tested == ["anna", "ben", "carla"]
 
 

@@ -5,6 +5,7 @@ import os
 import tarfile
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +16,7 @@ from configs import default
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.serve.inputs import read_input
 from dcdp_jax.serve.live import answers, read_blocks
-from dcdp_jax.serve.predict import predict_recording
+from dcdp_jax.serve.predict import predict_recording, strange_values
 from tests.serve.making import make_model, noise
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "inputs.tar.xz"
@@ -136,7 +137,17 @@ CASE_FIELDS = {
 @pytest.mark.parametrize("case", CASE_FIELDS)
 def test_cases_line_by_line_are_predict_to_the_bit(case, cases, model):
     data = fields_of(subject="", label="", **CASE_FIELDS[case])
-    assert len(assert_stream_is_predict(model, cases / case, data)) > 50
+    sizes = (*[1] * 200, 900)  # most of them in larger portions, for the time that it takes
+    assert len(assert_stream_is_predict(model, cases / case, data, sizes)) > 50
+
+
+@pytest.mark.parametrize(("case", "windows"), [*zip(CASE_FIELDS, (99, 48, 45), strict=True)])
+def test_cases_have_the_windows_that_they_should(case, windows, cases, model):
+    """Counted for a model of HAPT: 50 Hz, 128 samples, every 64."""
+    data = fields_of(subject="", label="", **CASE_FIELDS[case])
+    (item,) = read_input(cases / case, msgspec.structs.replace(model.card, rate=50.0), data)
+    assert item.recording.starts.tolist() == [0]
+    assert (len(item.recording.labels) - 128) // 64 + 1 == windows
 
 
 def table(path, samples=60, rate=25.0, **columns):
@@ -144,6 +155,23 @@ def table(path, samples=60, rate=25.0, **columns):
     frame.insert(0, "time", np.arange(samples) / rate)
     frame.assign(**columns).to_csv(path, index=False)
     return path
+
+
+def test_a_sensor_that_is_lost_is_missing_in_both(model, tmp_path):
+    path = table(tmp_path / "a.csv", 200)
+    frame = pd.read_csv(path)
+    frame.loc[90:150, COLUMNS[3:]] = np.nan
+    frame.to_csv(path, index=False)
+    events = assert_stream_is_predict(model, path, fields_of())
+    missing = [event["missing"] for event in events]
+    assert missing[0] == missing[-1] == []
+    assert ["dense"] in missing
+    assert all(event["class"] for event in events)
+    frame[COLUMNS[3:]] = np.nan
+    frame.to_csv(path, index=False)
+    assert {tuple(e["missing"]) for e in assert_stream_is_predict(model, path, fields_of())} == {("dense",)}
+    (item,) = read_input(path, model.card, fields_of())
+    assert strange_values(model.card, item.recording) == []
 
 
 def test_recordings_of_one_table_are_told_apart(model, tmp_path):
