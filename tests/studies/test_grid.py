@@ -95,7 +95,7 @@ def test_a_field_for_one_data_set_alone():
         (table2, ("pamap2,opportunity",), 14),
         (table2, ("uci_har,dsads,hapt",), 14),
         (table3, ("opportunity,wisdm_paper,uci_har,pamap2",), 12),
-        (table3, ("wisdm",), 9),
+        (table3, ("wisdm",), 12),
         (placement, (), 14),
         (sgd_learning_rate, (), 4),
         (tuning, ("uci_har,wisdm",), 7),
