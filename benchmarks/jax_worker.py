@@ -21,7 +21,7 @@ from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import train_seeds, train_steps
 
-TOLERANCE = 1e-3
+TOLERANCE = 1e-4
 
 
 def kernel_gradient_as_product(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int) -> tuple[Any, Any]:
