@@ -85,6 +85,7 @@ def build_optimizer(
     arguments: Mapping[str, Any] = MappingProxyType({}),
     placement: str = "before",
     acts: Callable[[jax.Array], jax.Array] | None = None,
+    vectors_together: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     """Builds the training chain.
 
@@ -105,6 +106,8 @@ def build_optimizer(
         and not in the second; sgd has no second, and `before` is the same there.
       acts: Number of the update -> whether the method acts in it; None for always. The method's state stays as it is
         while it does not.
+      vectors_together: Whether the moments of all one-dimensional parameters are updated as one array, see
+        `update_vectors_together`; the results are the same. Of no effect with placement `decoupled`.
 
     Returns:
       A named chain whose `update` takes the method's keywords, see `METHODS`, and ignores others.
@@ -125,7 +128,8 @@ def build_optimizer(
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer {name!r} is none of {OPTIMIZERS}")
-    moments = update_vectors_together(momentum(b1) if name == "sgd" else optax.scale_by_adam(b1, b2, eps))
+    moments = momentum(b1) if name == "sgd" else optax.scale_by_adam(b1, b2, eps)
+    moments = update_vectors_together(moments) if vectors_together else moments
     clip = [("clip", optax.clip_by_global_norm(clip_norm))] if clip_norm > 0 else []
     if labels is None:
         chain = [*clip, ("moments", moments)]
