@@ -267,7 +267,6 @@ def update(
     alpha: float = 0.9,
 ) -> None:
     """Takes one optimiser step with CGM on the whole gradient of each branch."""
-    adamw.zero_grad(set_to_none=True)
     loss.backward()
     with torch.no_grad():
         s_r, s_d = (logits.float().softmax(1).gather(1, y[:, None]).sum() for logits in branches)
@@ -275,6 +274,7 @@ def update(
             coefficient = 1 - torch.tanh(alpha * F.relu(ratio - 1))
             torch._foreach_mul_([p.grad for p in branch.parameters()], coefficient)
     adamw.step()
+    adamw.zero_grad(set_to_none=True)  # before the next forward pass, which CUDA graphs run in the same memory
 
 
 def load(model: nn.Module, params: Mapping) -> None:
