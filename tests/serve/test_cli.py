@@ -176,7 +176,7 @@ def test_first_lines_that_cannot_be_read(lines, message, model):
         (["1,2"], "line 2: 2 fields, expected 19 as in the header"),
         (["0" + ",fast" * 18], "line 2, column 'wrist_acc_x': 'fast' is not a finite number"),
         (["0" + ",1e99" * 18], "is not a finite number of single precision"),
-        (["0" + ",1e38" * 18], "'1e38' is larger than 1e+18"),
+        (["0" + ",1e38" * 18], "'1e+38' is larger than 1e+18"),
         (["", "noon" + ",1" * 18], "line 3, column 'time': 'noon' is not a finite number"),
         (["1" + ",1" * 18, "0" + ",1" * 18], "line 3, column 'time': time goes back by 1 s"),
     ],
