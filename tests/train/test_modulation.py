@@ -143,11 +143,11 @@ def test_mmpareto_takes_the_gradients_of_its_two_losses():
         whole, _ = total_loss(*outputs[:1], *outputs[1:], labels, align_weight=0.7, temperature=0.5)
         return whole, sum(branches.values())
 
-    unimodal = jax.grad(lambda p: terms_of(p)[1])(initial.params)
-    multimodal = jax.grad(lambda p: terms_of(p)[0] - terms_of(p)[1])(initial.params)
+    unimodal = jax.jit(jax.grad(lambda p: terms_of(p)[1]))(initial.params)
+    multimodal = jax.jit(jax.grad(lambda p: terms_of(p)[0] - terms_of(p)[1]))(initial.params)
     labels = {name: name if name in ("res", "dense") else None for name in initial.params}
     tx = combine_by_mmpareto(labels)
-    updates, _ = tx.update(multimodal, tx.init(initial.params), unimodal=unimodal)
+    updates, _ = jax.jit(tx.update)(multimodal, tx.init(initial.params), unimodal=unimodal)
     expected = jax.tree.map(lambda p, u: p - u, initial.params, updates)
     for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
