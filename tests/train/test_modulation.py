@@ -92,7 +92,7 @@ def make_data():
 def outputs_of(params):
     """The outputs of a step's forward pass."""
     signals, batch = make_data()
-    x = signals.values[batch["starts"][:, None] + np.arange(WINDOW)]
+    x = jnp.asarray(signals.values[batch["starts"][:, None] + np.arange(WINDOW)])
     return MODEL.apply({"params": params}, x), jnp.asarray(batch["labels"])
 
 
