@@ -30,6 +30,7 @@ RANDOM_FOREST = "random_forest"
 MODELS = (MAIN_MODEL, *BASELINES, RANDOM_FOREST)
 # Fields in which a run and its resumption may differ.
 LOCATIONS = tuple(field.name for field in FIELDS if not field.affects_result)
+BALANCED = "balanced"
 UNDEFINED = (("classification", "after"), ("classification", "decoupled"))
 # Names that a branch must not have: keys of the network's parameters and of the records of losses and norms, and the
 # one that Flax keeps for itself.
@@ -64,6 +65,7 @@ def check_config(config: ConfigDict) -> None:
         from dcdp_jax.data.tables import check_fields as check_table
 
         check_table(config.data.table)
+    check_class_weights(values["train.class_weights"])
     check_branches(values["model.branches"])
     check_modulation(values)
     check_processes(values)
@@ -159,6 +161,26 @@ def check_branches(branches: Any) -> None:
             raise ConfigError(f"model.branches: backbone {backbone!r} of {name!r} is none of {', '.join(BACKBONES)}")
         if names.count(name) > 1 or name in RESERVED_NAMES or not name.isidentifier():
             raise ConfigError(f"model.branches: the name {name!r} is used twice, reserved or not an identifier")
+
+
+def check_class_weights(weights: Sequence[Any]) -> None:
+    """Raises ConfigError unless class weights are (), ("balanced",) or (class, weight above 0) of different classes."""
+    if tuple(weights) in ((), (BALANCED,)):
+        return
+    for pair in weights:
+        if not (
+            isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str) and has_type(pair[1], float)
+        ):
+            raise ConfigError(
+                f"train.class_weights={weights!r} must be (), ({BALANCED!r},) or look like (('walking', 2.0), "
+                "('sitting', 0.5))"
+            )
+    names = [name for name, _ in weights]
+    for name, weight in weights:
+        if weight <= 0:
+            raise ConfigError(f"train.class_weights: the weight {weight:g} of {name!r} is not above 0")
+        if names.count(name) > 1:
+            raise ConfigError(f"train.class_weights: the class {name!r} is named twice")
 
 
 def method_that_acts(config: ConfigDict) -> str:

@@ -343,6 +343,13 @@ FIELDS = (
     #
     Field("train.epochs", 100, "Passes over the training part.", low=1, high=10**6),
     Field("train.batch_size", 128, "Windows per step, over all devices.", low=2, high=10**6),
+    Field(
+        "train.class_weights",
+        (),
+        "Factors on the cross-entropies in the training loss: `('balanced',)`, inverse to the number of training "
+        "windows of each class, with mean 1 over the windows; or `((class, factor), ...)`, 1 for classes that are not "
+        "named; () for none. The sum over a batch is divided by `train.batch_size`, not by the sum of the factors.",
+    ),
     Field("train.log_every", 10, "Steps between records of metrics.", low=1, high=10**9),
     Field(
         "train.steps_per_dispatch",

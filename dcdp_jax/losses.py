@@ -176,6 +176,7 @@ def total_loss(
     temperature: float,
     label_smoothing: float = 0.0,
     align_reduction: str = "mean",
+    class_weights: Float[Array, "k"] | None = None,
     axis_name: str | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Computes L_total of section 3.3.1: the sum of the cross-entropies + lambda (contrast + align).
@@ -192,6 +193,9 @@ def total_loss(
       temperature: Tau.
       label_smoothing: See `cross_entropy`.
       align_reduction: See `alignment_loss`.
+      class_weights: (k,) factors on the cross-entropies of the windows of each class; None for 1. A weighted
+        cross-entropy is divided by the number of windows, not by the sum of their weights, so that the mean over
+        devices is that of the global batch.
       axis_name: See `contrastive_loss`.
 
     Returns:
@@ -201,8 +205,12 @@ def total_loss(
     Raises:
       ValueError: Another align_reduction, or two or more branches without a stage.
     """
+
+    def weighted(losses: jax.Array) -> jax.Array:
+        return losses if class_weights is None else class_weights[labels] * losses
+
     terms = {
-        name: cross_entropy(logits, labels, label_smoothing).mean()
+        name: weighted(cross_entropy(logits, labels, label_smoothing)).mean()
         for name, logits in {**branches, "fusion": fusion}.items()
     }
     total = sum(terms.values(), start=jnp.zeros(()))

@@ -118,14 +118,16 @@ def test_cross_entropy(rng, smoothing, scale):
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("names", [("res",), ("res", "dense"), ("res", "dense", "third")])
-def test_total_loss(rng, names, smoothing, reduction):
+@pytest.mark.parametrize("class_weights", [None, (0.25, 1.0, 3.0, 0.5, 2.0, 7.0)])
+def test_total_loss(rng, class_weights, names, smoothing, reduction):
     b, k = 10, 6
     labels = rng.integers(0, k, b)
     fusion = rng.normal(size=(b, k))
     branches = {name: rng.normal(size=(b, k)) for name in names}
     embeddings = {name: rng.normal(size=(b, 8)) for name in names}
     stages = [{name: rng.normal(size=(b, 5)) for name in names} for _ in range(4)] if len(names) > 1 else []
-    expected = sum(cross_entropy(z, labels, smoothing).mean() for z in (fusion, *branches.values()))
+    weights = np.ones(b) if class_weights is None else np.array(class_weights)[labels]
+    expected = sum((weights * cross_entropy(z, labels, smoothing)).sum() / b for z in (fusion, *branches.values()))
     if len(names) > 1:
         pairs = [(x, y) for i, x in enumerate(names) for y in names[i + 1 :]]
         contrasts = np.mean([contrast(s[x], s[y], 0.5) for s in stages for x, y in pairs])
@@ -140,10 +142,11 @@ def test_total_loss(rng, names, smoothing, reduction):
         temperature=0.5,
         label_smoothing=smoothing,
         align_reduction=reduction,
+        class_weights=class_weights if class_weights is None else jnp.asarray(class_weights, jnp.float32),
     )
     np.testing.assert_allclose(total, expected, rtol=RTOL)
     multimodal, unimodal = losses.split_total(terms, names, 0.7)
-    own = sum(cross_entropy(branches[name], labels, smoothing).mean() for name in names)
+    own = sum((weights * cross_entropy(branches[name], labels, smoothing)).mean() for name in names)
     np.testing.assert_allclose([multimodal, unimodal], [expected - own, own], rtol=RTOL)
     weighted = {name: float(term) * (0.7 if name in ("contrast", "align") else 1) for name, term in terms.items()}
     assert sum(weighted.values()) == pytest.approx(expected, rel=RTOL)

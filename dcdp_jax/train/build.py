@@ -1,15 +1,16 @@
 """Builds the data, model, optimiser and compiled steps of a run from its config."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from dcdp_jax.config import MAIN_MODEL, method_that_acts
+from dcdp_jax.config import BALANCED, MAIN_MODEL, method_that_acts
 from dcdp_jax.data.dataset import Dataset, Split, build_dataset
 from dcdp_jax.data.partition import partition
 from dcdp_jax.distributed import from_first_process
@@ -233,6 +234,34 @@ def build_chain(
     return chain, schedule
 
 
+def class_weights(chosen: Sequence[Any], dataset: Dataset) -> tuple[float, ...]:
+    """Returns the factor on the cross-entropies of each class that `train.class_weights` asks for.
+
+    Args:
+      chosen: value of the field, which `check_config` has passed.
+      dataset: k classes and n training windows.
+
+    Returns:
+      (), or k numbers: those given, and 1 for a class without one. `balanced` is n / (m n_c) for a class with n_c
+      training windows, where m classes have any, so that the mean over the training windows is 1.
+
+    Raises:
+      ConfigError: a name is no class.
+    """
+    if not chosen:
+        return ()
+    if tuple(chosen) == (BALANCED,):
+        counts = np.bincount(dataset.splits["train"].labels, minlength=len(dataset.class_names))
+        return tuple((counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))).tolist())
+    given = {name: float(weight) for name, weight in chosen}
+    if unknown := [name for name in given if name not in dataset.class_names]:
+        raise ConfigError(
+            f"train.class_weights names {', '.join(map(repr, unknown))}, expected classes of the data: "
+            f"{', '.join(dataset.class_names)}"
+        )
+    return tuple(given.get(name, 1.0) for name in dataset.class_names)
+
+
 def build_settings(config: ConfigDict, dataset: Dataset, steps_per_epoch: int) -> StepSettings:
     """Returns the settings of a training step from a config."""
     method = method_that_acts(config)
@@ -247,5 +276,6 @@ def build_settings(config: ConfigDict, dataset: Dataset, steps_per_epoch: int) -
         if in_backward_pass(config)
         else None,
         skip_nonfinite=config.train.skip_nonfinite > 0,
+        class_weights=class_weights(config.train.class_weights, dataset),
         keywords=METHODS[method].keywords if method not in ("none", "cgm") else (),
     )

@@ -88,6 +88,7 @@ class StepSettings(NamedTuple):
       skip_nonfinite: whether a step whose loss or gradient is not finite leaves all but the step counter as it was.
       align_reduction: see `losses.alignment_loss`.
       keywords: what the optimiser's update takes beside `confidence`, see `optim.Method`.
+      class_weights: k factors, see `losses.total_loss`; () for none.
     """
 
     window: int
@@ -99,6 +100,7 @@ class StepSettings(NamedTuple):
     skip_nonfinite: bool = False
     align_reduction: str = "mean"
     keywords: tuple[str, ...] = ()
+    class_weights: tuple[float, ...] = ()
 
 
 def training_windows(signals: Signals, starts: jax.Array, keys: jax.Array, settings: StepSettings) -> jax.Array:
@@ -170,6 +172,7 @@ def train_step(
             temperature=settings.temperature,
             label_smoothing=settings.label_smoothing,
             align_reduction=settings.align_reduction,
+            class_weights=jnp.asarray(settings.class_weights, jnp.float32) if settings.class_weights else None,
             axis_name=axis_name,
         )
         return total, (outputs, terms, updated.get("batch_stats", {}))
