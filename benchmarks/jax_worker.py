@@ -59,7 +59,7 @@ def prepare(contender: Contender, sizes: dict[str, Any], began: float) -> Prepar
     phase("import")
     shape, steps, seeds = Shape(**sizes), contender.steps, contender.seeds
     devices = Devices(1, precision=contender.precision)
-    model, optimizer = shape.model(AXIS), make_optimizer(vectors_together=steps > 1)
+    model, optimizer = shape.model(AXIS), make_optimizer()
     channels = sum(shape.channels)
     states = [create_state(model, optimizer, seed, shape.time, channels) for seed in range(seeds)]
     signals, starts, labels = shape.data(steps)

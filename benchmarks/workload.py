@@ -65,13 +65,11 @@ def make_model(channels: tuple[int, int], axis_name: str | None = None, **option
     return MultiPath(branches, axis_name=axis_name, **options)
 
 
-def make_optimizer(vectors_together: bool = False) -> optax.GradientTransformationExtraArgs:
-    """Returns AdamW behind CGM, with the defaults of the configs; for `vectors_together` see `build_optimizer`."""
+def make_optimizer() -> optax.GradientTransformationExtraArgs:
+    """Returns AdamW behind CGM, with the defaults of the configs."""
     constants = {"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.01, "clip_norm": 0.0}
     labels = {"res": "res", "dense": "dense", "projection": None, "fusion": None}
-    return build_optimizer(
-        "adamw", optax.constant_schedule(1e-3), **constants, labels=labels, vectors_together=vectors_together
-    )
+    return build_optimizer("adamw", optax.constant_schedule(1e-3), **constants, labels=labels)
 
 
 def make_settings(window: int) -> StepSettings:

@@ -9,7 +9,6 @@ import optax
 
 from dcdp_jax.optim.branches import Labels
 from dcdp_jax.optim.decoupled import scale_by_adam_with_decoupled_cgm
-from dcdp_jax.optim.grouped import update_vectors_together
 from dcdp_jax.optim.methods import METHODS
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
@@ -85,7 +84,6 @@ def build_optimizer(
     arguments: Mapping[str, Any] = MappingProxyType({}),
     placement: str = "before",
     acts: Callable[[jax.Array], jax.Array] | None = None,
-    vectors_together: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     """Builds the training chain.
 
@@ -106,8 +104,6 @@ def build_optimizer(
         and not in the second; sgd has no second, and `before` is the same there.
       acts: Number of the update -> whether the method acts in it; None for always. The method's state stays as it is
         while it does not.
-      vectors_together: Whether the moments of all one-dimensional parameters are updated as one array, see
-        `update_vectors_together`; the results are the same. Of no effect with placement `decoupled`.
 
     Returns:
       A named chain whose `update` takes the method's keywords, see `METHODS`, and ignores others.
@@ -129,7 +125,6 @@ def build_optimizer(
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer {name!r} is none of {OPTIMIZERS}")
     moments = momentum(b1) if name == "sgd" else optax.scale_by_adam(b1, b2, eps)
-    moments = update_vectors_together(moments) if vectors_together else moments
     clip = [("clip", optax.clip_by_global_norm(clip_norm))] if clip_norm > 0 else []
     if labels is None:
         chain = [*clip, ("moments", moments)]

@@ -82,9 +82,7 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
     if steps_per_epoch == 0:
         raise ConfigError(f"train.batch_size={batch_size}, but there are {training_windows} training windows")
     model = build_model(config, branches, len(dataset.class_names))
-    steps_per_dispatch = min(steps_per_epoch, config.train.steps_per_dispatch or devices.steps_per_dispatch())
-    # It pays in a loop of several steps, which `train_steps` makes on GPUs and TPUs.
-    optimizer, schedule = build_chain(config, branches, steps_per_epoch, vectors_together=steps_per_dispatch > 1)
+    optimizer, schedule = build_chain(config, branches, steps_per_epoch)
     signals = place_signals(dataset, devices, config.data.stream)
     static = {
         "donate_state": True,
@@ -105,7 +103,7 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
         evaluate=make_evaluate(config, dataset, model, devices, signals),
         schedule=schedule,
         steps_per_epoch=steps_per_epoch,
-        steps_per_dispatch=steps_per_dispatch,
+        steps_per_dispatch=min(steps_per_epoch, config.train.steps_per_dispatch or devices.steps_per_dispatch()),
     )
 
 
@@ -194,16 +192,9 @@ def method_arguments(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]
 
 
 def build_chain(
-    config: ConfigDict, branches: tuple[BranchSpec, ...], steps_per_epoch: int, vectors_together: bool = False
+    config: ConfigDict, branches: tuple[BranchSpec, ...], steps_per_epoch: int
 ) -> tuple[optax.GradientTransformationExtraArgs, optax.Schedule]:
-    """Builds the optax chain of the `optimizer`, `cgm` and `modulation` parts of a config, and its learning rate.
-
-    Args:
-      config: Of the run.
-      branches: Of the network.
-      steps_per_epoch: For the schedules.
-      vectors_together: See `build_optimizer`; the state has the same layout.
-    """
+    """Builds the optax chain of the `optimizer`, `cgm` and `modulation` parts of a config, and its learning rate."""
     total = steps_per_epoch * config.train.epochs
     optimizer, method = config.optimizer, method_that_acts(config)
     schedule = learning_rate_schedule(
@@ -229,7 +220,6 @@ def build_chain(
         weight_decay=optimizer.weight_decay,
         clip_norm=optimizer.clip_norm,
         **modulation,
-        vectors_together=vectors_together,
     )
     return chain, schedule
 

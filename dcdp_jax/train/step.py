@@ -18,7 +18,6 @@ from dcdp_jax.optim import (
     norms_of,
     true_class_confidence,
 )
-from dcdp_jax.optim.grouped import group_vectors, map_like, separate_vectors
 from dcdp_jax.train.augment import Augmentation, augment
 from dcdp_jax.train.state import TrainState
 
@@ -238,32 +237,12 @@ def train_steps(
         return state, jax.tree.map(lambda x: x[None], metrics)
 
     def body(i: jax.Array, carried: tuple[TrainState, Any]) -> tuple[TrainState, Any]:
-        following, metrics = one(with_separate_vectors(carried[0], state), i)
-        metrics = jax.tree.map(lambda all_steps, x: all_steps.at[i].set(x), carried[1], metrics)
-        return with_grouped_vectors(following), metrics
+        state, metrics = one(carried[0], i)
+        return state, jax.tree.map(lambda all_steps, x: all_steps.at[i].set(x), carried[1], metrics)
 
     shapes = jax.eval_shape(one, state, 0)[1]
     empty = jax.tree.map(lambda x: jnp.zeros((n, *x.shape), x.dtype), shapes)
-    last, metrics = jax.lax.fori_loop(0, batches["count"][0], body, (with_grouped_vectors(state), empty))
-    return with_separate_vectors(last, state), metrics
-
-
-def with_grouped_vectors(state: TrainState) -> TrainState:
-    """Returns a state with `group_vectors` of the parameters and of their moments, which are fewer arrays to carry."""
-    return state.replace(
-        params=group_vectors(state.params), opt_state=map_like(state.params, group_vectors, state.opt_state)
-    )
-
-
-def with_separate_vectors(grouped: TrainState, like: TrainState) -> TrainState:
-    """Reverses `with_grouped_vectors` of a state like another."""
-
-    def separate(vectors: Any) -> Any:
-        return separate_vectors(vectors, like.params)
-
-    return grouped.replace(
-        params=separate(grouped.params), opt_state=map_like(grouped.params, separate, grouped.opt_state)
-    )
+    return jax.lax.fori_loop(0, batches["count"][0], body, (state, empty))
 
 
 def train_seeds(

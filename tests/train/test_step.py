@@ -39,7 +39,7 @@ def make_model(axis_name=AXIS):
     )
 
 
-def make_optimizer(name="adamw", rate=1e-3, labels=LABELS, alpha=0.9, vectors_together=False):
+def make_optimizer(name="adamw", rate=1e-3, labels=LABELS, alpha=0.9):
     return build_optimizer(
         name,
         optax.constant_schedule(rate),
@@ -50,7 +50,6 @@ def make_optimizer(name="adamw", rate=1e-3, labels=LABELS, alpha=0.9, vectors_to
         clip_norm=0.0,
         labels=labels,
         arguments={"alpha": alpha},
-        vectors_together=vectors_together,
     )
 
 
@@ -288,23 +287,3 @@ def test_the_automatic_precision_is_tf32_where_a_card_has_it(platform, capabilit
 
 def test_the_automatic_precision_of_a_cpu():
     assert Devices(1, precision="auto").precision == "float32"
-
-
-def test_several_steps_with_vectors_together_equal_single_steps(signals):
-    devices = Devices(1)
-    model = make_model()
-    plain, together = make_optimizer(), make_optimizer(vectors_together=True)
-    initial = create_state(model, plain, SEED, WINDOW, 5)
-    given = list(batches(3))
-    joined = {name: np.stack([batch[name] for batch in given], axis=1) for name in given[0]}
-    joined["count"] = np.full(BATCH, 3, np.int32)
-    static = {"donate_state": False, "model": model, "settings": SETTINGS}
-    signals = devices.replicate(signals)
-    found, _ = devices.map_step(train_steps, optimizer=together, **static)(
-        devices.replicate(initial), signals, devices.shard(joined)
-    )
-    wanted, single = devices.replicate(initial), devices.map_step(train_step, optimizer=plain, **static)
-    for batch in given:
-        wanted, _ = single(wanted, signals, devices.shard(batch))
-    assert jax.tree.structure(found) == jax.tree.structure(wanted)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, wanted)
