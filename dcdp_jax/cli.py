@@ -55,8 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         check_flags(MODE.value, INPUT.value, SMOOTHING.value)
         workdir = Path(WORKDIR.value or default_workdir(config_flags.get_config_filename(flags.FLAGS["config"])))
         if "study" in CONFIG.value:
-            run_study(CONFIG.value, workdir)
-            return 0
+            return run_study(CONFIG.value, workdir)
         # Heavy imports wait until the command line is known to be sound.
         from dcdp_jax.data.download import cache_folder
 
@@ -186,13 +185,13 @@ def portability(config: ConfigDict, workdir: Path) -> int:
     return 0 if findings.good else 1
 
 
-def run_study(config: ConfigDict, workdir: Path) -> None:
-    """Runs a study. Raises UserError for a mode other than train."""
+def run_study(config: ConfigDict, workdir: Path) -> int:
+    """Runs a study and returns the exit status, 1 if a trial failed. Raises UserError for a mode other than train."""
     from dcdp_jax.studies.study import study
 
     if MODE.value != "train":
         raise UserError(f"--mode={MODE.value} needs the config of one run, and this is that of a study")
-    study(config, workdir)
+    return study(config, workdir)
 
 
 def default_workdir(config_file: str) -> str:

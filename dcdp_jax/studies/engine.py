@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from dcdp_jax.config import as_plain_data
-from dcdp_jax.errors import Terminated, UserError
+from dcdp_jax.errors import ConfigError, Terminated, UserError
 from dcdp_jax.runs.files import RESULT, write_json
 from dcdp_jax.runs.reading import read_result
 from dcdp_jax.studies.grid import Fields, Stage, Trial, slug, stages_of, trials_of
@@ -49,15 +49,19 @@ def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
       workdir: `trials/NAME` of it is the workdir of each run.
 
     Returns:
-      A `StageOutcome` per stage.
+      A `StageOutcome` per stage. A stage of which every trial failed is the last: the next would build on its best row.
 
     Raises:
-      UserError: the config cannot be used, or no trial of a stage came to an end.
+      UserError: the config cannot be used, or every trial of the study failed.
       Terminated: SIGTERM came, and what was done is saved.
     """
     stages = stages_of(config)
     for stage in stages:  # what is wrong with a later stage should show before the first has been trained
-        trials_of(config, stage, {})
+        trials = trials_of(config, stage, {})
+        if len(stages) > 1 and any(trial.config.data.validation == "none" for trial in trials):
+            raise ConfigError(
+                "data.validation='none', and study.stages has several stages, whose rows are chosen by validation scores"
+            )
     base: Fields = {}
     done = []
     with engine_of(config.study) as engine, Sigterm() as sigterm:
@@ -68,9 +72,11 @@ def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
             best = best_row(stage, outcomes, config.study.selection)
             done.append(StageOutcome(stage, outcomes, best))
             if best is None:
-                first = outcomes[0]
-                raise UserError(f"no trial of stage {stage.name!r} came to an end; {first.trial.name}: {first.error}")
+                break
             base = {**base, **next(row.fields for row in stage.rows if row.name == best)}
+    if not any(outcome.result for stage_outcome in done for outcome in stage_outcome.outcomes):
+        first = done[0].outcomes[0]
+        raise UserError(f"no trial of the study was finished; {first.trial.name}: {first.error}")
     return done
 
 
@@ -166,13 +172,14 @@ def outcome_line(outcome: Outcome) -> str:
 
 
 def best_row(stage: Stage, outcomes: Sequence[Outcome], score: str) -> str | None:
-    """The row with the highest mean validation score over all its trials; the first of several equal ones."""
+    """Returns the row with the highest mean validation score, the first of several equal ones; None if none has one."""
     means = {row.name: validation_mean(outcomes, row.name, score) for row in stage.rows}
     known = {name: mean for name, mean in means.items() if mean is not None}
     return max(known, key=lambda name: known[name]) if known else None
 
 
 def validation_mean(outcomes: Sequence[Outcome], row: str, score: str) -> float | None:
-    """Mean validation score of a row; None where none of its trials came to an end."""
-    values = [o.result["validation"][score] for o in outcomes if o.trial.row == row and o.result]
+    """Returns the mean validation score of a row; None without a finished trial that has a validation part."""
+    results = [o.result for o in outcomes if o.trial.row == row and o.result]
+    values = [result["validation"][score] for result in results if "validation" in result]
     return float(np.mean(values)) if values else None

@@ -6,8 +6,8 @@ from datetime import date
 
 import numpy as np
 
-from dcdp_jax.studies.engine import Outcome, StageOutcome
-from dcdp_jax.studies.tables import Table, as_markdown
+from dcdp_jax.studies.engine import Outcome, StageOutcome, validation_mean
+from dcdp_jax.studies.tables import Table, as_markdown, number, percent
 
 
 def make_page(name: str, command: Sequence[str], stages: Sequence[StageOutcome], tables: Sequence[Table]) -> str:
@@ -47,7 +47,8 @@ def trial_list(outcomes: Sequence[Outcome]) -> str:
     header = ["| `trials/` | best epoch | validation macro F1 | test accuracy | test macro F1 |", "|" + " --- |" * 5]
     lines = [
         f"| {outcome.trial.name} | {outcome.result['best_epoch']} of {outcome.result['epochs']} | "
-        f"{100 * outcome.result['validation']['f1_macro']:.2f} | {100 * outcome.result['test']['accuracy']:.2f} | "
+        f"{number(percent(validation_mean([outcome], outcome.trial.row, 'f1_macro')))} | "
+        f"{100 * outcome.result['test']['accuracy']:.2f} | "
         f"{100 * outcome.result['test']['f1_macro']:.2f} |"
         for outcome in outcomes
         if outcome.result

@@ -16,16 +16,19 @@ from dcdp_jax.studies.tables import as_csv, as_latex, as_markdown, make_tables
 TABLES, FIGURES = "tables", "figures"
 
 
-def study(config: ConfigDict, workdir: Path) -> None:
-    """Runs what is left of a study, and writes its tables and figures.
+def study(config: ConfigDict, workdir: Path) -> int:
+    """Runs what is left of a study, writes its tables and figures, and prints which trials failed.
 
     Args:
       config: see configs/studies/default.py.
       workdir: gets `trials/`, `tables/` (Markdown, CSV and LaTeX per data set), `figures/`, `page.md` with
         all tables and where their numbers come from, and `study.json`.
 
+    Returns:
+      The exit status: 1 if a trial failed.
+
     Raises:
-      UserError: the config cannot be used, or no trial of a stage came to an end.
+      UserError: the config cannot be used, or every trial failed.
     """
     check_study(config)
     if workdir.exists() and not (workdir / "study.json").exists() and (not workdir.is_dir() or any(workdir.iterdir())):
@@ -43,9 +46,14 @@ def study(config: ConfigDict, workdir: Path) -> None:
         print(f"\n{as_markdown(table)}")
     for path in draw_figures(stages, asked.shown, workdir):
         print(path)
-    failed = [outcome for stage in stages for outcome in stage.outcomes if outcome.result is None]
-    if failed:
-        print(f"{len(failed)} trials failed, the first: {failed[0].trial.name}: {failed[0].error}")
     page = workdir / "page.md"
     write_atomically(page, make_page(workdir.name, sys.argv, stages, tables))
     print(page)
+    failed = [outcome for stage in stages for outcome in stage.outcomes if outcome.result is None]
+    if failed:
+        print(f"{len(failed)} trials failed; the same command tries them again:")
+    for outcome in failed:
+        print(f"{outcome.trial.name}: {outcome.error}")
+    if stages[-1].best is None and len(stages) < len(asked.stages):
+        print(f"no trial of stage {stages[-1].stage.name!r} was finished, and the stages after it build on its best row")
+    return 1 if failed else 0

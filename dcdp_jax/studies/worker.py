@@ -177,11 +177,10 @@ def write_into(log: Path) -> None:
 
 
 def main() -> None:
-    """Trains the group that is named, or all that are given."""
+    """Trains the group that is named, or all that are given. The exit status is 1 after a trial that failed."""
     given = given_files()
     if sys.argv[1:]:
-        train_group(Path(sys.argv[1]))
-        return
+        sys.exit(0 if train_group(Path(sys.argv[1])) else 1)
     import jax  # here for the reason that train_trials gives
 
     answers = os.fdopen(os.dup(1), "w")
@@ -190,7 +189,7 @@ def main() -> None:
         write_into(log_of(file))
         sys.argv[1:] = [str(file)]  # result.json has the command, and this one does the same
         if not train_group(file):
-            return  # what has failed may have left less memory, or a GPU in a state in which every trial fails
+            sys.exit(1)  # what has failed may have left less memory, or a GPU in a state in which every trial fails
         jax.clear_caches()  # or it would keep the programs of every group, some 100 MB each
         print(file, file=answers, flush=True)
 

@@ -84,3 +84,13 @@ def test_the_best_row_is_chosen_by_validation_alone():
     trials[0].result["test"]["f1_macro"] = 1.0
     assert best_row(Stage("", [Row("a", {}), Row("b", {})]), trials, "f1_macro") == "b"
     assert best_row(Stage("", [Row("a", {})]), [outcome("a", 0, None)], "f1_macro") is None
+
+
+def test_a_row_without_validation_part_has_no_validation_score():
+    trials = [outcome("a", 0, 0.6), outcome("b", 0, 0.8)]
+    for trial in trials:
+        del trial.result["validation"]
+    rows = [Row("a", {}), Row("b", {})]
+    assert best_row(Stage("", rows), trials, "f1_macro") is None
+    (made,) = make_tables([StageOutcome(Stage("", rows), trials, None)], ("accuracy",), "f1_macro", {}, ())
+    assert "| b | 1 |  | 80.00 |" in as_markdown(made)

@@ -1,0 +1,36 @@
+"""Tests the end of a study: failed trials are named, the rest is finished and shown, and the exit status is 1."""
+
+from tests.e2e.running import ROOT, launch
+
+STUDY = """
+from configs.studies import default
+
+FOREST = {"model.name": "random_forest", "cgm.enabled": False}
+TOO_LARGE = {"model.name": "cnn", "cgm.enabled": False, "train.batch_size": 100_000}
+
+def get_config():
+    config = default.get_config()
+    config.study.quick = True
+    config.quick.seeds = (0,)
+    config.study.stages = (default.stage("first", {"too large": TOO_LARGE, "forest": FOREST}),
+                           default.stage("second", {"larger": TOO_LARGE}),
+                           default.stage("third", {"never": {}}))
+    return config
+"""
+
+
+def test_a_study_with_a_failed_trial_finishes_the_rest_and_exits_with_1(tmp_path):
+    path, folder = tmp_path / "small.py", tmp_path / "run"
+    path.write_text(STUDY)
+    status, output, errors = launch(f"--workdir={folder}", config=path, PYTHONPATH=str(ROOT))
+    assert status == 1, errors
+    assert "2 trials failed; the same command tries them again:\n" in output
+    for row in ("too_large", "larger"):
+        assert f"\nsynthetic-{row}-fold0-seed0-" in output
+    assert output.count("train.batch_size=100000") >= 2
+    assert output.splitlines()[-1].startswith("no trial of stage 'second' was finished")
+    text = (folder / "tables" / "synthetic.md").read_text()
+    assert "| first | forest (chosen) | 1 |" in text
+    assert "| second | larger | 0 (1 failed) |" in text
+    assert "never" not in text
+    assert "2 of 3 trials" in (folder / "page.md").read_text()
