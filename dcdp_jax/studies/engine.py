@@ -60,7 +60,7 @@ def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
         trials = trials_of(config, stage, {})
         if len(stages) > 1 and any(trial.config.data.validation == "none" for trial in trials):
             raise ConfigError(
-                "data.validation='none', and study.stages has several stages, whose rows are chosen by validation scores"
+                "data.validation='none', and study.stages has several stages, chosen among by validation scores"
             )
     base: Fields = {}
     done = []

@@ -55,5 +55,5 @@ def study(config: ConfigDict, workdir: Path) -> int:
     for outcome in failed:
         print(f"{outcome.trial.name}: {outcome.error}")
     if stages[-1].best is None and len(stages) < len(asked.stages):
-        print(f"no trial of stage {stages[-1].stage.name!r} was finished, and the stages after it build on its best row")
+        print(f"no trial of stage {stages[-1].stage.name!r} was finished; the next stages build on its best row")
     return 1 if failed else 0

@@ -12,7 +12,7 @@ from configs.studies import default
 from dcdp_jax.config import check_study
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.studies import groups
-from dcdp_jax.studies.engine import engine_of
+from dcdp_jax.studies.engine import engine_of, run_study
 from dcdp_jax.studies.groups import note_death, terminate
 from dcdp_jax.studies.ray_engine import train_group
 from dcdp_jax.studies.worker import dataset_of, train_trials
@@ -40,6 +40,16 @@ def test_refused(field, value, message):
     with pytest.raises(ConfigError) as error:
         check_study(config)
     assert str(error.value) == message
+
+
+def test_stages_without_a_validation_part_are_refused(tmp_path):
+    config = default.get_config()
+    config.study.quick = True
+    rows = {"model.name": "random_forest", "cgm.enabled": False, "data.validation": "none"}
+    config.study.stages = (default.stage("A", {"a": rows}), default.stage("B", {"b": rows}))
+    with pytest.raises(ConfigError, match=r"study\.stages has several stages"):
+        run_study(config, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_ray_is_an_extra(monkeypatch):
