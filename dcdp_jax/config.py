@@ -31,6 +31,7 @@ MODELS = (MAIN_MODEL, *BASELINES, RANDOM_FOREST)
 # Fields in which a run and its resumption may differ.
 LOCATIONS = tuple(field.name for field in FIELDS if not field.affects_result)
 BALANCED = "balanced"
+SAMPLING = ("shuffle", BALANCED)
 UNDEFINED = (("classification", "after"), ("classification", "decoupled"))
 # Names that a branch must not have: keys of the network's parameters and of the records of losses and norms, and the
 # one that Flax keeps for itself.
@@ -66,6 +67,10 @@ def check_config(config: ConfigDict) -> None:
 
         check_table(config.data.table)
     check_class_weights(values["train.class_weights"])
+    if tuple(values["train.class_weights"]) == (BALANCED,) and values["train.sampling"] == BALANCED:
+        raise ConfigError(
+            f"train.class_weights=({BALANCED!r},) and train.sampling={BALANCED!r} both balance the classes; choose one"
+        )
     check_branches(values["model.branches"])
     check_modulation(values)
     check_processes(values)

@@ -344,6 +344,13 @@ FIELDS = (
     Field("train.epochs", 100, "Passes over the training part.", low=1, high=10**6),
     Field("train.batch_size", 128, "Windows per step, over all devices.", low=2, high=10**6),
     Field(
+        "train.sampling",
+        "shuffle",
+        "Which windows an epoch takes: a `shuffle` of all, or as many, drawn so that each class is `balanced` with the "
+        "others; windows of rare classes are repeated, some of frequent ones left out, others in each epoch.",
+        choices="dcdp_jax.config:SAMPLING",
+    ),
+    Field(
         "train.class_weights",
         (),
         "Factors on the cross-entropies in the training loss: `('balanced',)`, inverse to the number of training "

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from dcdp_jax.config import BALANCED
 from dcdp_jax.data.dataset import Dataset, Split
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.step import Signals
@@ -20,9 +21,39 @@ AHEAD = 2  # number of dispatches sent to the devices before they are needed
 
 
 def shuffled_rows(split: Split, config: ConfigDict, epoch: int, steps: int) -> np.ndarray:
-    """Returns the windows (steps, b) of each batch: a shuffle by (seed, epoch) without the incomplete last batch."""
-    order = np.random.default_rng((config.seed, epoch)).permutation(len(split.labels))
-    return order[: steps * config.train.batch_size].reshape(steps, config.train.batch_size)
+    """Returns the windows (steps, b) of each batch of an epoch, a function of (seed, epoch).
+
+    With `train.sampling=shuffle` they are a shuffle of all windows, without the incomplete last batch; with `balanced`
+    as many windows, see `balanced_rows`.
+    """
+    rng, windows = np.random.default_rng((config.seed, epoch)), steps * config.train.batch_size
+    balanced = config.train.sampling == BALANCED
+    order = balanced_rows(rng, split.labels, windows) if balanced else rng.permutation(len(split.labels))[:windows]
+    return order.reshape(steps, config.train.batch_size)
+
+
+def balanced_rows(rng: np.random.Generator, labels: np.ndarray, windows: int) -> np.ndarray:
+    """Draws windows in random order, each class that has any equally often.
+
+    The numbers of two classes differ by one at most, and so do the numbers of times that two windows of a class are
+    drawn: a class with fewer windows than its share repeats them, one with more leaves a random part out.
+
+    Args:
+      rng: source of the draws.
+      labels: (n,) class of each window.
+      windows: number of windows to draw.
+
+    Returns:
+      (windows,) indices into the labels.
+    """
+    classes = np.unique(labels)
+    share, left = divmod(windows, len(classes))
+    chosen = []
+    for label, more in zip(classes, rng.permutation(len(classes)) < left, strict=True):
+        rows = np.flatnonzero(labels == label)
+        shuffles = np.tile(rows, (-(-(share + more) // len(rows)), 1))
+        chosen.append(rng.permuted(shuffles, axis=1).reshape(-1)[: share + more])
+    return rng.permutation(np.concatenate(chosen))
 
 
 def batches_of(split: Split, rows: np.ndarray, size: int) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from dcdp_jax.losses import total_loss
 from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.build import class_weights
 from dcdp_jax.train.devices import Devices
+from dcdp_jax.train.input_pipeline import balanced_rows, shuffled_rows
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, StepSettings, train_step
 from tests.train.test_input_pipeline import Linear
@@ -105,3 +106,54 @@ def test_bad_weights_are_named(weights, message):
         check_config(config_with(class_weights=good))
     with pytest.raises(ConfigError, match=rf"^train\.class_weights.*{message}"):
         check_config(config_with(class_weights=weights))
+
+
+def test_balanced_sampling_draws_every_class_equally_often_and_its_windows_too():
+    config = config_with(sampling="balanced", batch_size=7)
+    split, steps = DATASET.splits["train"], len(LABELS) // 7
+    epochs = [shuffled_rows(split, config, epoch, steps) for epoch in range(1, 31)]
+    for rows in epochs:
+        assert rows.shape == (steps, 7)
+        # 98 windows of three classes.
+        assert sorted(np.bincount(LABELS[rows.ravel()])) == [32, 33, 33]
+        for label in range(3):
+            times = np.bincount(rows.ravel(), minlength=len(LABELS))[label == LABELS]
+            assert times.max() - times.min() <= 1
+    times = np.bincount(np.ravel(epochs), minlength=len(LABELS))
+    assert times.min() > 0
+    # The class that gives one window less is drawn, and so is the place of a class in the epoch.
+    assert {np.bincount(LABELS[rows.ravel()]).argmin() for rows in epochs} == {0, 1, 2}
+    first_half = np.mean([np.bincount(LABELS[rows[:7].ravel()], minlength=3) for rows in epochs], axis=0)
+    np.testing.assert_allclose(first_half, 49 / 3, atol=2.5)
+
+
+def test_balanced_sampling_is_a_function_of_seed_and_epoch():
+    split = DATASET.splits["train"]
+
+    def rows(seed, epoch):
+        config = config_with(sampling="balanced", batch_size=7)
+        config.seed = seed
+        return shuffled_rows(split, config, epoch, 14)
+
+    np.testing.assert_array_equal(rows(1, 2), rows(1, 2))
+    for other in (rows(1, 3), rows(2, 2)):
+        assert (other != rows(1, 2)).any()
+
+
+def test_a_shuffle_is_that_of_runs_before_the_field_existed():
+    expected = np.random.default_rng((5, 2)).permutation(len(LABELS))[:98].reshape(14, 7)
+    config = config_with(batch_size=7)
+    config.seed = 5
+    np.testing.assert_array_equal(shuffled_rows(DATASET.splits["train"], config, 2, 14), expected)
+
+
+def test_fewer_windows_than_classes():
+    drawn = balanced_rows(np.random.default_rng(0), LABELS, 2)
+    assert len(set(LABELS[drawn])) == 2
+
+
+def test_classes_are_not_balanced_twice():
+    with pytest.raises(ConfigError, match=r"^train\.class_weights=.* and train\.sampling=.* both balance .* one$"):
+        check_config(config_with(class_weights=("balanced",), sampling="balanced"))
+    with pytest.raises(ConfigError, match=r"^train\.sampling='even' is none of shuffle, balanced$"):
+        check_config(config_with(sampling="even"))
