@@ -32,6 +32,7 @@ MODELS = (MAIN_MODEL, *BASELINES, RANDOM_FOREST)
 LOCATIONS = tuple(field.name for field in FIELDS if not field.affects_result)
 BALANCED = "balanced"
 SAMPLING = ("shuffle", BALANCED)
+BEST, LAST, EMA = "best", "last", "ema"
 UNDEFINED = (("classification", "after"), ("classification", "decoupled"))
 # Names that a branch must not have: keys of the network's parameters and of the records of losses and norms, and the
 # one that Flax keeps for itself.
@@ -70,6 +71,12 @@ def check_config(config: ConfigDict) -> None:
     if tuple(values["train.class_weights"]) == (BALANCED,) and values["train.sampling"] == BALANCED:
         raise ConfigError(
             f"train.class_weights=({BALANCED!r},) and train.sampling={BALANCED!r} both balance the classes; choose one"
+        )
+    no_validation = values.get("data.validation") == "none"
+    if no_validation and values["train.selection"] == BEST and is_network(values["model.name"]):
+        raise ConfigError(
+            f"train.selection={BEST!r} chooses an epoch by the validation part, and data.validation='none' leaves "
+            "none; set --config.train.selection=last or ema"
         )
     check_branches(values["model.branches"])
     check_modulation(values)
@@ -149,6 +156,15 @@ def leaves(value: Any) -> Iterator[Any]:
             yield from leaves(item)
     else:
         yield value
+
+
+def is_network(model: str) -> bool:
+    """Returns whether a model is a network trained by gradient steps.
+
+    Only a network leaves checkpoints and a model card, so that it can be evaluated again, exported and used, and only
+    seeds of a network can be trained together.
+    """
+    return model != RANDOM_FOREST
 
 
 def check_branches(branches: Any) -> None:

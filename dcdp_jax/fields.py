@@ -359,6 +359,20 @@ FIELDS = (
     ),
     Field("train.log_every", 10, "Steps between records of metrics.", low=1, high=10**9),
     Field(
+        "train.selection",
+        "best",
+        "Which state is tested: `best` of the epochs by macro F1 on the validation part, the `last`, or `ema`, an "
+        "exponential moving average of the parameters and batch statistics, after the last epoch.",
+        choices=("best", "last", "ema"),
+    ),
+    Field(
+        "train.ema_decay",
+        0.999,
+        "Decay of that average: the lesser of it and (1 + step) / (10 + step).",
+        low=0,
+        high=0.999999,
+    ),
+    Field(
         "train.steps_per_dispatch",
         0,
         "Steps in one compiled program; 0 for 1 on CPUs and 32 elsewhere.",

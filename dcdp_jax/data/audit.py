@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 
-from dcdp_jax.data.normalize import Normalizer, blocks, covered_samples
+from dcdp_jax.data.normalize import Normalizer, blocks, covered_samples, normalize
 from dcdp_jax.data.pool import Pool, merge_touching
 from dcdp_jax.data.protocols import Protocol
 from dcdp_jax.data.shared_samples import find_shared
@@ -211,7 +211,7 @@ def check_normalizer(pool: Pool, training: np.ndarray, normalizer: Normalizer, m
     total, squares = np.zeros(len(shift)), np.zeros(len(shift))
     low, high = np.full(len(shift), np.inf), np.full(len(shift), -np.inf)
     for block in blocks(pool.signals, training):
-        values = (block - shift) * scale
+        values = normalize(block, shift, scale)
         total += values.sum(axis=0)
         squares += np.square(values).sum(axis=0)
         low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))

@@ -1,7 +1,7 @@
 """Normalises channels with statistics of the training part."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,6 +9,17 @@ from dcdp_jax.errors import ConfigError
 
 METHODS = ("zscore", "minmax", "none")
 BLOCK = 1 << 14  # samples that are held in double precision at a time
+
+
+def normalize(x: Any, shift: Any, scale: Any) -> Any:
+    """Returns (x - shift) * scale.
+
+    Args:
+      x: (..., c) signals, a NumPy or JAX array.
+      shift: (c,).
+      scale: (c,).
+    """
+    return (x - shift) * scale
 
 
 class Normalizer(NamedTuple):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from dcdp_jax.config import RANDOM_FOREST, as_plain_data, check_config
+from dcdp_jax.config import as_plain_data, check_config, is_network
 from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import CheckpointError, ConfigError
 from dcdp_jax.evaluate.robustness import measure_robustness, robustness_lines
@@ -13,7 +13,8 @@ from dcdp_jax.runs.files import CHECKPOINTS, PREDICTIONS, RESULT, ROBUSTNESS, as
 from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.reading import read_result
 from dcdp_jax.runs.workdir import check_workdir, claim
-from dcdp_jax.train.build import prepare
+from dcdp_jax.train.build import has_validation, prepare
+from dcdp_jax.train.state import evaluated_state
 
 
 def evaluate_run(config: ConfigDict, workdir: Path) -> None:
@@ -31,15 +32,16 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     result = from_first_process(lambda: read_result(workdir))
     check_config(config)
     from_first_process(lambda: check_workdir(workdir, as_plain_data(config)))
-    if config.model.name == RANDOM_FOREST:
+    if not is_network(config.model.name):
         raise ConfigError(
-            "model.name=random_forest leaves no checkpoint to evaluate; trained again in another --workdir it gives "
-            "the same scores"
+            f"model.name={config.model.name} leaves no checkpoint to evaluate; trained again in another --workdir it "
+            "gives the same scores"
         )
     run = prepare(config)
     with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
-        state = run.devices.replicate(checkpoints.restore(result["best_epoch"], like=run.initial_state(config.seed)))
-    for part in ("validation", "test"):
+        restored = checkpoints.restore(result["best_epoch"], like=run.initial_state(config.seed))
+    state = run.devices.replicate(evaluated_state(restored))
+    for part in ("validation", "test") if has_validation(run.dataset) else ("test",):
         found = run.evaluate(state, run.dataset.splits[part])
         again = found.tally.scores()
         print(f"{part}: " + ", ".join(f"{name} {value:.4f}" for name, value in again.items()))

@@ -1,9 +1,8 @@
-"""Whether every step of every model can be compiled for every platform, and computes here what one CPU computes."""
+"""Checks that every step of every model compiles for every platform, and computes here what one CPU computes."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -16,11 +15,12 @@ from dcdp_jax.train.build import build_branches, build_chain, build_model, build
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.evaluation import evaluation_step
 from dcdp_jax.train.state import TrainState, create_state
-from dcdp_jax.train.step import Batch, Signals, apply_model, gather_windows, train_step
+from dcdp_jax.train.step import Signals, train_step
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 DEVICE_COUNTS = (1, 2, 7, 8)
 BATCH, STEPS = 56, 3
+COMPARED = ("train", "evaluation", "prediction")
 # Products in TF32 or bfloat16 stay below; a wrong gradient or statistics of a part of the batch do not.
 TOLERANCE = 1e-2
 
@@ -38,11 +38,10 @@ class Steps(NamedTuple):
 
     train: Callable[..., Any]
     evaluation: Callable[..., Any]
-    prediction: Callable[..., Any]
 
 
 class Lowering(NamedTuple):
-    """Whether a step can be compiled for a platform; None for no error."""
+    """Outcome of lowering a step for a platform; `error` is None where it lowers."""
 
     model: str
     step: str
@@ -51,14 +50,14 @@ class Lowering(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What a model computes here against one CPU device.
+    """Differences between what a model computes here and on one CPU device.
 
     Attributes:
       model: its name.
       strategy: of `parallel.strategy`.
       devices: how many.
-      differences: {step: the largest}, of losses and probabilities.
-      error: why there are none.
+      differences: the largest of each of `COMPARED`: training losses, evaluation loss, class probabilities.
+      error: why there are no differences; None where there are.
     """
 
     model: str
@@ -69,12 +68,12 @@ class Comparison(NamedTuple):
 
     @property
     def good(self) -> bool:
-        """Whether all is within `TOLERANCE`; a difference that is not a number is not."""
+        """Returns whether all differences are within `TOLERANCE`; NaN is not."""
         return self.error is None and all(value <= TOLERANCE for value in self.differences.values())
 
 
 class Findings(NamedTuple):
-    """What the check has found; `left_out` says why a model cannot be built from this config at all."""
+    """Outcome of the check; `left_out` says why a model cannot be built from this config."""
 
     lowerings: list[Lowering]
     comparisons: list[Comparison]
@@ -82,17 +81,8 @@ class Findings(NamedTuple):
 
     @property
     def good(self) -> bool:
-        """Whether every step lowers for every platform, and all that ran computes what a CPU computes."""
+        """Returns whether every step lowers for every platform, and every comparison is good."""
         return all(found.error is None for found in self.lowerings) and all(found.good for found in self.comparisons)
-
-
-def prediction_step(
-    state: TrainState, signals: Signals, batch: Batch, *, model: nn.Module, window: int, axis_name: str, dtype: Any
-) -> jax.Array:
-    """Class probabilities (b, k) of the global batch."""
-    x = gather_windows(signals, batch["starts"], window)
-    outputs, _ = apply_model(model, state.params, state.batch_stats, x, dtype)
-    return jax.lax.all_gather(jax.nn.softmax(outputs.fusion), axis_name, tiled=True)
 
 
 def check_portability(config: ConfigDict) -> Findings:
@@ -132,7 +122,7 @@ def check_portability(config: ConfigDict) -> Findings:
 
 
 def build_steps(config: ConfigDict, dataset: Dataset, devices: Devices) -> tuple[Steps, TrainState]:
-    """The steps of a config's model for some devices, and its initial state."""
+    """Builds the steps of a config's model for some devices, and its initial state."""
     branches = build_branches(config, dataset)
     model = build_model(config, branches, len(dataset.class_names))
     optimizer, _ = build_chain(config, branches, STEPS)
@@ -140,21 +130,20 @@ def build_steps(config: ConfigDict, dataset: Dataset, devices: Devices) -> tuple
     steps = Steps(
         devices.map_step(train_step, donate_state=True, model=model, optimizer=optimizer, settings=settings),
         devices.map_step(evaluation_step, donate_state=False, model=model, window=dataset.window),
-        devices.map_step(prediction_step, donate_state=False, model=model, window=dataset.window),
     )
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         return steps, create_state(model, optimizer, config.seed, dataset.window, len(dataset.channels))
 
 
 def batches(dataset: Dataset) -> list[dict[str, np.ndarray]]:
-    """Training windows, repeated where there are too few."""
+    """Returns batches of training windows, repeated where there are too few."""
     split = dataset.splits["train"]
     rows = np.resize(np.arange(len(split.labels)), (STEPS, BATCH))
     return [{"starts": split.starts[chosen], "labels": split.labels[chosen]} for chosen in rows]
 
 
 def signals_of(dataset: Dataset) -> Signals:
-    """The recordings and their normaliser."""
+    """Returns the recordings and their normaliser."""
     return Signals(dataset.signals, dataset.normalizer.shift, dataset.normalizer.scale)
 
 
@@ -185,11 +174,11 @@ def run_steps(
     Args:
       config: with the model's name.
       dataset: gives the windows.
-      devices: that run them.
-      trained: what is evaluated and predicted with; the state after training where None.
+      devices: on which to run.
+      trained: state to evaluate; the state after training where None.
 
     Returns:
-      {step: what it computes: losses or probabilities}, and the state evaluated.
+      {name of `COMPARED`: losses or probabilities}, and the state evaluated.
     """
     steps, initial = build_steps(config, dataset, devices)
     signals, state = devices.replicate(signals_of(dataset)), devices.replicate(initial)
@@ -199,8 +188,7 @@ def run_steps(
         losses.append(metrics["loss"]["total"])
     trained = jax.device_get(state) if trained is None else trained
     state = devices.replicate(trained)
-    tally, _ = steps.evaluation(state, signals, devices.shard(batch | {"mask": np.ones(BATCH, bool)}))
-    probabilities = steps.prediction(state, signals, devices.shard(batch))
+    tally, probabilities = steps.evaluation(state, signals, devices.shard(batch | {"mask": np.ones(BATCH, bool)}))
     outcome = {"train": np.array(losses), "evaluation": tally.loss / BATCH, "prediction": probabilities}
     return jax.device_get(outcome), trained
 
@@ -225,13 +213,13 @@ def compare(
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, short enough for a table."""
+    """Returns an error as one line, short enough for a table."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
 
 
 def portability_page(findings: Findings) -> str:
-    """The findings as tables in Markdown, with what failed below them."""
+    """Formats the findings as tables in Markdown, followed by the failures."""
     lowerings, comparisons, left_out = findings
     device = jax.local_devices()[0]
     lines = [
@@ -257,7 +245,7 @@ def portability_page(findings: Findings) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for run in comparisons:
-        cells = [f"{run.differences[step]:.1e}" if run.differences else "-" for step in Steps._fields]
+        cells = [f"{run.differences[step]:.1e}" if run.differences else "-" for step in COMPARED]
         verdict = "good" if run.good else "FAILS"
         lines.append(f"| {run.model} | {run.strategy} | {run.devices} | {' | '.join(cells)} | {verdict} |")
     absent = [str(count) for count in DEVICE_COUNTS if count > jax.local_device_count()]

@@ -63,7 +63,7 @@ def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: 
     Args:
       steps: step records of `metrics.jsonl`; their fusion term is what compares with the validation loss.
       epochs: epoch records of `metrics.jsonl`.
-      best_epoch: the epoch whose parameters were tested, marked in both charts.
+      best_epoch: the selected epoch, whose state was tested, marked in both charts.
 
     Returns:
       The charts for which there are data.
@@ -80,7 +80,7 @@ def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: 
         for key, name, colour in (("accuracy", "accuracy", first), ("f1_macro", "macro F1", second)):
             x, y = points(epochs, "epoch", part, key)
             scores.append(Line(f"{label} {name}", colour, x, 100 * y, part == "validation"))
-    mark = "" if best_epoch is None else f" The dotted line marks the best epoch, {best_epoch}."
+    mark = "" if best_epoch is None else f" The dotted line marks the selected epoch, {best_epoch}."
     found = [
         Chart(
             "Loss",

@@ -82,7 +82,7 @@ def _page(runs: list[Named]) -> str:
     )
     sections = [
         section("Runs", _run_table(runs)),
-        section("Scores", _score_table(runs), "Test part. Every epoch was chosen by macro F1 on the validation part."),
+        section("Scores", _score_table(runs), "Test part."),
         section("Over the epochs", figures(_epoch_charts(runs))),
         section(
             "Branches",
@@ -127,7 +127,8 @@ def _run_table(runs: list[Named]) -> str:
         "Seed": lambda result: tables.text(result["seed"]),
         "Test windows": lambda result: tables.number(result["windows"].get("test"), "{:,}"),
         "Parameters": lambda result: tables.number(result["parameters"], "{:,}"),
-        "Best epoch": lambda result: tables.text(result["best_epoch"]),
+        "Selection": lambda result: tables.SELECTIONS[result.get("selection", "best")],
+        "Selected epoch": lambda result: tables.text(result["best_epoch"]),
         "Windows per second": lambda result: tables.number(result["windows_per_second"], "{:,.0f}"),
         "Device": lambda result: tables.text(result["device"]),
         "Data fingerprint": lambda result: _cut(tables.text(result["data_fingerprint"])),

@@ -51,7 +51,9 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
 def _page(run: FinishedRun) -> str:
     result, names, confusion = run.result, run.result["class_names"], run.result["confusion"]
     sections = [
-        section("Scores", tables.score_table(result), "The epoch was chosen by macro F1 on the validation part."),
+        section(
+            "Scores", tables.score_table(result), f"Selection: {tables.SELECTIONS[result.get('selection', 'best')]}."
+        ),
         section(
             "Accuracy per branch",
             tables.branch_table(result) if result["branches"] else "",
@@ -168,7 +170,7 @@ def _header(result: dict[str, Any]) -> str:
     facts = {
         "Test windows": tables.number(result["windows"].get("test"), "{:,}"),
         "Test subjects": str(len(subjects)) if isinstance(subjects, list) else tables.text(subjects),
-        "Best epoch (validation macro F1)": tables.text(result["best_epoch"]),
+        "Selected epoch": tables.text(result["best_epoch"]),
         "Parameters": tables.number(result["parameters"], "{:,}"),
         "Wall time": _duration(result["wall_seconds"]),
         "Windows per second": tables.number(result["windows_per_second"], "{:,.0f}"),

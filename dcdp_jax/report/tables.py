@@ -18,6 +18,11 @@ SCORES = {
     "ece": "Expected calibration error",
 }
 SPLITS = ("train", "validation", "test")
+SELECTIONS = {
+    "best": "best macro F1 on the validation part",
+    "last": "last epoch",
+    "ema": "exponential moving average of the weights after the last epoch",
+}
 ABSENT = "n/a"
 
 
@@ -64,11 +69,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], style: str = "numb
 
 
 def score_table(result: Mapping[str, Any]) -> str:
-    """Writes every score on validation and test, in per cent, and the loss."""
-    parts = [result.get("validation", {}), result["test"]]
+    """Writes every score on validation, where there is such a part, and on test, in per cent, and the loss."""
+    columns = {"Validation": result.get("validation"), "Test": result["test"]}
+    parts = [part for part in columns.values() if part is not None]
     rows = [[label, *(percent(part.get(key)) for part in parts)] for key, label in SCORES.items()]
     loss = ["Loss (not in per cent)", *(number(part.get("loss"), "{:.4f}") for part in parts)]
-    return table(["%", "Validation", "Test"], [*rows, loss])
+    titles = [title for title, part in columns.items() if part is not None]
+    return table(["%", *titles], [*rows, loss])
 
 
 def branch_table(result: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ def make_result(
     config: ConfigDict,
     dataset: Dataset,
     *,
-    validation: Tally,
+    validation: Tally | None,
     test: Tally,
     device: str,
     parameters: int,
@@ -31,8 +31,8 @@ def make_result(
     Args:
       config: of the run.
       dataset: that it was trained on.
-      validation: of the best checkpoint.
-      test: of the best checkpoint, the only time that the test part is read.
+      validation: of the selected checkpoint; None without a validation part.
+      test: of the selected checkpoint, the only time that the test part is read.
       device: what trained it.
       parameters: how many the model has.
       epochs: the epoch records of metrics.jsonl.
@@ -47,7 +47,7 @@ def make_result(
         "seed": config.seed,
         "class_names": list(dataset.class_names),
         "test": test.scores(),
-        "validation": validation.scores(),
+        **({"validation": validation.scores()} if validation else {}),
         "branches": test.branch_accuracy(),
         "confusion": [[int(n) for n in row] for row in test.confusion],
         "windows": {name: len(split.labels) for name, split in dataset.splits.items()},
@@ -64,6 +64,7 @@ def make_result(
         "git_revision": git_revision(),
         "device": device,
         "parameters": parameters,
+        "selection": config.train.selection,
         "best_epoch": next(epoch["epoch"] for epoch in reversed(epochs) if epoch["best"]),
         "epochs": len(epochs),
         "wall_seconds": sum(epoch["seconds"] for epoch in epochs),

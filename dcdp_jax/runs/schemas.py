@@ -56,6 +56,7 @@ class Result(TypedDict):
     device: str
     precision: NotRequired[str]
     parameters: Count
+    selection: NotRequired[Literal["best", "last", "ema"]]
     best_epoch: Count | None
     wall_seconds: Amount
     windows_per_second: Amount

@@ -110,7 +110,8 @@ def write_files(
             else:
                 assert dataset is not None
                 content, run = to_tflite(whole, shape, some_windows(dataset, "train", EXAMPLES))
-                facts |= {"batch": 1, "validation": quantisation_loss(jax.jit(whole), run, dataset)}
+                part = "validation" if "validation" in dataset.splits else "train"
+                facts |= {"batch": 1, part: quantisation_loss(jax.jit(whole), run, dataset, part)}
             if name != "tflite_int8":
                 facts["largest_difference"] = check(FILES[name], run(windows), expected)
             (folder / FILES[name]).write_bytes(content)
@@ -185,9 +186,9 @@ def some_windows(dataset: Dataset, part: str, most: int | None = None) -> np.nda
     return dataset.signals[starts[:, None] + np.arange(dataset.window)]
 
 
-def quantisation_loss(whole: Run, run: Run, dataset: Dataset, batch: int = 256) -> dict[str, Any]:
-    """Returns the scores of the model and of its int8 version on the validation part, for the card."""
-    split = dataset.splits["validation"]
+def quantisation_loss(whole: Run, run: Run, dataset: Dataset, part: str, batch: int = 256) -> dict[str, Any]:
+    """Computes the scores of the model and of its int8 version on a part of the data, for the card."""
+    split = dataset.splits[part]
     classes = len(dataset.class_names)
     counts = {name: np.zeros((classes, classes), np.int64) for name in ("float32", "int8")}
     for first in range(0, len(split.labels), batch):
@@ -231,9 +232,10 @@ def summary(card: dict[str, Any], folder: Path) -> str:
     lines = []
     for name, facts in card["files"].items():
         if facts["format"] == "tflite_int8":
-            loss = facts["validation"]
+            part = "validation" if "validation" in facts else "train"
+            loss = facts[part]
             checked = (
-                f"accuracy {loss['int8']['accuracy']:.4f} on {loss['windows']:,} validation windows, "
+                f"accuracy {loss['int8']['accuracy']:.4f} on {loss['windows']:,} {part} windows, "
                 f"float32 {loss['float32']['accuracy']:.4f}"
             )
         else:

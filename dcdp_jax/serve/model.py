@@ -10,14 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcdp_jax.config import RANDOM_FOREST, with_defaults
+from dcdp_jax.config import is_network, with_defaults
+from dcdp_jax.data.normalize import normalize
 from dcdp_jax.errors import CheckpointError, DataError
 from dcdp_jax.runs.checkpoints import Checkpoints
 from dcdp_jax.runs.files import CHECKPOINTS, CONFIG
 from dcdp_jax.runs.model_card import ModelCard, read_card
 from dcdp_jax.runs.reading import read_config, read_result
-from dcdp_jax.train.build import build_chain, build_model
-from dcdp_jax.train.state import state_shapes
+from dcdp_jax.train.build import averages, build_chain, build_model
+from dcdp_jax.train.state import evaluated_state, state_shapes
 
 __all__ = ["ModelCard", "Prediction", "Probabilities", "TrainedModel", "forward", "load_model", "predict"]
 
@@ -79,20 +80,21 @@ def load_model(workdir: Path) -> TrainedModel:
     path = workdir / CONFIG
     try:
         config = with_defaults(read_config(workdir))
-        if config.model.name == RANDOM_FOREST:
-            raise CheckpointError(f"{workdir}: model.name=random_forest leaves no model that could be used")
+        if not is_network(config.model.name):
+            raise CheckpointError(f"{workdir}: model.name={config.model.name} leaves no model that could be used")
         card = read_card(workdir)
         network = build_model(config, card.branches, len(card.class_names))
         optimizer, _ = build_chain(config, card.branches, steps_per_epoch=1)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: not the config of a run ({error})") from error
-    like = state_shapes(network, optimizer, card.window, len(card.channels))
+    like = state_shapes(network, optimizer, card.window, len(card.channels), averages(config))
     if not (workdir / CHECKPOINTS / str(card.best_epoch)).is_dir():
         raise CheckpointError(f"{workdir / CHECKPOINTS}: the checkpoint {card.best_epoch} is missing")
     with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
         state = checkpoints.restore(card.best_epoch, like=like)
     if jax.tree.map(np.shape, state) != jax.tree.map(np.shape, like):
         raise CheckpointError(f"{path}: the checkpoint {card.best_epoch} is not of a model of this config")
+    state = evaluated_state(state)
     variables = jax.tree.map(jnp.asarray, {"params": state.params, "batch_stats": state.batch_stats})
     return TrainedModel(card, network, variables)
 
@@ -101,7 +103,7 @@ def network_probabilities(
     network: nn.Module, variables: Any, shift: Array, scale: Array, windows: Array
 ) -> Probabilities:
     """Normalisation, network and softmax of (b, t, c) float32 windows in the recordings' own units."""
-    outputs = network.apply(variables, (jnp.asarray(windows) - shift) * scale)
+    outputs = network.apply(variables, normalize(jnp.asarray(windows), shift, scale))
     return Probabilities(
         jax.nn.softmax(outputs.fusion), {name: jax.nn.softmax(z) for name, z in outputs.branches.items()}
     )

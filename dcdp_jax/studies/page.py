@@ -44,7 +44,10 @@ def provenance(outcomes: Sequence[Outcome]) -> str:
 
 def trial_list(outcomes: Sequence[Outcome]) -> str:
     """The folder of every trial with the scores that the tables are made from."""
-    header = ["| `trials/` | best epoch | validation macro F1 | test accuracy | test macro F1 |", "|" + " --- |" * 5]
+    header = [
+        "| `trials/` | selected epoch | validation macro F1 | test accuracy | test macro F1 |",
+        "|" + " --- |" * 5,
+    ]
     lines = [
         f"| {outcome.trial.name} | {outcome.result['best_epoch']} of {outcome.result['epochs']} | "
         f"{number(percent(validation_mean([outcome], outcome.trial.row, 'f1_macro')))} | "

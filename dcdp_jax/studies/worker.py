@@ -77,7 +77,7 @@ def train_trials(
     if not left:
         return
     # After the process has found its devices, and after the command line of the study is known to be sound.
-    from dcdp_jax.config import RANDOM_FOREST, check_config
+    from dcdp_jax.config import check_config, is_network
     from dcdp_jax.data.download import cache_folder
     from dcdp_jax.train.build import prepare
     from dcdp_jax.train.devices import keep_compiled_programs
@@ -85,7 +85,7 @@ def train_trials(
 
     model = left[0][0].model
     # A random partition of the channels depends on the seed.
-    one_network = model.name != RANDOM_FOREST and model.partition != "random"
+    one_network = is_network(model.name) and model.partition != "random"
     if seeds_at_once > 1 and not one_network:
         print(f"model.name={model.name}, model.partition={model.partition}: no two seeds share a program; one by one")
         seeds_at_once, divide_seeds = 1, False
@@ -96,7 +96,7 @@ def train_trials(
         try:
             keep_compiled_programs(cache_folder(config.data.cache_dir))
             check_config(config)
-            if model.name != RANDOM_FOREST and (run is None or not one_network):
+            if is_network(model.name) and (run is None or not one_network):
                 run = prepare(config, dataset_of(config.data), divide_seeds)
             train_runs(together, run, note_failure)
         except Exception as error:

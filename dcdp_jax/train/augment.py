@@ -1,6 +1,6 @@
 """Augmentation of training windows, inside the compiled step.
 
-Every window draws for itself which of five changes it gets, each with the same probability. In this order:
+Every window draws independently which of five transformations it gets, each with the same probability, in this order:
 
 1. rotation, of the raw signals: a physical vector turns, its z-scored axes do not. One matrix per device and window,
    uniform on SO(3), for all vectors that the device measures: the device as if worn in another orientation.
@@ -10,8 +10,8 @@ Every window draws for itself which of five changes it gets, each with the same 
    the joins.
 4. normalisation, not drawn: the statistics of the training part.
 5. scaling: one factor per channel, of the normalised signal. Of the raw one it would move a channel with a large mean
-   and a small deviation, as gravity or a magnetic field, by many deviations.
-6. jitter: white noise, in deviations. Last, so that no interpolation smooths it.
+   and a small standard deviation, as gravity or a magnetic field, by many standard deviations.
+6. jitter: white noise, in standard deviations. Last, so that no interpolation smooths it.
 
 2 and 3 are one map of time for all channels, whichever branch reads them: what contrastive pairs compare stays
 simultaneous. Draws are functions of (seed, step, place in the global batch), whatever the number of devices; one that
@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from dcdp_jax.data.normalize import normalize
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.errors import ConfigError
 
@@ -42,14 +43,14 @@ Array = jax.Array | np.ndarray
 
 
 class Augmentation(NamedTuple):
-    """What may be done to a window.
+    """Strengths of the transformations of a window.
 
     Attributes:
       probability: of each change.
-      jitter_sigma: deviation of the noise, in units of the normalised signals; 0 for none.
-      scaling_sigma: deviation of the factors around 1; 0 for none.
+      jitter_sigma: standard deviation of the noise, in units of the normalised signals; 0 for none.
+      scaling_sigma: standard deviation of the factors around 1; 0 for none.
       devices: for each device the (x, y, z) channels of its vectors, see `devices_of`; () for no rotation.
-      time_warp_sigma: deviation of the speed of time around 1 at the knots; 0 for none.
+      time_warp_sigma: standard deviation of the speed of time around 1 at the knots; 0 for none.
       time_warp_knots: between the ends of the window, which are knots as well.
       permutation_segments: 1 for none.
     """
@@ -64,7 +65,7 @@ class Augmentation(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """What one window gets; the neutral element wherever a change was not drawn.
+    """Random draws of one window; the identity for each transformation that was not drawn.
 
     Attributes:
       rotations: (devices, 3, 3).
@@ -80,7 +81,7 @@ class Draws(NamedTuple):
 
 
 def build_augmentation(config: ConfigDict, channels: Sequence[Channel]) -> Augmentation | None:
-    """The `augment` part of a config, for the channels of a data set; None where it is off.
+    """Builds the augmentation of the `augment` part of a config; None where it is off.
 
     Raises:
       ConfigError: rotation is asked for, and no three channels are a vector.
@@ -105,7 +106,7 @@ def build_augmentation(config: ConfigDict, channels: Sequence[Channel]) -> Augme
 
 
 def devices_of(channels: Sequence[Channel]) -> tuple[tuple[Triple, ...], ...]:
-    """Which channels turn together when a device is turned.
+    """Groups the channels that turn together when a device is turned.
 
     A vector is three channels of one site and unit whose names differ in a last letter x, y, z (or X, Y, Z). Angles
     are none, though they come in threes as well: neither channels of the group `orientation` nor units `ANGLES`.
@@ -135,12 +136,12 @@ def devices_of(channels: Sequence[Channel]) -> tuple[tuple[Triple, ...], ...]:
 
 
 def augment(x: jax.Array, keys: jax.Array, augmentation: Augmentation, shift: Array, scale: Array) -> jax.Array:
-    """Augmented and normalised windows.
+    """Augments and normalises windows.
 
     Args:
       x: (b, t, c) windows, not normalised.
       keys: (b,) one per window, see `step.window_keys`.
-      augmentation: what may be done.
+      augmentation: strengths of the transformations.
       shift: (c,) subtracted from every sample when normalising.
       scale: (c,) multiplies what remains.
 
@@ -156,7 +157,7 @@ def augment(x: jax.Array, keys: jax.Array, augmentation: Augmentation, shift: Ar
 
 
 def draw(key: jax.Array, augmentation: Augmentation, t: int, c: int) -> Draws:
-    """All random numbers of one window of t samples and c channels."""
+    """Draws all random numbers of one window of t samples and c channels."""
     a = augmentation
     # Three draws, each of one row: every draw costs half a second of compilation, one of a table two. What may be
     # absent stands last.
@@ -181,14 +182,14 @@ def draw(key: jax.Array, augmentation: Augmentation, t: int, c: int) -> Draws:
 
 
 def apply(x: jax.Array, draws: Draws, devices: Sequence[Sequence[Triple]], shift: Array, scale: Array) -> jax.Array:
-    """Does to one window (t, c) what was drawn, and normalises it."""
+    """Applies the draws to one window (t, c), and normalises it."""
     x = rotate(x, draws.rotations, devices)
     x = interpolate(x, draws.positions)
-    return (x - shift) * scale * draws.factors + draws.noise
+    return normalize(x, shift, scale) * draws.factors + draws.noise
 
 
 def rotation_matrices(normals: jax.Array) -> jax.Array:
-    """Rotations uniform on SO(3): a normal 4-vector, normalised, is a uniform unit quaternion (Shoemake 1992).
+    """Returns rotations uniform on SO(3): a normal 4-vector, normalised, is a uniform unit quaternion (Shoemake 1992).
 
     Args:
       normals: (n, 4) standard normal numbers.
@@ -206,7 +207,7 @@ def rotation_matrices(normals: jax.Array) -> jax.Array:
 
 
 def rotate(x: jax.Array, rotations: jax.Array, devices: Sequence[Sequence[Triple]]) -> jax.Array:
-    """Turns all vectors of each device by its matrix; other channels stay.
+    """Rotates all vectors of each device by its matrix; other channels stay.
 
     Written as sums of products, not as a matrix product, which accelerators compute with fewer digits.
 
@@ -235,7 +236,7 @@ def rotate(x: jax.Array, rotations: jax.Array, devices: Sequence[Sequence[Triple
 
 
 def warp(speeds: jax.Array, t: int) -> jax.Array:
-    """A smooth, strictly rising map of time from its speed at evenly spaced knots, the first and last sample included.
+    """Returns a smooth, strictly increasing map of time from its speed at evenly spaced knots, both ends included.
 
     The speed v is linear between the knots and at least `SLOWEST`; sample i is taken from
     (t - 1) * integral(v, 0..i) / integral(v, 0..t-1), by the trapezoidal rule. So both ends stay where they are.
@@ -256,7 +257,7 @@ def warp(speeds: jax.Array, t: int) -> jax.Array:
 
 
 def permute(order: jax.Array, t: int) -> jax.Array:
-    """Samples of a window whose equal segments stand in another order.
+    """Returns the sample order of a window whose equal segments are permuted.
 
     Args:
       order: (segments,) which segment stands first, second, ...
@@ -274,7 +275,7 @@ def permute(order: jax.Array, t: int) -> jax.Array:
 
 
 def interpolate(x: jax.Array, positions: jax.Array) -> jax.Array:
-    """Samples of a window (t, c) at positions (t,) between 0 and t - 1, linear between neighbours; exact at them."""
+    """Interpolates a window (t, c) linearly at positions (t,) between 0 and t - 1; exact at whole positions."""
     last = x.shape[0] - 1
     below = jnp.minimum(positions.astype(jnp.int32), last)
     low, high = x[below], x[jnp.minimum(below + 1, last)]

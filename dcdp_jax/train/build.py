@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from dcdp_jax.config import BALANCED, MAIN_MODEL, method_that_acts
+from dcdp_jax.config import BALANCED, BEST, EMA, MAIN_MODEL, method_that_acts
 from dcdp_jax.data.dataset import Dataset, Split, build_dataset
 from dcdp_jax.data.partition import partition
 from dcdp_jax.distributed import from_first_process
@@ -81,6 +81,11 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
     steps_per_epoch = training_windows // batch_size
     if steps_per_epoch == 0:
         raise ConfigError(f"train.batch_size={batch_size}, but there are {training_windows} training windows")
+    if config.train.selection == BEST and not has_validation(dataset):
+        raise ConfigError(
+            f"train.selection={BEST!r} chooses an epoch by the validation part, and there is none; set "
+            "--config.train.selection=last or ema"
+        )
     model = build_model(config, branches, len(dataset.class_names))
     optimizer, schedule = build_chain(config, branches, steps_per_epoch)
     signals = place_signals(dataset, devices, config.data.stream)
@@ -96,7 +101,9 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
         dataset=dataset,
         devices=devices,
         signals=signals,
-        initial_state=lambda seed: create_state(model, optimizer, seed, dataset.window, len(dataset.channels)),
+        initial_state=lambda seed: create_state(
+            model, optimizer, seed, dataset.window, len(dataset.channels), averages(config)
+        ),
         step=devices.map_step(train_steps, **static),
         step_together=devices.map_step(together, divide_state=divide_seeds, **static),
         divide_seeds=divide_seeds,
@@ -105,6 +112,16 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
         steps_per_epoch=steps_per_epoch,
         steps_per_dispatch=min(steps_per_epoch, config.train.steps_per_dispatch or devices.steps_per_dispatch()),
     )
+
+
+def has_validation(dataset: Dataset) -> bool:
+    """Returns whether a data set has a validation part."""
+    return "validation" in dataset.splits
+
+
+def averages(config: ConfigDict) -> bool:
+    """Returns whether the training state keeps an average."""
+    return config.train.selection == EMA
 
 
 def build_branches(config: ConfigDict, dataset: Dataset) -> tuple[BranchSpec, ...]:
@@ -268,4 +285,5 @@ def build_settings(config: ConfigDict, dataset: Dataset, steps_per_epoch: int) -
         skip_nonfinite=config.train.skip_nonfinite > 0,
         class_weights=class_weights(config.train.class_weights, dataset),
         keywords=METHODS[method].keywords if method not in ("none", "cgm") else (),
+        average_decay=config.train.ema_decay,
     )

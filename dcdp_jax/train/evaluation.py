@@ -14,7 +14,7 @@ from dcdp_jax.metrics import Tally, tally
 from dcdp_jax.optim import contribution_ratios
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.input_pipeline import divided, feed
-from dcdp_jax.train.state import TrainState
+from dcdp_jax.train.state import TrainState, evaluated_state
 from dcdp_jax.train.step import Batch, Signals, apply_model, gather_windows
 
 
@@ -98,6 +98,7 @@ def make_evaluate(
     size = evaluation_batch_size(config, devices)
 
     def evaluate(state: TrainState, split: Split) -> Evaluation:
+        state = evaluated_state(state)
         given = feed(signals, padded_batches(split, size), dataset.window, devices)
         tallies, probabilities = zip(*jax.device_get([step(state, *batch) for batch in given]), strict=True)
         return Evaluation(

@@ -6,6 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from dcdp_jax.config import BEST, EMA, LAST
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.runs.files import RESULT
 
@@ -26,27 +27,41 @@ def describe(config: ConfigDict, dataset: Dataset, parameters: int, device: str)
     )
 
 
-def epoch_line(summary: dict[str, Any], epochs: int) -> str:
-    """Returns one line of progress from the record of an epoch."""
-    train, validation = summary["train"], summary["validation"]
+def epoch_line(summary: dict[str, Any], epochs: int, seconds: float | None) -> str:
+    """Returns one line of progress.
+
+    Args:
+      summary: record of the epoch.
+      epochs: number of epochs of the run.
+      seconds: expected for each of the epochs that are left; None where no estimate can be made yet.
+    """
+    train, validation = summary["train"], summary.get("validation")
+    scores = f"loss {train['loss']:.4f}, accuracy {train['accuracy']:.4f}"
+    if validation:
+        scores += (
+            f"; validation loss {validation['loss']:.4f}, accuracy {validation['accuracy']:.4f}, "
+            f"macro F1 {validation['f1_macro']:.4f}{' (best)' if summary['best'] else ''}"
+        )
+    left = "" if seconds is None else f", {seconds * (epochs - summary['epoch']):.0f} s left"
     return (
-        f"epoch {summary['epoch']}/{epochs}: loss {train['loss']:.4f}, accuracy {train['accuracy']:.4f}; "
-        f"validation loss {validation['loss']:.4f}, accuracy {validation['accuracy']:.4f}, "
-        f"macro F1 {validation['f1_macro']:.4f}{' (best)' if summary['best'] else ''}; "
-        f"{summary['windows_per_second']:.0f} windows/s, {summary['seconds']:.1f} s, "
-        f"{summary['seconds'] * (epochs - summary['epoch']):.0f} s left"
+        f"epoch {summary['epoch']}/{epochs}: {scores}; {summary['windows_per_second']:.0f} windows/s, "
+        f"{summary['seconds']:.1f} s{left}"
     )
 
 
 def result_lines(result: dict[str, Any], workdir: Path) -> str:
     """Formats the scores of a finished run."""
-    test, validation = result["test"], result["validation"]
+    test, epoch = result["test"], result["best_epoch"]
+    chosen = {
+        BEST: lambda: f"epoch {epoch} by validation macro F1 {result['validation']['f1_macro']:.4f}",
+        LAST: lambda: f"last epoch {epoch}",
+        EMA: lambda: f"average of the weights after epoch {epoch}",
+    }[result["selection"]]()
     branches = ", ".join(f"{name} {accuracy:.4f}" for name, accuracy in result["branches"].items())
     alone = f"; branches alone: {branches}" if branches else ""
     marks = f" [{', '.join(result['marks'])}]" if result["marks"] else ""
     return (
-        f"{result['dataset']}{marks}, protocol {result['protocol']}, epoch {result['best_epoch']} by validation "
-        f"macro F1 {validation['f1_macro']:.4f}\n"
+        f"{result['dataset']}{marks}, protocol {result['protocol']}, {chosen}\n"
         f"test: accuracy {test['accuracy']:.4f}, macro F1 {test['f1_macro']:.4f}, weighted F1 "
         f"{test['f1_weighted']:.4f} on {result['windows']['test']:,} windows{alone}\n"
         f"{workdir / RESULT}"

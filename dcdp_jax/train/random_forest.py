@@ -1,6 +1,7 @@
-"""A random forest on simple statistics of every window (Breiman 2001): the sanity check beside the networks.
+"""A random forest (Breiman 2001) on simple statistics of every window, as a sanity check of the networks.
 
-Same data, protocols, scores and result.json; one fit instead of epochs. Needs the extra `studies`.
+It has the data, protocols, scores and result.json of a network, and one fit instead of epochs. Needs scikit-learn, in
+the extra `studies`.
 """
 
 import os
@@ -15,6 +16,7 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.config import as_plain_data
 from dcdp_jax.data.dataset import Dataset, Split, build_dataset
+from dcdp_jax.data.normalize import normalize
 from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.metrics import tally
@@ -23,6 +25,7 @@ from dcdp_jax.runs.log import MetricsLog
 from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.result import make_result
 from dcdp_jax.runs.workdir import make_workdir
+from dcdp_jax.train.build import has_validation
 from dcdp_jax.train.evaluation import Evaluation
 from dcdp_jax.versions import version_of
 
@@ -30,11 +33,11 @@ if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestClassifier
 
 TREES = 300
-BLOCK = 1024  # windows that are held at a time
+BLOCK = 1024  # number of windows held in memory at a time
 
 
 def window_statistics(x: np.ndarray) -> np.ndarray:
-    """Eight numbers per channel: mean, deviation, lowest, quartiles, highest, mean step between samples.
+    """Computes eight numbers per channel: mean, standard deviation, minimum, quartiles, maximum, mean absolute step.
 
     Args:
       x: (b, t, c) windows.
@@ -48,17 +51,17 @@ def window_statistics(x: np.ndarray) -> np.ndarray:
 
 
 def statistics_of(dataset: Dataset, split: Split) -> np.ndarray:
-    """`window_statistics` (n, 8 c) of the normalised windows of a part."""
+    """Computes `window_statistics` (n, 8 c) of the normalised windows of a part."""
     samples = np.arange(dataset.window)
     found = []
     for first in range(0, len(split.starts), BLOCK):
         x = dataset.signals[split.starts[first : first + BLOCK, None] + samples]
-        found.append(window_statistics((x - dataset.normalizer.shift) * dataset.normalizer.scale))
+        found.append(window_statistics(normalize(x, *dataset.normalizer)))
     return np.concatenate(found)
 
 
 def evaluate(forest: "RandomForestClassifier", statistics: np.ndarray, labels: np.ndarray, classes: int) -> Evaluation:
-    """`Evaluation` of a part. A class that no tree chose counts half a tree's vote, so that the loss is finite."""
+    """Evaluates a part. A class that no tree chose counts half a tree's vote, so that the loss is finite."""
     votes = np.full((len(labels), classes), 0.5 / TREES, np.float32)
     votes[:, forest.classes_] = np.maximum(forest.predict_proba(statistics), 0.5 / TREES)
     logits = jnp.log(votes)
@@ -69,10 +72,10 @@ def evaluate(forest: "RandomForestClassifier", statistics: np.ndarray, labels: n
 
 
 def train_random_forest(config: ConfigDict, workdir: Path) -> dict[str, Any]:
-    """Fits the forest and leaves result.json and metrics.jsonl in the workdir; there is no checkpoint.
+    """Fits the forest and writes result.json, metrics.jsonl and predictions; there is no checkpoint.
 
     Args:
-      config: checked, as is that the workdir is its own. Read are `seed`, `data` and `model.name`.
+      config: of the run; config and workdir are checked. It reads `seed` and `data`.
       workdir: of the run.
 
     Returns:
@@ -103,18 +106,20 @@ def train_random_forest(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         "epoch": 1,
         "step": 1,
         "train": {name: scores["train"][name] for name in ("loss", "accuracy")},
-        "validation": {**scores["validation"], "windows": len(dataset.splits["validation"].labels)},
         "best": True,
         "windows_per_second": len(dataset.splits["train"].labels) / seconds,
         "seconds": seconds,
     }
+    validated = has_validation(dataset)
+    if validated:
+        epoch["validation"] = {**scores["validation"], "windows": len(dataset.splits["validation"].labels)}
     with MetricsLog(workdir) as log:
         log.append([epoch])
         log.finish()
     result = make_result(
         config,
         dataset,
-        validation=evaluations["validation"].tally,
+        validation=evaluations["validation"].tally if validated else None,
         test=evaluations["test"].tally,
         device=f"{os.cpu_count()} cores (scikit-learn)",
         parameters=sum(tree.tree_.node_count for tree in forest.estimators_),

@@ -1,5 +1,6 @@
 """The training state, which holds arrays only."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -32,17 +33,59 @@ class TrainState(struct.PyTreeNode):
     opt_state: Any
 
 
-def state_shapes(model: nn.Module, optimizer: optax.GradientTransformation, window: int, channels: int) -> TrainState:
+class AveragedState(TrainState):
+    """A training state with an exponential moving average of the network's variables.
+
+    Attributes:
+      average: {params, batch_stats}.
+    """
+
+    average: Any
+
+
+def with_average(state: TrainState) -> AveragedState:
+    """Adds an average to a state, which begins at the state's own variables."""
+    fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return AveragedState(**fields, average={"params": state.params, "batch_stats": state.batch_stats})
+
+
+def update_average(average: Any, variables: Any, step: jax.Array, decay: float) -> Any:
+    """Updates an exponential moving average: average <- d * average + (1 - d) * variables.
+
+    d is the lesser of `decay` and (1 + step) / (10 + step), so that a short run forgets its initial values, as in
+    TensorFlow's `ExponentialMovingAverage`.
+
+    Args:
+      average: before the step.
+      variables: after the step, a tree of the same structure.
+      step: () number of steps taken before this one.
+      decay: between 0 and 1.
+    """
+    d = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda old, new: d * old + (1 - d) * new, average, variables)
+
+
+def evaluated_state(state: TrainState) -> TrainState:
+    """Returns the state to evaluate: the averaged variables where the state has an average, else the state itself."""
+    if not isinstance(state, AveragedState):
+        return state
+    return TrainState(state.seed, state.step, **state.average, opt_state=state.opt_state)
+
+
+def state_shapes(
+    model: nn.Module, optimizer: optax.GradientTransformation, window: int, channels: int, average: bool = False
+) -> TrainState:
     """Returns the shapes and types of `create_state`, for reading a checkpoint without computing anything."""
     variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, window, channels)))
     scalar = jax.ShapeDtypeStruct((), jnp.int32)
-    return TrainState(
+    state = TrainState(
         seed=scalar,
         step=scalar,
         params=variables["params"],
         batch_stats=variables.get("batch_stats", {}),
         opt_state=jax.eval_shape(optimizer.init, variables["params"]),
     )
+    return with_average(state) if average else state
 
 
 def shapes_of(state: TrainState) -> TrainState:
@@ -56,7 +99,12 @@ def count_parameters(state: TrainState) -> int:
 
 
 def create_state(
-    model: nn.Module, optimizer: optax.GradientTransformation, seed: int, window: int, channels: int
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    seed: int,
+    window: int,
+    channels: int,
+    average: bool = False,
 ) -> TrainState:
     """Creates the initial state.
 
@@ -66,6 +114,7 @@ def create_state(
       seed: of the initial parameters and of all random keys.
       window: samples per window.
       channels: of the data.
+      average: whether the state keeps an average of the network's variables.
 
     Returns:
       `TrainState` at step 0.
@@ -73,7 +122,8 @@ def create_state(
     x = jnp.zeros((1, window, channels))
     for_kernels, for_others = jax.random.split(jax.random.key(seed))
     kernels = draw_kernels(jax.eval_shape(model.init, for_others, x)["params"], for_kernels)
-    return complete_state(model, optimizer, jnp.int32(seed), kernels, for_others, x)
+    state = complete_state(model, optimizer, jnp.int32(seed), kernels, for_others, x)
+    return with_average(state) if average else state
 
 
 @functools.partial(jax.jit, static_argnames=("model", "optimizer"))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from dcdp_jax.data.normalize import normalize
 from dcdp_jax.losses import split_total, total_loss
 from dcdp_jax.optim import (
     batch_statistics,
@@ -19,7 +20,7 @@ from dcdp_jax.optim import (
     true_class_confidence,
 )
 from dcdp_jax.train.augment import Augmentation, augment
-from dcdp_jax.train.state import TrainState
+from dcdp_jax.train.state import AveragedState, TrainState, update_average
 
 Batch = Mapping[str, jax.Array]
 
@@ -27,7 +28,7 @@ Batch = Mapping[str, jax.Array]
 def apply_model(
     model: nn.Module, params: Any, batch_stats: Any, x: jax.Array, dtype: Any, **options: Any
 ) -> tuple[Any, Any]:
-    """A forward pass that computes in some type. Parameters, statistics, softmax and losses stay in float32.
+    """Applies the model in a given dtype. Parameters, statistics, softmax and losses stay in float32.
 
     Args:
       model: gives `Outputs`.
@@ -38,7 +39,7 @@ def apply_model(
       **options: of the model's call.
 
     Returns:
-      Outputs in float32, and what was updated where `mutable` is among the options, else nothing.
+      Outputs in float32, and the updated collections where `mutable` is among the options, else {}.
     """
     variables = {"params": jax.tree.map(lambda p: p.astype(dtype), params), "batch_stats": batch_stats}
     found = model.apply(variables, x.astype(dtype), **options)
@@ -61,20 +62,19 @@ class Signals(NamedTuple):
 
 
 def gather_windows(signals: Signals, starts: jax.Array, window: int) -> jax.Array:
-    """Normalised windows (b, window, c) from their first samples (b,)."""
-    x = signals.values[starts[:, None] + jnp.arange(window)]
-    return (x - signals.shift) * signals.scale
+    """Gathers normalised windows (b, window, c) from their first samples (b,)."""
+    return normalize(signals.values[starts[:, None] + jnp.arange(window)], signals.shift, signals.scale)
 
 
 def window_keys(seed: int | jax.Array, step: jax.Array, windows: int, axis_name: str) -> jax.Array:
-    """(b,) random keys, a function of seed, step and place in the global batch, whatever the number of devices."""
+    """Returns (b,) random keys: functions of seed, step and place in the global batch, not of the number of devices."""
     first = jax.lax.axis_index(axis_name) * windows
     key = jax.random.fold_in(jax.random.key(seed), step)
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(windows))
 
 
 class StepSettings(NamedTuple):
-    """What a step needs to know beside its arrays.
+    """Settings of a training step.
 
     Attributes:
       window: samples.
@@ -88,6 +88,7 @@ class StepSettings(NamedTuple):
       align_reduction: see `losses.alignment_loss`.
       keywords: what the optimiser's update takes beside `confidence`, see `optim.Method`.
       class_weights: k factors, see `losses.total_loss`; () for none.
+      average_decay: of the average in an `AveragedState`.
     """
 
     window: int
@@ -100,10 +101,11 @@ class StepSettings(NamedTuple):
     align_reduction: str = "mean"
     keywords: tuple[str, ...] = ()
     class_weights: tuple[float, ...] = ()
+    average_decay: float = 0.999
 
 
 def training_windows(signals: Signals, starts: jax.Array, keys: jax.Array, settings: StepSettings) -> jax.Array:
-    """Normalised windows (b, window, c) from their first samples (b,), augmented where the settings say so."""
+    """Gathers normalised windows (b, window, c) from their first samples (b,), augmented where the settings say so."""
     if settings.augmentation is None:
         return gather_windows(signals, starts, settings.window)
     x = signals.values[starts[:, None] + jnp.arange(settings.window)]
@@ -121,7 +123,7 @@ def train_step(
     axis_name: str,
     dtype: Any = jnp.float32,
 ) -> tuple[TrainState, dict[str, Any]]:
-    """Losses, gradients, confidences, transformation, metrics; equal in numbers on any number of devices.
+    """Computes losses, gradients, confidences, the update and metrics; the numbers do not depend on the device count.
 
     Args:
       state: replicated.
@@ -205,7 +207,11 @@ def train_step(
     elif (M := coefficients_of(opt_state)) is not None:
         metrics["M"] = M
     metrics["finite"] = jnp.isfinite(jnp.stack([metrics["loss"]["total"], *metrics["gradient_norm"].values()])).all()
-    following = TrainState(state.seed, state.step + 1, params, batch_stats, opt_state)
+    following = state.replace(step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state)
+    if isinstance(state, AveragedState):
+        variables = {"params": params, "batch_stats": batch_stats}
+        average = update_average(state.average, variables, state.step, settings.average_decay)
+        following = following.replace(average=average)
     if settings.skip_nonfinite:
         same = state.replace(step=state.step + 1)
         following = jax.tree.map(lambda new, old: jnp.where(metrics["finite"], new, old), following, same)
@@ -215,7 +221,7 @@ def train_step(
 def train_steps(
     state: TrainState, signals: Signals, batches: Batch, **static: Any
 ) -> tuple[TrainState, dict[str, Any]]:
-    """Several `train_step`s in one program; a dispatch costs a GPU as much time as a step of a small model.
+    """Computes several `train_step`s in one program: a dispatch costs a GPU as much time as a step of a small model.
 
     Args:
       state: replicated.

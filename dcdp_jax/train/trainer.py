@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from dcdp_jax.config import RANDOM_FOREST, as_plain_data, check_config
+from dcdp_jax.config import BEST, as_plain_data, check_config, is_network
 from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import ConfigError, NonFiniteError, Terminated
 from dcdp_jax.runs.checkpoints import Checkpoints
@@ -22,7 +22,7 @@ from dcdp_jax.runs.model_card import make_card, write_card
 from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.result import make_result
 from dcdp_jax.runs.workdir import check_workdir, claim, make_workdir
-from dcdp_jax.train.build import Run, build_branches, prepare
+from dcdp_jax.train.build import Run, build_branches, has_validation, prepare
 from dcdp_jax.train.epoch import Epoch, forget_interruption, nonfinite_error, save_interrupted, starting_point
 from dcdp_jax.train.evaluation import evaluation_record
 from dcdp_jax.train.input_pipeline import batches_of, feed, joint_batches, shuffled_rows
@@ -76,7 +76,7 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
 
 
 def train_runs(trials: Sequence[tuple[ConfigDict, Path]], run: Run | None = None, failed: Failed = raise_error) -> None:
-    """Trains runs at once: each resumes where it was, selects by validation, tests once and writes result.json.
+    """Trains runs at once: each resumes where it was, selects a state, tests it once and writes result.json.
 
     A single run is one program without a seed axis; several are one program that trains all of them. Each run has the
     files of a single one and, up to the order of sums, its numbers. Runs that are behind the others, as after a kill,
@@ -102,7 +102,7 @@ def train_runs(trials: Sequence[tuple[ConfigDict, Path]], run: Run | None = None
                     print(f"{workdir} is finished; its result is {workdir / RESULT}")
                     continue
                 claims.enter_context(claim(workdir, as_plain_data(config)))
-                if config.model.name == RANDOM_FOREST:
+                if not is_network(config.model.name):
                     print(result_lines(train_random_forest(config, workdir), workdir))
                 else:
                     unfinished.append((config, workdir))
@@ -134,6 +134,7 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
         states.clear()
         taken = [step_of(member, run) for member in members]
         bar = files.enter_context(progress_bar(config.train.epochs * run.steps_per_epoch * len(members), sum(taken)))
+        compiled = False
         while any(member.trains() for member in members):
             began = time.perf_counter()
             chosen, steps = next_steps(members, run)
@@ -143,8 +144,14 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
                     with ending(member, failed):
                         summary = finish_epoch(run, member, state_of(member, state, run), rate, began)
                         forget_interruption(member.workdir)
-                        tqdm.write(prefix(member, several) + epoch_line(summary, config.train.epochs))
+                        seconds = (
+                            summary["seconds"]
+                            if compiled
+                            else seconds_without_compiling(run, config.train.batch_size, rate, steps)
+                        )
+                        tqdm.write(prefix(member, several) + epoch_line(summary, config.train.epochs, seconds))
                         member.epoch = Epoch(member.epoch.number + 1)
+                compiled = True
             left = [member for member in members if member.trains()]
             if left and ended:
                 for member in left:
@@ -191,6 +198,21 @@ def check_run(config: ConfigDict, workdir: Path) -> None:
     if config.data.validation == "none":
         raise ConfigError("data.validation='none' leaves no part to choose the epoch by; training needs 'protocol'")
     from_first_process(lambda: check_workdir(workdir, as_plain_data(config)))
+
+
+def seconds_without_compiling(run: Run, batch_size: int, rate: float, steps: int) -> float | None:
+    """Estimates the training time of an epoch from the first one, whose first dispatch and evaluation compile.
+
+    Args:
+      run: steps of an epoch and of a dispatch.
+      batch_size: b.
+      rate: windows per second of `take_steps`.
+      steps: number of steps taken.
+
+    Returns:
+      Seconds; None where the epoch was a single dispatch.
+    """
+    return run.steps_per_epoch * batch_size / rate if steps > run.steps_per_dispatch else None
 
 
 def prefix(member: Member, several: str) -> str:
@@ -354,18 +376,22 @@ def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began
         record |= {"kind": "step", "epoch": epoch.number, "step": before + number}
         record["learning_rate"] = float(run.schedule(record["step"] - 1))
         record["windows"] = member.config.train.batch_size
-    validation = run.evaluate(state, run.dataset.splits["validation"]).tally
-    score = validation.scores()[SELECTION_SCORE]
-    summary = {
+    summary: dict[str, Any] = {
         "kind": "epoch",
         "epoch": epoch.number,
         "step": before + run.steps_per_epoch,
         "train": epoch.means(),
-        "validation": evaluation_record(validation),
-        "best": all(score > e["validation"][SELECTION_SCORE] for e in log.epochs()),
+        "best": True,
         "windows_per_second": rate,
-        "seconds": time.perf_counter() - began,
     }
+    if has_validation(run.dataset):
+        summary["validation"] = evaluation_record(run.evaluate(state, run.dataset.splits["validation"]).tally)
+    if member.config.train.selection == BEST:
+        score = summary["validation"][SELECTION_SCORE]
+        summary["best"] = all(score > finished["validation"][SELECTION_SCORE] for finished in log.epochs())
+    else:
+        score = float(epoch.number)  # the last epoch is the selected one
+    summary["seconds"] = time.perf_counter() - began
     if epoch.nonfinite:
         summary["skipped_steps"] = len(epoch.nonfinite)
     # The log first: training cannot resume from a checkpoint without its records.
@@ -375,7 +401,7 @@ def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began
 
 
 def best_epoch(epochs: Sequence[dict[str, Any]]) -> int:
-    """Returns the number of the epoch with the best validation score, the first of several equal ones."""
+    """Returns the number of the selected epoch: with selection by validation the first of several equal ones."""
     return next(epoch["epoch"] for epoch in reversed(epochs) if epoch["best"])
 
 
@@ -393,10 +419,11 @@ def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]
     config, workdir, epochs = member.config, member.workdir, member.log.epochs()
     state = run.devices.replicate(member.checkpoints.restore(best_epoch(epochs), like=member.shapes))
     test = run.evaluate(state, run.dataset.splits["test"])
+    validation = run.evaluate(state, run.dataset.splits["validation"]) if has_validation(run.dataset) else None
     result = make_result(
         config,
         run.dataset,
-        validation=run.evaluate(state, run.dataset.splits["validation"]).tally,
+        validation=validation and validation.tally,
         test=test.tally,
         device=run.devices.describe(),
         parameters=count_parameters(state),

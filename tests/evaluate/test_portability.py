@@ -54,7 +54,7 @@ def dataset():
 def test_every_step_lowers_for_every_platform(model, dataset):
     found = lower_everywhere(small_config(model), dataset)
     assert [lowering for lowering in found if lowering.error] == []
-    expected = {(step, platform) for step in ("train", "evaluation", "prediction") for platform in PLATFORMS}
+    expected = {(step, platform) for step in ("train", "evaluation") for platform in PLATFORMS}
     assert {(lowering.step, lowering.platform) for lowering in found} == expected
 
 
@@ -87,7 +87,7 @@ def test_an_operation_of_one_platform_turns_it_red(tmp_path, monkeypatch, capsys
     page = (tmp_path / "portability.md").read_text()
     assert page in capsys.readouterr().out
     assert "| cnn | train | lowers | FAILS | FAILS | FAILS |" in page
-    assert "- cnn, prediction, tpu: NotImplementedError" in page
+    assert "- cnn, evaluation, tpu: NotImplementedError" in page
     assert "| cnn | pmap | 1 | 0.0e+00 |" in page  # on this CPU it runs
     assert "RED" in page
 

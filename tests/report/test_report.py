@@ -269,7 +269,7 @@ def test_charts_are_xml_and_show_training_beside_validation(workdir: Path) -> No
         assert text in parsed.texts
     for text in ("res, validation", "dense, validation", "contrast", "projection"):
         assert text in parsed.texts
-    assert parsed.has("the best epoch, 7")
+    assert parsed.has("the selected epoch, 7")
 
 
 def test_confidence_is_divided_by_the_windows_or_the_batch() -> None:
