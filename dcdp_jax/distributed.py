@@ -1,7 +1,7 @@
-"""Several processes that train one model together: how they find each other, and what the first does for all.
+"""Training in several processes: how they join, and what the first process does for the others.
 
-All compute the same. The first alone reads the data and touches the run's folder; the others get from it what they
-need.
+All processes compute the same. Only the first reads the data and accesses the run's folder, and it broadcasts what the
+others need.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ from ml_collections import ConfigDict
 from dcdp_jax.errors import ConfigError
 
 T = TypeVar("T")
-# After this long without a sign of life a process is taken for lost, and the others end.
+# A process without a heartbeat for this long is considered lost, and the others end.
 LOST_AFTER_SECONDS = 20
 START_SECONDS = 300
 
 
 def join_processes(parallel: ConfigDict) -> None:
-    """Joins the other processes of the run, where `parallel.distributed` says that there are any.
+    """Joins the other processes of the run, with `parallel.distributed` only.
 
     Must come before JAX is used for anything else.
 
@@ -33,7 +33,7 @@ def join_processes(parallel: ConfigDict) -> None:
         Open MPI or Kubernetes.
 
     Raises:
-      ConfigError: they cannot be found.
+      ConfigError: the other processes cannot be found.
     """
     if not parallel.distributed:
         return
@@ -59,13 +59,13 @@ def join_processes(parallel: ConfigDict) -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that reads and writes files."""
+    """Returns whether this process is the one that reads and writes files."""
     return jax.process_index() == 0
 
 
 @contextlib.contextmanager
 def only_first_prints() -> Iterator[None]:
-    """Drops what the other processes write to standard output."""
+    """Discards standard output in all processes but the first."""
     if is_first_process():
         yield
         return
@@ -74,13 +74,13 @@ def only_first_prints() -> Iterator[None]:
 
 
 def from_first_process(make: Callable[[], T]) -> T:
-    """Calls a function in the first process alone, and returns there and in all others what it gave, or raises it.
+    """Calls a function in the first process only, and returns its value, or raises its error, in all processes.
 
     Args:
-      make: gives what can be pickled; all processes must come here.
+      make: returns a value that can be pickled. All processes must make this call.
 
     Returns:
-      The first process's value.
+      The value of the first process.
     """
     if jax.process_count() == 1:
         return make()

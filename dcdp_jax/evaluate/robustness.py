@@ -1,7 +1,7 @@
-"""What is left of a trained model's scores when sensors fall silent or become noisy.
+"""Measures the robustness of a trained model to absent sensors and noise.
 
-Measured on the test part after the model was selected; nothing is chosen by it. An absent channel gives its training
-mean; noise is added to the normalised signal, in units of its deviation on the training windows.
+Measured on the test part after the model was selected; nothing is chosen by it. An absent channel is replaced by its
+training mean; noise is added to the normalised signal, in units of its standard deviation on the training windows.
 """
 
 import sys
@@ -32,13 +32,13 @@ NOTE = "Measured on the test part after the model was selected; nothing was chos
 
 
 class Corruption(NamedTuple):
-    """What is done to the normalised windows.
+    """A disturbance of the normalised windows.
 
     Attributes:
-      present: (c,) bool; the other channels give their mean.
+      present: (c,) bool; the other channels are replaced by their mean.
       mean: (c,) of the normalised training windows.
-      deviation: (c,) of the normalised training windows.
-      noise: () how many deviations of Gaussian noise are added.
+      deviation: (c,) standard deviation of the normalised training windows.
+      noise: () standard deviation of the Gaussian noise that is added, in units of `deviation`.
       seed: () of the noise.
     """
 
@@ -50,11 +50,11 @@ class Corruption(NamedTuple):
 
 
 def corrupt(x: jax.Array, rows: jax.Array, corruption: Corruption) -> jax.Array:
-    """Windows with noise and without the absent channels.
+    """Adds noise to windows, and replaces the absent channels.
 
     Args:
       x: (b, t, c) normalised.
-      rows: (b,) each window's place in its part: with the seed it decides the noise, whatever the batch.
+      rows: (b,) each window's index in its part; with the seed it determines the noise, whatever the batch.
       corruption: see `Corruption`.
 
     Returns:
@@ -67,7 +67,7 @@ def corrupt(x: jax.Array, rows: jax.Array, corruption: Corruption) -> jax.Array:
 
 
 def remaining_branches(logits: Mapping[str, jax.Array], heard: Mapping[str, jax.Array]) -> jax.Array:
-    """Mean of the probabilities that the branches which hear anything give by their own classifiers.
+    """Averages the probabilities of the classifiers of those branches that have a present channel.
 
     Args:
       logits: {branch: (b, k)}.
@@ -91,7 +91,7 @@ def corrupted_step(
     axis_name: str,
     dtype: Any = jnp.float32,
 ) -> dict[str, jax.Array]:
-    """Counts of one padded, corrupted batch, summed over the devices.
+    """Computes the counts of one padded, corrupted batch, summed over the devices.
 
     Args:
       state: replicated.
@@ -104,8 +104,8 @@ def corrupted_step(
       dtype: in which the network computes.
 
     Returns:
-      {`fused`, `fallback`: (k, k) windows, rows true}. `fused` is the fusion's prediction, with whatever it is given;
-      `fallback` likewise where every branch has a channel that is present, else that of `remaining_branches`.
+      {`fused`, `fallback`: (k, k) windows, rows true}. `fused` is the fusion's prediction, absent channels replaced;
+      `fallback` the same where every branch has a present channel, else that of `remaining_branches`.
     """
     signals, corruption = given
     x = corrupt(gather_windows(signals, batch["starts"], window), batch["rows"], corruption)
@@ -127,7 +127,7 @@ def corrupted_step(
 
 
 class Absence(NamedTuple):
-    """Channels that are left out together: those of a branch, a sensor site or a channel group."""
+    """Channels that are absent together: those of a branch, a sensor site or a channel group."""
 
     kind: str
     name: str
@@ -135,7 +135,7 @@ class Absence(NamedTuple):
 
 
 def absences(dataset: Dataset, branches: Sequence[BranchSpec]) -> list[Absence]:
-    """Every branch, site and group, but for those whose channels are all that there are or were left out before."""
+    """Returns each branch, site and group, except those of all channels and repetitions of the same channels."""
     found = [Absence("branch", branch.name, tuple(sorted(branch.channels))) for branch in branches]
     for kind in ("site", "group"):
         members: dict[str, list[int]] = {}
@@ -149,14 +149,14 @@ def absences(dataset: Dataset, branches: Sequence[BranchSpec]) -> list[Absence]:
 def measure_robustness(
     config: ConfigDict, dataset: Dataset, devices: Devices, state: TrainState, signals: Signals
 ) -> dict[str, Any]:
-    """Reads the test part once for each branch, site and group that can be absent, and for each level of noise.
+    """Evaluates the test part for each branch, site and group that can be absent, and for each level of noise.
 
     Args:
       config: of the run.
       dataset: that it was trained on.
       devices: what the steps are mapped over.
       state: trained; replicated.
-      signals: see `feeding.place_signals`.
+      signals: see `input_pipeline.place_signals`.
 
     Returns:
       The content of robustness.json.
@@ -216,13 +216,13 @@ def measure_robustness(
 def count_part(
     step: Any, state: TrainState, given: Iterable[tuple[Signals, Batch]], corruption: Corruption
 ) -> dict[str, np.ndarray]:
-    """The counts of `corrupted_step` over all that `feed` gives of a part."""
+    """Sums the counts of `corrupted_step` over the batches of a part."""
     counted = [step(state, (signals, corruption), batch) for signals, batch in given]
     return jax.tree.map(lambda *values: np.sum(values, axis=0, dtype=np.float64), *jax.device_get(counted))
 
 
 def training_statistics(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation (c,) of the normalised training windows: 0 and 1 with data.normalize=zscore."""
+    """Returns mean and standard deviation (c,) of the normalised training windows: 0 and 1 with z-scores."""
     covered = covered_samples(dataset.splits["train"].starts, dataset.window, len(dataset.signals))
     raw = fit_normalizer(dataset.signals, covered, "zscore")
     shift, scale = dataset.normalizer
@@ -230,7 +230,7 @@ def training_statistics(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def robustness_lines(robustness: Mapping[str, Any]) -> str:
-    """The scores, for a person."""
+    """Formats the scores as lines of text."""
 
     def line(what: str, row: Mapping[str, Any]) -> str:
         parts = [

@@ -1,4 +1,4 @@
-"""The only place that knows devices and processes: how a step is mapped, and how its arrays are laid out."""
+"""Maps steps over devices and lays out their arrays; no other module depends on devices or the mapping strategy."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ STATES = "states"
 
 
 def keep_compiled_programs(cache: Path) -> None:
-    """Lets XLA keep compiled programs for the next start, in `cache/compiled` unless JAX_COMPILATION_CACHE_DIR is set.
+    """Keeps compiled programs for the next start, in `cache/compiled` unless JAX_COMPILATION_CACHE_DIR is set.
 
     Args:
       cache: the user's cache folder.
@@ -29,12 +29,12 @@ def keep_compiled_programs(cache: Path) -> None:
 
 
 def make_cpu_devices(count: int) -> None:
-    """Gives a process several CPU devices, unless JAX_NUM_CPU_DEVICES says how many.
+    """Gives a process several CPU devices, unless JAX_NUM_CPU_DEVICES sets their number.
 
     Must come before JAX is used for anything else.
 
     Args:
-      count: how many.
+      count: number of devices.
     """
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
         jax.config.update("jax_num_cpu_devices", count)
@@ -52,11 +52,11 @@ def automatic_precision(device: Any) -> str:
 
 
 class Devices:
-    """A row of devices over which a batch is split.
+    """Devices over which a batch is divided.
 
     Attributes:
-      devices: those of all processes, in order.
-      strategy: how a step is mapped over them: by `jax.pmap`, or by `jax.jit` of `jax.shard_map` over a mesh.
+      devices: of all processes, in order.
+      strategy: how a step is mapped over the devices: by `jax.pmap`, or by `jax.jit` of `jax.shard_map` over a mesh.
       precision: in which the steps compute, one of `PRECISIONS`.
     """
 
@@ -66,13 +66,13 @@ class Devices:
         """Takes the first devices of every process.
 
         Args:
-          count: how many of each process; 0 for all.
+          count: number of devices of each process; 0 for all.
           strategy: one of `STRATEGIES`.
-          platform: whose devices; None for JAX's default.
+          platform: of the devices; None for JAX's default.
           precision: in which the steps compute, one of `PRECISION_CHOICES`.
 
         Raises:
-          ConfigError: there are fewer, or processes have different numbers of them.
+          ConfigError: a process has fewer devices, or the processes have different numbers of them.
         """
         available = jax.local_devices(backend=platform)
         if not 0 <= count <= len(available):
@@ -90,7 +90,7 @@ class Devices:
             numbers = ", ".join(str(len(row)) for row in by_process)
             raise ConfigError(f"the processes have {numbers} devices; choose one number with parallel.devices")
         self.devices = [device for row in by_process for device in row]
-        # pmap takes what a process has for its own devices, jit what all have together.
+        # pmap takes the arrays of one process, jit global arrays of all processes.
         mesh = Mesh(np.array(local if strategy == "pmap" else self.devices), (AXIS,))
         self._mesh = mesh
         self._replicated = NamedSharding(mesh, PartitionSpec())
@@ -100,7 +100,7 @@ class Devices:
         return len(self.devices)
 
     def steps_per_dispatch(self) -> int:
-        """How many steps one program takes unless the config says it: on CPU convolutions are slow in a loop."""
+        """Returns the default number of steps in one program: 1 on CPUs, where convolutions are slow in a loop."""
         return 1 if self.devices[0].platform == "cpu" else 32
 
     def describe(self) -> str:
@@ -108,7 +108,7 @@ class Devices:
         return f"{len(self)} x {self.devices[0].device_kind} ({self.devices[0].platform})"
 
     def replicate(self, tree: Any) -> Any:
-        """Copies arrays to every device. The copy shares no memory with its source, so either may be donated."""
+        """Copies arrays to every device. The copies share no memory with the source, so that either may be donated."""
 
         def copy(x: Any) -> jax.Array:
             source = np.array(x)
@@ -117,7 +117,7 @@ class Devices:
         return jax.tree.map(copy, tree)
 
     def share(self, x: np.ndarray) -> jax.Array:
-        """An array on every device; a CPU may use it where it is. So it must not be changed, nor its copy donated."""
+        """Puts an array on every device, without a copy on CPUs: it must not be modified or donated afterwards."""
         return jax.make_array_from_callback(x.shape, self._replicated, lambda index: x[index])
 
     def replicate_one(self, trees: Any, place: int, like: Any) -> Any:
@@ -125,7 +125,7 @@ class Devices:
 
         Args:
           trees: arrays (s, ...), replicated or as `divide_states` makes them.
-          place: which of the s.
+          place: index of the tree, below s.
           like: a tree of the shapes of one.
 
         Returns:
@@ -136,9 +136,9 @@ class Devices:
         return jax.tree.unflatten(structure, self._replicate_one(leaves, place, shapes))
 
     def divide_states(self, states: Any) -> Any:
-        """Gives each device its share of several states (s, ...), the first to the first, of this one process.
+        """Divides states (s, ...) in order among the devices of this process.
 
-        They lie as a step with divide_state returns them, so that it is compiled once.
+        The layout is that of the states which a step with divide_state returns, so that the step is compiled once.
         """
         sharding = NamedSharding(Mesh(self._mesh.devices, (STATES,)), PartitionSpec(STATES))
 
@@ -149,7 +149,7 @@ class Devices:
         return jax.tree.map(divide, states)
 
     def shard(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Divides a global batch (b, ...) among the devices, the first rows to the first; each process its own part."""
+        """Divides a global batch (b, ...) in order among the devices; each process takes its own part."""
         if self.strategy == "pmap":
             processes, process = jax.process_count(), jax.process_index()
             local = len(self) // processes
@@ -159,22 +159,22 @@ class Devices:
         return {name: jax.make_array_from_callback(x.shape, sharding, x.__getitem__) for name, x in batch.items()}
 
     def shard_ahead(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """As `shard`, with the arrays on their devices before a step is called with them."""
+        """Computes `shard`, and transfers the arrays to their devices."""
         shares = self.shard(batch)
         if self.strategy == "pmap":
             shares = jax.device_put(shares, NamedSharding(self._mesh, PartitionSpec(AXIS)))
         return shares
 
     def check_room(self, size: int, what: str, remedy: str) -> None:
-        """Checks that a number of bytes fits on each device of this process, where the platform tells its memory.
+        """Checks that a number of bytes fits on each device of this process, where the platform reports its memory.
 
         Args:
           size: bytes.
-          what: the beginning of a sentence, which field puts what.
-          remedy: what to set.
+          what: beginning of the message: which field puts what on the devices.
+          remedy: field to set.
 
         Raises:
-          ConfigError: it does not fit.
+          ConfigError: the bytes do not fit.
         """
         for device in self._mesh.local_devices:
             stats = device.memory_stats() or {}
@@ -198,8 +198,8 @@ class Devices:
 
         Args:
           step: such as `train_steps` or `evaluation_step`.
-          donate_state: whether the state passed in is used up.
-          divide_state: whether each device has states of its own, and axis_name is left for the step to map over.
+          donate_state: whether the state that is passed in is donated.
+          divide_state: whether each device has states of its own, and the step itself maps over axis_name.
           divide_signals: whether the signals are divided as the batch is; a pytree prefix of them.
           **static: the step's keyword arguments.
 
@@ -235,5 +235,5 @@ class Devices:
 
 
 def pick(arrays: Sequence[jax.Array], place: jax.Array, shapes: Sequence[tuple[int, ...]]) -> list[jax.Array]:
-    """One of several in each array (s, ...), or (devices, s / devices, ...)."""
+    """Returns one element of each array (s, ...) or (devices, s / devices, ...)."""
     return [x.reshape(-1, *shape)[place] for x, shape in zip(arrays, shapes, strict=True)]

@@ -1,4 +1,4 @@
-"""SIGTERM, by which a cluster announces that it is about to end a job."""
+"""Preemption: clusters send SIGTERM before they end a job."""
 
 import signal
 import threading
@@ -10,10 +10,10 @@ from jax.experimental import multihost_utils
 
 
 class Sigterm:
-    """Takes note of SIGTERM, which does nothing else while this is entered; in the main thread only.
+    """Records SIGTERM in place of ending the process, while it is entered; in the main thread only.
 
     Attributes:
-      received: whether it came.
+      received: whether SIGTERM came.
     """
 
     def __init__(self) -> None:
@@ -35,9 +35,9 @@ class Sigterm:
 
 
 class Termination:
-    """Takes note of SIGTERM, so that training can end between two steps.
+    """Records SIGTERM, so that training can end between two steps.
 
-    Where several processes train together, a signal to any one of them ends all after the same step.
+    Where several processes train together, a signal to any of them ends all after the same step.
     """
 
     def __init__(self) -> None:
@@ -57,10 +57,10 @@ class Termination:
             self._sigterm.__exit__(kind, error, trace)
 
     def requested(self, step: int) -> bool:
-        """Whether training should end now.
+        """Returns whether training should end after this step.
 
         Args:
-          step: the step just taken; greater at every call.
+          step: number of the step just taken; increases from call to call.
         """
         if jax.process_count() > 1:
             return bool(multihost_utils.reached_preemption_sync_point(step))
