@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dcdp_jax.config import BEST, as_plain_data, check_config, is_network
 from dcdp_jax.distributed import from_first_process
-from dcdp_jax.errors import ConfigError, NonFiniteError, Terminated
+from dcdp_jax.errors import NonFiniteError, Terminated
 from dcdp_jax.runs.checkpoints import Checkpoints
 from dcdp_jax.runs.files import CHECKPOINTS, RESULT, as_json, write_recorded
 from dcdp_jax.runs.log import MetricsLog
@@ -195,8 +195,6 @@ def ending(member: Member, failed: Failed) -> Iterator[None]:
 def check_run(config: ConfigDict, workdir: Path) -> None:
     """Raises UserError where a config, or a workdir for it, cannot be used."""
     check_config(config)
-    if config.data.validation == "none":
-        raise ConfigError("data.validation='none' leaves no part to choose the epoch by; training needs 'protocol'")
     from_first_process(lambda: check_workdir(workdir, as_plain_data(config)))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs.studies.default import smallest
-from dcdp_jax.errors import ConfigError, NonFiniteError, Terminated
+from dcdp_jax.errors import NonFiniteError, Terminated
 from dcdp_jax.train.build import prepare
 from dcdp_jax.train.preemption import Termination
 from dcdp_jax.train.trainer import train, train_runs
@@ -32,14 +32,6 @@ def config_of(seed):
 
 def trials_in(folder):
     return [(config_of(seed), folder / str(seed)) for seed in SEEDS]
-
-
-def test_a_run_without_a_validation_part_is_refused(tmp_path):
-    config = config_of(0)
-    config.data.validation = "none"
-    with pytest.raises(ConfigError, match=r"data\.validation='none' leaves no part to choose the epoch by"):
-        train(config, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
 
 
 def never(workdir, error):
