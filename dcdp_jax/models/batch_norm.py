@@ -63,16 +63,19 @@ def _forward(
     mean, variance = batch_statistics(x, axis_name)
     y = affine(x, mean, variance, scale, bias)
     y = (nn.relu(y) if relu else y).astype(jnp.result_type(x, scale, bias))
-    return (y, mean, variance), (x, scale, bias, mean, variance)
+    deviation = lax.rsqrt(variance + EPSILON)
+    factor = deviation * scale.astype(jnp.float32)
+    shift = bias.astype(jnp.float32) - mean * factor
+    # Behind the barrier the backward pass reads no parameter, of which XLA would keep a copy while it is updated.
+    kept = lax.optimization_barrier((mean, deviation, factor, shift))
+    like = jnp.zeros(0, scale.dtype), jnp.zeros(0, bias.dtype)
+    return (y, mean, variance), (x, *kept, *like)
 
 
 def _backward(
     axis_name: str | None, relu: bool, saved: Saved, gradients: Normalized
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    x, scale, bias, mean, variance = saved
-    deviation = lax.rsqrt(variance + EPSILON)
-    factor = deviation * scale.astype(jnp.float32)
-    shift = bias.astype(jnp.float32) - mean * factor
+    x, mean, deviation, factor, shift, scale, bias = saved
 
     def masked(x: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
         x, g = x.astype(jnp.float32), g.astype(jnp.float32)
