@@ -410,6 +410,20 @@ FIELDS = (
         high=100,
     ),
     Field("augment.rotation", True, "Whether 3-axis sensors are rotated, by one matrix per device."),
+    Field(
+        "augment.rotation_kind",
+        "uniform",
+        "Which rotations: `uniform` over all, or `gravity`, by any angle about the window's mean acceleration of each "
+        "device, with a tilt of it.",
+        choices=("uniform", "gravity"),
+    ),
+    Field(
+        "augment.rotation_tilt",
+        5.0,
+        "With `gravity`, the largest angle in degrees between the mean acceleration and the rotated one.",
+        low=0,
+        high=180,
+    ),
     Field("augment.time_warp_sigma", 0.2, "Standard deviation of the speed around 1; 0: off.", low=0, high=100),
     Field("augment.time_warp_knots", 4, "Knots of the curve of speeds.", low=1, high=1000),
     Field("augment.permutation_segments", 4, "Segments that are permuted; 1: off.", low=1, high=1000),

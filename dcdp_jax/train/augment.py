@@ -3,7 +3,8 @@
 Every window draws independently which of five transformations it gets, each with the same probability, in this order:
 
 1. rotation, of the raw signals: a physical vector turns, its z-scored axes do not. One matrix per device and window,
-   uniform on SO(3), for all vectors that the device measures: the device as if worn in another orientation.
+   uniform on SO(3), for all vectors that the device measures: the device as if worn in another orientation. Or, to
+   keep what gravity tells of the posture, one that turns about the window's mean acceleration and tilts it little.
 2. time warp: the speed of time is 1 at the mean and changes linearly between random knots. A cubic through the same
    knots, as in Um et al. 2017, may fall below zero between them, and time would run backwards.
 3. permutation: equal segments of the window in a random order. After the warp, so that nothing is interpolated across
@@ -32,6 +33,7 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.normalize import normalize
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.errors import ConfigError
+from dcdp_jax.losses import l2_normalize
 
 # Keeps the keys apart from those of dropout, which draws from the windows' own keys.
 STREAM = 0x61756775
@@ -53,6 +55,9 @@ class Augmentation(NamedTuple):
       time_warp_sigma: standard deviation of the speed of time around 1 at the knots; 0 for none.
       time_warp_knots: between the ends of the window, which are knots as well.
       permutation_segments: 1 for none.
+      accelerations: for each device the (x, y, z) channels whose mean a rotation keeps, see `keep_axes`; () for
+        rotations uniform on SO(3).
+      rotation_tilt: the largest angle in degrees between that mean and the rotated one.
     """
 
     probability: float
@@ -62,6 +67,8 @@ class Augmentation(NamedTuple):
     time_warp_sigma: float
     time_warp_knots: int
     permutation_segments: int
+    accelerations: tuple[Triple, ...] = ()
+    rotation_tilt: float = 5.0
 
 
 class Draws(NamedTuple):
@@ -84,7 +91,8 @@ def build_augmentation(config: ConfigDict, channels: Sequence[Channel]) -> Augme
     """Builds the augmentation of the `augment` part of a config; None where it is off.
 
     Raises:
-      ConfigError: rotation is asked for, and no three channels are a vector.
+      ConfigError: rotation is asked for, and no three channels are a vector; or it is to keep gravity, and a device
+        has no acceleration.
     """
     if not config.enabled:
         return None
@@ -102,6 +110,8 @@ def build_augmentation(config: ConfigDict, channels: Sequence[Channel]) -> Augme
         time_warp_sigma=config.time_warp_sigma,
         time_warp_knots=config.time_warp_knots,
         permutation_segments=config.permutation_segments,
+        accelerations=accelerations_of(channels, devices) if config.rotation_kind == "gravity" else (),
+        rotation_tilt=config.rotation_tilt,
     )
 
 
@@ -135,6 +145,29 @@ def devices_of(channels: Sequence[Channel]) -> tuple[tuple[Triple, ...], ...]:
     return tuple(map(tuple, devices.values()))
 
 
+def accelerations_of(channels: Sequence[Channel], devices: Sequence[Sequence[Triple]]) -> tuple[Triple, ...]:
+    """Returns the (x, y, z) channels of each device's first vector of the group `acc`.
+
+    Args:
+      channels: of the data set.
+      devices: see `devices_of`.
+
+    Raises:
+      ConfigError: a device has none.
+    """
+    found = []
+    for triples in devices:
+        accelerations = [triple for triple in triples if channels[triple[0]].group == "acc"]
+        if not accelerations:
+            raise ConfigError(
+                f"augment.rotation_kind='gravity' needs a vector of the group 'acc' from every device, and "
+                f"{channels[triples[0][0]].site!r} has none; set --config.augment.rotation_kind=uniform, or "
+                "--config.augment.rotation=False"
+            )
+        found.append(accelerations[0])
+    return tuple(found)
+
+
 def augment(x: jax.Array, keys: jax.Array, augmentation: Augmentation, shift: Array, scale: Array) -> jax.Array:
     """Augments and normalises windows.
 
@@ -150,14 +183,26 @@ def augment(x: jax.Array, keys: jax.Array, augmentation: Augmentation, shift: Ar
     """
 
     def one(window: jax.Array, key: jax.Array) -> jax.Array:
-        draws = draw(jax.random.fold_in(key, STREAM), augmentation, *window.shape)
+        axes = mean_directions(window, augmentation.accelerations) if augmentation.accelerations else None
+        draws = draw(jax.random.fold_in(key, STREAM), augmentation, *window.shape, axes=axes)
         return apply(window, draws, augmentation.devices, shift, scale)
 
     return jax.vmap(one)(x, keys)
 
 
-def draw(key: jax.Array, augmentation: Augmentation, t: int, c: int) -> Draws:
-    """Draws all random numbers of one window of t samples and c channels."""
+def draw(key: jax.Array, augmentation: Augmentation, t: int, c: int, *, axes: jax.Array | None = None) -> Draws:
+    """Draws all random numbers of one window.
+
+    Args:
+      key: of the window.
+      augmentation: strengths of the transformations.
+      t: samples.
+      c: channels.
+      axes: (devices, 3) unit vectors that rotations keep, see `keep_axes`; None for rotations uniform on SO(3).
+
+    Returns:
+      The draws.
+    """
     a = augmentation
     # Three draws, each of one row: every draw costs half a second of compilation, one of a table two. What may be
     # absent stands last.
@@ -168,7 +213,10 @@ def draw(key: jax.Array, augmentation: Augmentation, t: int, c: int) -> Draws:
     normal = jax.random.normal(shaping, (c + knots + 4 * len(a.devices),))
     scaling, warping, rotating = jnp.split(normal, (c, c + knots))
 
-    rotations = jnp.where(rotated, rotation_matrices(rotating.reshape(-1, 4)), jnp.eye(3))
+    quaternions = rotating.reshape(-1, 4)
+    if axes is not None:
+        quaternions = keep_axes(quaternions, axes, a.rotation_tilt)
+    rotations = jnp.where(rotated, rotation_matrices(quaternions), jnp.eye(3))
     positions = jnp.arange(t, dtype=jnp.float32)
     if a.time_warp_sigma:
         positions = jnp.where(warped, warp(1 + a.time_warp_sigma * warping, t), positions)
@@ -204,6 +252,43 @@ def rotation_matrices(normals: jax.Array) -> jax.Array:
         (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
     )
     return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def mean_directions(x: jax.Array, vectors: Sequence[Triple]) -> jax.Array:
+    """Returns the directions of the mean vectors of one window.
+
+    Args:
+      x: (t, c).
+      vectors: (x, y, z) channels of each.
+
+    Returns:
+      (vectors, 3) unit vectors; a mean of zero has no direction, and gives z.
+    """
+    directions = l2_normalize(x.mean(axis=0)[np.array(vectors)])
+    return jnp.where(jnp.sum(directions**2, axis=1, keepdims=True) > 0.5, directions, jnp.array([0.0, 0.0, 1.0]))
+
+
+def keep_axes(normals: jax.Array, axes: jax.Array, tilt: float) -> jax.Array:
+    """Returns rotations by a uniform angle about an axis, followed by a tilt of the axis that is uniform on a cap.
+
+    Every quaternion is a product of a turn about the axis, whose vector part is parallel to it, and a tilt, whose
+    vector part is across and as long as sin(angle / 2). Its square is uniform from 0 to 1 in a uniform rotation; here
+    it is scaled to end at the largest tilt. With 180 degrees the rotations are those of the normals themselves.
+
+    Args:
+      normals: (n, 4) standard normal numbers, see `rotation_matrices`.
+      axes: (n, 3) unit vectors.
+      tilt: largest angle in degrees between an axis and the rotated one.
+
+    Returns:
+      (n, 4) unit quaternions.
+    """
+    w, vector = normals[:, :1], normals[:, 1:]
+    along = jnp.sum(vector * axes, axis=1, keepdims=True)
+    across = (vector - along * axes) / jnp.sqrt(jnp.sum(normals**2, axis=1, keepdims=True))
+    across = np.sin(np.radians(tilt / 2)).astype(np.float32) * across
+    rest = jnp.sqrt((1 - jnp.sum(across**2, axis=1, keepdims=True)) / (w**2 + along**2))
+    return jnp.concatenate([rest * w, rest * along * axes + across], axis=1)
 
 
 def rotate(x: jax.Array, rotations: jax.Array, devices: Sequence[Sequence[Triple]]) -> jax.Array:

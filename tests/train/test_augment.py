@@ -28,6 +28,7 @@ from dcdp_jax.train.augment import (
     devices_of,
     draw,
     interpolate,
+    keep_axes,
     permute,
     rotate,
     rotation_matrices,
@@ -45,6 +46,7 @@ CHANNELS = (
     *(Channel(f"foot_acc{axis}", "acc", "foot", "g") for axis in "ZXY"),
 )  # fmt: skip
 DEVICES = (((1, 2, 3), (4, 5, 6)), ((8, 9, 7),))
+ACCELERATIONS = ((1, 2, 3), (8, 9, 7))
 T, C, BATCH = 30, len(CHANNELS), 56
 SHIFT = np.linspace(-1, 2, C, dtype=np.float32)
 SCALE = np.linspace(0.5, 3, C, dtype=np.float32)
@@ -173,6 +175,68 @@ def test_rotation_leaves_gravity_its_norm():
     raw = np.asarray(turned) / SCALE + SHIFT
     assert np.abs(raw - x).max() > 1
     np.testing.assert_allclose(np.linalg.norm(raw[..., 1:4], axis=-1), 9.81, rtol=1e-5)
+
+
+def angles(a, b):
+    """Between vectors (..., 3), in degrees, in float64."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    return np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(axis=-1)))
+
+
+@pytest.mark.parametrize("tilt", [0.0, 5.0, 90.0])
+def test_rotations_keep_an_axis_within_the_tilt(tilt):
+    rng = np.random.default_rng(1)
+    normals = rng.normal(size=(4000, 4)).astype(np.float32)
+    axes = rng.normal(size=(4000, 3))
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    R = np.asarray(rotation_matrices(keep_axes(normals, axes.astype(np.float32), tilt)), np.float64)
+    np.testing.assert_allclose(R @ R.transpose(0, 2, 1), np.broadcast_to(np.eye(3), R.shape), atol=3e-6)
+    np.testing.assert_allclose(np.linalg.det(R), 1, atol=3e-6)
+    rotated = np.einsum("nij,nj->ni", R, axes)
+    tilts = angles(axes, rotated)
+    assert tilts.max() <= tilt + 1e-4
+    if tilt:
+        # Uniform on the cap: 1 - cos is uniform.
+        assert stats.kstest((1 - np.cos(np.radians(tilts))) / (1 - np.cos(np.radians(tilt))), "uniform").pvalue > 1e-3
+    # The turn about the axis: undo the tilt by the shortest rotation, and what remains has the trace of a turn.
+    cross = np.cross(rotated, axes)
+    K = np.cross(np.eye(3)[None], cross[:, None])
+    shortest = np.eye(3) + K + K @ K / (1 + (rotated * axes).sum(axis=1))[:, None, None]
+    np.testing.assert_allclose(np.einsum("nij,nj->ni", shortest, rotated), axes, atol=1e-5)
+    turn = np.arccos(np.clip((np.trace(shortest @ R, axis1=1, axis2=2) - 1) / 2, -1, 1))
+    assert stats.kstest(turn / np.pi, "uniform").pvalue > 1e-3
+
+
+def test_tilt_of_half_a_turn_is_any_rotation():
+    normals = np.random.default_rng(1).normal(size=(100, 4)).astype(np.float32)
+    axes = np.tile(np.array([0.6, 0.0, -0.8], np.float32), (100, 1))
+    found = rotation_matrices(keep_axes(normals, axes, 180.0))
+    np.testing.assert_allclose(found, rotation_matrices(normals), atol=1e-5)
+
+
+def test_gravity_keeps_the_direction_of_the_mean_acceleration(windows):
+    """And all vectors of a device turn by the same matrix: angles between them stay."""
+    kept = NOTHING._replace(devices=DEVICES, accelerations=ACCELERATIONS, rotation_tilt=5.0)
+    raw = np.asarray(augmented(kept)(windows, keys_of(BATCH)), np.float64) / SCALE + SHIFT
+    x = windows.astype(np.float64)
+    for triple in ACCELERATIONS:
+        moved = angles(x[..., triple].mean(axis=1), raw[..., triple].mean(axis=1))
+        assert 2 < moved.max() < 5 + 1e-3
+        assert angles(x[..., triple], raw[..., triple]).max() > 90
+        np.testing.assert_allclose(np.linalg.norm(raw[..., triple], axis=-1), np.linalg.norm(x[..., triple], axis=-1),
+                                   rtol=1e-4, atol=1e-4)  # fmt: skip
+    dots = [(y[..., 1:4] * y[..., 4:7]).sum(axis=-1) for y in (raw, x)]
+    np.testing.assert_allclose(*dots, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(raw[..., 0], x[..., 0], atol=1e-5)
+
+
+def test_a_mean_of_zero_is_rotated_all_the_same(windows):
+    still = windows.copy()
+    still[..., 1:4] = 0
+    kept = NOTHING._replace(devices=DEVICES, accelerations=ACCELERATIONS)
+    raw = np.asarray(augmented(kept)(still, keys_of(BATCH))) / SCALE + SHIFT
+    assert angles(windows[..., 4:7], raw[..., 4:7]).max() > 90
+    np.testing.assert_allclose(raw[..., 1:4], 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("t", [2, 5, T, 171])
@@ -332,6 +396,7 @@ def test_nothing_drawn_is_nothing_changed(windows):
 
 SEED = 3
 SETTINGS = StepSettings(T, 0.7, 0.5, 0.0, FULL)
+KEEPS_GRAVITY = SETTINGS._replace(augmentation=FULL._replace(accelerations=ACCELERATIONS))
 
 
 @pytest.fixture(scope="module")
@@ -364,10 +429,11 @@ def windows_in_step(count, signals, settings, step=5):
     return np.asarray(found).reshape(BATCH, T, C)
 
 
-def test_windows_are_the_same_on_any_number_of_devices(signals):
-    one = windows_in_step(1, signals, SETTINGS)
-    for count in (7, 8):
-        np.testing.assert_allclose(windows_in_step(count, signals, SETTINGS), one, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize(("settings", "counts"), [(SETTINGS, (7, 8)), (KEEPS_GRAVITY, (7,))])
+def test_windows_are_the_same_on_any_number_of_devices(settings, counts, signals):
+    one = windows_in_step(1, signals, settings)
+    for count in counts:
+        np.testing.assert_allclose(windows_in_step(count, signals, settings), one, rtol=1e-5, atol=1e-5)
 
 
 def test_windows_depend_on_the_step_and_are_repeated(signals):
@@ -425,7 +491,7 @@ def test_two_training_steps_agree_on_one_and_seven_devices(signals):
 
 def config_with(**fields):
     config = default.get_config()
-    config.augment.enabled = True
+    config.data.name, config.augment.enabled = "synthetic", True
     for name, value in fields.items():
         config.augment[name] = value
     return config
@@ -437,6 +503,21 @@ def test_config_to_settings():
     assert build_augmentation(config_with(rotation=False).augment, CHANNELS[:3]) == FULL._replace(devices=())
     with pytest.raises(ConfigError, match=r"augment\.rotation=True, .*hand_acc_y.*augment\.rotation=False"):
         build_augmentation(config_with().augment, CHANNELS[:3])
+    gravity = config_with(rotation_kind="gravity", rotation_tilt=3.0).augment
+    assert build_augmentation(gravity, CHANNELS) == FULL._replace(accelerations=ACCELERATIONS, rotation_tilt=3.0)
+    with pytest.raises(ConfigError, match=r"rotation_kind='gravity' needs .*'hand' has none; .*kind=uniform, or .*"):
+        build_augmentation(gravity, [CHANNELS[0], *CHANNELS[4:]])
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_accelerations_of_every_data_set(name):
+    channels, expected = SIZES[name]
+    vectors = build_augmentation(config_with(rotation_kind="gravity").augment, channels).accelerations
+    assert len(vectors) == len(expected)
+    names = {channels[i].name for triple in vectors for i in triple}
+    assert {channels[i].group for triple in vectors for i in triple} == {"acc"}
+    if name == "uci_har":  # with gravity, not `body_acc`
+        assert names == {"total_acc_x", "total_acc_y", "total_acc_z"}
 
 
 @pytest.mark.parametrize(
@@ -450,6 +531,8 @@ def test_config_to_settings():
         ("time_warp_knots", 0),
         ("permutation_segments", 0),
         ("permutation_segments", 129),
+        ("rotation_kind", "yaw"),
+        ("rotation_tilt", 181.0),
     ],
 )
 def test_bad_fields_are_named(field, value):
