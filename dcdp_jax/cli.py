@@ -21,6 +21,7 @@ MODES = {
     "stream": "predict rows of a table as they arrive on standard input",
     "export": "write a finished run's model for use without this package",
     "compare": "write compare.html: the finished runs in the folders that follow the flags",
+    "ensemble": "write the mean probabilities of the finished runs that follow the flags, scored as a run",
     "portability": "check that results agree across devices, precisions and strategies",
 }
 CONFIG = config_flags.DEFINE_config_file(
@@ -47,6 +48,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if MODE.value == "compare":
             compare(arguments[1:], Path(WORKDIR.value or "runs/compare"))
+            return 0
+        if MODE.value == "ensemble":
+            ensemble(arguments[1:], Path(WORKDIR.value or "runs/ensemble"))
             return 0
         if len(arguments) > 1:
             raise UserError(f"unexpected argument {arguments[1]!r}; fields are set as --config.field=value")
@@ -142,6 +146,17 @@ def compare(runs: Sequence[str], workdir: Path) -> None:
     if CONFIG.value is not None:
         raise UserError("--mode=compare reads the configs of the runs and takes no --config")
     print(write_comparison([Path(run) for run in runs], workdir))
+
+
+def ensemble(runs: Sequence[str], workdir: Path) -> None:
+    """Writes the mean probabilities of finished runs and their scores."""
+    from dcdp_jax.evaluate.ensemble import ensemble_lines, write_ensemble
+    from dcdp_jax.runs.files import RESULT
+
+    if CONFIG.value is not None:
+        raise UserError("--mode=ensemble reads the configs of the runs and takes no --config")
+    print(ensemble_lines(write_ensemble([Path(run) for run in runs], workdir)))
+    print(workdir / RESULT)
 
 
 def use_model(config: ConfigDict, workdir: Path) -> None:

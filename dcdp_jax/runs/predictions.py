@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.runs.files import PREDICTIONS, WORST_WINDOWS, write_recorded
-from dcdp_jax.runs.reading import COLUMNS
+from dcdp_jax.runs.reading import COLUMNS, probability_columns
 
 WORST = 6
 
@@ -27,15 +28,32 @@ def write_predictions(workdir: Path, dataset: Dataset, probabilities: np.ndarray
       OSError: a file could not be written.
     """
     rows = describe_windows(dataset, probabilities)
+    write_table(workdir, rows, dataset.class_names, probabilities)
+    write_recorded(workdir, WORST_WINDOWS, json.dumps(worst_windows(dataset, rows), allow_nan=False) + "\n")
+
+
+def write_table(
+    workdir: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[str], probabilities: np.ndarray
+) -> None:
+    """Writes `predictions.csv`.
+
+    Args:
+      workdir: of the run.
+      rows: the `COLUMNS` of every test window.
+      names: of the k classes.
+      probabilities: (n, k) float32 of the classes.
+
+    Raises:
+      OSError: the file could not be written.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow([*COLUMNS, *(f"probability of {name}" for name in dataset.class_names)])
+    table.writerow([*COLUMNS, *probability_columns(names)])
     for row, given in zip(rows, probabilities.tolist(), strict=True):
         # Nine digits give a float32 back to the bit, so that whoever bins them finds the bins of result.json.
         shown = {**row, "confidence": f"{row['confidence']:.9g}"}
         table.writerow([*(shown[name] for name in COLUMNS), *(f"{p:.9g}" for p in given)])
     write_recorded(workdir, PREDICTIONS, text.getvalue())
-    write_recorded(workdir, WORST_WINDOWS, json.dumps(worst_windows(dataset, rows), allow_nan=False) + "\n")
 
 
 def describe_windows(dataset: Dataset, probabilities: np.ndarray) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from dcdp_jax.runs.schemas import EpochRecord, Result, Robustness, StepRecord, W
 
 # Of predictions.csv; the probabilities of all classes follow.
 COLUMNS = ("recording", "start", "subject", "true", "predicted", "confidence")
+WINDOW_COLUMNS = COLUMNS[:4]
 EDITED = "the file was cut off, edited, or written by another version"
 
 
@@ -25,11 +26,15 @@ class Predictions(NamedTuple):
       subjects: n names.
       right: (n,) bool, whether the predicted class is the true one.
       confidence: (n,) float32 probability of the predicted class.
+      windows: n times the `WINDOW_COLUMNS`, which say what window it is and its true class.
+      probabilities: (n, k) float32 of the classes; None where the file does not hold them.
     """
 
     subjects: list[str]
     right: np.ndarray
     confidence: np.ndarray
+    windows: Sequence[tuple[str, ...]] = ()
+    probabilities: np.ndarray | None = None
 
 
 class FinishedRun(NamedTuple):
@@ -132,25 +137,39 @@ def read_predictions(workdir: Path, result: dict[str, Any]) -> Predictions | Non
         raise CheckpointError(f"{path}: {error}; {EDITED}") from None
     if tuple(head[: len(COLUMNS)]) != COLUMNS:
         raise CheckpointError(f"{path}: the columns are {', '.join(head[:6])}, expected {', '.join(COLUMNS)} first")
-    predictions = Predictions([], np.zeros(len(rows), bool), np.zeros(len(rows), np.float32))
+    further = head[len(COLUMNS) :]
+    if further and further != probability_columns(names):
+        raise CheckpointError(
+            f"{path}: the last columns are not the probabilities of the classes of {RESULT}; {EDITED}"
+        )
+    right, shares = np.zeros(len(rows), bool), np.zeros((len(rows), 1 + len(further)), np.float32)
+    described: list[tuple[str, ...]] = []
     windows: Counter[str] = Counter()
     for i, row in enumerate(rows):
         try:
-            _, _, subject, true, predicted, given = row[: len(COLUMNS)]
-            confidence = float(given)
+            recording, start, subject, true, predicted, *given = row
+            values = [float(share) for share in given]
+            if len(values) != shares.shape[1]:
+                raise ValueError
         except ValueError:
             raise CheckpointError(f"{path}, row {i + 2}: not a window with a confidence; {EDITED}") from None
-        if not {true, predicted} <= set(names) or not 0 <= confidence <= 1.001:
+        if not {true, predicted} <= set(names) or not all(0 <= value <= 1.001 for value in values):
             raise CheckpointError(
-                f"{path}, row {i + 2}: {true!r}, {predicted!r}, {given} do not fit the classes of {RESULT}"
+                f"{path}, row {i + 2}: {true!r}, {predicted!r}, {', '.join(given)} do not fit the classes of {RESULT}"
             )
-        predictions.subjects.append(subject)
-        predictions.right[i], predictions.confidence[i] = true == predicted, confidence
+        described.append((recording, start, subject, true))
+        right[i], shares[i] = true == predicted, values
         windows[true] += 1
     # Not the predicted classes: probabilities of two classes may round to the same float32 where their logits differ.
     if [windows[name] for name in names] != [sum(row) for row in result["confusion"]]:
         raise CheckpointError(f"{path} holds {len(rows)} windows that are not those of {RESULT}'s confusion; {EDITED}")
-    return predictions
+    subjects = [subject for _, _, subject, _ in described]
+    return Predictions(subjects, right, shares[:, 0], described, shares[:, 1:] if further else None)
+
+
+def probability_columns(names: Sequence[str]) -> list[str]:
+    """Returns the columns of predictions.csv that follow `COLUMNS`, one for each class."""
+    return [f"probability of {name}" for name in names]
 
 
 def read_worst_windows(workdir: Path) -> dict[str, Any] | None:

@@ -60,7 +60,7 @@ def make_result(
         "marks": list(dataset.marks),
         "notes": list(dataset.notes),
         "data_fingerprint": dataset.fingerprint,
-        "versions": {"python": sys.version.split()[0]} | {name: version_of(name) for name in PACKAGES},
+        "versions": package_versions(),
         "git_revision": git_revision(),
         "device": device,
         "parameters": parameters,
@@ -71,6 +71,11 @@ def make_result(
         "windows_per_second": rates[len(rates) // 2],
         "command": " ".join(sys.argv),
     }
+
+
+def package_versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that a result depends on."""
+    return {"python": sys.version.split()[0]} | {name: version_of(name) for name in PACKAGES}
 
 
 def git_revision(file: Path = Path(__file__)) -> str | None:

@@ -1,0 +1,196 @@
+"""`--mode=ensemble`: the mean of the test probabilities of several finished runs, scored like a run."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dcdp_jax.calibration import calibration
+from dcdp_jax.errors import CheckpointError, UserError
+from dcdp_jax.metrics import scores
+from dcdp_jax.runs.files import DIGESTS, PREDICTIONS, RESULT, as_json, write_recorded
+from dcdp_jax.runs.predictions import write_table
+from dcdp_jax.runs.reading import WINDOW_COLUMNS, read_config, read_predictions, read_result
+from dcdp_jax.runs.result import git_revision, package_versions
+from dcdp_jax.runs.workdir import LOCK, locked
+
+FILES = (RESULT, PREDICTIONS, DIGESTS, LOCK)
+
+
+class Member(NamedTuple):
+    """A finished run of an ensemble: its folder, its files, the n test windows, and their (n, k) probabilities."""
+
+    folder: Path
+    result: dict[str, Any]
+    config: dict[str, Any]
+    windows: Sequence[tuple[str, ...]]
+    probabilities: np.ndarray
+
+
+# What must be the same for probabilities to be of the same classes and windows.
+SAME: dict[str, Callable[[Member], Any]] = {
+    "data sets": lambda member: member.result["dataset"],
+    "protocols": lambda member: member.result["protocol"],
+    "classes": lambda member: member.result["class_names"],
+    "data fingerprints": lambda member: member.result["data_fingerprint"],
+    "window lengths (data.window)": lambda member: member.config["data"].get("window"),
+}
+
+
+def write_ensemble(runs: Sequence[Path], workdir: Path) -> dict[str, Any]:
+    """Writes `predictions.csv` with the mean probabilities of runs, and `result.json` with their scores.
+
+    Args:
+      runs: folders of finished runs, two at least, tested on the same windows: seeds of one config, or models trained
+        on different folds of the training part.
+      workdir: where the files go; new, empty, or with an ensemble, which is replaced.
+
+    Returns:
+      The content of result.json, see `dcdp_jax.runs.schemas.Result`; it has no validation part.
+
+    Raises:
+      UserError: fewer than two runs, one that is named twice, unfinished or damaged, or runs of different data sets,
+        protocols, classes or test windows.
+      OSError: a file could not be written.
+    """
+    if len(runs) < 2:
+        raise UserError(f"--mode=ensemble takes the folders of two or more finished runs, got {len(runs)}")
+    folders = [run.resolve() for run in runs]
+    if twice := [run for run, folder in zip(runs, folders, strict=True) if folders.count(folder) > 1]:
+        raise UserError(f"{twice[0]} is named twice, and would count twice in the mean")
+    members = [read_member(run) for run in runs]
+    check_same(members)
+    mean = mean_probabilities([member.probabilities for member in members])
+    result = ensemble_result(members, mean)
+    if workdir.exists() and not (workdir.is_dir() and all(path.name in FILES for path in workdir.iterdir())):
+        raise CheckpointError(f"{workdir} is not an empty folder and holds no ensemble; choose another --workdir")
+    workdir.mkdir(parents=True, exist_ok=True)
+    names = result["class_names"]
+    rows = [
+        {**dict(zip(WINDOW_COLUMNS, window, strict=True)), "predicted": names[p.argmax()], "confidence": float(p.max())}
+        for window, p in zip(members[0].windows, mean, strict=True)
+    ]
+    with locked(workdir):
+        (workdir / RESULT).unlink(missing_ok=True)  # of the ensemble that is replaced, whose predictions go first
+        write_table(workdir, rows, names, mean)
+        write_recorded(workdir, RESULT, as_json(result))
+    return result
+
+
+def read_member(folder: Path) -> Member:
+    """Reads a run; raises UserError where it is unfinished, damaged, or left no probabilities."""
+    result = read_result(folder)
+    if "ensemble" in result:
+        raise UserError(f"{folder} holds an ensemble; name the runs that it was made from instead")
+    predictions = read_predictions(folder, result)
+    if predictions is None or predictions.probabilities is None:
+        raise UserError(f"{folder} has no {PREDICTIONS} with probabilities; --mode=evaluate of that run writes it")
+    return Member(folder, result, read_config(folder), predictions.windows, predictions.probabilities)
+
+
+def check_same(members: Sequence[Member]) -> None:
+    """Raises UserError for runs whose probabilities are not of the same classes and windows."""
+    first = members[0]
+    for other in members[1:]:
+        both = f"{first.folder} and {other.folder}"
+        for what, of in SAME.items():
+            if of(first) != of(other):
+                raise UserError(f"{both} have different {what}: {of(first)!r} and {of(other)!r}")
+        a, b = first.windows, other.windows
+        if len(a) != len(b):
+            raise UserError(f"{both} have different test windows: {len(a)} and {len(b)} of them")
+        if differing := [i for i, (one, two) in enumerate(zip(a, b, strict=True)) if one != two]:
+            i = differing[0]
+            raise UserError(f"{both} have different test windows: {PREDICTIONS}, row {i + 2}, has {a[i]} and {b[i]}")
+
+
+def mean_probabilities(probabilities: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the (n, k) float32 mean, summed in float64, of the probabilities that several runs give to n windows."""
+    return np.stack(probabilities).mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def count_predictions(windows: Sequence[Sequence[str]], probabilities: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Counts the windows by true class, the last item of a window, and the class of the highest probability.
+
+    Returns:
+      (k, k) int64, true classes in rows.
+    """
+    number = {name: i for i, name in enumerate(names)}
+    counts = np.zeros((len(names), len(names)), np.int64)
+    np.add.at(counts, ([number[window[-1]] for window in windows], probabilities.argmax(axis=1)), 1)
+    return counts
+
+
+def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, Any]:
+    """Returns the content of result.json.
+
+    Parameters and seconds are sums over the runs, and `windows_per_second` is that of training them one after the
+    other. `seed` is that of the first run; `ensemble` lists all of them. The test loss takes a probability of 0 for the
+    smallest positive float32.
+
+    Args:
+      members: the runs.
+      mean: (n, k) float32, their mean probabilities.
+    """
+    first = members[0].result
+    results = [member.result for member in members]
+    windows, names = members[0].windows, first["class_names"]
+    counts = count_predictions(windows, mean, names)
+    true = np.array([names.index(window[-1]) for window in windows])
+    given = np.maximum(mean[np.arange(len(true)), true], np.finfo(np.float32).tiny).astype(np.float64)
+    bins = calibration(mean.argmax(axis=1) == true, mean.max(axis=1))
+
+    def common(key: str) -> dict[str, Any]:
+        return {part: value for part, value in first[key].items() if all(r[key].get(part) == value for r in results)}
+
+    return {
+        "dataset": first["dataset"],
+        "protocol": first["protocol"],
+        "seed": first["seed"],
+        "class_names": names,
+        "test": scores(counts) | {"loss": float(-np.log(given).mean()), "ece": bins.error()},
+        "branches": {},
+        "confusion": counts.tolist(),
+        "windows": common("windows"),
+        "subjects": common("subjects"),
+        "marks": list(dict.fromkeys(mark for result in results for mark in result["marks"])),
+        "notes": [f"mean of the probabilities of {len(members)} runs"],
+        "data_fingerprint": first["data_fingerprint"],
+        "versions": package_versions(),
+        "git_revision": git_revision(),
+        "device": ", ".join(dict.fromkeys(result["device"] for result in results)),
+        "parameters": sum(result["parameters"] for result in results),
+        "best_epoch": None,
+        "wall_seconds": sum(result["wall_seconds"] for result in results),
+        "windows_per_second": combined_rate([result["windows_per_second"] for result in results]),
+        "command": " ".join(sys.argv),
+        "ensemble": [
+            {
+                "run": str(member.folder),
+                "seed": member.result["seed"],
+                "fold": member.config["data"].get("fold"),
+                "git_revision": member.result["git_revision"],
+                "accuracy": member.result["test"]["accuracy"],
+                "f1_macro": member.result["test"]["f1_macro"],
+            }
+            for member in members
+        ],
+    }
+
+
+def combined_rate(rates: Sequence[float]) -> float:
+    """Returns the windows per second of models that take each window one after the other; 0 if one is unknown (0)."""
+    return 1 / sum(1 / rate for rate in rates) if all(rates) else 0.0
+
+
+def ensemble_lines(result: dict[str, Any]) -> str:
+    """Returns what the command prints: the scores of the runs and of their mean probabilities."""
+    lines = [
+        f"{member['run']}: accuracy {member['accuracy']:.4f}, macro F1 {member['f1_macro']:.4f}"
+        for member in result["ensemble"]
+    ]
+    test = result["test"]
+    lines.append(f"ensemble: accuracy {test['accuracy']:.4f}, macro F1 {test['f1_macro']:.4f}")
+    return "\n".join(lines)
