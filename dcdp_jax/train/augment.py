@@ -33,14 +33,20 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.normalize import normalize
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.losses import l2_normalize
+from dcdp_jax.train.rotation import (
+    Triple,
+    accelerations_of,
+    devices_of,
+    keep_axes,
+    mean_directions,
+    rotate,
+    rotation_matrices,
+)
 
 # Keeps the keys apart from those of dropout, which draws from the windows' own keys.
 STREAM = 0x61756775
 SLOWEST = 0.1  # of the mean speed of time; keeps time from standing still, whatever is drawn
-ANGLES = ("deg", "rad")
 
-Triple = tuple[int, int, int]
 Array = jax.Array | np.ndarray
 
 
@@ -51,12 +57,12 @@ class Augmentation(NamedTuple):
       probability: of each change.
       jitter_sigma: standard deviation of the noise, in units of the normalised signals; 0 for none.
       scaling_sigma: standard deviation of the factors around 1; 0 for none.
-      devices: for each device the (x, y, z) channels of its vectors, see `devices_of`; () for no rotation.
+      devices: for each device the (x, y, z) channels of its vectors, see `rotation.devices_of`; () for no rotation.
       time_warp_sigma: standard deviation of the speed of time around 1 at the knots; 0 for none.
       time_warp_knots: between the ends of the window, which are knots as well.
       permutation_segments: 1 for none.
-      accelerations: for each device the (x, y, z) channels whose mean a rotation keeps, see `keep_axes`; () for
-        rotations uniform on SO(3).
+      accelerations: for each device the (x, y, z) channels whose mean a rotation keeps, see `rotation.keep_axes`; ()
+        for rotations uniform on SO(3).
       rotation_tilt: the largest angle in degrees between that mean and the rotated one.
     """
 
@@ -115,59 +121,6 @@ def build_augmentation(config: ConfigDict, channels: Sequence[Channel]) -> Augme
     )
 
 
-def devices_of(channels: Sequence[Channel]) -> tuple[tuple[Triple, ...], ...]:
-    """Groups the channels that turn together when a device is turned.
-
-    A vector is three channels of one site and unit whose names differ in a last letter x, y, z (or X, Y, Z). Angles
-    are none, though they come in threes as well: neither channels of the group `orientation` nor units `ANGLES`.
-    Vectors in a frame of the room, as OPPORTUNITY's shoes have, turn with the others of their device: a change of
-    both frames.
-
-    Args:
-      channels: of the data set.
-
-    Returns:
-      For each site with a vector, the (x, y, z) channel indices of all its vectors.
-
-    >>> waist = [Channel(f"{name}_{axis}", name, "waist", "g") for name in ("acc", "gyro") for axis in "xyz"]
-    >>> devices_of([*waist, Channel("heart_rate", "heart_rate", "chest", "bpm")])
-    (((0, 1, 2), (3, 4, 5)),)
-    """
-    index = {(c.name, c.site, c.unit): i for i, c in enumerate(channels)}
-    devices: dict[str, list[Triple]] = {}
-    for name, group, site, unit in channels:
-        for axes in ("xyz", "XYZ"):
-            x, y, z = (index.get((name[:-1] + axis, site, unit)) for axis in axes)
-            if not name.endswith(axes[0]) or x is None or y is None or z is None:
-                continue
-            if group != "orientation" and unit not in ANGLES:
-                devices.setdefault(site, []).append((x, y, z))
-    return tuple(map(tuple, devices.values()))
-
-
-def accelerations_of(channels: Sequence[Channel], devices: Sequence[Sequence[Triple]]) -> tuple[Triple, ...]:
-    """Returns the (x, y, z) channels of each device's first vector of the group `acc`.
-
-    Args:
-      channels: of the data set.
-      devices: see `devices_of`.
-
-    Raises:
-      ConfigError: a device has none.
-    """
-    found = []
-    for triples in devices:
-        accelerations = [triple for triple in triples if channels[triple[0]].group == "acc"]
-        if not accelerations:
-            raise ConfigError(
-                f"augment.rotation_kind='gravity' needs a vector of the group 'acc' from every device, and "
-                f"{channels[triples[0][0]].site!r} has none; set --config.augment.rotation_kind=uniform, or "
-                "--config.augment.rotation=False"
-            )
-        found.append(accelerations[0])
-    return tuple(found)
-
-
 def augment(x: jax.Array, keys: jax.Array, augmentation: Augmentation, shift: Array, scale: Array) -> jax.Array:
     """Augments and normalises windows.
 
@@ -198,7 +151,7 @@ def draw(key: jax.Array, augmentation: Augmentation, t: int, c: int, *, axes: ja
       augmentation: strengths of the transformations.
       t: samples.
       c: channels.
-      axes: (devices, 3) unit vectors that rotations keep, see `keep_axes`; None for rotations uniform on SO(3).
+      axes: (devices, 3) unit vectors that rotations keep, see `rotation.keep_axes`; None for uniform rotations.
 
     Returns:
       The draws.
@@ -236,90 +189,6 @@ def apply(x: jax.Array, draws: Draws, devices: Sequence[Sequence[Triple]], shift
     return normalize(x, shift, scale) * draws.factors + draws.noise
 
 
-def rotation_matrices(normals: jax.Array) -> jax.Array:
-    """Returns rotations uniform on SO(3): a normal 4-vector, normalised, is a uniform unit quaternion (Shoemake 1992).
-
-    Args:
-      normals: (n, 4) standard normal numbers.
-
-    Returns:
-      (n, 3, 3).
-    """
-    w, x, y, z = (normals / jnp.sqrt(jnp.sum(normals**2, axis=1, keepdims=True))).T
-    rows = (
-        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
-        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
-        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
-    )
-    return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
-
-
-def mean_directions(x: jax.Array, vectors: Sequence[Triple]) -> jax.Array:
-    """Returns the directions of the mean vectors of one window.
-
-    Args:
-      x: (t, c).
-      vectors: (x, y, z) channels of each.
-
-    Returns:
-      (vectors, 3) unit vectors; a mean of zero has no direction, and gives z.
-    """
-    directions = l2_normalize(x.mean(axis=0)[np.array(vectors)])
-    return jnp.where(jnp.sum(directions**2, axis=1, keepdims=True) > 0.5, directions, jnp.array([0.0, 0.0, 1.0]))
-
-
-def keep_axes(normals: jax.Array, axes: jax.Array, tilt: float) -> jax.Array:
-    """Returns rotations by a uniform angle about an axis, followed by a tilt of the axis that is uniform on a cap.
-
-    Every quaternion is a product of a turn about the axis, whose vector part is parallel to it, and a tilt, whose
-    vector part is across and as long as sin(angle / 2). Its square is uniform from 0 to 1 in a uniform rotation; here
-    it is scaled to end at the largest tilt. With 180 degrees the rotations are those of the normals themselves.
-
-    Args:
-      normals: (n, 4) standard normal numbers, see `rotation_matrices`.
-      axes: (n, 3) unit vectors.
-      tilt: largest angle in degrees between an axis and the rotated one.
-
-    Returns:
-      (n, 4) unit quaternions.
-    """
-    w, vector = normals[:, :1], normals[:, 1:]
-    along = jnp.sum(vector * axes, axis=1, keepdims=True)
-    across = (vector - along * axes) / jnp.sqrt(jnp.sum(normals**2, axis=1, keepdims=True))
-    across = np.sin(np.radians(tilt / 2)).astype(np.float32) * across
-    rest = jnp.sqrt((1 - jnp.sum(across**2, axis=1, keepdims=True)) / (w**2 + along**2))
-    return jnp.concatenate([rest * w, rest * along * axes + across], axis=1)
-
-
-def rotate(x: jax.Array, rotations: jax.Array, devices: Sequence[Sequence[Triple]]) -> jax.Array:
-    """Rotates all vectors of each device by its matrix; other channels stay.
-
-    Written as sums of products, not as a matrix product, which accelerators compute with fewer digits.
-
-    Args:
-      x: (t, c).
-      rotations: (devices, 3, 3).
-      devices: see `devices_of`.
-
-    Returns:
-      (t, c).
-    """
-    if not devices:
-        return x
-    channels = x.shape[-1]
-    # Every channel is row `axis` of a matrix times the channels `source`; those of no vector are the first row of an
-    # identity, the last matrix, times themselves.
-    device, axis = np.full(channels, len(devices)), np.zeros(channels, int)
-    source = np.repeat(np.arange(channels)[:, None], 3, axis=1)
-    for d, triples in enumerate(devices):
-        for triple in triples:
-            for a, channel in enumerate(triple):
-                device[channel], axis[channel], source[channel] = d, a, triple
-    rows = jnp.concatenate([rotations, jnp.eye(3)[None]])[device, axis]
-    first, second, third = (rows[:, k] * x[:, source[:, k]] for k in range(3))
-    return first + second + third
-
-
 def warp(speeds: jax.Array, t: int) -> jax.Array:
     """Returns a smooth, strictly increasing map of time from its speed at evenly spaced knots, both ends included.
 
@@ -336,7 +205,7 @@ def warp(speeds: jax.Array, t: int) -> jax.Array:
     knots = np.linspace(0, t - 1, len(speeds))
     v = np.stack([np.interp(np.arange(t), knots, unit) for unit in np.eye(len(speeds))], axis=1)
     travelled = np.concatenate([np.zeros((1, len(speeds))), np.cumsum((v[1:] + v[:-1]) / 2, axis=0)])
-    # A sum, not a matrix product: see `rotate`.
+    # A sum, not a matrix product: see `rotation.rotate`.
     distance = jnp.sum(jnp.asarray(travelled, speeds.dtype) * jnp.maximum(speeds, SLOWEST), axis=1)
     return jnp.minimum(distance / distance[-1] * (t - 1), t - 1)
 
