@@ -13,7 +13,7 @@ from tqdm import tqdm
 from dcdp_jax.config import as_plain_data
 from dcdp_jax.errors import ConfigError, Terminated, UserError
 from dcdp_jax.runs.files import RESULT, write_json
-from dcdp_jax.runs.reading import read_result
+from dcdp_jax.runs.reading import Predictions, read_predictions, read_result
 from dcdp_jax.studies.grid import Fields, Stage, Trial, slug, stages_of, trials_of
 from dcdp_jax.studies.groups import Engine
 from dcdp_jax.studies.local_engine import LocalEngine
@@ -26,11 +26,12 @@ POLL_SECONDS = 0.3
 
 
 class Outcome(NamedTuple):
-    """What became of a trial: its result, or the error that it ended with."""
+    """A trial with its result and, where it left them, its predictions; or with the error that ended it."""
 
     trial: Trial
     result: dict[str, Any] | None
     error: str | None
+    predictions: Predictions | None = None
 
 
 class StageOutcome(NamedTuple):
@@ -154,10 +155,11 @@ def folder_of(trial: Trial, workdir: Path) -> Path:
 
 
 def outcome_of(trial: Trial, workdir: Path) -> Outcome:
-    """What became of a trial."""
+    """Reads what a trial has left."""
     folder = folder_of(trial, workdir)
     if (folder / RESULT).exists():
-        return Outcome(trial, read_result(folder), None)
+        result = read_result(folder)
+        return Outcome(trial, result, None, read_predictions(folder, result))
     error = (folder / ERROR).read_text() if (folder / ERROR).exists() else "not run"
     return Outcome(trial, None, error.splitlines()[0])
 

@@ -7,7 +7,8 @@ from datetime import date
 import numpy as np
 
 from dcdp_jax.studies.engine import Outcome, StageOutcome, validation_mean
-from dcdp_jax.studies.tables import Table, as_markdown, number, percent
+from dcdp_jax.studies.rendering import as_markdown, number
+from dcdp_jax.studies.tables import Table, percent
 
 
 def make_page(name: str, command: Sequence[str], stages: Sequence[StageOutcome], tables: Sequence[Table]) -> str:

@@ -11,7 +11,8 @@ from dcdp_jax.runs.files import write_atomically, write_json
 from dcdp_jax.studies.engine import run_study
 from dcdp_jax.studies.figures import draw_figures
 from dcdp_jax.studies.page import make_page
-from dcdp_jax.studies.tables import as_csv, as_latex, as_markdown, make_tables
+from dcdp_jax.studies.rendering import as_csv, as_latex, as_markdown
+from dcdp_jax.studies.tables import make_tables
 
 TABLES, FIGURES = "tables", "figures"
 

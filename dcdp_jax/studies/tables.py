@@ -1,31 +1,13 @@
-"""Tables of a study in Markdown, CSV and LaTeX: one per data set, a line per row."""
+"""The numbers of a study's tables: one table per data set, a line per row and one per ensemble of its seeds."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dcdp_jax.studies.engine import Outcome, StageOutcome, validation_mean
-from dcdp_jax.studies.statistics import Summary, holm, paired_p, summarize
-
-SCORE_NAMES = {
-    "accuracy": "Accuracy",
-    "f1_macro": "Macro F1",
-    "f1_weighted": "Weighted F1",
-    "precision_macro": "Macro precision",
-    "recall_macro": "Macro recall",
-    "precision_weighted": "Weighted precision",
-    "recall_weighted": "Weighted recall",
-    "ece": "ECE",
-    "loss": "Loss",
-}
-
-CSV_COLUMNS = (
-    *("dataset", "protocols", "marks", "stage", "row", "chosen", "failed", "validation", "score"),
-    *("n", "mean", "deviation", "low", "high", "paper", "difference", "p", "compared_with"),
-)
+from dcdp_jax.studies.statistics import Summary, holm, paired_p, subject_interval, subjects_p, summarize
+from dcdp_jax.studies.windows import Ensemble, ensemble_of, subjects_of
 
 
 class Cell(NamedTuple):
@@ -45,8 +27,25 @@ class Cell(NamedTuple):
     paper: float | None = None
 
 
+class OverSubjects(NamedTuple):
+    """The accuracy of a row over the people that test it.
+
+    Attributes:
+      n: number of test subjects.
+      low: lower end of the 95 % bootstrap interval over them, in percent; NaN for one subject.
+      high: upper end.
+      p: of the sign-flip test over them against the row that it is compared with, on the seeds and folds that both
+        have, corrected after Holm over the rows of the table; NaN where there is none.
+    """
+
+    n: int
+    low: float
+    high: float
+    p: float
+
+
 class Line(NamedTuple):
-    """One row of a table.
+    """One row of a table, or the ensemble of the seeds of one.
 
     Attributes:
       stage: it belongs to.
@@ -55,6 +54,9 @@ class Line(NamedTuple):
       validation: mean of the selection score on the validation part, in percent; None where there is none.
       cells: {score: Cell}.
       failed: trials that ended with an error.
+      parameters: of the model, a mean where trials differ; None where none was finished.
+      subjects: its accuracy over the test subjects; None where no trial left predictions, and for an ensemble.
+      ensemble: how many trials it is the mean of; '' for a row.
     """
 
     stage: str
@@ -63,6 +65,9 @@ class Line(NamedTuple):
     validation: float | None
     cells: dict[str, Cell]
     failed: int
+    parameters: float | None
+    subjects: OverSubjects | None = None
+    ensemble: str = ""
 
 
 class Table(NamedTuple):
@@ -73,8 +78,9 @@ class Table(NamedTuple):
       protocols: of the trials.
       marks: of any trial: synthetic, leaky, incomplete.
       compare: {row: the row that it is compared with}.
-      selection: score by which epochs and rows were chosen on the validation part.
-      lines: one per row.
+      selection: score by which rows were chosen on the validation part.
+      tested: what `train.selection` of the trials is.
+      lines: one per row, followed by that of its ensemble where it has one.
     """
 
     dataset: str
@@ -82,6 +88,7 @@ class Table(NamedTuple):
     marks: tuple[str, ...]
     compare: Mapping[str, str]
     selection: str
+    tested: tuple[str, ...]
     lines: list[Line]
 
 
@@ -92,7 +99,7 @@ def make_tables(
     compare: Mapping[str, str],
     paper: Sequence[Sequence[Any]],
 ) -> list[Table]:
-    """Tables of all data sets of a study.
+    """Makes the tables of all data sets of a study.
 
     Args:
       stages: what `run_study` returned.
@@ -112,26 +119,68 @@ def make_tables(
         for score in scores:
             for row, cell in zip(rows, score_cells(here, rows, score, compare), strict=True):
                 cells[row][score] = cell._replace(paper=published.get((row, dataset, score)))
-        lines = [
-            Line(
-                stage.stage.name,
-                row.name,
-                len(stages) > 1 and row.name == stage.best,
-                percent(validation_mean(here, row.name, selection)),
-                cells[row.name],
-                sum(outcome.result is None for outcome in here if outcome.trial.row == row.name),
-            )
-            for stage in stages
-            for row in stage.stage.rows
-        ]
+        over_subjects = dict(zip(rows, subject_statistics(here, rows, compare), strict=True))
+        lines = []
+        for stage in stages:
+            for row in [row.name for row in stage.stage.rows]:
+                of_row = [outcome for outcome in here if outcome.trial.row == row]
+                parameters = [outcome.result["parameters"] for outcome in of_row if outcome.result]
+                lines.append(
+                    Line(
+                        stage.stage.name,
+                        row,
+                        len(stages) > 1 and row == stage.best,
+                        percent(validation_mean(here, row, selection)),
+                        cells[row],
+                        sum(outcome.result is None for outcome in of_row),
+                        float(np.mean(parameters)) if parameters else None,
+                        over_subjects[row],
+                    )
+                )
+                if ensemble := ensemble_of(of_row):
+                    lines.append(ensemble_line(stage.stage.name, row, ensemble, scores))
         protocols = tuple(sorted({result["protocol"] for result in results}))
         marks = tuple(sorted({mark for result in results for mark in result["marks"]}))
-        tables.append(Table(dataset, protocols, marks, compare, selection, lines))
+        tested = tuple(sorted({result.get("selection", "best") for result in results}))
+        tables.append(Table(dataset, protocols, marks, compare, selection, tested, lines))
     return tables
 
 
+def ensemble_line(stage: str, row: str, ensemble: Ensemble, scores: Sequence[str]) -> Line:
+    """Returns the line of an ensemble, which has no interval, and no loss and calibration error."""
+    cells = {
+        score: Cell(
+            Summary(ensemble.folds, ensemble.scores[score], np.nan, np.nan, np.nan)
+            if score in ensemble.scores
+            else None
+        )
+        for score in scores
+    }
+    name = f"{row}, ensemble of {ensemble.runs}"
+    return Line(stage, name, False, None, cells, 0, ensemble.parameters, ensemble=ensemble.runs)
+
+
+def subject_statistics(
+    outcomes: Sequence[Outcome], rows: Sequence[str], compare: Mapping[str, str]
+) -> list[OverSubjects | None]:
+    """Returns the accuracy of every row over the test subjects; None for a row without predictions."""
+    by_row = {
+        row: {(o.trial.fold, o.trial.seed): o for o in outcomes if o.trial.row == row and o.predictions} for row in rows
+    }
+    found, tests = [], []
+    for row, trials in by_row.items():
+        subjects = subjects_of(list(trials.values()))
+        low, high = subject_interval(*subjects)
+        found.append(OverSubjects(len(subjects.accuracy), 100 * low, 100 * high, np.nan) if trials else None)
+        other = by_row.get(compare.get(row, ""), {})
+        both = [key for key in trials if key in other]
+        a, b = (subjects_of([of[key] for key in both]).accuracy for of in (trials, other))
+        tests.append(subjects_p(a, b))
+    return [line and line._replace(p=p) for line, p in zip(found, holm(tests), strict=True)]
+
+
 def score_cells(outcomes: Sequence[Outcome], rows: Sequence[str], score: str, compare: Mapping[str, str]) -> list[Cell]:
-    """One score of every row, and its difference to the row that it is compared with."""
+    """Returns one score of every row, and its difference to the row that it is compared with."""
     by_row = {row: test_scores(outcomes, row, score) for row in rows}
     cells, tests = [], []
     for row, values in by_row.items():
@@ -150,7 +199,7 @@ def score_cells(outcomes: Sequence[Outcome], rows: Sequence[str], score: str, co
 
 
 def test_scores(outcomes: Sequence[Outcome], row: str, score: str) -> dict[tuple[int, int], float]:
-    """{(fold, seed): percent on the test part} of a row."""
+    """Returns {(fold, seed): percent on the test part} of a row."""
     return {
         (outcome.trial.fold, outcome.trial.seed): 100 * outcome.result["test"][score]
         for outcome in outcomes
@@ -158,104 +207,6 @@ def test_scores(outcomes: Sequence[Outcome], row: str, score: str) -> dict[tuple
     }
 
 
-def heading(table: Table) -> str:
-    """What a table says about itself."""
-    marks = f" [{', '.join(table.marks)}]" if table.marks else ""
-    references = ", ".join(f"«{row}»" for row in dict.fromkeys(table.compare.values()))
-    compared = f"; differences and p (paired t-test, Holm) against {references}" if references else ""
-    return (
-        f"{table.dataset}{marks}, protocol {', '.join(table.protocols) or '-'}: test part, percent, mean ± deviation "
-        f"[95 % t-interval]; epochs chosen by validation {SCORE_NAMES[table.selection]}{compared}"
-    )
-
-
-def columns(table: Table) -> tuple[list[str], list[list[str]]]:
-    """Header and lines of a table as text."""
-    scores = list(table.lines[0].cells)
-    staged = any(line.stage for line in table.lines)
-    with_paper = [score for score in scores if any(line.cells[score].paper is not None for line in table.lines)]
-    header = [*(["Stage"] if staged else []), "Row", "n", f"Validation {SCORE_NAMES[table.selection]}"]
-    for score in scores:
-        header.append(SCORE_NAMES[score])
-        header += ["Paper", "Ours - paper"] if score in with_paper else []
-        header += ["Difference", "p"] if table.compare else []
-    lines = []
-    for line in table.lines:
-        first = next(iter(line.cells.values())).summary
-        n = str(first.n if first else 0) + (f" ({line.failed} failed)" if line.failed else "")
-        text = [*([line.stage] if staged else []), line.row + (" (chosen)" if line.best else ""), n]
-        text.append(number(line.validation))
-        for score in scores:
-            cell = line.cells[score]
-            text.append(summary_text(cell.summary))
-            if score in with_paper:
-                text.append(number(cell.paper))
-                known = cell.summary is not None and cell.paper is not None
-                text.append(f"{cell.summary.mean - cell.paper:+.2f}" if known else "")  # type: ignore[union-attr, operator]
-            if table.compare:
-                text.append("" if cell.difference is None else f"{cell.difference:+.2f}")
-                text.append("" if cell.p is None or np.isnan(cell.p) else f"{cell.p:.3f}")
-        lines.append(text)
-    return header, lines
-
-
 def percent(share: float | None) -> float | None:
-    """A share as percent."""
+    """Returns a share as percent."""
     return None if share is None else 100 * share
-
-
-def number(value: float | None) -> str:
-    """Percent, or nothing."""
-    return "" if value is None else f"{value:.2f}"
-
-
-def summary_text(summary: Summary | None) -> str:
-    """`95.24 ± 0.44 [94.70, 95.78]`."""
-    if summary is None:
-        return "failed"
-    if summary.n < 2:
-        return f"{summary.mean:.2f}"
-    return f"{summary.mean:.2f} ± {summary.deviation:.2f} [{summary.low:.2f}, {summary.high:.2f}]"
-
-
-def as_markdown(table: Table) -> str:
-    """A Markdown table under a line that says what it is."""
-    header, lines = columns(table)
-    rows = [header, ["---"] * len(header), *lines]
-    body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
-    return f"{heading(table)}\n\n{body}\n"
-
-
-def as_csv(table: Table) -> str:
-    """Numbers at full precision: a record per row and score."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for line in table.lines:
-        for score, cell in line.cells.items():
-            summary = cell.summary or Summary(0, np.nan, np.nan, np.nan, np.nan)
-            writer.writerow(
-                [
-                    *(table.dataset, ";".join(table.protocols), ";".join(table.marks), line.stage, line.row),
-                    *(line.best, line.failed, line.validation, score, *summary),
-                    *(cell.paper, cell.difference, cell.p, table.compare.get(line.row)),
-                ]
-            )
-    return text.getvalue()
-
-
-def as_latex(table: Table) -> str:
-    """A LaTeX table; needs the package booktabs."""
-    header, lines = columns(table)
-    body = " \\\\\n".join(" & ".join(map(latex_text, row)) for row in lines)
-    return (
-        f"% {heading(table)}\n\\begin{{tabular}}{{{'l' * len(header)}}}\n\\toprule\n"
-        f"{' & '.join(map(latex_text, header))} \\\\\n\\midrule\n{body} \\\\\n\\bottomrule\n\\end{{tabular}}\n"
-    )
-
-
-def latex_text(text: str) -> str:
-    """Text with LaTeX's special characters escaped."""
-    for character in "\\&%$#_{}":
-        text = text.replace(character, "\\textbackslash " if character == "\\" else f"\\{character}")
-    return text.replace("±", "$\\pm$")

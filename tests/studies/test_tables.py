@@ -6,12 +6,19 @@ import io
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import accuracy_score, f1_score
 
 from configs.studies.default import smallest
+from dcdp_jax.errors import CheckpointError
+from dcdp_jax.runs.reading import Predictions
 from dcdp_jax.studies.engine import Outcome, StageOutcome, best_row
 from dcdp_jax.studies.grid import Row, Stage, Trial
-from dcdp_jax.studies.tables import as_csv, as_latex, as_markdown, make_tables
+from dcdp_jax.studies.rendering import as_csv, as_latex, as_markdown
+from dcdp_jax.studies.statistics import holm, subject_interval, subjects_p
+from dcdp_jax.studies.tables import make_tables
 
+NAMES = ["walk", "sit", "lie"]
+WINDOWS, PEOPLE = 60, 5
 SCORES = {"main": (0.91, 0.93, 0.92), "without": (0.90, 0.90, 0.91), "broken": (0.5, None, None), "dead": (None,) * 3}
 ACCURACY = {row: [100 * value for value in values if value] for row, values in SCORES.items()}
 
@@ -22,6 +29,7 @@ def outcome(row, seed, value, dataset="set", marks=()):
         return Outcome(trial, None, "ConfigError: no")
     scores = {"accuracy": value, "f1_macro": value - 0.1}
     result = {"test": scores, "validation": {"f1_macro": value / 2}, "protocol": "subject", "marks": list(marks)}
+    result["parameters"] = 1000 * len(row)
     return Outcome(trial, result, None)
 
 
@@ -60,7 +68,7 @@ def test_failed_trials_are_counted_and_compared_over_common_seeds_only():
     assert (found["dead", "accuracy"]["n"], found["dead", "accuracy"]["failed"]) == ("0", "3")
     text = as_markdown(table())
     assert "1 (2 failed)" in text
-    assert "| dead | 0 (3 failed) |  | failed |" in text
+    assert "| dead | 0 (3 failed) |  |  | failed |" in text
 
 
 def test_markdown_says_protocol_marks_paper_and_intervals():
@@ -93,4 +101,110 @@ def test_a_row_without_validation_part_has_no_validation_score():
     rows = [Row("a", {}), Row("b", {})]
     assert best_row(Stage("", rows), trials, "f1_macro") is None
     (made,) = make_tables([StageOutcome(Stage("", rows), trials, None)], ("accuracy",), "f1_macro", {}, ())
-    assert "| b | 1 |  | 80.00 |" in as_markdown(made)
+    assert "| b | 1 | 1,000 |  | 80.00 |" in as_markdown(made)
+
+
+def predicted(row, seed, fold, subjects, lead):
+    """A trial with random probabilities, `lead` more for the true class, of windows that depend on the fold alone."""
+    true = np.random.default_rng(fold).integers(3, size=WINDOWS)
+    p = np.random.default_rng([seed, fold, len(row)]).dirichlet(np.ones(3), WINDOWS)
+    p[np.arange(WINDOWS), true] += lead
+    p = (p / p.sum(axis=1, keepdims=True)).astype(np.float32)
+    guess = p.argmax(axis=1)
+    people = [str(subjects[i % len(subjects)]) for i in range(WINDOWS)]
+    windows = [(f"run{fold}", str(i), people[i], NAMES[true[i]]) for i in range(WINDOWS)]
+    result = {
+        "test": {"accuracy": accuracy_score(true, guess), "f1_macro": f1_score(true, guess, average="macro")},
+        **{"protocol": "groups", "marks": [], "class_names": NAMES, "parameters": 1000, "selection": "last"},
+    }
+    trial = Trial("set", row, seed, fold, smallest(), f"{row}-{fold}-{seed}")
+    return Outcome(trial, result, None, Predictions(people, guess == true, p.max(axis=1), windows, p))
+
+
+@pytest.fixture
+def predictions():
+    """Two folds of different people for each of three rows; the second fold has two seeds, the first three."""
+    folds = {0: [10, 11, 12], 1: [20, 21]}
+    leads = {"main": 0.4, "other": 0.2, "equal": 0.4}
+    return [
+        predicted(row, seed, fold, folds[fold], lead)
+        for row, lead in leads.items()
+        for fold in folds
+        for seed in range(3 - fold)
+    ]
+
+
+def table_of(outcomes, scores=("accuracy", "f1_macro", "loss")):
+    for one in outcomes:
+        one.result["test"].setdefault("loss", 0.5)
+    rows = list(dict.fromkeys(one.trial.row for one in outcomes))
+    stage = Stage("", [Row(row, {}) for row in rows])
+    compare = {row: "main" for row in rows if row != "main"}
+    (made,) = make_tables([StageOutcome(stage, outcomes, None)], scores, "f1_macro", compare, ())
+    return made
+
+
+def test_an_ensemble_is_the_mean_of_the_probabilities_in_every_fold(predictions):
+    found = records(table_of(predictions))
+    wanted = {"accuracy": [], "f1_macro": []}
+    for fold in (0, 1):
+        of_fold = [one.predictions for one in predictions if (one.trial.row, one.trial.fold) == ("main", fold)]
+        true = [window[3] for window in of_fold[0].windows]
+        guess = [NAMES[i] for i in np.mean([one.probabilities for one in of_fold], axis=0).argmax(axis=1)]
+        wanted["accuracy"].append(100 * accuracy_score(true, guess))
+        wanted["f1_macro"].append(100 * f1_score(true, guess, average="macro"))
+    name = "main, ensemble of 2 to 3"
+    for score, values in wanted.items():
+        assert float(found[name, score]["mean"]) == pytest.approx(np.mean(values))
+    assert wanted["accuracy"][0] != pytest.approx(float(found["main", "accuracy"]["mean"]))
+    assert (found[name, "accuracy"]["n"], found[name, "accuracy"]["ensemble"]) == ("2", "2 to 3")
+    assert (found[name, "accuracy"]["low"], found[name, "accuracy"]["deviation"]) == ("nan", "nan")
+    assert (found[name, "loss"]["n"], found[name, "loss"]["parameters"]) == ("0", "2500.0")
+
+
+def test_rows_of_one_trial_have_no_ensemble_and_other_windows_are_refused(predictions):
+    alone = [one for one in predictions if one.trial.seed == 0]
+    assert not any(line.ensemble for line in table_of(alone).lines)
+    other = predicted("main", 2, 1, [20, 21], 0.4)
+    with pytest.raises(CheckpointError, match="main-0-1 and main-0-0 were tested on different windows"):
+        table_of([predictions[0], predictions[1]._replace(predictions=other.predictions)])
+
+
+def test_statistics_over_subjects(predictions):
+    found = records(table_of(predictions))
+    accuracy, windows = {}, {}
+    for row in ("main", "other", "equal"):
+        accuracy[row] = {}
+        of_row = [one for one in predictions if one.trial.row == row]
+        for subject in ("10", "11", "12", "20", "21"):
+            tests = [
+                one.predictions.right[[name == subject for name in one.predictions.subjects]]
+                for one in of_row
+                if subject in one.predictions.subjects
+            ]
+            accuracy[row][subject] = np.mean([right.mean() for right in tests])
+            windows[subject] = len(tests[0])
+        low, high = subject_interval(accuracy[row], windows)
+        record = found[row, "accuracy"]
+        expected = (PEOPLE, 100 * low, 100 * high)
+        given = [float(record[key]) for key in ("subjects", "subjects_low", "subjects_high")]
+        np.testing.assert_allclose(given, expected)
+        assert found[row, "f1_macro"]["subjects_low"] == ""
+    tested = [subjects_p(accuracy[row], accuracy["main"]) for row in ("other", "equal")]
+    given = [float(found[row, "accuracy"]["subjects_p"]) for row in ("other", "equal")]
+    np.testing.assert_allclose(given, holm(tested))
+    assert found["main", "accuracy"]["subjects_p"] == "nan"
+
+
+def test_markdown_has_both_intervals_and_both_tests(predictions):
+    made = table_of(predictions, ("accuracy", "f1_macro"))
+    text = as_markdown(made)
+    head, _, header, _, *lines = text.splitlines()
+    for said in ("t-interval] over n seeds", "tested is the last epoch", "over the people tested", "p (seeds), paired"):
+        assert said in head
+    assert "p (subjects), sign-flip test of the accuracy, against «main», corrected after Holm; ensemble: mean" in head
+    assert header.endswith("| Macro F1 | Difference | p (seeds) | 95 % (subjects) | p (subjects) |")
+    assert [line.split(" | ")[0] for line in lines][:2] == ["| main", "| main, ensemble of 2 to 3"]
+    assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
+    over = next(line.subjects for line in made.lines if line.row == "other")
+    assert f"| [{over.low:.2f}, {over.high:.2f}] | {over.p:.3f} |" in text

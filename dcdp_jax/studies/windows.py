@@ -1,0 +1,91 @@
+"""Computes the accuracy of a row by test subject, and the ensemble of its seeds, from predictions of single windows."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from dcdp_jax.errors import CheckpointError
+from dcdp_jax.evaluate.ensemble import count_predictions, mean_probabilities
+from dcdp_jax.metrics import scores
+from dcdp_jax.studies.engine import Outcome
+
+
+class Subjects(NamedTuple):
+    """The test subjects of a row.
+
+    Attributes:
+      accuracy: {subject: share of its windows that is right, the mean over the trials that test it}.
+      windows: {subject: its test windows, summed over folds}.
+    """
+
+    accuracy: dict[str, float]
+    windows: dict[str, int]
+
+
+class Ensemble(NamedTuple):
+    """The mean probabilities of the seeds of a row, scored in each fold with at least two finished trials.
+
+    Attributes:
+      runs: how many trials a fold has: `3`, or `2 to 3`.
+      folds: number of folds.
+      parameters: of all its runs, the mean over folds.
+      scores: {score: percent on the test part, the mean over folds}; `metrics.scores` lists them.
+    """
+
+    runs: str
+    folds: int
+    parameters: float
+    scores: dict[str, float]
+
+
+def subjects_of(outcomes: Sequence[Outcome]) -> Subjects:
+    """Returns the accuracy by subject over the trials of one row that left predictions."""
+    shares: dict[str, list[float]] = defaultdict(list)
+    windows: dict[str, dict[int, int]] = defaultdict(dict)
+    for outcome in outcomes:
+        if outcome.predictions is None:
+            continue
+        names = np.array(outcome.predictions.subjects)
+        for name in dict.fromkeys(outcome.predictions.subjects):
+            right = outcome.predictions.right[names == name]
+            shares[name].append(float(right.mean()))
+            windows[name][outcome.trial.fold] = len(right)
+    return Subjects(
+        {name: float(np.mean(values)) for name, values in shares.items()},
+        {name: sum(by_fold.values()) for name, by_fold in windows.items()},
+    )
+
+
+def ensemble_of(outcomes: Sequence[Outcome]) -> Ensemble | None:
+    """Returns the ensemble of one row, or None where no fold has two finished trials with probabilities.
+
+    Raises:
+      CheckpointError: trials of one fold were tested on different windows.
+    """
+    folds: dict[int, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.predictions is not None and outcome.predictions.probabilities is not None:
+            folds[outcome.trial.fold].append(outcome)
+    found, parameters = [], []
+    complete = [members for members in folds.values() if len(members) > 1]
+    for members in complete:
+        predictions = [member.predictions for member in members if member.predictions]
+        windows = predictions[0].windows
+        for member, other in zip(members, predictions, strict=True):
+            if other.windows != windows:
+                raise CheckpointError(
+                    f"{member.trial.name} and {members[0].trial.name} were tested on different windows; remove the "
+                    "folder of the older one, and the same command trains it again"
+                )
+        results = [member.result for member in members if member.result]
+        mean = mean_probabilities([one.probabilities for one in predictions if one.probabilities is not None])
+        found.append(scores(count_predictions(windows, mean, results[0]["class_names"])))
+        parameters.append(sum(result["parameters"] for result in results))
+    if not found:
+        return None
+    counts = sorted({len(members) for members in complete})
+    runs = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    means = {score: 100 * float(np.mean([one[score] for one in found])) for score in found[0]}
+    return Ensemble(runs, len(found), float(np.mean(parameters)), means)
