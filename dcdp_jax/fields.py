@@ -427,6 +427,15 @@ FIELDS = (
     Field("augment.time_warp_sigma", 0.2, "Standard deviation of the speed around 1; 0: off.", low=0, high=100),
     Field("augment.time_warp_knots", 4, "Knots of the curve of speeds.", low=1, high=1000),
     Field("augment.permutation_segments", 4, "Segments that are permuted; 1: off.", low=1, high=1000),
+    Field(
+        "augment.mixup_alpha",
+        0.0,
+        "alpha of mixup: every window, and its cross-entropies, are mixed with those of another window of the batch, "
+        "by shares from Beta(alpha, alpha); 0: off. Confidences and accuracy are those of the label with the larger "
+        "share.",
+        low=0,
+        high=1000,
+    ),
     #
     Field(
         "parallel.strategy",

@@ -177,6 +177,7 @@ def total_loss(
     label_smoothing: float = 0.0,
     align_reduction: str = "mean",
     class_weights: Float[Array, "k"] | None = None,
+    mixture: tuple[Int[Array, "b"], Float[Array, "b"]] | None = None,
     axis_name: str | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Computes L_total of section 3.3.1: the sum of the cross-entropies + lambda (contrast + align).
@@ -196,6 +197,8 @@ def total_loss(
       class_weights: (k,) factors on the cross-entropies of the windows of each class; None for 1. A weighted
         cross-entropy is divided by the number of windows, not by the sum of their weights, so that the mean over
         devices is that of the global batch.
+      mixture: Of windows that are mixed with others, the labels (b,) of the others and the shares (b,) of `labels`:
+        the cross-entropy is share times that of the one label + (1 - share) times that of the other.
       axis_name: See `contrastive_loss`.
 
     Returns:
@@ -206,13 +209,17 @@ def total_loss(
       ValueError: Another align_reduction, or two or more branches without a stage.
     """
 
-    def weighted(losses: jax.Array) -> jax.Array:
-        return losses if class_weights is None else class_weights[labels] * losses
+    def against(targets: jax.Array, logits: jax.Array) -> jax.Array:
+        losses = cross_entropy(logits, targets, label_smoothing)
+        return losses if class_weights is None else class_weights[targets] * losses
 
-    terms = {
-        name: weighted(cross_entropy(logits, labels, label_smoothing)).mean()
-        for name, logits in {**branches, "fusion": fusion}.items()
-    }
+    def classification(logits: jax.Array) -> jax.Array:
+        if mixture is None:
+            return against(labels, logits).mean()
+        others, shares = mixture
+        return (shares * against(labels, logits) + (1 - shares) * against(others, logits)).mean()
+
+    terms = {name: classification(logits) for name, logits in {**branches, "fusion": fusion}.items()}
     total = sum(terms.values(), start=jnp.zeros(()))
     if len(branches) > 1:
         terms["contrast"] = multi_stage_contrastive_loss(stages, temperature, axis_name=axis_name)

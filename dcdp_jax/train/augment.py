@@ -14,6 +14,8 @@ Every window draws independently which of five transformations it gets, each wit
    and a small standard deviation, as gravity or a magnetic field, by many standard deviations.
 6. jitter: white noise, in standard deviations. Last, so that no interpolation smooths it.
 
+With `augment.mixup_alpha` every window is then mixed with another of the batch, see `mixup.py`.
+
 2 and 3 are one map of time for all channels, whichever branch reads them: what contrastive pairs compare stays
 simultaneous. Draws are functions of (seed, step, place in the global batch), whatever the number of devices; one that
 is switched off changes nothing in the others.
@@ -64,6 +66,7 @@ class Augmentation(NamedTuple):
       accelerations: for each device the (x, y, z) channels whose mean a rotation keeps, see `rotation.keep_axes`; ()
         for rotations uniform on SO(3).
       rotation_tilt: the largest angle in degrees between that mean and the rotated one.
+      mixup_alpha: of `mixup.draw_pairs`; 0 for none. Every window is mixed.
     """
 
     probability: float
@@ -75,6 +78,7 @@ class Augmentation(NamedTuple):
     permutation_segments: int
     accelerations: tuple[Triple, ...] = ()
     rotation_tilt: float = 5.0
+    mixup_alpha: float = 0.0
 
 
 class Draws(NamedTuple):
@@ -118,6 +122,7 @@ def build_augmentation(config: ConfigDict, channels: Sequence[Channel]) -> Augme
         permutation_segments=config.permutation_segments,
         accelerations=accelerations_of(channels, devices) if config.rotation_kind == "gravity" else (),
         rotation_tilt=config.rotation_tilt,
+        mixup_alpha=config.mixup_alpha,
     )
 
 

@@ -20,6 +20,7 @@ from dcdp_jax.optim import (
     true_class_confidence,
 )
 from dcdp_jax.train.augment import Augmentation, augment
+from dcdp_jax.train.mixup import mixup
 from dcdp_jax.train.state import AveragedState, TrainState, update_average
 
 Batch = Mapping[str, jax.Array]
@@ -143,6 +144,10 @@ def train_step(
     labels = batch["labels"]
     keys = window_keys(state.seed, state.step, labels.shape[0], axis_name)
     x = training_windows(signals, batch["starts"], keys, settings)
+    mixture = None
+    if settings.augmentation and (alpha := settings.augmentation.mixup_alpha):
+        x, others, shares = mixup(x, labels, state.seed, state.step, alpha, axis_name)
+        mixture = others, shares
 
     def classification_coefficients(branches: dict[str, jax.Array]) -> dict[str, jax.Array]:
         assert settings.classification_modulation is not None
@@ -174,6 +179,7 @@ def train_step(
             label_smoothing=settings.label_smoothing,
             align_reduction=settings.align_reduction,
             class_weights=jnp.asarray(settings.class_weights, jnp.float32) if settings.class_weights else None,
+            mixture=mixture,
             axis_name=axis_name,
         )
         return total, (outputs, terms, updated.get("batch_stats", {}))

@@ -23,6 +23,7 @@ from tests.train.test_input_pipeline import Linear
 WINDOW, BATCH, SEED = 8, 56, 3
 CLASS_NAMES = ("walking", "sitting", "standing", "running")
 WEIGHTS = (0.25, 3.0, 1.0, 7.0)
+SETTINGS = StepSettings(WINDOW, 0.7, 0.5, 0.1, class_weights=WEIGHTS)
 # Of the four classes the last has no training window.
 LABELS = np.repeat(np.arange(3), (70, 9, 21)).astype(np.int32)
 DATASET = SimpleNamespace(class_names=CLASS_NAMES, splits={"train": SimpleNamespace(labels=LABELS)})
@@ -35,7 +36,7 @@ def config_with(**fields):
     return config
 
 
-def step_on(count, weights):
+def step_on(count, settings):
     """Metrics and parameters after one step with SGD, and the parameters ahead of it."""
     rng = np.random.default_rng(0)
     signals = Signals(rng.normal(size=(500, 5)).astype(np.float32), np.zeros(5, np.float32), np.ones(5, np.float32))
@@ -47,21 +48,23 @@ def step_on(count, weights):
     )
     devices, model = Devices(count), Linear()
     state = create_state(model, optimizer, SEED, WINDOW, 5)
-    settings = StepSettings(WINDOW, 0.7, 0.5, 0.1, class_weights=weights)
     step = devices.map_step(train_step, donate_state=False, model=model, optimizer=optimizer, settings=settings)
     after, metrics = jax.device_get(step(devices.replicate(state), devices.replicate(signals), devices.shard(batch)))
     x = signals.values[batch["starts"][:, None] + np.arange(WINDOW)]
     return metrics, after.params, state, x, labels
 
 
+def cross_entropy(logits, labels):
+    """With label smoothing 0.1, in float64."""
+    z, target = np.asarray(logits, np.float64), 0.9 * np.eye(4)[labels] + 0.1 / 4
+    return -(target * (z - np.log(np.exp(z).sum(axis=1, keepdims=True)))).sum(axis=1)
+
+
 def test_the_weighted_loss_of_a_step_is_that_of_numpy_on_any_number_of_devices():
-    metrics, params, state, x, labels = step_on(1, WEIGHTS)
+    metrics, params, state, x, labels = step_on(1, SETTINGS)
     outputs = Linear().apply({"params": state.params, "batch_stats": state.batch_stats}, x)
-    target = 0.9 * np.eye(4)[labels] + 0.1 / 4
     for name, logits in {**outputs.branches, "fusion": outputs.fusion}.items():
-        z = np.asarray(logits, np.float64)
-        losses = -(target * (z - np.log(np.exp(z).sum(axis=1, keepdims=True)))).sum(axis=1)
-        expected = (np.array(WEIGHTS)[labels] * losses).sum() / BATCH
+        expected = (np.array(WEIGHTS)[labels] * cross_entropy(logits, labels)).sum() / BATCH
         np.testing.assert_allclose(metrics["loss"][name], expected, rtol=1e-5)
 
     def loss(params):
@@ -71,7 +74,7 @@ def test_the_weighted_loss_of_a_step_is_that_of_numpy_on_any_number_of_devices()
 
     expected = jax.tree.map(lambda p, g: p - g, state.params, jax.jit(jax.grad(loss))(state.params))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), params, expected)
-    several, params_of_several, *_ = step_on(7, WEIGHTS)
+    several, params_of_several, *_ = step_on(7, SETTINGS)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), several["loss"], metrics["loss"])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), params_of_several, params)
 

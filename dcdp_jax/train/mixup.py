@@ -1,0 +1,52 @@
+"""Mixup of training windows.
+
+H. Zhang et al. 2018, mixup: Beyond empirical risk minimization. https://arxiv.org/abs/1710.09412
+"""
+
+import jax
+import jax.numpy as jnp
+
+# Keeps the key apart from those of the windows, which are numbered from 0.
+STREAM = 0x6D697875
+
+
+def draw_pairs(seed: int | jax.Array, step: jax.Array, windows: int, alpha: float) -> tuple[jax.Array, jax.Array]:
+    """Draws the pairs of a global batch, a function of seed and step.
+
+    Args:
+      seed: of the run.
+      step: number of the training step.
+      windows: n, size of the global batch.
+      alpha: parameter of the distribution Beta(alpha, alpha) of the shares, above 0.
+
+    Returns:
+      (n,) the window that each is mixed with, a permutation, in which some may meet themselves; and (n,) the share of
+      the window itself, the larger of the two, so that its label is that of most of the mixture.
+    """
+    pairing, mixing = jax.random.split(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), STREAM))
+    shares = jax.random.beta(mixing, alpha, alpha, (windows,))
+    return jax.random.permutation(pairing, windows), jnp.maximum(shares, 1 - shares)
+
+
+def mixup(
+    x: jax.Array, labels: jax.Array, seed: int | jax.Array, step: jax.Array, alpha: float, axis_name: str
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Mixes each window with another of the global batch; the result does not depend on the number of devices.
+
+    Args:
+      x: (b, t, c) windows of this device.
+      labels: (b,) of these.
+      seed: of the run.
+      step: number of the training step.
+      alpha: see `draw_pairs`.
+      axis_name: of the mapped axis, from whose other devices windows are gathered.
+
+    Returns:
+      (b, t, c) mixed windows, (b,) labels of the windows that they were mixed with, (b,) shares of their own.
+    """
+    every, every_label = jax.lax.all_gather((x, labels), axis_name, tiled=True)
+    partners, shares = draw_pairs(seed, step, len(every), alpha)
+    own = jax.lax.axis_index(axis_name) * len(x) + jnp.arange(len(x))
+    partners, shares = partners[own], shares[own]
+    share = shares[:, None, None]
+    return share * x + (1 - share) * every[partners], every_label[partners], shares
