@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dcdp_jax.report.drawing import INK, PALETTE, Line, draw
+from dcdp_jax.report.loss_terms import term_means
 
 Record = dict[str, Any]
 
@@ -68,9 +69,9 @@ def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: 
     Returns:
       The charts for which there are data.
     """
-    fusion = points(_fusion_means(steps), "epoch", "train", "fusion")
+    means = [{"epoch": epoch, "train": terms} for epoch, terms in term_means(steps).items()]
     loss = [Line("training, total", INK, *points(epochs, "epoch", "train", "loss"))]
-    loss += [Line("training, fusion", PALETTE[0], *fusion)]
+    loss += [Line("training, fusion", PALETTE[0], *points(means, "epoch", "train", "fusion"))]
     loss += [Line("validation, fusion", PALETTE[1], *points(epochs, "epoch", "validation", "loss"), True)]
     scores = []
     for part, label, first, second in (
@@ -123,20 +124,6 @@ def step_charts(
         ]
         found.append(Chart(title, caption, draw(f"step-{group}", title, lines, "step", y_label, scale)))
     return [chart for chart in found if chart.svg]
-
-
-def _fusion_means(steps: Iterable[Record]) -> list[Record]:
-    """Returns the mean of the training loss's fusion term over each epoch."""
-    found: dict[int, list[tuple[float, float]]] = {}
-    for record in steps:
-        term = (record.get("loss") or {}).get("fusion")
-        if term is not None:
-            found.setdefault(record["epoch"], []).append((term, record.get("steps") or 1))
-    means = []
-    for epoch, pairs in sorted(found.items()):
-        terms, weights = zip(*pairs, strict=True)
-        means.append({"epoch": epoch, "train": {"fusion": np.average(terms, weights=weights)}})
-    return means
 
 
 def _keys(records: Iterable[Record], group: str) -> list[str]:

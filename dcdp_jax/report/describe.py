@@ -2,22 +2,16 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 
-from dcdp_jax.report import tables
 from dcdp_jax.report.examples import Window, colour_table, window_charts
-from dcdp_jax.report.page import figures, make_page, marks, section, tiles, write_page
+from dcdp_jax.report.page import write_page
+from dcdp_jax.report.tables import Shaded, Table, split_table
 
-MANY_CHANNELS = 24
 LINES_SHOWN = 6
 NO_CLASS = "none of these"
-CHANNEL_NOTE = (
-    "Statistics of all samples of the protocol, before normalisation. Missing values are those of the files, before "
-    "any was filled in."
-)
 
 
 def write_description(workdir: pathlib.Path, summary: Mapping[str, Any]) -> pathlib.Path:
@@ -34,26 +28,23 @@ def write_description(workdir: pathlib.Path, summary: Mapping[str, Any]) -> path
       OSError: the page could not be written.
     """
     channels = summary["channels"]
-    sections = [
-        section("Parts", tables.split_table(summary), "What proves that they are apart stands under «What was found»."),
-        section("Class balance", _balance_table(summary), "Windows of each part, and their share of it."),
-        section(
-            "Subjects and classes",
-            _minutes_table(summary),
-            f"Minutes of all that was read, in no part or in several. {escape(summary['minutes_note'])}",
-        ),
-        section(
-            "Example windows",
-            colour_table(channels) + figures(window_charts(channels, summary["rate"], _example_windows(summary))),
-            "One window per class, the middle one of its training windows, in the units of the recordings and with "
-            "the same axes for all classes. Of each group the first channels are drawn:",
-        ),
-        _channel_section(summary),
-        section("What was found", _list(summary["notes"])),
-        section("Origin", tables.table([], _origin(summary), "texts")),
+    windows = [
+        Window(name, f"Subject {example['subject']}, {example['part']}.", np.array(example["values"], float))
+        for name, example in summary["examples"].items()
     ]
-    title = f"{summary['dataset']} · {summary['protocol']}"
-    return write_page(workdir / "describe.html", make_page(title, _header(summary) + "\n".join(sections)))
+    return write_page(
+        workdir / "describe.html",
+        summary=summary,
+        protocol=_protocol(summary),
+        hours=_hours(summary),
+        window=_seconds(summary, "window"),
+        step=_seconds(summary, "step"),
+        parts=split_table(summary["windows"], summary["subjects"]),
+        balance=_balance_table(summary),
+        minutes=_minutes_table(summary),
+        examples={"colours": colour_table(channels), "charts": window_charts(channels, summary["rate"], windows)},
+        channels=_channel_table(channels),
+    )
 
 
 def description_lines(summary: Mapping[str, Any]) -> str:
@@ -74,7 +65,7 @@ def description_lines(summary: Mapping[str, Any]) -> str:
         [
             f"{summary['dataset']}{found}. {_protocol(summary)}: {len(summary['minutes'])} subjects, "
             f"{len(names)} classes, {len(summary['channels'])} channels at {summary['rate']:g} Hz, "
-            f"{sum(minutes.values()) / 60:,.1f} hours with a class",
+            f"{_hours(summary)} hours with a class",
             f"Windows of {_seconds(summary, 'window')}, every {_seconds(summary, 'step')}: {parts}",
             *table,
             *([summary["minutes_note"]] if summary["minutes_note"] else []),
@@ -82,32 +73,6 @@ def description_lines(summary: Mapping[str, Any]) -> str:
             *lacking[:LINES_SHOWN],
             *([f"... and {len(lacking) - LINES_SHOWN} more on the page"] if len(lacking) > LINES_SHOWN else []),
         ]
-    )
-
-
-def _header(summary: Mapping[str, Any]) -> str:
-    minutes = _class_minutes(summary)
-    scores = {
-        "Subjects": f"{len(summary['minutes'])}",
-        "Classes": f"{len(summary['class_names'])}",
-        "Hours with a class": f"{sum(minutes.values()) / 60:,.1f}",
-        "Windows": f"{sum(summary['windows'].values()):,}",
-    }
-    facts = {
-        "Channels": f"{len(summary['channels'])}",
-        "Samples per second": f"{summary['rate']:g}",
-        "Window": _seconds(summary, "window"),
-        "Step": _seconds(summary, "step"),
-        "Label of a window": summary["label_rule"],
-        "Normalisation": summary["normalize"],
-    }
-    return (
-        f"<header><h1>{escape(summary['dataset'])}</h1>\n"
-        f'<p class="subtitle">{escape(_protocol(summary))}</p>\n'
-        + marks(summary["marks"])
-        + tiles("scores", scores)
-        + tiles("facts", facts)
-        + "</header>\n"
     )
 
 
@@ -130,7 +95,11 @@ def _class_minutes(summary: Mapping[str, Any]) -> dict[str, float]:
     return {name: sum(row[name] for row in summary["minutes"].values()) for name in summary["class_names"]}
 
 
-def _balance_table(summary: Mapping[str, Any]) -> str:
+def _hours(summary: Mapping[str, Any]) -> str:
+    return f"{sum(_class_minutes(summary).values()) / 60:,.1f}"
+
+
+def _balance_table(summary: Mapping[str, Any]) -> Table:
     parts = list(summary["windows"])
     head = ["Class", *(title for part in parts for title in (part.capitalize(), "%"))]
     rows = []
@@ -141,58 +110,40 @@ def _balance_table(summary: Mapping[str, Any]) -> str:
             row += [f"{count:,}", f"{100 * count / max(summary['windows'][part], 1):.1f}"]
         rows.append(row)
     total = [cell for part in parts for cell in (f"{summary['windows'][part]:,}", "")]
-    return tables.table(head, [*rows, ["All", *total]])
+    return Table(head, [*rows, ["All", *total]])
 
 
-def _minutes_table(summary: Mapping[str, Any]) -> str:
-    """Writes the minutes by subject and class, shaded by size; unlabelled time and sums are not shaded."""
+def _minutes_table(summary: Mapping[str, Any]) -> Shaded:
+    """Returns the minutes by subject and class, shaded by size; unlabelled time and sums are not shaded."""
     names, minutes = summary["class_names"], summary["minutes"]
     most = max((row[name] for row in minutes.values() for name in names), default=0) or 1
     unlabelled = any(row[""] for row in minutes.values())
     rows = []
     for subject, row in minutes.items():
         cells = [(_minutes(row[n]), row[n] / most, f"subject {subject}, {n}: {60 * row[n]:,.0f} s") for n in names]
-        rows.append([*cells, (_minutes(sum(row[n] for n in names)), 0.0, f"subject {subject}, all classes")])
+        cells.append((_minutes(sum(row[n] for n in names)), 0.0, f"subject {subject}, all classes"))
         if unlabelled:
-            rows[-1].append((_minutes(row[""]), 0.0, f"subject {subject}, {NO_CLASS}"))
+            cells.append((_minutes(row[""]), 0.0, f"subject {subject}, {NO_CLASS}"))
+        rows.append((subject, cells))
     sums = _class_minutes(summary)
     last = [*sums.values(), sum(sums.values())]
     if unlabelled:
         last.append(sum(row[""] for row in minutes.values()))
-    rows.append([(_minutes(value), 0.0, "all subjects") for value in last])
+    rows.append(("all", [(_minutes(value), 0.0, "all subjects") for value in last]))
     columns = [*names, "all classes", *([NO_CLASS] if unlabelled else [])]
-    return tables.shaded_table("subject ↓ \xa0 class →", columns, [*minutes, "all"], rows)
+    return Shaded("subject ↓ \xa0 class →", columns, rows)
 
 
 def _minutes(value: float) -> str:
     return "0" if value == 0 else f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def _example_windows(summary: Mapping[str, Any]) -> list[Window]:
-    return [
-        Window(name, f"Subject {example['subject']}, {example['part']}.", np.array(example["values"], float))
-        for name, example in summary["examples"].items()
-    ]
-
-
-def _channel_section(summary: Mapping[str, Any]) -> str:
+def _channel_table(channels: Sequence[Mapping[str, Any]]) -> Table:
     head = ["Channel", "Group", "Device", "Unit", "Mean", "Deviation", "Lowest", "Highest", "Missing values"]
     rows = [
         [channel["name"], channel["group"], channel["site"], channel["unit"]]
         + [f"{channel[key]:.4g}" for key in ("mean", "deviation", "lowest", "highest")]
         + [f"{channel['missing']:,}"]
-        for channel in summary["channels"]
+        for channel in channels
     ]
-    content = tables.table(head, rows, "numbers channels")
-    if len(rows) > MANY_CHANNELS:
-        content = f"<details><summary>All {len(rows)}</summary>{content}</details>"
-    return section("Channels", content, CHANNEL_NOTE)
-
-
-def _list(sentences: Sequence[str]) -> str:
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f'<ul class="notes">{items}</ul>' if items else ""
-
-
-def _origin(summary: Mapping[str, Any]) -> list[list[str]]:
-    return [["Data fingerprint", summary["data_fingerprint"]]]
+    return Table(head, rows, "numbers channels")

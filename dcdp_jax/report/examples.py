@@ -1,14 +1,13 @@
 """Draws windows as small multiples: the first channels of each group, with the same axes for all windows."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dcdp_jax.report import tables
 from dcdp_jax.report.charts import Chart
 from dcdp_jax.report.drawing import PALETTE, Line, Panel, draw_panels
+from dcdp_jax.report.tables import Table
 
 GROUPS_SHOWN = 4
 # Channels of a group that are drawn, and what their colours are called.
@@ -16,15 +15,15 @@ COLOURS = {"blue": PALETTE[0], "orange": PALETTE[1], "green": PALETTE[2]}
 
 
 class Window(NamedTuple):
-    """A window to draw: its heading, a line below it (both escaped here), and its samples (t, c)."""
+    """A window to draw: its heading, a line below it, and its samples (t, c)."""
 
     title: str
     caption: str
     values: np.ndarray
 
 
-def colour_table(channels: Sequence[Mapping[str, Any]]) -> str:
-    """Writes which channels `window_charts` draws, and in which colour.
+def colour_table(channels: Sequence[Mapping[str, Any]]) -> Table:
+    """Returns which channels `window_charts` draws, and in which colour.
 
     Args:
       channels: `name`, `group` and `unit` of each.
@@ -33,7 +32,7 @@ def colour_table(channels: Sequence[Mapping[str, Any]]) -> str:
         [group, *(channels[i]["name"] for i in chosen), *[""] * (len(COLOURS) - len(chosen))]
         for group, chosen in _shown(channels).items()
     ]
-    return tables.table(["Group", *COLOURS], rows, "texts")
+    return Table(["Group", *COLOURS], rows, "texts")
 
 
 def window_charts(channels: Sequence[Mapping[str, Any]], rate: float, windows: Sequence[Window]) -> list[Chart]:
@@ -61,7 +60,7 @@ def window_charts(channels: Sequence[Mapping[str, Any]], rate: float, windows: S
             for group, chosen in shown.items()
         ]
         drawn = draw_panels(f"example-{number}", window.title, panels, "seconds")
-        charts.append(Chart(escape(window.title), escape(window.caption), drawn))
+        charts.append(Chart(window.title, window.caption, drawn))
     return charts
 
 

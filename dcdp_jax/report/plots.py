@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from dcdp_jax.calibration import Bins
 from dcdp_jax.report.drawing import INK, PALETTE, page_style, svg_element
+from dcdp_jax.runs.reading import Predictions
 
 
 def draw_reliability(name: str, title: str, bins: Bins) -> str:
@@ -55,6 +56,16 @@ def draw_reliability(name: str, title: str, bins: Bins) -> str:
             axes.set_axisbelow(True)
         figure.align_ylabels()
         return svg_element(figure, name, title)
+
+
+def by_subject(predictions: Predictions) -> list[tuple[str, float, int]]:
+    """Returns (subject, accuracy, windows), the lowest accuracy first."""
+    names = np.array(predictions.subjects)
+    found = []
+    for name in dict.fromkeys(predictions.subjects):
+        right = predictions.right[names == name]
+        found.append((name, float(right.mean()), len(right)))
+    return sorted(found, key=lambda row: row[1])
 
 
 def draw_subjects(name: str, title: str, subjects: Sequence[tuple[str, float, int]], mean: float) -> str:

@@ -1,50 +1,53 @@
-"""Writes the tables and the curve of robustness.json: scores without a branch or a sensor, and with noise."""
+"""Makes the tables and the chart of robustness.json: scores without a branch or a sensor, and with noise."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from dcdp_jax.report import tables
 from dcdp_jax.report.charts import Chart
 from dcdp_jax.report.drawing import PALETTE, Line, draw
+from dcdp_jax.report.page import percent, signed
+from dcdp_jax.report.tables import Table
 
 SCORES = {"accuracy": "accuracy", "f1_macro": "macro F1"}
 WAYS = ("fused", "fallback")
 
 
-def absent_table(robustness: Mapping[str, Any]) -> str:
-    """Writes the scores without each branch, site and group; in brackets the difference to the scores with all."""
+def absent_table(robustness: Mapping[str, Any]) -> Table:
+    """Returns the scores without each branch, site and group; in brackets the difference to the scores with all."""
     ways = [way for way in WAYS if any(way in row for row in robustness["absent"])]
     head = ["%", *(f"{way}: {label}" for way in ways for label in SCORES.values())]
     clean = robustness["clean"]
-    rows = [["nothing absent", *(tables.percent(clean[score]) for _ in ways for score in SCORES)]]
+    rows = []
     for row in robustness["absent"]:
         cells = [_changed(row[way][score], clean[score]) if way in row else "" for way in ways for score in SCORES]
         rows.append([f"{absence_name(row)} ({_channels(row)})", *cells])
-    return tables.table(head, rows) if robustness["absent"] else ""
+    if rows:
+        rows.insert(0, ["nothing absent", *(percent(clean[score]) for _ in ways for score in SCORES)])
+    return Table(head, rows)
 
 
-def _noise_table(robustness: Mapping[str, Any]) -> str:
-    """Writes the scores at each level of noise; in brackets the difference to no noise."""
+def noise_table(robustness: Mapping[str, Any]) -> Table:
+    """Returns the scores at each level of noise; in brackets the difference to no noise."""
     clean = robustness["clean"]
-    rows = [["0", *(tables.percent(clean[score]) for score in SCORES)]]
+    rows = [["0", *(percent(clean[score]) for score in SCORES)]]
     rows += [
         [f"{row['level']:g}", *(_changed(row["fused"][score], clean[score]) for score in SCORES)]
         for row in robustness["noise"]
     ]
-    return tables.table(["Noise, standard deviations", *(f"{label}, %" for label in SCORES.values())], rows)
+    return Table(["Noise, standard deviations", *(f"{label}, %" for label in SCORES.values())], rows)
 
 
-def noise_charts(robustness: Mapping[str, Any]) -> list[Chart]:
-    """Draws accuracy and macro F1 over the level of noise, and writes their numbers."""
+def noise_chart(robustness: Mapping[str, Any]) -> Chart:
+    """Draws accuracy and macro F1 over the level of noise."""
     lines = [
         Line(label, colour, *noise_points(robustness, score))
         for (score, label), colour in zip(SCORES.items(), PALETTE, strict=False)
     ]
     svg = draw("noise", "Scores with noise", lines, "noise, standard deviations", "per cent", whole=False)
     caption = "Gaussian noise on every channel of the normalised signal, the same draws at every level."
-    return [Chart("Scores with noise", caption, svg), Chart("In numbers", "", _noise_table(robustness))]
+    return Chart("Scores with noise", caption, svg)
 
 
 def noise_points(robustness: Mapping[str, Any], score: str) -> tuple[np.ndarray, np.ndarray]:
@@ -60,7 +63,7 @@ def absence_name(row: Mapping[str, Any]) -> str:
 
 
 def _changed(value: float, clean: float) -> str:
-    return f"{tables.percent(value)} ({tables.signed(value - clean)})"
+    return f"{percent(value)} ({signed(value - clean)})"
 
 
 def _channels(row: Mapping[str, Any]) -> str:

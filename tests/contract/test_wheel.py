@@ -75,10 +75,11 @@ def environment(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_configs_and_says_that_it_is_typed(wheel):
+def test_the_wheel_holds_configs_and_templates_and_says_that_it_is_typed(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.py")}
-    assert {f"dcdp_jax/{name}" for name in configs} | {"dcdp_jax/py.typed"} <= names
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "dcdp_jax/report/templates").iterdir()}
+    assert {f"dcdp_jax/{name}" for name in configs} | {"dcdp_jax/py.typed"} | templates <= names
     assert not [
         name for name in names if name.split("/")[0] not in ("dcdp_jax", f"dcdp_jax-{dcdp_jax.__version__}.dist-info")
     ]

@@ -10,7 +10,7 @@ import pytest
 from dcdp_jax.calibration import calibration
 from dcdp_jax.errors import UserError
 from dcdp_jax.report.compare import write_comparison
-from dcdp_jax.report.predictions import by_subject
+from dcdp_jax.report.plots import by_subject
 from dcdp_jax.report.tables import class_scores
 from dcdp_jax.runs.reading import read_predictions
 from tests.e2e.running import ROOT
@@ -54,7 +54,8 @@ def test_figures_of_both_runs_are_shown(runs, tmp_path):
     predictions = read_predictions(runs[0], result_of(runs[0]))
     for _, accuracy, _ in by_subject(predictions):
         assert f"{100 * accuracy:.2f}" in page.texts
-    assert page.has(f"Expected calibration error {100 * calibration(*predictions[1:]).error():.2f} %")
+    error = calibration(predictions.right, predictions.confidence).error()
+    assert page.has(f"Expected calibration error {100 * error:.2f} %")
     assert len(SVG_ELEMENT.findall(text)) == 4 + 4 + 1 + 2  # epochs; S and M of two branches; reliability; noise
     assert text.count('class="confusion"') == 2
 
