@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from configs.studies import default, placement, sgd_learning_rate, table1, table2, table3, tuning
+from configs.studies import default, placement, sgd_learning_rate, table1, table2, table3, tuning, your_own
 from dcdp_jax.config import as_plain_data, check_config
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.studies.grid import stages_of, trials_of, with_fields
@@ -108,6 +108,28 @@ def test_every_study_has_its_rows(study, names, rows, quick):
     datasets = 1 if quick else len(config.datasets)
     assert len({t.row for t in found}) == rows
     assert len(found) == rows * datasets * len(config.quick.seeds if quick else config.study.seeds)
+
+
+@pytest.mark.parametrize(
+    ("division", "folds"), [("groups,3", ((3, 0), (3, 1), (3, 2))), ("loso,4", ((10, 0), (10, 1), (10, 2), (10, 3)))]
+)
+@pytest.mark.parametrize("quick", [False, True])
+def test_own_data_has_every_baseline_in_every_fold(division, folds, quick):
+    config = your_own.get_config(division)
+    config.study.quick = quick
+    found = trials(config)
+    rows = {"Random forest": "random_forest", "CNN": "cnn", "DCDP-HAR without CGM": "dcdp_har", "DCDP-HAR": "dcdp_har"}
+    assert {(t.row, t.config.model.name) for t in found} == set(rows.items())
+    assert [t.row for t in found if t.config.cgm.enabled] == ["DCDP-HAR"] * (len(found) // 4)
+    assert sorted({(t.config.data.folds, t.fold) for t in found}) == sorted(folds)
+    assert {t.config.data.protocol for t in found} == {division.partition(",")[0]}
+    assert len(found) == 4 * len(folds) * (2 if quick else 3)
+
+
+@pytest.mark.parametrize("division", ["subject,3", "groups", "groups,two", "loso,2", "groups,-3"])
+def test_own_data_in_a_division_without_folds_is_refused(division):
+    with pytest.raises(ConfigError, match=r"expected groups,FOLDS or loso,SUBJECTS"):
+        your_own.get_config(division)
 
 
 def test_one_branch_alone_reads_its_own_channels():

@@ -1,0 +1,45 @@
+"""Baselines first, on recordings of your own: random forest, CNN, and the main model with and without modulation.
+
+`python launch.py --config=configs/studies/your_own.py --config.datasets.own.data.raw_dir=FOLDER`, with the tables that
+configs/your_own.py describes, or with columns of other names, see docs/your_own_data.md. It trains every row with three
+seeds in each of five folds, which are groups of people; `your_own.py:groups,10` takes ten groups, and
+`your_own.py:loso,24` leaves out each of 24 people in turn. The networks are small, for a machine without a GPU.
+"""
+
+from dcdp_jax.configs import your_own
+from dcdp_jax.configs.studies import default
+from dcdp_jax.errors import ConfigError
+
+FOREST = "Random forest"
+ROWS = {
+    FOREST: {"model.name": "random_forest", "cgm.enabled": False},
+    "CNN": {"model.name": "cnn", "cgm.enabled": False},
+    "DCDP-HAR without CGM": {"cgm.enabled": False},
+    "DCDP-HAR": {},
+}
+
+
+def get_config(division="groups,5"):
+    protocol, _, folds = division.partition(",")
+    if protocol not in ("groups", "loso") or not folds.isdecimal() or int(folds) < 3:
+        raise ConfigError(
+            f"{division!r}: expected groups,FOLDS or loso,SUBJECTS with three at least, as your_own.py:groups,5"
+        )
+    config = default.get_config()
+    config.datasets.own = your_own.get_config()
+    config.datasets.own.data.table.test = config.datasets.own.data.table.validation = ()  # the folds choose
+    config.datasets.own.model.width = 16
+    config.datasets.own.model.resnet_blocks = (1, 1, 1, 1)
+    config.datasets.own.model.densenet_blocks = (2, 2, 2, 2)
+    config.datasets.own.train.epochs = 30
+    config.datasets.own.train.batch_size = 64
+    for dataset in (config.datasets.own, config.quick.datasets.synthetic):
+        dataset.data.protocol = protocol
+        if protocol == "groups":
+            dataset.data.folds = int(folds)
+    config.study.folds = tuple(range(int(folds)))
+    config.study.seeds = (0, 1, 2)
+    config.study.stages = (default.stage("", ROWS),)
+    config.study.compare = default.compare_with(FOREST, ROWS)
+    config.study.shown = "DCDP-HAR"
+    return config
