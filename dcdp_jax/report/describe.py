@@ -9,6 +9,7 @@ import numpy as np
 from dcdp_jax.report.examples import Window, colour_table, window_charts
 from dcdp_jax.report.page import write_page
 from dcdp_jax.report.tables import Shaded, Table, split_table
+from dcdp_jax.runs.files import DESCRIPTION
 
 LINES_SHOWN = 6
 NO_CLASS = "none of these"
@@ -33,7 +34,7 @@ def write_description(workdir: pathlib.Path, summary: Mapping[str, Any]) -> path
         for name, example in summary["examples"].items()
     ]
     return write_page(
-        workdir / "describe.html",
+        workdir / DESCRIPTION,
         summary=summary,
         protocol=_protocol(summary),
         hours=_hours(summary),
