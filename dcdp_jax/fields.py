@@ -99,6 +99,12 @@ FIELDS = (
         "Who validates: the part that the protocol names, or nobody, so that this part trains as well.",
         choices=("protocol", "none"),
     ),
+    Field(
+        "data.within",
+        "",
+        "With `groups` and `loso`, the name of another protocol: the subjects that it tests are left out, and only "
+        "the others are divided.",
+    ),
     Field("data.classes", (), "Names of the classes to keep; if empty, those of the protocol.", items=str),
     Field("data.channels", (), "Names or groups of the channels to keep; if empty, all.", items=str),
     Field("data.decimate", 1, "Keep every n-th sample.", low=1),
@@ -467,6 +473,15 @@ STUDY_FIELDS = (
     Field("study.quick", False, "Whether the same rows are trained on small synthetic data."),
     Field("study.seeds", (0, 1, 2, 3, 4), "Seeds of every row.", low=0, high=MAX_SEED, items=int),
     Field("study.folds", (), "Values of `data.fold`; if empty, that of the data set's config.", low=0, items=int),
+    Field(
+        "study.inner_folds",
+        0,
+        "Nested selection: rows of all stages but the last are trained and chosen in this many folds over the training "
+        "subjects, and the last stage trains on all training subjects and reads the test part; nobody validates. 0 for "
+        "never.",
+        low=0,
+        high=10**6,
+    ),
     Field(
         "study.stages",
         (),

@@ -9,11 +9,13 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.audit import audit
 from dcdp_jax.data.datasets import find_dataset
 from dcdp_jax.data.loading import read_recordings
+from dcdp_jax.data.nested import subjects_tested_by
 from dcdp_jax.data.normalize import Normalizer, covered_samples, fit_normalizer
 from dcdp_jax.data.partition import partition, select_channels
 from dcdp_jax.data.pool import Pool, make_pool
 from dcdp_jax.data.protocols import TEST_SHARE, VALIDATION_SHARE, Protocol, listed, train_on_validation
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, content_digest, fingerprint
+from dcdp_jax.data.spec import choose_fold
 from dcdp_jax.data.views import decimate, interval_cuts, keep_channels, relabel, view_recording
 from dcdp_jax.data.windows import WindowIndex, cut_at_label_changes, index_windows
 from dcdp_jax.errors import ConfigError, DataError
@@ -113,10 +115,20 @@ def build_dataset(config: ConfigDict) -> Dataset:
     digests = [content_digest(r) for r in recordings]
     data_fingerprint = fingerprint(recordings, digests)
 
-    choice = spec.choose(config, recordings)
-    task = spec.task(config.protocol, recordings.class_names, config.classes)
-    kept = [relabel(keep_channels(decimate(r, config.decimate), config.channels), task) for r in recordings.release()]
+    outside = subjects_tested_by(spec, config, recordings) if config.within else set()
+    choice = choose_fold(config, recordings) if config.within else spec.choose(config, recordings)
+    task = spec.task(config.within or config.protocol, recordings.class_names, config.classes)
+    digests = [digest for digest, r in zip(digests, recordings, strict=True) if r.subject not in outside]
+    kept = [
+        relabel(keep_channels(decimate(r, config.decimate), config.channels), task)
+        for r in recordings.release()
+        if r.subject not in outside
+    ]
     recordings = dataclasses.replace(recordings, recordings=kept)
+    if outside:
+        notes.append(
+            f"data.within={config.within!r}: left out are the {len(outside)} subjects that this protocol tests"
+        )
     notes += left_out_classes(recordings)
     names = recordings.subject_names
     samples = count_samples(recordings, task.classes, names)

@@ -14,7 +14,7 @@ from dcdp_jax.config import as_plain_data
 from dcdp_jax.errors import ConfigError, Terminated, UserError
 from dcdp_jax.runs.files import RESULT, write_json
 from dcdp_jax.runs.reading import Predictions, read_predictions, read_result
-from dcdp_jax.studies.grid import Fields, Stage, Trial, slug, stages_of, trials_of
+from dcdp_jax.studies.grid import Fields, Stage, Trial, is_inner, slug, stages_of, trials_of
 from dcdp_jax.studies.groups import Engine
 from dcdp_jax.studies.local_engine import LocalEngine
 from dcdp_jax.studies.ray_engine import RayEngine
@@ -59,9 +59,10 @@ def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
     stages = stages_of(config)
     for stage in stages:  # what is wrong with a later stage should show before the first has been trained
         trials = trials_of(config, stage, {})
-        if len(stages) > 1 and any(trial.config.data.validation == "none" for trial in trials):
+        if stage != stages[-1] and not stage.inner and any(trial.config.data.validation == "none" for trial in trials):
             raise ConfigError(
-                "data.validation='none', and study.stages has several stages, chosen among by validation scores"
+                f"stage {stage.name!r}: data.validation='none', and its rows are chosen by validation scores; "
+                "study.inner_folds chooses them by folds over the training subjects"
             )
     base: Fields = {}
     done = []
@@ -167,14 +168,18 @@ def outcome_of(trial: Trial, workdir: Path) -> Outcome:
 def outcome_line(outcome: Outcome) -> str:
     """One line of progress."""
     trial, result = outcome.trial, outcome.result
+    part = "held-out" if is_inner(trial) else "test"
     head = f"{trial.dataset}, {trial.row}, fold {trial.fold}, seed {trial.seed}: "
     if result is None:
         return f"{head}FAILED: {outcome.error}"
-    return f"{head}test accuracy {result['test']['accuracy']:.4f}, macro F1 {result['test']['f1_macro']:.4f}"
+    return f"{head}{part} accuracy {result['test']['accuracy']:.4f}, macro F1 {result['test']['f1_macro']:.4f}"
 
 
 def best_row(stage: Stage, outcomes: Sequence[Outcome], score: str) -> str | None:
-    """Returns the row with the highest mean validation score, the first of several equal ones; None if none has one."""
+    """Returns the row with the highest mean validation score, the first of several equal ones; None if none has one.
+
+    For rows that are chosen by folds over the training subjects, it is the score on the subjects that a fold holds out.
+    """
     means = {row.name: validation_mean(outcomes, row.name, score) for row in stage.rows}
     known = {name: mean for name, mean in means.items() if mean is not None}
     return max(known, key=lambda name: known[name]) if known else None
@@ -182,6 +187,6 @@ def best_row(stage: Stage, outcomes: Sequence[Outcome], score: str) -> str | Non
 
 def validation_mean(outcomes: Sequence[Outcome], row: str, score: str) -> float | None:
     """Returns the mean validation score of a row; None without a finished trial that has a validation part."""
-    results = [o.result for o in outcomes if o.trial.row == row and o.result]
-    values = [result["validation"][score] for result in results if "validation" in result]
+    parts = [(o.result, "test" if is_inner(o.trial) else "validation") for o in outcomes if o.trial.row == row]
+    values = [result[part][score] for result, part in parts if result and part in result]
     return float(np.mean(values)) if values else None

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from dcdp_jax.runs.reading import read_metrics
 from dcdp_jax.studies.engine import Outcome, StageOutcome, folder_of
-from dcdp_jax.studies.grid import slug
+from dcdp_jax.studies.grid import is_inner, slug
 from dcdp_jax.studies.tables import test_scores
 
 COLOURS = ("#1f6fb4", "#c8540a", "#1a8a5f", "#8a5bb5")
@@ -48,7 +48,9 @@ def draw_figures(stages: Sequence[StageOutcome], shown: str, workdir: Path) -> l
     with matplotlib.rc_context(STYLE):
         for dataset in dict.fromkeys(outcome.trial.dataset for outcome in outcomes):
             here = [outcome for outcome in outcomes if outcome.trial.dataset == dataset]
-            figures = {"scores": draw_scores(here, stages), "modulation": draw_modulation(here, workdir)}
+            figures = {"modulation": draw_modulation(here, workdir)}
+            if any(not is_inner(outcome.trial) for outcome in here):
+                figures["scores"] = draw_scores(here, stages)
             if of_row := [outcome for outcome in here if outcome.trial.row == chosen]:
                 figures["confusion"] = draw_confusion(of_row)
             for kind, figure in figures.items():
@@ -66,7 +68,7 @@ def save(figure: Figure, path: Path) -> Path:
 
 def draw_scores(outcomes: Sequence[Outcome], stages: Sequence[StageOutcome]) -> Figure:
     """Box plots of the test accuracy per row, grouped by stage, with a point for every trial."""
-    rows = [(stage.stage.name, row.name) for stage in stages for row in stage.stage.rows]
+    rows = [(stage.stage.name, row.name) for stage in stages for row in stage.stage.rows if not stage.stage.inner]
     values = {name: list(test_scores(outcomes, name, "accuracy").values()) for _, name in rows}
     figure = Figure(figsize=(6.5, 0.7 + 0.24 * len(rows)), layout="constrained")
     axes = figure.add_subplot()

@@ -22,10 +22,17 @@ class Row(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """Rows that are compared with each other; the best is what the next stage builds on."""
+    """Rows that are compared with each other; the best is what the next stage builds on.
+
+    Attributes:
+      name: in the study.
+      rows: with different names.
+      inner: whether its rows are trained in folds over the training subjects, see `study.inner_folds`.
+    """
 
     name: str
     rows: Sequence[Row]
+    inner: bool = False
 
 
 class Trial(NamedTuple):
@@ -76,7 +83,14 @@ def stages_of(config: ConfigDict) -> list[Stage]:
     mentioned = [name for pair in config.study.compare for name in pair] + [config.study.shown or names[0]]
     if unknown := [name for name in mentioned if name not in names]:
         raise ConfigError(f"study.compare or study.shown: {unknown[0]!r} is none of the rows {', '.join(names)}")
-    return stages
+    if not config.study.inner_folds:
+        return stages
+    if len(stages) < 2 or config.study.folds:
+        raise ConfigError(
+            "study.inner_folds chooses the rows of all stages before the last, which reads one test part: it needs two "
+            "stages or more, and no study.folds"
+        )
+    return [stage._replace(inner=True) for stage in stages[:-1]] + stages[-1:]
 
 
 def datasets_of(config: ConfigDict) -> dict[str, ConfigDict]:
@@ -109,9 +123,14 @@ def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
     trials = []
     for dataset, original in datasets_of(config).items():
         for row in stage.rows:
-            for fold in config.study.folds or (original.data.fold,):
+            for fold in folds_of(config, stage, original):
                 for seed in seeds_of(config):
                     fields = fields_for(dataset, {**base, **row.fields}) | {"data.fold": fold, "seed": seed}
+                    if config.study.inner_folds:
+                        fields["data.validation"] = "none"
+                    if stage.inner:
+                        fields["data.within"] = fields.get("data.protocol", original.data.protocol)
+                        fields |= {"data.protocol": "groups", "data.folds": config.study.inner_folds}
                     if config.study.raw_dir:
                         fields["data.raw_dir"] = config.study.raw_dir
                     if config.study.cache_dir:
@@ -123,6 +142,18 @@ def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
                         raise ConfigError(f"row {row.name!r} on {dataset}: {error}") from error
                     trials.append(Trial(dataset, row.name, seed, fold, trial, trial_name(dataset, row.name, trial)))
     return trials
+
+
+def folds_of(config: ConfigDict, stage: Stage, dataset: ConfigDict) -> Sequence[int]:
+    """Returns the values of `data.fold` in a stage for a data set with this config."""
+    if stage.inner:
+        return range(config.study.inner_folds)
+    return config.study.folds or (dataset.data.fold,)
+
+
+def is_inner(trial: Trial) -> bool:
+    """Returns whether a trial is tested on a fold of the training subjects, see `study.inner_folds`."""
+    return trial.config.data.within != ""
 
 
 def fields_for(dataset: str, fields: Fields) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from datetime import date
 import numpy as np
 
 from dcdp_jax.studies.engine import Outcome, StageOutcome, validation_mean
+from dcdp_jax.studies.grid import is_inner
 from dcdp_jax.studies.rendering import as_markdown, number
 from dcdp_jax.studies.tables import Table, percent
 
@@ -52,9 +53,13 @@ def trial_list(outcomes: Sequence[Outcome]) -> str:
     lines = [
         f"| {outcome.trial.name} | {outcome.result['best_epoch']} of {outcome.result['epochs']} | "
         f"{number(percent(validation_mean([outcome], outcome.trial.row, 'f1_macro')))} | "
-        f"{100 * outcome.result['test']['accuracy']:.2f} | "
-        f"{100 * outcome.result['test']['f1_macro']:.2f} |"
+        f"{tested_score(outcome, 'accuracy')} | {tested_score(outcome, 'f1_macro')} |"
         for outcome in outcomes
         if outcome.result
     ]
     return "\n".join(["<details><summary>Every trial</summary>", "", *header, *lines, "", "</details>"])
+
+
+def tested_score(outcome: Outcome, score: str) -> str:
+    """Returns a test score in percent; nothing for a trial that is tested on a fold of the training subjects."""
+    return "" if outcome.result is None or is_inner(outcome.trial) else number(100 * outcome.result["test"][score])

@@ -51,6 +51,8 @@ def heading(table: Table) -> str:
         parts.append(f"differences and {tests} against {references}, corrected after Holm")
     if any(line.ensemble for line in table.lines):
         parts.append("ensemble: mean of the probabilities of the seeds of a fold")
+    if any(line.inner for line in table.lines):
+        parts.append("validation of rows without test scores: on held-out folds of the training subjects")
     return "; ".join(parts)
 
 
@@ -74,13 +76,12 @@ def columns(table: Table) -> tuple[list[str], list[list[str]]]:
         header += ["95 % (subjects)", *(["p (subjects)"] if table.compare else [])]
     lines = []
     for line in table.lines:
-        first = next(iter(line.cells.values())).summary
-        n = str(first.n if first else 0) + (f" ({line.failed} failed)" if line.failed else "")
+        n = str(line.finished) + (f" ({line.failed} failed)" if line.failed else "")
         text = [*([line.stage] if staged else []), line.row + (" (chosen)" if line.best else ""), n]
         text += ["" if line.parameters is None else f"{line.parameters:,.0f}", number(line.validation)]
         for score in scores:
             cell = line.cells[score]
-            text.append("" if line.ensemble and cell.summary is None else summary_text(cell.summary))
+            text.append("" if cell.summary is None and (line.ensemble or line.inner) else summary_text(cell.summary))
             if score in with_paper:
                 text.append(number(cell.paper))
                 known = cell.summary is not None and cell.paper is not None

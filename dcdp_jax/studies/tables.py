@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dcdp_jax.studies.engine import Outcome, StageOutcome, validation_mean
+from dcdp_jax.studies.grid import is_inner
 from dcdp_jax.studies.statistics import Summary, holm, paired_p, subject_interval, subjects_p, summarize
 from dcdp_jax.studies.windows import Ensemble, ensemble_of, subjects_of
 
@@ -51,12 +52,15 @@ class Line(NamedTuple):
       stage: it belongs to.
       row: name.
       best: whether it was chosen by validation in its stage.
-      validation: mean of the selection score on the validation part, in percent; None where there is none.
+      validation: mean of the selection score on the validation part, or on what inner folds hold out, in percent; None
+        where there is neither.
       cells: {score: Cell}.
+      finished: trials with a result; of an ensemble, the folds.
       failed: trials that ended with an error.
       parameters: of the model, a mean where trials differ; None where none was finished.
       subjects: its accuracy over the test subjects; None where no trial left predictions, and for an ensemble.
       ensemble: how many trials it is the mean of; '' for a row.
+      inner: whether it was trained in folds over the training subjects, and has not read the test part.
     """
 
     stage: str
@@ -64,10 +68,12 @@ class Line(NamedTuple):
     best: bool
     validation: float | None
     cells: dict[str, Cell]
+    finished: int
     failed: int
     parameters: float | None
     subjects: OverSubjects | None = None
     ensemble: str = ""
+    inner: bool = False
 
 
 class Table(NamedTuple):
@@ -113,13 +119,14 @@ def make_tables(
     tables = []
     for dataset in dict.fromkeys(outcome.trial.dataset for outcome in outcomes):
         here = [outcome for outcome in outcomes if outcome.trial.dataset == dataset]
-        results = [outcome.result for outcome in here if outcome.result]
+        tested = [outcome for outcome in here if not is_inner(outcome.trial)]
+        results = [outcome.result for outcome in tested if outcome.result]
         rows = list(dict.fromkeys(outcome.trial.row for outcome in here))
         cells: dict[str, dict[str, Cell]] = {row: {} for row in rows}
         for score in scores:
-            for row, cell in zip(rows, score_cells(here, rows, score, compare), strict=True):
+            for row, cell in zip(rows, score_cells(tested, rows, score, compare), strict=True):
                 cells[row][score] = cell._replace(paper=published.get((row, dataset, score)))
-        over_subjects = dict(zip(rows, subject_statistics(here, rows, compare), strict=True))
+        over_subjects = dict(zip(rows, subject_statistics(tested, rows, compare), strict=True))
         lines = []
         for stage in stages:
             for row in [row.name for row in stage.stage.rows]:
@@ -132,17 +139,19 @@ def make_tables(
                         len(stages) > 1 and row == stage.best,
                         percent(validation_mean(here, row, selection)),
                         cells[row],
+                        len(parameters),
                         sum(outcome.result is None for outcome in of_row),
                         float(np.mean(parameters)) if parameters else None,
                         over_subjects[row],
+                        inner=stage.stage.inner,
                     )
                 )
-                if ensemble := ensemble_of(of_row):
+                if not stage.stage.inner and (ensemble := ensemble_of(of_row)):
                     lines.append(ensemble_line(stage.stage.name, row, ensemble, scores))
         protocols = tuple(sorted({result["protocol"] for result in results}))
         marks = tuple(sorted({mark for result in results for mark in result["marks"]}))
-        tested = tuple(sorted({result.get("selection", "best") for result in results}))
-        tables.append(Table(dataset, protocols, marks, compare, selection, tested, lines))
+        states = tuple(sorted({result.get("selection", "best") for result in results}))
+        tables.append(Table(dataset, protocols, marks, compare, selection, states, lines))
     return tables
 
 
@@ -157,7 +166,7 @@ def ensemble_line(stage: str, row: str, ensemble: Ensemble, scores: Sequence[str
         for score in scores
     }
     name = f"{row}, ensemble of {ensemble.runs}"
-    return Line(stage, name, False, None, cells, 0, ensemble.parameters, ensemble=ensemble.runs)
+    return Line(stage, name, False, None, cells, ensemble.folds, 0, ensemble.parameters, ensemble=ensemble.runs)
 
 
 def subject_statistics(

@@ -47,7 +47,7 @@ def test_stages_without_a_validation_part_are_refused(tmp_path):
     config.study.quick = True
     rows = {"model.name": "random_forest", "cgm.enabled": False, "data.validation": "none"}
     config.study.stages = (default.stage("A", {"a": rows}), default.stage("B", {"b": rows}))
-    with pytest.raises(ConfigError, match=r"study\.stages has several stages"):
+    with pytest.raises(ConfigError, match=r"stage 'A': data\.validation='none', and its rows are"):
         run_study(config, tmp_path)
     assert not list(tmp_path.iterdir())
 

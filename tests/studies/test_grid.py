@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from configs.studies import default, placement, sgd_learning_rate, table1, table2, table3, tuning, your_own
+from configs.studies import crossval, default, placement, sgd_learning_rate, table1, table2, table3, tuning, your_own
 from dcdp_jax.config import as_plain_data, check_config
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.studies.grid import stages_of, trials_of, with_fields
@@ -99,6 +99,7 @@ def test_a_field_for_one_data_set_alone():
         (placement, (), 14),
         (sgd_learning_rate, (), 4),
         (tuning, ("uci_har,wisdm",), 7),
+        (crossval, ("uci_har,hapt",), 7),
     ],
 )
 def test_every_study_has_its_rows(study, names, rows, quick):
@@ -107,7 +108,8 @@ def test_every_study_has_its_rows(study, names, rows, quick):
     found = trials(config)  # checks the config of every trial
     datasets = 1 if quick else len(config.datasets)
     assert len({t.row for t in found}) == rows
-    assert len(found) == rows * datasets * len(config.quick.seeds if quick else config.study.seeds)
+    points = sum(len(stage.rows) * (config.study.inner_folds if stage.inner else 1) for stage in stages_of(config))
+    assert len(found) == points * datasets * len(config.quick.seeds if quick else config.study.seeds)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +126,26 @@ def test_own_data_has_every_baseline_in_every_fold(division, folds, quick):
     assert sorted({(t.config.data.folds, t.fold) for t in found}) == sorted(folds)
     assert {t.config.data.protocol for t in found} == {division.partition(",")[0]}
     assert len(found) == 4 * len(folds) * (2 if quick else 3)
+
+
+def test_nested_selection_divides_the_training_subjects_in_all_stages_but_the_last():
+    config = crossval.get_config()
+    found = trials(config)
+    inner, final = [t for t in found if t.row != "final"], [t for t in found if t.row == "final"]
+    assert {(t.config.data.within, t.config.data.protocol, t.config.data.folds) for t in inner} == {
+        ("official", "groups", 5)
+    }
+    assert {t.fold for t in inner} == {0, 1, 2, 3, 4}
+    assert {(t.config.data.within, t.config.data.protocol, t.fold) for t in final} == {("", "official", 0)}
+    assert {t.config.data.validation for t in found} == {"none"}
+
+
+@pytest.mark.parametrize("wrong", [{"folds": (0, 1)}, {"stages": (default.stage("A", {"final": {}}),)}])
+def test_nested_selection_without_a_single_last_stage_is_refused(wrong):
+    config = crossval.get_config()
+    config.study.update(wrong)
+    with pytest.raises(ConfigError, match=r"study\.inner_folds chooses the rows of all stages before the last"):
+        stages_of(config)
 
 
 @pytest.mark.parametrize("division", ["subject,3", "groups", "groups,two", "loso,2", "groups,-3"])

@@ -17,8 +17,14 @@ TINY = (
 )
 
 
-def write_tables(folder):
-    """Writes a table of each of six people, who stand and walk; the column of activities is called `doing`."""
+def write_tables(folder, swapped=()):
+    """Writes a table of each of six people, who stand and walk; the column of activities is called `doing`.
+
+    Args:
+      folder: gets the tables.
+      swapped: people whose labels are exchanged.
+    """
+    folder.mkdir()
     rng = np.random.default_rng(0)
     for person in range(6):
         with (folder / f"{person}.csv").open("w", newline="") as file:
@@ -27,12 +33,12 @@ def write_tables(folder):
             for row in range(1200):
                 walking = row % 600 >= 300
                 values = rng.normal(walking * np.sin(row / 2), 0.3, 6)
-                table.writerow([row * 40, f"p{person}", "walk" if walking else "stand", *values.round(3)])
+                label = "walk" if walking != (person in swapped) else "stand"
+                table.writerow([row * 40, f"p{person}", label, *values.round(3)])
 
 
 def test_own_tables_in_groups(tmp_path):
     tables, folder = tmp_path / "tables", tmp_path / "run"
-    tables.mkdir()
     write_tables(tables)
     fields = (f"--config.datasets.own.data.raw_dir={tables}", "--config.datasets.own.data.table.label=doing")
     study = ("--config.study.folds=(0,)", "--config.study.seeds=(0,)", f"--workdir={folder}")

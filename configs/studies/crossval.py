@@ -1,0 +1,42 @@
+"""Nested cross-validation: fields and number of epochs are chosen by folds over the training subjects only.
+
+`python launch.py --config=configs/studies/crossval.py:uci_har --config.study.workers=2`
+
+The stages `fields` and `epochs` train every row in five folds over the training subjects, with each seed, and test it
+on the subjects that the fold holds out. The best row of `fields` is kept in `epochs`, and that of both in the last
+stage, which trains on all training subjects with each seed and is the first to read the test part. The same command
+again resumes.
+"""
+
+from dcdp_jax.configs import hapt, uci_har
+from dcdp_jax.configs.studies import default
+
+DATASETS = {"uci_har": uci_har, "hapt": hapt}
+GENTLE = {"augment.rotation": False, "augment.time_warp_sigma": 0.0, "augment.permutation_segments": 1}
+FIELDS = {
+    "as configured": {},
+    "learning rate 0.003": {"optimizer.learning_rate": 3e-3},
+    "label smoothing 0.1": {"loss.label_smoothing": 0.1},
+    "jitter and scaling": {"augment.enabled": True} | GENTLE,
+}
+EPOCHS = {f"{epochs} epochs": {"train.epochs": epochs, "synthetic:train.epochs": epochs // 20} for epochs in (20, 40)}
+FINAL = "final"
+
+
+def get_config(datasets="uci_har"):
+    config = default.get_config()
+    for name, module in default.choose(DATASETS, datasets).items():
+        config.datasets[name] = module.get_config()
+    for dataset in (*config.datasets.values(), *config.quick.datasets.values()):
+        dataset.train.selection = "last"  # no part is left to choose an epoch by
+    for dataset in config.datasets.values():
+        dataset.train.epochs = 20
+    config.study.inner_folds = 5
+    config.study.seeds = (0, 1, 2)
+    config.study.stages = (
+        default.stage("fields", FIELDS),
+        default.stage("epochs", EPOCHS),
+        default.stage("test", {FINAL: {}}),
+    )
+    config.study.shown = FINAL
+    return config
