@@ -17,9 +17,9 @@ def library_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Arr
     return lax.conv_general_dilated(x, kernel, (stride,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
 
 
-def pointwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """Computes `library_convolution` for a kernel (1, c_in, c_out), which is a matrix product, as one."""
-    return x[:, ::stride] @ kernel[0]
+def pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Computes `library_convolution` with stride 1 for a kernel (1, c_in, c_out), which is a matrix product, as one."""
+    return x @ kernel[0]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -135,5 +135,7 @@ class Conv1D(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """(b, t, c) -> (b, ceil(t / stride), features)."""
         kernel = self.param("kernel", he_normal, (self.kernel, x.shape[-1], self.features))
-        h = pointwise(x, kernel, self.stride) if self.kernel == 1 else convolution(x, kernel, self.stride)
+        # With a stride the product would read a slice, and XLA (jax 0.11) aborts where it fuses the two for a GPU.
+        is_product = self.kernel == 1 and self.stride == 1
+        h = pointwise(x, kernel) if is_product else convolution(x, kernel, self.stride)
         return h + self.param("bias", nn.initializers.zeros, (self.features,)) if self.bias else h

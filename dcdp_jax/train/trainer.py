@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from dcdp_jax.config import BEST, as_plain_data, check_config, is_network
+from dcdp_jax.data.dataset import Split
 from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import NonFiniteError, Terminated
 from dcdp_jax.runs.checkpoints import Checkpoints
@@ -134,6 +135,11 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
         states.clear()
         taken = [step_of(member, run) for member in members]
         bar = files.enter_context(progress_bar(config.train.epochs * run.steps_per_epoch * len(members), sum(taken)))
+        if "validation" not in run.dataset.splits:
+            # The evaluation is not needed before the end; whatever is wrong with its program ends the run here.
+            windows = run.dataset.splits["train"]
+            first = Split(windows.starts[:1], windows.labels[:1], windows.subjects[:1])
+            run.evaluate(state_of(members[0], state, run), first)
         compiled = False
         while any(member.trains() for member in members):
             began = time.perf_counter()

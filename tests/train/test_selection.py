@@ -77,6 +77,20 @@ def test_the_average_is_that_of_numpy(signals):
     assert np.abs(found.params["fusion"]["kernel"] - state.params["fusion"]["kernel"]).max() > 1e-4
 
 
+def test_an_evaluation_that_cannot_be_compiled_ends_the_run_before_its_first_step(averaged, tmp_path):
+    _, config, run = averaged
+    asked = []
+
+    def evaluate(state, split):
+        asked.append(len(split.labels))
+        raise RuntimeError("no such program")
+
+    with pytest.raises(RuntimeError, match="no such program"):
+        train(config, tmp_path / "run", run._replace(evaluate=evaluate))
+    assert asked == [1]
+    assert records_of(tmp_path / "run") == []
+
+
 def test_the_average_after_the_last_epoch_is_tested(averaged):
     workdir, _, run = averaged
     result = read_json(workdir / "result.json")
