@@ -69,10 +69,22 @@ def test_one_process_for_groups_until_a_trial_fails(engine, tmp_path):
         assert json.loads((folder / "result.json").read_text())["command"].split()[-1] == str(file)
 
     alone, (alone_folder,) = write_group(tmp_path, "alone", "cnn", learning_rate=0.1)
-    command = [sys.executable, "-m", "dcdp_jax.studies.worker", str(alone)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
-        assert process.wait(WAIT_SECONDS) == 0
+    assert status_of_worker(alone) == 0
     assert scores(second_folder) == scores(alone_folder) != scores(first_folder)
+
+
+def status_of_worker(file):
+    """Trains a group in a process of its own, and returns the exit status."""
+    command = [sys.executable, "-m", "dcdp_jax.studies.worker", str(file)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        return process.wait(WAIT_SECONDS)
+
+
+def test_a_worker_whose_trial_fails_exits_with_1(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    file, (folder,) = write_group(tmp_path, "failing", "unknown")
+    assert status_of_worker(file) == 1
+    assert (folder / "error.txt").exists()
 
 
 def test_a_killed_process_takes_one_trial_with_it(engine, tmp_path, monkeypatch):

@@ -17,12 +17,13 @@ TINY = (
 )
 
 
-def write_tables(folder, swapped=()):
+def write_tables(folder, swapped=(), noise=0.3):
     """Writes a table of each of six people, who stand and walk; the column of activities is called `doing`.
 
     Args:
       folder: gets the tables.
       swapped: people whose labels are exchanged.
+      noise: standard deviation of what is added to the signals.
     """
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -32,7 +33,7 @@ def write_tables(folder, swapped=()):
             table.writerow(["time", "person", "doing", "acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"])
             for row in range(1200):
                 walking = row % 600 >= 300
-                values = rng.normal(walking * np.sin(row / 2), 0.3, 6)
+                values = rng.normal(walking * np.sin(row / 2), noise, 6)
                 label = "walk" if walking != (person in swapped) else "stand"
                 table.writerow([row * 40, f"p{person}", label, *values.round(3)])
 
