@@ -60,7 +60,7 @@ def contenders() -> Iterator[Contender]:
     yield Contender("jax", precision="bfloat16")
     yield Contender("jax", seeds=8)
     yield from pytorch(precision="bfloat16")
-    yield Contender("jax", form="gradients as products")
+    yield Contender("jax", form="gradients by the library")
     yield Contender("jax", form="products", flags=(COMMAND_BUFFERS,))
     yield Contender("jax", seeds=8, flags=(COMMAND_BUFFERS,))
     yield Contender("jax", shape="t30")

@@ -29,16 +29,10 @@ def kernel_gradient_as_product(x: jax.Array, kernel: jax.Array, g: jax.Array, st
     return conv.library_gradients(x, kernel, g, stride)[0], conv.gradients_as_products(x, kernel, g, stride)[1]
 
 
-def gradients_as_products(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int) -> tuple[Any, Any]:
-    """Computes the gradients as products, but for strides, where they would multiply zeros."""
-    form = conv.gradients_as_products if stride == 1 else conv.library_gradients
-    return form(x, kernel, g, stride)
-
-
 FORMS: dict[str, dict[str, Any]] = {
     "default": {},
     "library": {"pointwise": lambda x, kernel: conv.library_convolution(x, kernel, 1)},
-    "gradients as products": {"gradients_by_platform": gradients_as_products},
+    "gradients by the library": {"gradients_by_platform": conv.library_gradients},
     "kernel gradients as products": {"gradients_by_platform": kernel_gradient_as_product},
     "products": {"convolution": conv.convolution_as_products},
 }

@@ -69,14 +69,15 @@ def by_kernels(alone: Callable[..., Any], mapped: Callable[..., Any], stride: in
 
 
 def gradients_by_platform(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int) -> tuple[jax.Array, jax.Array]:
-    """Gradients of `library_convolution`; on CPU, where XLA's own miss the fast path, as products for stride 1.
+    """Computes the gradients of `library_convolution`; for stride 1 as products on CPU and on NVIDIA GPUs.
 
-    Which form is taken is settled when a program is lowered, by the platform that it is lowered for.
+    The form is chosen when a program is lowered, by the platform that it is lowered for. benchmarks/RESULTS.md has the
+    figures.
     """
     library = partial(library_gradients, stride=stride)
     # With a stride the products multiply the zeros between the output gradients, too.
-    on_cpu = partial(gradients_as_products, stride=stride) if stride == 1 else library
-    return lax.platform_dependent(x, kernel, g, cpu=on_cpu, default=library)
+    products = partial(gradients_as_products, stride=stride) if stride == 1 else library
+    return lax.platform_dependent(x, kernel, g, cpu=products, cuda=products, default=library)
 
 
 def convolution_as_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
