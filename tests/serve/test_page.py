@@ -33,7 +33,7 @@ def test_every_field_of_the_card_is_on_the_page():
     named = [
         name for cell in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)
     ]
-    assert sorted(named) == sorted(["format", *ModelCard._fields])
+    assert sorted(named) == sorted(ModelCard.__struct_fields__)
 
 
 def test_the_columns_are_those_of_the_page():
