@@ -127,7 +127,7 @@ def check_value(field: Field, value: Any) -> None:
         raise ConfigError(f"{said} is not {TYPE_NAMES[type(field.default)]}")
     if any(isinstance(number, float) and not math.isfinite(number) for number in leaves(value)):
         raise ConfigError(f"{said} is not finite")
-    if any(isinstance(number, float) and abs(number) > LARGEST for number in leaves(value)):
+    if any(isinstance(number, int | float) and abs(number) > LARGEST for number in leaves(value)):
         raise ConfigError(f"{said} is larger than float32 can hold, {LARGEST:g}")
     if field.choices and value not in (choices := choices_of(field)):
         raise ConfigError(f"{said} is none of {', '.join(map(str, choices))}")

@@ -91,6 +91,7 @@ FIELDS = (
         "With `loso`, index of the subject that is tested; with `groups`, of the group of subjects; with `random`, "
         "seed of the split.",
         low=0,
+        high=MAX_SEED,
     ),
     Field("data.folds", 10, "With `groups`, number of groups that the subjects are divided into.", low=3, high=10**6),
     Field(
@@ -107,15 +108,15 @@ FIELDS = (
     ),
     Field("data.classes", (), "Names of the classes to keep; if empty, those of the protocol.", items=str),
     Field("data.channels", (), "Names or groups of the channels to keep; if empty, all.", items=str),
-    Field("data.decimate", 1, "Keep every n-th sample.", low=1),
+    Field("data.decimate", 1, "Keep every n-th sample.", low=1, high=10**9),
     Field(
         "data.view",
         "raw",
         "Channels computed from the sensors' own, see `dcdp_jax/data/views.py`.",
         choices="dcdp_jax.data.views:VIEWS",
     ),
-    Field("data.window", 128, "Samples per window.", low=1),
-    Field("data.step", 64, "Samples from one window to the next, in training and testing.", low=1),
+    Field("data.window", 128, "Samples per window.", low=1, high=10**9),
+    Field("data.step", 64, "Samples from one window to the next, in training and testing.", low=1, high=10**9),
     Field(
         "data.label_rule",
         "mode",
@@ -472,7 +473,14 @@ FIELDS = (
 STUDY_FIELDS = (
     Field("study.quick", False, "Whether the same rows are trained on small synthetic data."),
     Field("study.seeds", (0, 1, 2, 3, 4), "Seeds of every row.", low=0, high=MAX_SEED, items=int),
-    Field("study.folds", (), "Values of `data.fold`; if empty, that of the data set's config.", low=0, items=int),
+    Field(
+        "study.folds",
+        (),
+        "Values of `data.fold`; if empty, that of the data set's config.",
+        low=0,
+        high=MAX_SEED,
+        items=int,
+    ),
     Field(
         "study.inner_folds",
         0,

@@ -45,11 +45,11 @@ def wrong_values(field: Field):
     if isinstance(field.default, int):
         yield 0.5
     if isinstance(field.default, float):
-        yield from (math.nan, math.inf, -math.inf, 1e39, -1e39)
+        yield from (math.nan, math.inf, -math.inf, 1e39, -1e39, 10**39)
     if isinstance(field.default, bool):
         yield 1
     elif isinstance(field.default, int):
-        yield True
+        yield from (True, 10**30)
     if field.choices:
         yield "no such choice"
     if field.low is not None:

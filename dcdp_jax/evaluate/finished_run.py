@@ -45,7 +45,7 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
         found = run.evaluate(state, run.dataset.splits[part])
         again = found.tally.scores()
         print(f"{part}: " + ", ".join(f"{name} {value:.4f}" for name, value in again.items()))
-        if off := [name for name, value in again.items() if abs(value - result[part][name]) > 1e-4]:
+        if off := [name for name, value in again.items() if not abs(value - result[part][name]) <= 1e-4]:
             raise CheckpointError(f"{workdir / RESULT}: {part} {', '.join(off)} differ from what the checkpoint gives")
     print(f"as in {workdir / RESULT}")
     robustness = measure_robustness(config, run.dataset, run.devices, state, run.signals)

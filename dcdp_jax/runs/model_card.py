@@ -72,7 +72,6 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             if len(set(values)) < len(values):
                 raise ValueError(f"{name}={list(values)}, expected different names")
         count = len(self.channels)
-        count = len(self.channels)
         for name, numbers in (("shift", self.shift), ("scale", self.scale)):
             if len(numbers) != count or not all(map(math.isfinite, (*numbers, self.rate))):
                 raise ValueError(f"{name}={list(numbers)}, expected {count} finite numbers, one for each channel")

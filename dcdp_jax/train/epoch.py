@@ -21,6 +21,7 @@ from dcdp_jax.runs.log import NOTHING, MetricsLog
 from dcdp_jax.train.state import TrainState
 
 NAMED_IN_MESSAGE = 3
+SMALLER_STEPS = "a smaller optimizer.learning_rate may help"
 
 
 @dataclasses.dataclass
@@ -91,8 +92,27 @@ def mean_of(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def nonfinite_values(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """Returns {name: nan or inf} of the metrics that are not finite."""
-    return {name: str(value) for name, value in flatten(dict(metrics)) if not math.isfinite(value)}
+    """Returns {name: nan or inf} of the numbers that are not finite."""
+    numbers = [(name, value) for name, value in flatten(dict(metrics)) if isinstance(value, float)]
+    return {name: str(value) for name, value in numbers if not math.isfinite(value)}
+
+
+def check_finite(where: str, metrics: Mapping[str, Any], checkpoint: Path | None) -> None:
+    """Raises NonFiniteError where a number is NaN or infinite.
+
+    Args:
+      where: what was measured, for the message.
+      metrics: nested, of numbers and names.
+      checkpoint: the last good one; None where there is none yet.
+    """
+    if values := nonfinite_values(metrics):
+        what = ", ".join(f"{name} is {value}" for name, value in list(values.items())[:NAMED_IN_MESSAGE])
+        raise NonFiniteError(f"{where}: {what}; {describe_checkpoint(checkpoint)}; {SMALLER_STEPS}")
+
+
+def describe_checkpoint(checkpoint: Path | None) -> str:
+    """Returns the part of a message that names the last good checkpoint; None where there is none yet."""
+    return f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no checkpoint yet"
 
 
 def save_interrupted(workdir: Path, state: TrainState, epoch: Epoch, step: int, log: MetricsLog) -> None:
@@ -188,10 +208,9 @@ def nonfinite_error(
     )
     more = f" and {len(bad) - NAMED_IN_MESSAGE} more" if len(bad) > NAMED_IN_MESSAGE else ""
     whose = "training windows" if bad is windows else "training windows with values that are not finite:"
-    good = f"the last good checkpoint is {saved}" if saved else "there is no checkpoint yet"
     return NonFiniteError(
-        f"step {step}: {what}; {whose} {named}{more}, all of them in {workdir / NONFINITE}; {good}; a smaller "
-        "optimizer.learning_rate may help, and train.skip_nonfinite=N leaves up to N such steps out"
+        f"step {step}: {what}; {whose} {named}{more}, all of them in {workdir / NONFINITE}; "
+        f"{describe_checkpoint(checkpoint)}; {SMALLER_STEPS}, and train.skip_nonfinite=N leaves up to N such steps out"
     )
 
 

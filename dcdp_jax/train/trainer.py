@@ -24,7 +24,14 @@ from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.result import make_result
 from dcdp_jax.runs.workdir import check_workdir, claim, make_workdir
 from dcdp_jax.train.build import Run, build_branches, has_validation, prepare
-from dcdp_jax.train.epoch import Epoch, forget_interruption, nonfinite_error, save_interrupted, starting_point
+from dcdp_jax.train.epoch import (
+    Epoch,
+    check_finite,
+    forget_interruption,
+    nonfinite_error,
+    save_interrupted,
+    starting_point,
+)
 from dcdp_jax.train.evaluation import evaluation_record
 from dcdp_jax.train.input_pipeline import batches_of, feed, joint_batches, shuffled_rows
 from dcdp_jax.train.messages import describe, epoch_line, progress_bar, result_lines
@@ -355,10 +362,14 @@ def stopped_by_nonfinite(run: Run, member: Member, may_skip: int) -> NonFiniteEr
     epoch, split = member.epoch, run.dataset.splits["train"]
     found = epoch.nonfinite[min(may_skip, len(epoch.nonfinite) - 1)]
     rows = shuffled_rows(split, member.config, epoch.number, run.steps_per_epoch)[found["step"] - 1]
-    finished = max(member.checkpoints.numbers(), default=0)
-    good = member.workdir / CHECKPOINTS / str(finished) if finished else None
     step = (epoch.number - 1) * run.steps_per_epoch + found["step"]
-    return nonfinite_error(member.workdir, run.dataset, step, found["values"], rows, good)
+    return nonfinite_error(member.workdir, run.dataset, step, found["values"], rows, last_checkpoint(member))
+
+
+def last_checkpoint(member: Member) -> Path | None:
+    """Returns the folder of the last finished epoch's checkpoint, or None before the first."""
+    finished = max(member.checkpoints.numbers(), default=0)
+    return member.workdir / CHECKPOINTS / str(finished) if finished else None
 
 
 def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began: float) -> dict[str, Any]:
@@ -373,6 +384,9 @@ def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began
 
     Returns:
       The record of the epoch.
+
+    Raises:
+      NonFiniteError: a number to be logged is NaN or infinite, as the validation loss of parameters that overflow.
     """
     epoch, log = member.epoch, member.log
     before = (epoch.number - 1) * run.steps_per_epoch
@@ -398,6 +412,8 @@ def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began
     summary["seconds"] = time.perf_counter() - began
     if epoch.nonfinite:
         summary["skipped_steps"] = len(epoch.nonfinite)
+    for record in (*(record for _, record in epoch.records), summary):
+        check_finite(f"epoch {epoch.number}", record, last_checkpoint(member))
     # The log first: training cannot resume from a checkpoint without its records.
     log.append([*(record for _, record in epoch.records), summary])
     member.checkpoints.save(epoch.number, state, score, log.notes())
@@ -419,6 +435,9 @@ def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]
 
     Returns:
       The content of result.json.
+
+    Raises:
+      NonFiniteError: a score is NaN or infinite.
     """
     config, workdir, epochs = member.config, member.workdir, member.log.epochs()
     state = run.devices.replicate(member.checkpoints.restore(best_epoch(epochs), like=member.shapes))
@@ -433,6 +452,7 @@ def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]
         parameters=count_parameters(state),
         epochs=epochs,
     )
+    check_finite(f"the state of epoch {best_epoch(epochs)}", result, last_checkpoint(member))
     result["precision"] = run.devices.precision
     result["notes"] += notes
     from_first_process(lambda: write_predictions(workdir, run.dataset, test.probabilities))

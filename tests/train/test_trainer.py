@@ -155,6 +155,30 @@ def test_one_that_is_not_finite_ends_alone(run, joint, tmp_path):
     assert read_json(tmp_path / "0" / "result.json")["test"] == read_json(joint / "0" / "result.json")["test"]
 
 
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("validation", "epoch 2: validation.loss is nan; the last good checkpoint is .*/run/checkpoints/1; a smaller"),
+        ("test", "the state of epoch [123]: test.loss is nan"),
+    ],
+)
+def test_a_part_without_finite_scores_is_named(part, message, run, tmp_path):
+    evaluated = []
+
+    def evaluate(state, split):
+        found = run.evaluate(state, split)
+        evaluated.append(split)
+        spoilt = split is run.dataset.splits[part] and (part == "test" or len(evaluated) == 2)
+        return found._replace(tally=found.tally.replace(loss=np.float64("nan"))) if spoilt else found
+
+    config = config_of(0)
+    with pytest.raises(NonFiniteError, match=message):
+        train(config, tmp_path / "run", run._replace(evaluate=evaluate))
+    assert not (tmp_path / "run" / "result.json").exists()
+    train(config, tmp_path / "run", run)
+    assert (tmp_path / "run" / "result.json").exists()
+
+
 def test_a_damaged_checkpoint_ends_its_run_alone(run, joint, tmp_path):
     shutil.copytree(joint, tmp_path / "runs")
     for seed in map(str, SEEDS):
