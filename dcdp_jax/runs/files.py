@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -96,6 +97,8 @@ def read_digests(folder: Path) -> dict[str, list[str]]:
         return {}
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
         table = json.loads(content)
+        if table and all(isinstance(x, str) and re.fullmatch("[0-9a-f]{64}", x) for x in table.values()):
+            return {name: [digest] for name, digest in table.items()}  # as earlier versions wrote it
         if table["sha256"] == sha256(json.dumps(table["files"], sort_keys=True).encode()):
             return table["files"]
     raise CheckpointError(

@@ -1,5 +1,6 @@
 """Files of a run are written whole, a killed writer leaves what can be read, and a changed byte is noticed."""
 
+import json
 import os
 import threading
 
@@ -7,7 +8,7 @@ import pytest
 
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs import files
-from dcdp_jax.runs.files import DIGESTS, read_recorded, record, remove_unfinished, unfinished, write_recorded
+from dcdp_jax.runs.files import DIGESTS, read_recorded, record, remove_unfinished, sha256, unfinished, write_recorded
 
 NAME = "result.json"
 
@@ -44,6 +45,19 @@ def test_a_file_of_an_earlier_version_is_read_unverified(tmp_path):
     assert read_recorded(tmp_path, NAME) == b"old"
     write_recorded(tmp_path, "robustness.json", "{}")
     assert read_recorded(tmp_path, NAME) == b"old"
+
+
+def test_the_digests_of_an_earlier_version_are_verified(tmp_path):
+    for name in (NAME, "other"):
+        (tmp_path / name).write_text("old")
+    (tmp_path / DIGESTS).write_text(json.dumps({name: sha256(b"old") for name in (NAME, "other")}))
+    assert read_recorded(tmp_path, NAME) == b"old"
+    (tmp_path / NAME).write_text("new")
+    with pytest.raises(CheckpointError, match=f"{NAME} is damaged: it has changed since it was written"):
+        read_recorded(tmp_path, NAME)
+    write_recorded(tmp_path, NAME, "newer")
+    assert read_recorded(tmp_path, NAME) == b"newer"
+    assert read_recorded(tmp_path, "other") == b"old"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"sha256": "0", "files": {}}', "\xff", "[" * 100_000])
