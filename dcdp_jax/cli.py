@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
       The exit status.
     """
-    logging.set_verbosity(logging.WARNING)
+    logging.set_verbosity(logging.ERROR)  # orbax warns of what is as it should be
     try:
         if MODE.value == "compare":
             compare(arguments[1:], Path(WORKDIR.value or "runs/compare"))
