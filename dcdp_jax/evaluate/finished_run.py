@@ -9,7 +9,7 @@ from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import CheckpointError, ConfigError
 from dcdp_jax.evaluate.robustness import measure_robustness, robustness_lines
 from dcdp_jax.runs.checkpoints import Checkpoints
-from dcdp_jax.runs.files import CHECKPOINTS, PREDICTIONS, RESULT, ROBUSTNESS, as_json, write_recorded
+from dcdp_jax.runs.files import CHECKPOINTS, PREDICTIONS, RESULT, ROBUSTNESS, WORST_WINDOWS, as_json, write_recorded
 from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.reading import read_result
 from dcdp_jax.runs.workdir import check_workdir, claim
@@ -20,7 +20,8 @@ from dcdp_jax.train.state import evaluated_state
 def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     """Evaluates the best checkpoint of a finished run again and measures its robustness.
 
-    Compares the scores with result.json, writes robustness.json, and writes the predictions of a run that has none.
+    Compares the scores with result.json, writes robustness.json, and writes predictions.csv and worst_windows.json
+    where one of them is missing.
 
     Args:
       config: that of the run.
@@ -50,7 +51,7 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     print(f"as in {workdir / RESULT}")
     robustness = measure_robustness(config, run.dataset, run.devices, state, run.signals)
     with claim(workdir, as_plain_data(config)):
-        if not from_first_process((workdir / PREDICTIONS).exists):
+        if not all(from_first_process((workdir / name).exists) for name in (PREDICTIONS, WORST_WINDOWS)):
             from_first_process(lambda: write_predictions(workdir, run.dataset, found.probabilities))
         from_first_process(lambda: write_recorded(workdir, ROBUSTNESS, as_json(robustness)))
     print(robustness_lines(robustness))
