@@ -273,7 +273,13 @@ def as_plain_data(config: ConfigDict) -> dict[str, Any]:
 
 
 def with_defaults(stored: Mapping[str, Any]) -> ConfigDict:
-    """Returns the stored config of a run, with the defaults of the fields that are younger than the run."""
+    """Returns the stored config of a run, with the defaults of the fields that are younger than the run.
+
+    Raises:
+      KeyError: it lacks a section that every run has.
+    """
+    for section in ("data", "model", "optimizer", "train"):
+        stored[section]
     config = make_config(FIELDS)
     with config.ignore_type(), config.unlocked():
         config.update(stored)

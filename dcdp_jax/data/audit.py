@@ -15,7 +15,7 @@ from dcdp_jax.errors import DataError
 # Of a normalised channel's mean and standard deviation, for rounding to single precision.
 TOLERANCE = 1e-5
 SHORTEST = 16  # samples of a stretch that is looked for in two parts
-BLOCK = 2**18  # samples that are looked at together
+BLOCK = 2**14  # samples that are held in double precision at a time
 LARGEST, FARTHEST = 1e18, 1e9  # of a value, and of a normalised one
 NO_NAMES: Mapping[int, str] = {}
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+BLOCK = 1 << 16  # rows that are copied at a time
 MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 
 
@@ -59,11 +60,14 @@ def find_shared(signals: np.ndarray, part_a: np.ndarray, part_b: np.ndarray, len
 
 def hash_rows(signals: np.ndarray) -> np.ndarray:
     """Returns a (t,) uint64 hash of each row of (t, c) float32 signals; 0.0 and -0.0 are one value."""
-    words = np.ascontiguousarray(signals + np.float32(0)).view(np.uint32)
     total = np.zeros(len(signals), np.uint64)
-    for column in words.T:
-        total = (total ^ column) * np.uint64(MULTIPLIER)
-        total ^= total >> np.uint64(29)
+    for first in range(0, len(signals), BLOCK):
+        part = total[first : first + BLOCK]
+        words = (signals[first : first + BLOCK] + np.float32(0)).view(np.uint32)
+        for column in words.T:
+            part ^= column
+            part *= np.uint64(MULTIPLIER)
+            part ^= part >> np.uint64(29)
     return total
 
 

@@ -29,15 +29,20 @@ def normalize(x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | 
       relu: whether negative results are replaced by 0.
 
     Returns:
-      (b, ..., c) in the common type of the arguments; mean and biased variance (c,) in float32, which pass no gradient
+      (b, ..., c) in the common type of the arguments; mean and biased variance (c,), which pass no gradient
       on.
     """
     return _forward(x, scale, bias, axis_name, relu)[0]
 
 
+def widened(x: jax.Array) -> jax.Array:
+    """Returns x in float32, or in its own type where that is float64."""
+    return x if x.dtype == jnp.float64 else x.astype(jnp.float32)
+
+
 def batch_statistics(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
-    """Returns mean and biased variance (c,) of the global batch in float32, from sums of x and of its square."""
-    x = x.astype(jnp.float32)
+    """Returns mean and biased variance (c,) of the global batch, `widened`, from sums of x and of its square."""
+    x = widened(x)
     mean, mean_of_squares = batch_means((x, x * x), axis_name)
     return mean, jnp.maximum(mean_of_squares - mean * mean, 0)
 
@@ -49,8 +54,8 @@ def batch_means(values: tuple[jax.Array, jax.Array], axis_name: str | None) -> t
 
 
 def affine(x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
-    """Computes (x - mean) / sqrt(variance + EPSILON) * scale + bias in float32."""
-    x, scale, bias = (a.astype(jnp.float32) for a in (x, scale, bias))
+    """Computes (x - mean) / sqrt(variance + EPSILON) * scale + bias, `widened`."""
+    x, scale, bias = map(widened, (x, scale, bias))
     return (x - mean) * (lax.rsqrt(variance + EPSILON) * scale) + bias
 
 
@@ -64,8 +69,8 @@ def _forward(
     y = affine(x, mean, variance, scale, bias)
     y = (nn.relu(y) if relu else y).astype(jnp.result_type(x, scale, bias))
     deviation = lax.rsqrt(variance + EPSILON)
-    factor = deviation * scale.astype(jnp.float32)
-    shift = bias.astype(jnp.float32) - mean * factor
+    factor = deviation * widened(scale)
+    shift = widened(bias) - mean * factor
     # Behind the barrier the backward pass reads no parameter, of which XLA would keep a copy while it is updated.
     kept = lax.optimization_barrier((mean, deviation, factor, shift))
     like = jnp.zeros(0, scale.dtype), jnp.zeros(0, bias.dtype)
@@ -78,7 +83,7 @@ def _backward(
     x, mean, deviation, factor, shift, scale, bias = saved
 
     def masked(x: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
-        x, g = x.astype(jnp.float32), g.astype(jnp.float32)
+        x, g = widened(x), widened(g)
         return (x - mean) * deviation, jnp.where(x * factor + shift > 0, g, 0) if relu else g
 
     # The barriers keep XLA from computing the gradient anew in both passes, and from writing the normalised values or

@@ -35,11 +35,12 @@ def test_runs_to_its_end_and_keeps_every_stage(tmp_path):
 
 
 def test_the_time_is_kept_and_what_does_not_fit_is_named(tmp_path):
-    done = run(tmp_path, "--minutes", "0.05", "--at-once", "1")
+    # No machine imports JAX and compiles a step in three seconds.
+    done = run(tmp_path, "--minutes", "0.05", "--at-once", "1", "--only", "dcdp_jax")
     assert done.returncode == 0, done.stderr
     table = (tmp_path / "table.md").read_text()
     assert "cut by the end of the time" in done.stdout
-    assert table.count("skipped: no time left") > 30
+    assert table.count("skipped: no time left") > 15
 
 
 def test_an_unknown_flag_stops_its_contender_alone(tmp_path, monkeypatch):

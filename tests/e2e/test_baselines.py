@@ -75,7 +75,9 @@ def test_a_baseline_trains_to_a_result(name, parse, fast_compilation, tmp_path):
     assert (workdir / "report.html").exists()
     predictions = read_predictions(workdir, result)
     assert predictions.right.mean() == pytest.approx(result["test"]["accuracy"])
-    assert calibration(*predictions[1:]).error() == pytest.approx(result["test"]["ece"], abs=1e-6)
+    assert calibration(predictions.right, predictions.confidence).error() == pytest.approx(
+        result["test"]["ece"], abs=1e-6
+    )
 
 
 def test_a_forest_is_repeated_but_not_evaluated_again(parse, tmp_path, capsys):

@@ -110,7 +110,9 @@ def test_predictions_are_those_of_the_result(finished):
         confusion[names.index(row["true"]), names.index(row["predicted"])] += 1
     assert confusion.tolist() == result["confusion"]
     predictions = read_predictions(finished, result)
-    assert calibration(*predictions[1:]).error() == pytest.approx(result["test"]["ece"], abs=1e-6)
+    assert calibration(predictions.right, predictions.confidence).error() == pytest.approx(
+        result["test"]["ece"], abs=1e-6
+    )
     assert {row["subject"] for row in rows} == set(map(str, result["subjects"]["test"]))
 
 

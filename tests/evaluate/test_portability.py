@@ -104,7 +104,7 @@ def test_a_model_that_cannot_be_built_is_left_out(monkeypatch):
 
 
 def test_convolutions_take_the_form_of_the_platform_lowered_for(dataset):
-    """Matrix products of the unfolded gradient, which stand between barriers, are for CPU alone."""
+    """Matrix products of the unfolded gradient, which stand between barriers, are for CPU and NVIDIA GPUs."""
     config = small_config("danhar")  # has convolutions of stride 1
     devices = Devices(1, "jit")
     steps, state = portability.build_steps(config, dataset, devices)
@@ -114,8 +114,8 @@ def test_convolutions_take_the_form_of_the_platform_lowered_for(dataset):
         platform: traced.lower(lowering_platforms=(platform,)).as_text().count("optimization_barrier")
         for platform in PLATFORMS
     }
-    assert barriers["cpu"] > 0
-    assert barriers["cuda"] == barriers["rocm"] == barriers["tpu"] == 0
+    # Batch normalisation has barriers of its own on every platform.
+    assert barriers["cpu"] == barriers["cuda"] > barriers["rocm"] == barriers["tpu"]
 
 
 def test_what_runs_is_compared_with_one_cpu(dataset):
