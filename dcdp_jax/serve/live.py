@@ -249,7 +249,7 @@ class Reader:
         self._all_bad += 1
         print(f"left out: {message}", file=sys.stderr)
         if self._bad >= self.table.bad_lines:
-            raise DataError(f"{message}; this was the {self._bad}th bad line in a row (data.table.bad_lines)")
+            raise DataError(f"{message}; this was bad line number {self._bad} in a row (data.table.bad_lines)")
 
 
 def check_channels_there(where: str, card: ModelCard, columns: dict[str, str], header: Sequence[str]) -> None:

@@ -224,7 +224,7 @@ def test_too_many_bad_lines_in_a_row_end_a_stream(model, tmp_path):
     data = fields_of(bad_lines=3)
     apart = [part for line in lines[1:] for part in (line, b"?\n", b"?\n")]
     assert list(answers(model, [[lines[0], *apart]], data.table)) == list(answers(model, [lines], data.table))
-    with pytest.raises(DataError, match=r"line 5: 1 fields, expected 7 .* this was the 3th bad line in a row"):
+    with pytest.raises(DataError, match=r"line 5: 1 fields, expected 7 .* this was bad line number 3 in a row"):
         list(answers(model, [[*lines[:2], b"?\n", b"?\n", b"?\n"]], data.table))
 
 
