@@ -73,6 +73,9 @@ class Checkpoints:
     def _open(self) -> None:
         if not self._read_only:
             self.folder.mkdir(parents=True, exist_ok=True)
+            # orbax can do this too, in a thread that it waits for at the first save alone.
+            for unfinished in self.folder.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"):
+                shutil.rmtree(unfinished)
         policy = AnyPreservationPolicy(
             [LatestN(1), BestN(get_metric_fn=lambda metrics: (metrics["score"], -metrics["epoch"]), n=1)]
         )
@@ -80,7 +83,6 @@ class Checkpoints:
             preservation_policy=policy,
             best_fn=lambda metrics: metrics["score"],
             enable_async_checkpointing=False,
-            cleanup_tmp_directories=not self._read_only,
             read_only=self._read_only,
             save_interval_steps=0 if self._read_only else 1,
             max_to_keep=None,
