@@ -110,7 +110,8 @@ def read_digests(folder: Path) -> dict[str, list[str]]:
 def write_digests(folder: Path, files: Mapping[str, list[str]]) -> None:
     """Writes the digests that `read_digests` reads."""
     table = {"sha256": sha256(json.dumps(files, sort_keys=True).encode()), "files": files}
-    write_atomically(folder / DIGESTS, json.dumps(table, indent=1) + "\n")
+    # No line feed at the end: a file that lacks its last byte must not be read.
+    write_atomically(folder / DIGESTS, json.dumps(table, indent=1))
 
 
 def write_recorded(folder: Path, name: str, content: str | bytes) -> None:
