@@ -24,16 +24,10 @@ from dcdp_jax.train.step import train_seeds, train_steps
 TOLERANCE = 1e-4
 
 
-def kernel_gradient_as_product(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int) -> tuple[Any, Any]:
-    """Computes the gradient of the input by XLA's convolution, that of the kernel as a product."""
-    return conv.library_gradients(x, kernel, g, stride)[0], conv.gradients_as_products(x, kernel, g, stride)[1]
-
-
 FORMS: dict[str, dict[str, Any]] = {
     "default": {},
     "library": {"pointwise": lambda x, kernel: conv.library_convolution(x, kernel, 1)},
     "gradients by the library": {"gradients_by_platform": conv.library_gradients},
-    "kernel gradients as products": {"gradients_by_platform": kernel_gradient_as_product},
     "products": {"convolution": conv.convolution_as_products},
 }
 

@@ -84,8 +84,6 @@ class Checkpoints:
             best_fn=lambda metrics: metrics["score"],
             enable_async_checkpointing=False,
             read_only=self._read_only,
-            save_interval_steps=0 if self._read_only else 1,
-            max_to_keep=None,
             create=False,
             # Or orbax would wait for processes that never come here.
             multiprocessing_options=ocp.options.MultiprocessingOptions(active_processes={0})

@@ -142,7 +142,7 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
         states.clear()
         taken = [step_of(member, run) for member in members]
         bar = files.enter_context(progress_bar(config.train.epochs * run.steps_per_epoch * len(members), sum(taken)))
-        if "validation" not in run.dataset.splits:
+        if not has_validation(run.dataset):
             # The evaluation is not needed before the end; whatever is wrong with its program ends the run here.
             windows = run.dataset.splits["train"]
             first = Split(windows.starts[:1], windows.labels[:1], windows.subjects[:1])
