@@ -4,7 +4,18 @@ import json
 
 import pytest
 
-from configs.studies import crossval, default, placement, sgd_learning_rate, table1, table2, table3, tuning, your_own
+from configs.studies import (
+    crossval,
+    default,
+    full_width,
+    placement,
+    sgd_learning_rate,
+    table1,
+    table2,
+    table3,
+    tuning,
+    your_own,
+)
 from dcdp_jax.config import as_plain_data, check_config
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.studies.grid import stages_of, trials_of, with_fields
@@ -100,6 +111,7 @@ def test_a_field_for_one_data_set_alone():
         (sgd_learning_rate, (), 4),
         (tuning, ("uci_har,wisdm",), 7),
         (crossval, ("uci_har,hapt",), 7),
+        (full_width, (), 2),
     ],
 )
 def test_every_study_has_its_rows(study, names, rows, quick):
@@ -138,6 +150,13 @@ def test_nested_selection_divides_the_training_subjects_in_all_stages_but_the_la
     assert {t.fold for t in inner} == {0, 1, 2, 3, 4}
     assert {(t.config.data.within, t.config.data.protocol, t.fold) for t in final} == {("", "official", 0)}
     assert {t.config.data.validation for t in found} == {"none"}
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_at_full_width_every_subject_of_the_training_part_trains_and_the_last_epoch_is_tested(quick):
+    config = full_width.get_config()
+    config.study.quick = quick
+    assert {(t.config.data.validation, t.config.train.selection) for t in trials(config)} == {("none", "last")}
 
 
 @pytest.mark.parametrize("wrong", [{"folds": (0, 1)}, {"stages": (default.stage("A", {"final": {}}),)}])

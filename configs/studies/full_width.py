@@ -1,0 +1,25 @@
+"""The main figures: full width, every subject of the training part trains, the last epoch is tested, five seeds.
+
+`python launch.py --config=configs/studies/full_width.py:uci_har --config.study.seeds_at_once=5`; without names, all
+three data sets. The row without modulation is trained alike. The tables add the ensemble of the seeds and intervals
+over people. For one GPU; docs/results.md has the scores and the seconds.
+"""
+
+from dcdp_jax.configs import hapt, uci_har
+from dcdp_jax.configs.studies import default, table3
+
+DATASETS = {"uci_har": uci_har.get_config, "hapt": hapt.get_config, "wisdm_paper": table3.wisdm_paper}
+ROWS = {"DCDP-HAR": {}, "DCDP-HAR without CGM": {"cgm.enabled": False}}
+
+
+def get_config(datasets="uci_har,hapt,wisdm_paper"):
+    config = default.get_config()
+    for name, get in default.choose(DATASETS, datasets).items():
+        config.datasets[name] = get()
+    for dataset in (*config.datasets.values(), *config.quick.datasets.values()):
+        dataset.data.validation = "none"
+        dataset.train.selection = "last"
+    config.study.stages = (default.stage("", ROWS),)
+    config.study.compare = default.compare_with("DCDP-HAR", ROWS)
+    config.study.shown = "DCDP-HAR"
+    return config
