@@ -1,8 +1,6 @@
 """The command line before anything is trained: help, names of configs, what cannot be parsed."""
 
 import pwd
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from dcdp_jax.data.download import cache_folder
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.fields import FIELDS, STUDY_FIELDS
 from dcdp_jax.studies.study import study
+from tests.e2e.running import command
 
 ROOT = Path(__file__).parents[1]
 
@@ -73,9 +72,8 @@ def test_the_default_workdir(config, workdir):
     ],
 )
 def test_one_line_for_a_wrong_field(arguments, message, tmp_path):
-    command = [sys.executable, "launch.py", "--config=uci_har", f"--workdir={tmp_path / 'run'}", *arguments]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (finished.returncode, finished.stderr) == (2, f"error: {message}\n")
+    status, _, errors = command(f"--workdir={tmp_path / 'run'}", *arguments, config="uci_har")
+    assert (status, errors) == (2, f"error: {message}\n")
     assert not (tmp_path / "run").exists()
 
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -16,6 +18,7 @@ def run(out, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_runs_to_its_end_and_keeps_every_stage(tmp_path):
     done = run(tmp_path, "--minutes", "7", "--at-once", "2", "--only", "t30", "tf32")
     assert done.returncode == 0, done.stderr

@@ -149,6 +149,23 @@ def test_damaged_prepared_data_is_prepared_again(count, tmp_path, capfd):
     assert {p.name for p in (cache / "prepared").iterdir()} == {target.name, f".{target.name}.lock"}
 
 
+@pytest.mark.slow
+def test_every_byte_of_prepared_data_is_compared(tmp_path):
+    """What is not whole is prepared again, see the test above."""
+    folder, cache = small.write("hapt", tmp_path / "raw"), tmp_path / "cache"
+    load_recordings("hapt", str(folder), cache_dir=str(cache))
+    (target,) = (p for p in (cache / "prepared").iterdir() if p.is_dir())
+    for path in sorted(p for p in target.rglob("*") if p.is_file()):
+        content = path.read_bytes()
+        for at in range(len(content)):
+            flipped = content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :]
+            for damaged in (flipped, content[:at]):
+                path.write_bytes(damaged)
+                assert not prepared.is_whole(target), (path, at)
+        path.write_bytes(content)
+        assert prepared.is_whole(target)
+
+
 LOADING = """
 import pathlib, sys, time
 from dcdp_jax.data.recording import fingerprint

@@ -11,7 +11,7 @@ from configs import demo
 from dcdp_jax.data.datasets import uci_har
 from dcdp_jax.errors import UserError
 from dcdp_jax.train.trainer import train
-from tests.e2e.running import ROOT, SMALL, SMALL_DATA, launch
+from tests.e2e.running import ARGUMENTS, EPOCHS, ROOT, SMALL, SMALL_DATA, command, launch
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from tests.e2e.running import ROOT, SMALL, SMALL_DATA, launch
 )
 def test_bad_arguments(arguments, message, tmp_path):
     workdir = tmp_path / "run"
-    status, _, errors = launch(*SMALL, *SMALL_DATA, f"--workdir={workdir}", *arguments)
+    status, _, errors = command(*SMALL, *SMALL_DATA, f"--workdir={workdir}", *arguments)
     assert status == 2
     assert message in errors
     assert len(errors.strip().splitlines()) == 1
@@ -79,7 +79,7 @@ def test_bad_values(changes, message, tmp_path):
 
 
 def test_no_config_and_no_such_config(tmp_path):
-    status, _, errors = launch(config="configs/nosuch.py")
+    status, _, errors = command(config="configs/nosuch.py")
     assert (status, errors) == (2, "error: configs/nosuch.py: no such config file\n")
 
 
@@ -92,7 +92,7 @@ def test_the_config_may_stand_anywhere(tmp_path):
 
 
 def test_absent_raw_files(tmp_path):
-    status, _, errors = launch(
+    status, _, errors = command(
         f"--config.data.raw_dir={tmp_path}", f"--workdir={tmp_path / 'run'}", config="configs/uci_har.py"
     )
     assert status == 2
@@ -102,26 +102,24 @@ def test_absent_raw_files(tmp_path):
 
 def test_a_workdir_that_is_something_else(tmp_path):
     (tmp_path / "precious.txt").write_text("keep")
-    status, _, errors = launch(*SMALL, *SMALL_DATA, f"--workdir={tmp_path}")
+    status, _, errors = command(*SMALL, *SMALL_DATA, f"--workdir={tmp_path}")
     assert status == 2
     assert "choose another --workdir" in errors
     assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
 
 
-def test_damaged_checkpoint_stops_the_run(tmp_path):
-    workdir = tmp_path / "run"
-    arguments = (*SMALL, *SMALL_DATA, "--config.train.epochs=2", f"--workdir={workdir}")
-    assert launch(*arguments)[0] == 0
-    (workdir / "result.json").unlink()
-    for path in (workdir / "checkpoints" / "2" / "state").rglob("*"):
+def test_damaged_checkpoint_stops_the_run(copied):
+    arguments, last = (*ARGUMENTS, f"--workdir={copied}"), copied / "checkpoints" / str(EPOCHS)
+    (copied / "result.json").unlink()
+    for path in (last / "state").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:10])
-    status, _, errors = launch(*arguments)
+    status, _, errors = command(*arguments)
     assert status == 2
-    assert str(workdir / "checkpoints" / "2") in errors
+    assert str(last) in errors
     assert "move this folder away" in errors
     assert len(errors.strip().splitlines()) == 1
-    shutil.rmtree(workdir / "checkpoints" / "2")
+    shutil.rmtree(last)
     status, _, errors = launch(*arguments)
     assert status == 0, errors
 
@@ -141,7 +139,7 @@ def small_disk(tmp_path):
 def test_no_space_to_write(small_disk):
     workdir = small_disk / "run"
     arguments = (*SMALL, *SMALL_DATA, "--config.model.width=32", "--config.train.epochs=2", f"--workdir={workdir}")
-    status, _, errors = launch(*arguments)
+    status, _, errors = command(*arguments)
     assert status == 2
     assert "could not be written" in errors or "No space left" in errors
     assert len(errors.strip().splitlines()) == 1

@@ -5,8 +5,6 @@ import json
 import jax
 import jax.numpy as jnp
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from dcdp_jax import cli
 from dcdp_jax.calibration import calibration
@@ -16,10 +14,9 @@ from dcdp_jax.data.datasets import synthetic
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.runs.reading import read_predictions
 from dcdp_jax.train.build import build_branches, build_model
+from tests.e2e.running import command, parsed
 from tests.e2e.test_train import RESULT_KEYS
 
-# How ml_collections loads a config.
-pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning")
 TINY = (
     "--config.cgm.enabled=False",
     "--config.model.width=2",
@@ -37,23 +34,6 @@ LATER = [name for name in BASELINES if name not in QUICK]
 
 
 @pytest.fixture
-def parse():
-    """Arguments -> what is left of the command line, as `cli.main` takes it; the flags are restored afterwards."""
-
-    def forget_fields():
-        for name in [name for name in flags.FLAGS if name.startswith("config.")]:
-            delattr(flags.FLAGS, name)
-
-    def parse_again(*arguments):
-        forget_fields()
-        return cli.parse_flags(["launch.py", "--config=configs/demo.py", *arguments])
-
-    with flagsaver.flagsaver():
-        yield parse_again
-        forget_fields()
-
-
-@pytest.fixture
 def fast_compilation():
     """Programs that run for a second need not be fast."""
     jax.config.update("jax_disable_most_optimizations", True)
@@ -62,9 +42,10 @@ def fast_compilation():
 
 
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in LATER)])
-def test_a_baseline_trains_to_a_result(name, parse, fast_compilation, tmp_path):
+def test_a_baseline_trains_to_a_result(name, fast_compilation, tmp_path):
     workdir = tmp_path / "run"
-    assert cli.main(parse(f"--config.model.name={name}", *TINY, f"--workdir={workdir}")) == 0
+    status, _, errors = command(f"--config.model.name={name}", *TINY, f"--workdir={workdir}")
+    assert status == 0, errors
     result = json.loads((workdir / "result.json").read_text())
     assert result.keys() >= RESULT_KEYS
     assert result["branches"] == {}
@@ -80,18 +61,19 @@ def test_a_baseline_trains_to_a_result(name, parse, fast_compilation, tmp_path):
     )
 
 
-def test_a_forest_is_repeated_but_not_evaluated_again(parse, tmp_path, capsys):
+def test_a_forest_is_repeated_but_not_evaluated_again(tmp_path):
     arguments = ("--config.model.name=random_forest", *TINY)
     results = []
     for number in range(2):
-        assert cli.main(parse(*arguments, f"--workdir={tmp_path / str(number)}")) == 0
+        assert command(*arguments, f"--workdir={tmp_path / str(number)}")[0] == 0
         results.append(json.loads((tmp_path / str(number) / "result.json").read_text()))
     assert [results[0][part] for part in ("test", "validation", "confusion", "parameters")] == [
         results[1][part] for part in ("test", "validation", "confusion", "parameters")
     ]
     assert results[0]["test"]["accuracy"] > 0.3
-    assert cli.main(parse(*arguments, f"--workdir={tmp_path / '0'}", "--mode=evaluate")) == 2
-    assert "leaves no checkpoint" in capsys.readouterr().err
+    status, _, errors = command(*arguments, f"--workdir={tmp_path / '0'}", "--mode=evaluate")
+    assert status == 2
+    assert "leaves no checkpoint" in errors
 
 
 ONE = "--config.cgm.enabled=False"
@@ -132,10 +114,10 @@ CONTROLS = {
 
 
 @pytest.mark.parametrize("name", CONTROLS)
-def test_a_control_of_table_2_is_a_few_flags(name, parse):
+def test_a_control_of_table_2_is_a_few_flags(name):
     arguments, wanted = CONTROLS[name]
-    parse(*arguments)
-    config = cli.CONFIG.value
+    with parsed(*arguments):
+        config = cli.CONFIG.value
     check_config(config)
     config.data.synthetic.subjects, config.data.synthetic.minutes = 5, 1.0
     dataset = build_dataset(config.data)
@@ -148,10 +130,11 @@ def test_a_control_of_table_2_is_a_few_flags(name, parse):
     assert set(params) == {*(branch for branch, _, _ in wanted), "fusion"} | projection
 
 
-def test_matched_width_narrows_the_gap_in_size(parse):
+def test_matched_width_narrows_the_gap_in_size():
     def sizes(*arguments):
-        parse("--config.model.resnet_blocks=(3,4,6,3)", "--config.model.densenet_blocks=(4,4,6,4)", *arguments)
-        config = cli.CONFIG.value
+        blocks = ("--config.model.resnet_blocks=(3,4,6,3)", "--config.model.densenet_blocks=(4,4,6,4)")
+        with parsed(*blocks, *arguments):
+            config = cli.CONFIG.value
         branches = build_branches(config, build_dataset(config.data))
         x = jnp.zeros((1, config.data.window, len(synthetic.CHANNELS)))
         params = jax.eval_shape(build_model(config, branches, 5).init, jax.random.key(0), x)["params"]

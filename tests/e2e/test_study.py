@@ -7,7 +7,18 @@ import sys
 
 import pytest
 
-from tests.e2e.running import ROOT, WAIT_SECONDS, Hold, children_of, finish, is_running, launch, start, wait_for
+from tests.e2e.running import (
+    ROOT,
+    WAIT_SECONDS,
+    Hold,
+    children_of,
+    command,
+    finish,
+    is_running,
+    launch,
+    start,
+    wait_for,
+)
 
 STUDY = """
 from configs.studies import default
@@ -159,8 +170,8 @@ def alone(config, workdir):
 
 
 def test_modes_and_foreign_folders_are_refused(study_file, tmp_path):
-    status, _, errors = launch("--mode=evaluate", f"--workdir={tmp_path}", config=study_file, PYTHONPATH=str(ROOT))
+    status, _, errors = command("--mode=evaluate", f"--workdir={tmp_path}", config=study_file)
     assert (status, "that of a study" in errors) == (2, True)
     (tmp_path / "thesis.tex").write_text("")
-    status, _, errors = launch(f"--workdir={tmp_path}", config=study_file, PYTHONPATH=str(ROOT))
+    status, _, errors = command(f"--workdir={tmp_path}", config=study_file)
     assert (status, "holds no study" in errors) == (2, True)

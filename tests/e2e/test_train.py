@@ -10,7 +10,7 @@ import pytest
 
 from dcdp_jax.calibration import calibration
 from dcdp_jax.runs.reading import read_predictions
-from tests.e2e.running import ARGUMENTS, EPOCHS, Hold, launch, read_json, start, wait_for
+from tests.e2e.running import ARGUMENTS, EPOCHS, Hold, command, launch, read_json, start, wait_for
 
 TIMES = ("seconds", "windows_per_second")
 RESULT_KEYS = {
@@ -94,7 +94,7 @@ def test_training_learns(finished):
 
 def test_the_same_command_again_is_finished(copied):
     before = (copied / "result.json").read_bytes()
-    status, output, errors = launch(*ARGUMENTS, f"--workdir={copied}")
+    status, output, errors = command(*ARGUMENTS, f"--workdir={copied}")
     assert status == 0, errors
     assert "is finished" in output
     assert (copied / "result.json").read_bytes() == before
@@ -133,7 +133,7 @@ def test_evaluate_repeats_the_result_and_measures_robustness(copied):
 
 
 def test_another_config_in_the_workdir_is_refused(finished):
-    status, _, errors = launch(*ARGUMENTS, f"--workdir={finished}", "--config.cgm.alpha=0.5")
+    status, _, errors = command(*ARGUMENTS, f"--workdir={finished}", "--config.cgm.alpha=0.5")
     assert status == 2
     assert "cgm.alpha: 0.9 -> 0.5" in errors
     assert len(errors.strip().splitlines()) == 1

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from dcdp_jax.errors import CheckpointError, UserError
 from dcdp_jax.evaluate.ensemble import write_ensemble
 from dcdp_jax.runs.predictions import write_table
 from dcdp_jax.runs.reading import read_predictions, read_result
-from tests.e2e.running import ROOT
+from tests.e2e.running import command
 
 NAMES = ["walk", "sit", "lie"]
 N = 40
@@ -102,10 +100,9 @@ def test_the_ensemble_is_the_mean_of_the_predictions(runs, tmp_path):
 
 
 def launch_ensemble(*arguments):
-    command = [sys.executable, "launch.py", "--mode=ensemble", *map(str, arguments)]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+    status, output, errors = command("--mode=ensemble", *arguments, config=None)
+    assert status == 0, errors
+    return output
 
 
 def test_an_ensemble_is_replaced_and_nothing_else_is(runs, tmp_path):

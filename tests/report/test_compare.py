@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -13,7 +11,7 @@ from dcdp_jax.report.compare import write_comparison
 from dcdp_jax.report.plots import by_subject
 from dcdp_jax.report.tables import class_scores
 from dcdp_jax.runs.reading import read_predictions
-from tests.e2e.running import ROOT
+from tests.e2e.running import command
 from tests.report.making import write_everything, write_robustness
 from tests.report.test_report import HOSTILE, SVG_ELEMENT, Page, change_result, make_workdir
 
@@ -124,19 +122,14 @@ def test_an_unfinished_run_is_named(runs, tmp_path):
         write_comparison(runs, tmp_path / "out")
 
 
-def launch(*arguments):
-    command = [sys.executable, "launch.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-
-
 def test_the_command_needs_no_config_and_takes_flags_anywhere(runs, tmp_path):
-    finished = launch("--mode=compare", *runs, f"--workdir={tmp_path / 'out'}")
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.strip() == str(tmp_path / "out" / "compare.html")
+    status, output, errors = command("--mode=compare", *runs, f"--workdir={tmp_path / 'out'}", config=None)
+    assert status == 0, errors
+    assert output.strip() == str(tmp_path / "out" / "compare.html")
     assert (tmp_path / "out" / "compare.html").exists()
     for arguments, message in (((), "got 1"), ((runs[1], "--config=configs/demo.py"), "takes no --config")):
-        refused = launch("--mode=compare", runs[0], *arguments)
-        assert refused.returncode == 2
-        assert refused.stderr.startswith("error: ")
-        assert message in refused.stderr
-        assert len(refused.stderr.strip().splitlines()) == 1
+        status, _, errors = command("--mode=compare", runs[0], *arguments, config=None)
+        assert status == 2
+        assert errors.startswith("error: ")
+        assert message in errors
+        assert len(errors.strip().splitlines()) == 1

@@ -18,7 +18,7 @@ from dcdp_jax.data.summary import summarize
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.report.describe import description_lines, write_description
 from dcdp_jax.runs.workdir import check_workdir, make_workdir
-from tests.e2e.running import SMALL_DATA, launch
+from tests.e2e.running import SMALL_DATA, command
 
 HOSTILE = "</title></td><script>alert('x')</script> & \"$body\" ${css} $a_1$ 歩く"
 SVG_ELEMENT = re.compile(r"<svg.*?</svg>", re.DOTALL)
@@ -232,7 +232,7 @@ def test_a_description_binds_no_run(tmp_path):
 
 def test_the_command(tmp_path):
     workdir = tmp_path / "run"
-    status, output, errors = launch("--mode=describe", f"--workdir={workdir}", *SMALL_DATA)
+    status, output, errors = command("--mode=describe", f"--workdir={workdir}", *SMALL_DATA)
     assert (status, errors) == (0, "")
     assert output.splitlines()[-1] == str(workdir / "describe.html")
     assert [path.name for path in workdir.iterdir()] == ["describe.html"]

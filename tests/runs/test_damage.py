@@ -119,3 +119,19 @@ def test_every_tenth_byte_of_a_checkpoint(copied):
         content = path.read_bytes()
         for damaged in damages(content, range(0, len(content), 10)):
             assert check(path, damaged, read_checkpoint, copied, expected) == (damaged == content)
+
+
+@pytest.mark.slow
+def test_every_byte_of_a_checkpoint(copied):
+    """Read with the manager that was opened before the damage; opening a damaged folder is the test above."""
+    expected = read_checkpoint(copied)
+    with Checkpoints(copied / "checkpoints", read_only=True) as checkpoints:
+
+        def read(workdir):
+            state = checkpoints.restore(1, like=STATE)
+            return pickle.dumps((state["w"].tolist(), int(state["step"]), checkpoints.notes(1)))
+
+        for path in checkpoint_files(copied):
+            content = path.read_bytes()
+            for damaged in damages(content, range(len(content))):
+                assert check(path, damaged, read, copied, expected) == (damaged == content)

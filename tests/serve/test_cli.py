@@ -14,7 +14,7 @@ from dcdp_jax.errors import DataError
 from dcdp_jax.serve.inputs import prepare, read_input
 from dcdp_jax.serve.live import answers
 from dcdp_jax.serve.predict import predict_files, predict_recording
-from tests.e2e.running import ARGUMENTS, WAIT_SECONDS, launch, start
+from tests.e2e.running import ARGUMENTS, WAIT_SECONDS, command, start
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def table(recording, tmp_path_factory):
 @pytest.fixture(scope="module")
 def predicted(finished, table):
     """The folder of its predictions, and what was printed."""
-    status, output, errors = launch(*ARGUMENTS, f"--workdir={finished}", "--mode=predict", f"--input={table}")
+    status, output, errors = command(*ARGUMENTS, f"--workdir={finished}", "--mode=predict", f"--input={table}")
     assert status == 0, errors
     return finished / "predictions" / "day one", output
 
@@ -201,7 +201,7 @@ def test_lines_that_cannot_be_read(lines, message, model, capsys):
     ],
 )
 def test_commands_that_cannot_be(arguments, message, tmp_path):
-    status, _, errors = launch(*arguments, f"--workdir={tmp_path}")
+    status, _, errors = command(*arguments, f"--workdir={tmp_path}")
     assert (status, len(errors.strip().splitlines())) == (2, 1)
     assert message in errors
 

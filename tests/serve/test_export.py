@@ -12,7 +12,7 @@ from configs import demo
 from dcdp_jax.errors import CheckpointError, ConfigError, DataError, ExportError
 from dcdp_jax.serve import export, standalone
 from dcdp_jax.serve.model import probabilities
-from tests.e2e.running import ARGUMENTS, launch, read_json
+from tests.e2e.running import ARGUMENTS, command, launch, read_json
 from tests.serve.making import Kind, make_model, noise
 
 RESULT = {
@@ -67,7 +67,7 @@ def assert_same(found, expected):
 
 
 def test_a_finished_run_is_exported_and_predicts_without_this_package(copied, model, data, tmp_path):
-    status, output, errors = launch(*ARGUMENTS, f"--workdir={copied}", "--mode=export")
+    status, output, errors = command(*ARGUMENTS, f"--workdir={copied}", "--mode=export")
     assert status == 0, errors
     folder = copied / "export"
     assert output.splitlines()[-1] == str(folder)
@@ -75,8 +75,8 @@ def test_a_finished_run_is_exported_and_predicts_without_this_package(copied, mo
     assert not list(copied.glob(".export*"))
     windows = export.some_windows(export.build_dataset(data), "validation", 9)
     np.save(tmp_path / "windows.npy", windows)
-    command = [sys.executable, "-c", ALONE, str(tmp_path / "windows.npy"), str(tmp_path / "found.npz")]
-    subprocess.run(command, cwd=folder, check=True)
+    alone = [sys.executable, "-c", ALONE, str(tmp_path / "windows.npy"), str(tmp_path / "found.npz")]
+    subprocess.run(alone, cwd=folder, check=True)
     with np.load(tmp_path / "found.npz") as file:
         found = dict(file)
     expected = np.asarray(probabilities(model, windows).fusion)

@@ -1,6 +1,6 @@
 """Tests the end of a study: failed trials are named, the rest is finished and shown, and the exit status is 1."""
 
-from tests.e2e.running import ROOT, launch
+from tests.e2e.running import ROOT, command
 
 STUDY = """
 from configs.studies import default
@@ -19,10 +19,11 @@ def get_config():
 """
 
 
-def test_a_study_with_a_failed_trial_finishes_the_rest_and_exits_with_1(tmp_path):
+def test_a_study_with_a_failed_trial_finishes_the_rest_and_exits_with_1(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     path, folder = tmp_path / "small.py", tmp_path / "run"
     path.write_text(STUDY)
-    status, output, errors = launch(f"--workdir={folder}", config=path, PYTHONPATH=str(ROOT))
+    status, output, errors = command(f"--workdir={folder}", config=path)
     assert status == 1, errors
     assert "2 trials failed; the same command tries them again:\n" in output
     for row in ("too_large", "larger"):

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from tests.e2e.running import ROOT, launch
+from tests.e2e.running import ROOT, command
 
 TINY = (
     "--config.datasets.own.model.width=2",
@@ -38,13 +38,14 @@ def write_tables(folder, swapped=(), noise=0.3):
                 table.writerow([row * 40, f"p{person}", label, *values.round(3)])
 
 
-def test_own_tables_in_groups(tmp_path):
+def test_own_tables_in_groups(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     tables, folder = tmp_path / "tables", tmp_path / "run"
     write_tables(tables)
     fields = (f"--config.datasets.own.data.raw_dir={tables}", "--config.datasets.own.data.table.label=doing")
     study = ("--config.study.folds=(0,)", "--config.study.seeds=(0,)", f"--workdir={folder}")
     config = "configs/studies/your_own.py:groups,3"
-    status, _, errors = launch(*fields, *study, *TINY, config=config, PYTHONPATH=str(ROOT))
+    status, _, errors = command(*fields, *study, *TINY, config=config)
     assert status == 0, errors
     with (folder / "tables" / "own.csv").open(newline="") as file:
         rows = {row["row"]: row for row in csv.DictReader(file) if row["score"] == "accuracy"}
