@@ -33,6 +33,8 @@ LOCATIONS = tuple(field.name for field in FIELDS if not field.affects_result)
 BALANCED = "balanced"
 SAMPLING = ("shuffle", BALANCED)
 BEST, LAST, EMA = "best", "last", "ema"
+TRAIN, HELDOUT = "train", "heldout"
+CONFIDENCES = (TRAIN, HELDOUT, EMA)
 UNDEFINED = (("classification", "after"), ("classification", "decoupled"))
 # Names that a branch must not have: keys of the network's parameters and of the records of losses and norms, and the
 # one that Flax keeps for itself.
@@ -79,6 +81,12 @@ def check_config(config: ConfigDict) -> None:
             "none; set --config.train.selection=last or ema"
         )
     check_branches(values["model.branches"])
+    one = len(values["model.branches"]) < 2 or values["model.partition"] == "single"
+    if values["model.modality_dropout"] and one and values["model.name"] == MAIN_MODEL:
+        raise ConfigError(
+            f"model.modality_dropout={values['model.modality_dropout']} replaces one of several branches, and there is "
+            "one; set --config.model.modality_dropout=0.0"
+        )
     check_modulation(values)
     check_processes(values)
 
@@ -236,6 +244,14 @@ def check_modulation(values: Mapping[str, Any]) -> None:
     if values[f"{section}.placement"] not in METHODS[method].placements:
         allowed = ", ".join(METHODS[method].placements)
         raise ConfigError(f"{section}.placement={values[f'{section}.placement']!r}: {method} has only {allowed}")
+    confidence = f"modulation.confidence={values['modulation.confidence']!r}"
+    if values["modulation.confidence"] != TRAIN:
+        if "unimodal" in METHODS[method].keywords:
+            raise ConfigError(f"{confidence}: {method} reads gradients and no confidence; set it to {TRAIN!r}")
+        if method == "cgm" and values["cgm.scope"] == "classification":
+            raise ConfigError(f"{confidence}: cgm.scope='classification' reads the training batch; set it to {TRAIN!r}")
+    if values["modulation.confidence"] == HELDOUT and values["data.stream"]:
+        raise ConfigError(f"{confidence} reads windows beside those of the batch; set --config.data.stream=False")
     if not METHODS[method].optional and (start or end):
         raise ConfigError(f"modulation.start_epoch and end_epoch must be 0: {method} acts in every epoch or in none")
 

@@ -101,6 +101,13 @@ FIELDS = (
         choices=("protocol", "none"),
     ),
     Field(
+        "data.heldout",
+        (),
+        "Training subjects who neither train nor validate: `modulation.confidence=heldout` measures the branches on "
+        "their windows.",
+        items=(str, int),
+    ),
+    Field(
         "data.within",
         "",
         "With `groups` and `loso`, the name of another protocol: the subjects that it tests are left out, and only "
@@ -142,6 +149,13 @@ FIELDS = (
         affects_result=False,
     ),
     #
+    Field(
+        "data.synthetic.task",
+        "activities",
+        "What the signals are about: activities, or a task whose answer is known, see "
+        "`dcdp_jax/data/synthetic_tasks.py`: the modalities are complementary or redundant, or one of them is noise.",
+        choices="dcdp_jax.data.datasets.synthetic:TASK_NAMES",
+    ),
     Field("data.synthetic.seed", 0, "Seed of the signals.", low=0, high=MAX_SEED),
     Field("data.synthetic.subjects", 10, "Number of people.", low=1, high=10**6),
     Field("data.synthetic.minutes", 6.0, "Minutes of recording per person.", above=0, high=1e6),
@@ -266,8 +280,23 @@ FIELDS = (
     Field("model.embedding", 256, "d, the size of each branch's embedding h.", low=1, high=65536),
     Field("model.projection_hidden", 256, "Hidden size of the projection heads.", low=1, high=65536),
     Field("model.projection", 128, "Size of the projections z.", low=1, high=65536),
+    Field(
+        "model.fusion",
+        "concat",
+        "How the branches are fused: a classifier on the concatenated embeddings, or on their gated sum, or the sum of "
+        "the branches' own logits, see `dcdp_jax/models/fusion.py`.",
+        choices="dcdp_jax.models.fusion:FUSIONS",
+    ),
     Field("model.fusion_hidden", 256, "Hidden size of the fusion classifier.", low=1, high=65536),
     Field("model.dropout", 0.5, "Dropout rate of the fusion classifier.", low=0, high=0.999),
+    Field(
+        "model.modality_dropout",
+        0.0,
+        "Share of the training windows in which the fusion reads a learnt vector in place of one branch, each with the "
+        "same probability.",
+        low=0,
+        high=1,
+    ),
     #
     Field("loss.align_weight", 0.7, "lambda, the weight of contrast and alignment.", low=0),
     Field("loss.temperature", 0.5, "tau, the temperature of the contrast.", low=1e-4),
@@ -320,6 +349,23 @@ FIELDS = (
         "only.",
         choices=("before", "after"),
     ),
+    Field(
+        "modulation.confidence",
+        "train",
+        "On which windows the branches' confidence, or whatever else the method reads of them, is measured: those of "
+        "the training batch (`train`); those of people who do not train, with the running statistics (`heldout`: "
+        "`data.heldout`, or if empty the validation part); or the exponential average over the training batches "
+        "(`ema`). Read by `cgm` as well.",
+        choices="dcdp_jax.config:CONFIDENCES",
+    ),
+    Field(
+        "modulation.confidence_every",
+        10,
+        "`heldout`: steps from one draw of windows, as many as a batch has, to the next. The test part is never drawn.",
+        low=1,
+        high=10**6,
+    ),
+    Field("modulation.confidence_decay", 0.9, "`ema`: weight of the average so far.", low=0, high=0.999999),
     Field("modulation.start_epoch", 0, "Epochs before the first modulated one; ARL's source has 6.", low=0, high=10**6),
     Field("modulation.end_epoch", 0, "The last modulated epoch; 0 for the last of all.", low=0, high=10**6),
     Field("modulation.alpha", 0.1, "Strength of `ogm` and `ogm_ge`: 1 - tanh(alpha R) for R > 1.", low=0),

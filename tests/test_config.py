@@ -137,6 +137,11 @@ def test_synthetic_recordings_of_no_or_too_many_samples(fields):
             "modulation.placement='after': inforeg has only before",
         ),
         ({"modulation.name": "mmpareto", "modulation.end_epoch": 3}, "mmpareto acts in every epoch or in none"),
+        ({"modulation.name": "mmpareto", "modulation.confidence": "ema"}, "mmpareto reads gradients and no confidence"),
+        (
+            {"modulation.name": "rank", "modulation.confidence": "heldout", "data.stream": True},
+            "set --config.data.stream=False",
+        ),
     ],
 )
 def test_other_methods_of_modulation(fields, message):
@@ -144,6 +149,16 @@ def test_other_methods_of_modulation(fields, message):
     config = demo.get_config()
     config.update_from_flattened_dict(fields | {"modulation.name": "none"})
     check_config(config)
+
+
+def test_the_scope_classification_reads_the_training_batch():
+    fields = {"cgm.scope": "classification", "modulation.confidence": "heldout"}
+    assert "cgm.scope='classification' reads" in refused(check_config, demo.get_config(), **fields)
+
+
+def test_one_branch_is_not_replaced():
+    fields = {"model.modality_dropout": 0.2, "model.partition": "single", "modulation.name": "none"}
+    assert "replaces one of several branches, and there is one" in refused(check_config, demo.get_config(), **fields)
 
 
 def test_fields_of_cgm_are_not_read_by_other_methods():

@@ -13,7 +13,7 @@ from dcdp_jax.data.nested import subjects_tested_by
 from dcdp_jax.data.normalize import Normalizer, covered_samples, fit_normalizer
 from dcdp_jax.data.partition import partition, select_channels
 from dcdp_jax.data.pool import Pool, make_pool
-from dcdp_jax.data.protocols import TEST_SHARE, VALIDATION_SHARE, Protocol, listed, train_on_validation
+from dcdp_jax.data.protocols import TEST_SHARE, VALIDATION_SHARE, Protocol, hold_out, listed, train_on_validation
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, content_digest, fingerprint
 from dcdp_jax.data.spec import choose_fold
 from dcdp_jax.data.views import decimate, interval_cuts, keep_channels, relabel, view_recording
@@ -44,7 +44,8 @@ class Dataset:
 
     Attributes:
       signals: (t, c) float32, all recordings of the protocol one after the other, not normalised.
-      splits: {train, validation, test: Split}; without validation where `data.validation` is none.
+      splits: {train, validation, test: Split}; without validation where `data.validation` is none, with heldout where
+        `data.heldout` names subjects.
       window: samples per window.
       normalizer: statistics of the training windows.
       class_names: k names.
@@ -140,6 +141,8 @@ def build_dataset(config: ConfigDict) -> Dataset:
         raise DataError(f"{error}; the data is incomplete: {missing}") from error
     if config.validation == "none":
         protocol = train_on_validation(protocol)
+    if config.heldout:
+        protocol = hold_out(protocol, recordings, config.heldout)
     if protocol.leaky:
         marks.append("leaky")
     notes += protocol.notes

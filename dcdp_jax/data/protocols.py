@@ -195,6 +195,40 @@ def train_on_validation(protocol: Protocol) -> Protocol:
     return protocol._replace(intervals=intervals, notes=(*protocol.notes, note))
 
 
+def hold_out(protocol: Protocol, recordings: Sequence[Recording], names: Collection[str | int]) -> Protocol:
+    """Moves training subjects into a part of their own, `heldout`.
+
+    Args:
+      protocol: one that divides by subject.
+      recordings: that it divides.
+      names: of the subjects, or their numbers.
+
+    Raises:
+      ConfigError: somebody may train and test in this protocol, a name is no training subject, or nobody is left.
+    """
+    if not protocol.by_subject:
+        raise ConfigError(f"data.heldout={tuple(names)}: protocol {protocol.name} does not divide by subject")
+    train = protocol.intervals["train"]
+    called = {
+        number: name
+        for part in train
+        for number in [recordings[part.recording].subject]
+        for name in people(recordings, [number])
+    }
+    chosen = {str(name) for name in names}
+    if unknown := [name for name in names if str(name) not in called.values()]:
+        raise ConfigError(
+            f"data.heldout: {unknown[0]!r} is no training subject; these are {listed(list(called.values()))}"
+        )
+    held = [part for part in train if called[recordings[part.recording].subject] in chosen]
+    left = [part for part in train if called[recordings[part.recording].subject] not in chosen]
+    if not left:
+        raise ConfigError(f"data.heldout={tuple(names)} leaves no training subject")
+    note = f"data.heldout: subjects {listed(sorted(chosen))} neither train nor validate"
+    intervals = {"train": left, **{k: v for k, v in protocol.intervals.items() if k != "train"}, "heldout": held}
+    return protocol._replace(intervals=intervals, notes=(*protocol.notes, note))
+
+
 def last_fifths(recordings: Sequence[Recording], choice: Choice) -> Protocol:
     """Divides as `subject`: the last fifth of the subjects tests, the one before validates, unless they are named."""
     subjects = subjects_of(recordings)

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from dcdp_jax.models.densenet1d import DenseNet1D
+from dcdp_jax.models.fusion import FusionHead
 from dcdp_jax.models.gradient import scale_gradient
 from dcdp_jax.models.kernels import Dense
-from dcdp_jax.models.projection import FusionHead, ProjectionHead
+from dcdp_jax.models.projection import ProjectionHead
 from dcdp_jax.models.resnet1d import ResNet1D
 
 BACKBONES = ("resnet", "densenet")
@@ -86,8 +87,10 @@ class MultiPath(nn.Module):
       embedding: d, the common width of h.
       projection_hidden: hidden width of the projection heads.
       projection: width of z.
+      fusion: how the branches are fused, see `FusionHead`.
       fusion_hidden: hidden width of the fusion classifier.
       dropout: rate in the fusion classifier.
+      modality_dropout: share of the training windows in which one branch is replaced, see `FusionHead`.
       axis_name: mapped axis over which the batch is split, or None when it is whole.
     """
 
@@ -100,8 +103,10 @@ class MultiPath(nn.Module):
     embedding: int = 256
     projection_hidden: int = 256
     projection: int = 128
+    fusion: str = "concat"
     fusion_hidden: int = 256
     dropout: float = 0.5
+    modality_dropout: float = 0.0
     axis_name: str | None = None
 
     @nn.compact
@@ -117,7 +122,7 @@ class MultiPath(nn.Module):
         Args:
           x: (b, t, c) windows with all channels.
           train: batch statistics instead of running ones.
-          keys: (b,) random keys for dropout, or None for none.
+          keys: (b,) random keys for dropout and modality dropout, or None for none.
           modulation: {branch: (b, k) logits} -> {branch: () M}. Scales, per branch, the gradient of its classifier
             and all that reaches the branch through its classifier and through the fusion: M * grad(L_cls) in the
             same backward pass as the unscaled gradients of contrast and alignment. The values do not change.
@@ -146,8 +151,10 @@ class MultiPath(nn.Module):
             M = modulation(logits)
             logits = {name: scale_gradient(z, M[name]) for name, z in logits.items()}
             into_fusion = {name: scale_gradient(h, M[name]) for name, h in embeddings.items()}
-        h = jnp.concatenate([into_fusion[branch.name] for branch in self.branches], axis=-1)
-        fusion = FusionHead(self.classes, self.fusion_hidden, self.dropout, name="fusion")(h, keys)
+        head = FusionHead(
+            self.classes, self.fusion_hidden, self.dropout, self.fusion, self.modality_dropout, name="fusion"
+        )
+        fusion = head(into_fusion, logits, keys)
         return Outputs(fusion, logits, embeddings, stages)
 
 

@@ -1,6 +1,7 @@
 """CGM, its relatives and the optimiser chain; needs JAX, optax and jaxtyping, and nothing else of this package."""
 
 from dcdp_jax.optim.arl import ScaleByARLState, arl_coefficients, scale_by_arl
+from dcdp_jax.optim.average import AverageStatisticsState, average_statistics
 from dcdp_jax.optim.branches import branch_names, label_tree, scale_branches
 from dcdp_jax.optim.cggm import ScaleByCGGMState, cggm_coefficients, scale_by_cggm
 from dcdp_jax.optim.cgm import ScaleByCGMState, contribution_ratios, modulation_coefficients, scale_by_cgm
@@ -14,7 +15,7 @@ from dcdp_jax.optim.confidence import (
 )
 from dcdp_jax.optim.decoupled import ScaleByAdamWithDecoupledCGMState, scale_by_adam_with_decoupled_cgm
 from dcdp_jax.optim.inforeg import ScaleByInfoRegState, scale_by_inforeg
-from dcdp_jax.optim.inspect import coefficients_of, norms_of, with_key
+from dcdp_jax.optim.inspect import coefficients_of, norms_of, statistics_of, with_key
 from dcdp_jax.optim.methods import METHODS, Method
 from dcdp_jax.optim.mmpareto import CombineByMMParetoState, combine_by_mmpareto, min_norm_weight
 from dcdp_jax.optim.ogm import ScaleByOGMState, ogm_coefficients, scale_by_ogm
@@ -30,6 +31,7 @@ OGMState = ScaleByOGMState
 
 __all__ = [
     "METHODS",
+    "AverageStatisticsState",
     "CGGMState",
     "CGMState",
     "CombineByMMParetoState",
@@ -46,6 +48,7 @@ __all__ = [
     "ScaleByRankState",
     "ScaleByShuffledCGMState",
     "arl_coefficients",
+    "average_statistics",
     "batch_statistics",
     "branch_accuracy",
     "branch_names",
@@ -73,6 +76,7 @@ __all__ = [
     "scale_by_ogm",
     "scale_by_rank",
     "scale_by_shuffled_cgm",
+    "statistics_of",
     "true_class_confidence",
     "with_key",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import optax
 
+from dcdp_jax.optim.average import average_statistics
 from dcdp_jax.optim.branches import Labels
 from dcdp_jax.optim.decoupled import scale_by_adam_with_decoupled_cgm
 from dcdp_jax.optim.methods import METHODS
@@ -84,6 +85,7 @@ def build_optimizer(
     arguments: Mapping[str, Any] = MappingProxyType({}),
     placement: str = "before",
     acts: Callable[[jax.Array], jax.Array] | None = None,
+    decay: float | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Builds the training chain.
 
@@ -104,6 +106,8 @@ def build_optimizer(
         and not in the second; sgd has no second, and `before` is the same there.
       acts: Number of the update -> whether the method acts in it; None for always. The method's state stays as it is
         while it does not.
+      decay: Of the exponential averages of what the method reads of the branches, see `average_statistics`; None for
+        the values of each update.
 
     Returns:
       A named chain whose `update` takes the method's keywords, see `METHODS`, and ignores others.
@@ -131,19 +135,26 @@ def build_optimizer(
     else:
         if method not in METHODS:
             raise ValueError(f"method {method!r} is none of {tuple(METHODS)}")
-        make, _, placements, optional = METHODS[method]
+        make, keywords, placements, optional = METHODS[method]
         if placement not in placements:
             raise ValueError(f"placement {placement!r} of {method} is none of {placements}")
         if acts is not None and (placement == "decoupled" or not optional):
             raise ValueError(f"{method} with placement {placement!r} cannot be left out of some updates")
-        modulation = make(labels, **arguments)
+        if decay is not None and "unimodal" in keywords:
+            raise ValueError(f"{method} reads gradients, which are not averaged; expected decay=None, got {decay}")
+
+        def averaged(transformation: optax.GradientTransformation) -> optax.GradientTransformation:
+            return transformation if decay is None else average_statistics(transformation, labels, keywords, decay)
+
+        modulation: optax.GradientTransformation = make(labels, **arguments)
         if acts is not None:
             modulation = optax.transforms.conditionally_transform(modulation, acts)
+        modulation = averaged(modulation)
         if placement == "decoupled" and name != "sgd":
             cgm_eps = {"cgm_eps": arguments["eps"]} if "eps" in arguments else {}
             others = {key: value for key, value in arguments.items() if key != "eps"}
             adam = scale_by_adam_with_decoupled_cgm(labels, b1, b2, eps, **others, **cgm_eps)
-            chain = [*clip, ("moments", adam)]
+            chain = [*clip, ("moments", averaged(adam))]
         elif placement == "after":
             chain = [*clip, ("moments", moments), (method, modulation)]
         elif method == "mmpareto":

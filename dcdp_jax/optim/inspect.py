@@ -31,6 +31,21 @@ def coefficients_of(opt_state: Any) -> dict[str, jax.Array] | None:
     return optax.tree.get(opt_state, "coefficients")
 
 
+def statistics_of(opt_state: Any) -> dict[str, dict[str, jax.Array]] | None:
+    """Finds what `average_statistics` passed on last.
+
+    Args:
+      opt_state: The state of a chain.
+
+    Returns:
+      {keyword: {branch: ()}}, or None where nothing is averaged.
+
+    Raises:
+      KeyError: More than one transformation averages.
+    """
+    return optax.tree.get(opt_state, "statistics")
+
+
 def with_key(opt_state: Any, key: jax.Array) -> Any:
     """Replaces the random key of an optimiser state, so that runs with different seeds draw different numbers.
 

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from dcdp_jax.config import BALANCED, BEST, EMA, MAIN_MODEL, method_that_acts
+from dcdp_jax.config import BALANCED, BEST, EMA, HELDOUT, MAIN_MODEL, TRAIN, method_that_acts
 from dcdp_jax.data.dataset import Dataset, Split, build_dataset
 from dcdp_jax.data.partition import partition
 from dcdp_jax.distributed import from_first_process
@@ -88,7 +88,7 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
         )
     model = build_model(config, branches, len(dataset.class_names))
     optimizer, schedule = build_chain(config, branches, steps_per_epoch)
-    signals = place_signals(dataset, devices, config.data.stream)
+    signals = place_signals(dataset, devices, config.data.stream, heldout_part(config, dataset))
     static = {
         "donate_state": True,
         "divide_signals": divided(signals),
@@ -117,6 +117,23 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
 def has_validation(dataset: Dataset) -> bool:
     """Returns whether a data set has a validation part."""
     return "validation" in dataset.splits
+
+
+def heldout_part(config: ConfigDict, dataset: Dataset) -> Split | None:
+    """Returns the windows of the people who do not train and of whom `modulation.confidence=heldout` asks, else None.
+
+    Raises:
+      ConfigError: nobody is held out, and nobody validates.
+    """
+    if config.modulation.confidence != HELDOUT or method_that_acts(config) == "none":
+        return None
+    for part in (HELDOUT, "validation"):
+        if part in dataset.splits:
+            return dataset.splits[part]
+    raise ConfigError(
+        f"modulation.confidence={HELDOUT!r} asks people who do not train, and data.validation='none' leaves none; name "
+        "some in data.heldout"
+    )
 
 
 def averages(config: ConfigDict) -> bool:
@@ -151,8 +168,10 @@ def build_model(config: ConfigDict, branches: tuple[BranchSpec, ...], classes: i
         embedding=config.model.embedding,
         projection_hidden=config.model.projection_hidden,
         projection=config.model.projection,
+        fusion=config.model.fusion,
         fusion_hidden=config.model.fusion_hidden,
         dropout=config.model.dropout,
+        modality_dropout=config.model.modality_dropout,
         axis_name=AXIS,
     )
 
@@ -226,6 +245,9 @@ def build_chain(
             "arguments": method_arguments(config, steps_per_epoch),
             "placement": where.placement,
         }
+        if config.modulation.confidence != TRAIN:
+            # The last statistics of held-out windows are kept as they are.
+            modulation["decay"] = config.modulation.confidence_decay if config.modulation.confidence == EMA else 0.0
         if method != "cgm" and (where.start_epoch or where.end_epoch):
             modulation["acts"] = within_epochs(config, where, steps_per_epoch)
     chain = build_optimizer(
@@ -286,4 +308,7 @@ def build_settings(config: ConfigDict, dataset: Dataset, steps_per_epoch: int) -
         class_weights=class_weights(config.train.class_weights, dataset),
         keywords=METHODS[method].keywords if method not in ("none", "cgm") else (),
         average_decay=config.train.ema_decay,
+        heldout_every=config.modulation.confidence_every
+        if config.modulation.confidence == HELDOUT and method != "none"
+        else 0,
     )

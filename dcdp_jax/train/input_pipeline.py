@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from dcdp_jax.config import BALANCED
 from dcdp_jax.data.dataset import Dataset, Split
 from dcdp_jax.train.devices import Devices
-from dcdp_jax.train.step import Signals
+from dcdp_jax.train.step import HeldOut, Signals
 
 AHEAD = 2  # number of dispatches sent to the devices before they are needed
 
@@ -99,8 +99,14 @@ def joint_batches(
     return batches
 
 
-def place_signals(dataset: Dataset, devices: Devices, stream: bool) -> Signals:
+def place_signals(dataset: Dataset, devices: Devices, stream: bool, heldout: Split | None = None) -> Signals:
     """Puts the recordings on every device, or with `stream` leaves them on the host.
+
+    Args:
+      dataset: with the recordings.
+      devices: that compute the steps.
+      stream: whether the recordings stay on the host.
+      heldout: windows for `modulation.confidence=heldout`, which no stream has.
 
     Raises:
       ConfigError: the recordings do not fit on a device.
@@ -109,7 +115,8 @@ def place_signals(dataset: Dataset, devices: Devices, stream: bool) -> Signals:
     if stream:
         return Signals(dataset.signals, shift, scale)
     devices.check_room(dataset.signals.nbytes, "data.stream=False puts all recordings", "--config.data.stream=True")
-    return Signals(devices.share(dataset.signals), shift, scale)
+    held = HeldOut(*devices.replicate((heldout.starts, heldout.labels))) if heldout else None
+    return Signals(devices.share(dataset.signals), shift, scale, held)
 
 
 def is_streamed(signals: Signals) -> bool:
@@ -119,7 +126,7 @@ def is_streamed(signals: Signals) -> bool:
 
 def divided(signals: Signals) -> Any:
     """Returns which of the signals that `feed` yields the devices divide, see `Devices.map_step`."""
-    return Signals._make((True, False, False)) if is_streamed(signals) else False
+    return Signals._make((True, False, False, None)) if is_streamed(signals) else False
 
 
 def feed(

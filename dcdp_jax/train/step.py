@@ -17,6 +17,7 @@ from dcdp_jax.optim import (
     contribution_ratios,
     modulation_coefficients,
     norms_of,
+    statistics_of,
     true_class_confidence,
 )
 from dcdp_jax.train.augment import Augmentation, augment
@@ -48,6 +49,18 @@ def apply_model(
     return jax.tree.map(lambda y: y.astype(jnp.float32), outputs), updated
 
 
+class HeldOut(NamedTuple):
+    """The windows of people who do not train, of whose confidence a modulation asks.
+
+    Attributes:
+      starts: (n,) int32 first sample of each window.
+      labels: (n,) int32 class index.
+    """
+
+    starts: jax.Array | np.ndarray
+    labels: jax.Array | np.ndarray
+
+
 class Signals(NamedTuple):
     """The recordings on every device, or the windows of a batch on one device (see `train.input_pipeline`).
 
@@ -55,11 +68,13 @@ class Signals(NamedTuple):
       values: (t, c) all recordings, or a device's windows, end to end, not normalised.
       shift: (c,) subtracted from every sample.
       scale: (c,) multiplies what remains.
+      heldout: replicated; None unless `modulation.confidence` is `heldout`.
     """
 
     values: jax.Array | np.ndarray
     shift: jax.Array | np.ndarray
     scale: jax.Array | np.ndarray
+    heldout: HeldOut | None = None
 
 
 def gather_windows(signals: Signals, starts: jax.Array, window: int) -> jax.Array:
@@ -67,11 +82,31 @@ def gather_windows(signals: Signals, starts: jax.Array, window: int) -> jax.Arra
     return normalize(signals.values[starts[:, None] + jnp.arange(window)], signals.shift, signals.scale)
 
 
-def window_keys(seed: int | jax.Array, step: jax.Array, windows: int, axis_name: str) -> jax.Array:
+def window_keys(seed: int | jax.Array, step: int | jax.Array, windows: int, axis_name: str) -> jax.Array:
     """Returns (b,) random keys: functions of seed, step and place in the global batch, not of the number of devices."""
     first = jax.lax.axis_index(axis_name) * windows
     key = jax.random.fold_in(jax.random.key(seed), step)
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(windows))
+
+
+HELDOUT_STREAM = 1 << 30  # of the random keys; steps stay below
+
+
+def heldout_rows(seed: int | jax.Array, draw: int | jax.Array, windows: int, among: int, axis_name: str) -> jax.Array:
+    """Draws this device's windows (windows,) of a global batch of held-out ones, with replacement.
+
+    Args:
+      seed: of the run.
+      draw: its number.
+      windows: on this device.
+      among: number of held-out windows.
+      axis_name: of the mapped axis.
+
+    Returns:
+      Rows, functions of seed, draw and place in the global batch.
+    """
+    keys = window_keys(seed, HELDOUT_STREAM + draw, windows, axis_name)
+    return jax.vmap(lambda key: jax.random.randint(key, (), 0, among))(keys)
 
 
 class StepSettings(NamedTuple):
@@ -90,6 +125,8 @@ class StepSettings(NamedTuple):
       keywords: what the optimiser's update takes beside `confidence`, see `optim.Method`.
       class_weights: k factors, see `losses.total_loss`; () for none.
       average_decay: of the average in an `AveragedState`.
+      heldout_every: number of steps from one draw of held-out windows to the next; 0 where the training batch says how
+        confident the branches are.
     """
 
     window: int
@@ -103,6 +140,7 @@ class StepSettings(NamedTuple):
     keywords: tuple[str, ...] = ()
     class_weights: tuple[float, ...] = ()
     average_decay: float = 0.999
+    heldout_every: int = 0
 
 
 def training_windows(signals: Signals, starts: jax.Array, keys: jax.Array, settings: StepSettings) -> jax.Array:
@@ -111,6 +149,47 @@ def training_windows(signals: Signals, starts: jax.Array, keys: jax.Array, setti
         return gather_windows(signals, starts, settings.window)
     x = signals.values[starts[:, None] + jnp.arange(settings.window)]
     return augment(x, keys, settings.augmentation, signals.shift, signals.scale)
+
+
+def heldout_statistics(
+    state: TrainState,
+    signals: Signals,
+    windows: int,
+    *,
+    model: nn.Module,
+    settings: StepSettings,
+    axis_name: str,
+    dtype: Any,
+) -> dict[str, dict[str, jax.Array]]:
+    """Computes what the method reads of the branches on held-out windows, in evaluation mode.
+
+    Every `heldout_every` steps as many windows as a batch has are drawn anew; between two draws the statistics are
+    those of the last one, which the optimiser's state keeps (see `optim.average_statistics`).
+
+    Args:
+      state: before the step.
+      signals: with held-out windows.
+      windows: number of windows of this device's share of a batch.
+      model: see `train_step`.
+      settings: see `StepSettings`.
+      axis_name: of the mapped axis.
+      dtype: see `train_step`.
+
+    Returns:
+      {keyword: {branch: ()}} of the global batch.
+    """
+    held, last = signals.heldout, statistics_of(state.opt_state)
+    assert held is not None
+    assert last is not None
+
+    def drawn() -> dict[str, dict[str, jax.Array]]:
+        draw = state.step // settings.heldout_every
+        rows = heldout_rows(state.seed, draw, windows, len(held.labels), axis_name)
+        x = gather_windows(signals, held.starts[rows], settings.window)
+        outputs, _ = apply_model(model, state.params, state.batch_stats, x, dtype)
+        return batch_statistics(last, outputs.branches, held.labels[rows], axis_name)
+
+    return jax.lax.cond(state.step % settings.heldout_every == 0, drawn, lambda: last)
 
 
 def train_step(
@@ -138,7 +217,8 @@ def train_step(
 
     Returns:
       The next state, and scalars of the global batch: `loss` (total and its terms), `accuracy`; per branch `S`, `R`
-      where there are several, `M` where there is CGM or a relative; `gradient_norm` (before the chain) and
+      where there are several, `M` where there is CGM or a relative, and where that does not read the batch itself
+      `modulation_confidence` or whatever else it reads; `gradient_norm` (before the chain) and
       `update_norm` (as applied) per branch and head; `finite`, whether the loss and all gradients are.
     """
     labels = batch["labels"]
@@ -199,6 +279,9 @@ def train_step(
         given = {}
     S = true_class_confidence(outputs.branches, labels, axis_name)
     given |= batch_statistics(settings.keywords, outputs.branches, labels, axis_name) | {"confidence": S}
+    if settings.heldout_every:
+        static = {"model": model, "settings": settings, "axis_name": axis_name, "dtype": dtype}
+        given |= heldout_statistics(state, signals, labels.shape[0], **static)
     with jax.named_scope("optimizer"):
         updates, opt_state = optimizer.update(incoming, state.opt_state, state.params, **given)
         params = optax.apply_updates(state.params, updates)
@@ -212,6 +295,8 @@ def train_step(
         metrics["M"] = classification_coefficients(outputs.branches)
     elif (M := coefficients_of(opt_state)) is not None:
         metrics["M"] = M
+    if (averages := statistics_of(opt_state)) is not None:
+        metrics |= {f"modulation_{keyword}": values for keyword, values in averages.items()}
     metrics["finite"] = jnp.isfinite(jnp.stack([metrics["loss"]["total"], *metrics["gradient_norm"].values()])).all()
     following = state.replace(step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state)
     if isinstance(state, AveragedState):

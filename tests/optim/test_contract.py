@@ -27,6 +27,7 @@ from jax.sharding import NamedSharding
 
 import dcdp_jax.optim
 from dcdp_jax.optim import (
+    average_statistics,
     build_optimizer,
     coefficients_of,
     combine_by_mmpareto,
@@ -74,6 +75,10 @@ def inforeg(labels, strength):
     return scale_by_inforeg(labels, 4, strength)
 
 
+def averaged(labels, strength):
+    return average_statistics(scale_by_cgm(labels, strength), labels, decay=0.5)
+
+
 def shuffled(labels, strength):
     """The M of this update, dealt to the branches by a key that leaves `res` its own in the tests' fourth update."""
     return scale_by_shuffled_cgm(labels, strength, memory=1, key=1)
@@ -96,6 +101,7 @@ chains = {
 }
 CASES = {
     "cgm": Case(scale_by_cgm, 0.9, "confidence"),
+    "averaged": Case(averaged, 0.9, "confidence"),
     "decoupled": Case(decoupled, 0.9, "confidence"),
     "ogm": Case(scale_by_ogm, 0.1, "confidence"),
     "ogm-ge": Case(ogm_ge, 0.1, "confidence"),
@@ -152,9 +158,12 @@ close = functools.partial(chex.assert_trees_all_close, rtol=2e-6, atol=1e-7)
 
 def test_every_transformation_is_here():
     """Whatever the package offers that makes a transformation is made by some case."""
-    offered = {name for name in dcdp_jax.optim.__all__ if name.startswith(("scale_by", "combine_by", "build"))}
+    offered = {
+        name for name in dcdp_jax.optim.__all__ if name.startswith(("scale_by", "combine_by", "average", "build"))
+    }
     made = {getattr(case.make, "func", case.make) for case in CASES.values()}
     inner = {
+        averaged: "average_statistics",
         chain: "build_optimizer",
         decoupled: "scale_by_adam_with_decoupled_cgm",
         inforeg: "scale_by_inforeg",

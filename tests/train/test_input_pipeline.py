@@ -56,7 +56,7 @@ def dispatches(at_once):
 
 
 def placed(recordings, devices, stream):
-    shift, scale = devices.replicate(recordings[1:])
+    shift, scale = devices.replicate((recordings.shift, recordings.scale))
     return Signals(recordings.values if stream else devices.replicate(recordings.values), shift, scale)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from dcdp_jax.data.protocols import COMMON, last_fifths
 from dcdp_jax.data.recording import Channel, Recording, Recordings
 from dcdp_jax.data.spec import DatasetSpec
+from dcdp_jax.data.synthetic_tasks import CLASSES, TASKS, make_task
 
 SITES = ("wrist", "hip", "ankle")
 CLASS_NAMES = ("stand", "sit", "lie", "walk", "run", "stairs", "sit_down", "stand_up")
@@ -21,6 +22,8 @@ POSTURE = {"stand": 0.0, "sit": 0.5, "lie": 1.5}
 TRANSITIONS = {"sit_down": ("stand", "sit"), "stand_up": ("sit", "stand")}
 SITE_GAIN = {"wrist": 0.6, "hip": 0.5, "ankle": 1.0}
 TRANSITION_SECONDS = 3.0
+ACTIVITIES = "activities"
+TASK_NAMES = (ACTIVITIES, *TASKS)
 
 
 def make_recordings(
@@ -31,8 +34,9 @@ def make_recordings(
     noise: float = 0.25,
     weak_group: str = "gyro",
     weakness: float = 0.6,
-) -> list[Recording]:
-    """Makes one recording per subject, a random sequence of activities with smooth changes of posture between them.
+    task: str = ACTIVITIES,
+) -> Recordings:
+    """Makes one recording per subject.
 
     Args:
       seed: seed of all random numbers.
@@ -42,26 +46,27 @@ def make_recordings(
       noise: standard deviation of the white noise, in g and in rad/s.
       weak_group: the modality to make weaker, `acc` or `gyro`.
       weakness: 0 leaves it as it is; 1 leaves only noise of the same standard deviation.
+      task: `activities`, a random sequence of them with smooth changes of posture between them, or one of
+        `dcdp_jax.data.synthetic_tasks`, which know no weak group.
 
     Returns:
-      Recordings with the channels `CHANNELS` and the classes `CLASS_NAMES`.
+      Recordings with the channels `CHANNELS` and the classes of the task.
     """
-    return [
-        _one_subject(np.random.default_rng((seed, subject)), subject, minutes, rate, noise, weak_group, weakness)
-        for subject in range(1, subjects + 1)
-    ]
+    made = []
+    for subject in range(1, subjects + 1):
+        rng, samples = np.random.default_rng((seed, subject)), round(minutes * 60 * rate)
+        if task == ACTIVITIES:
+            signals, labels = _activities(rng, samples, rate, noise, weak_group, weakness)
+        else:
+            signals, labels = make_task(TASKS[task], rng, samples, rate, noise, len(SITES))
+        made.append(Recording(signals.astype(np.float32), labels, subject, "1", rate, CHANNELS))
+    return Recordings(made, CLASS_NAMES if task == ACTIVITIES else CLASSES)
 
 
-def _one_subject(
-    rng: np.random.Generator,
-    subject: int,
-    minutes: float,
-    rate: float,
-    noise: float,
-    weak_group: str,
-    weakness: float,
-) -> Recording:
-    samples = round(minutes * 60 * rate)
+def _activities(
+    rng: np.random.Generator, samples: int, rate: float, noise: float, weak_group: str, weakness: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the signals (samples, c) and labels (samples,) of one subject's activities."""
     labels, pitch = _schedule(rng, samples, rate)
     acceleration = np.zeros((samples, len(SITES), 3))
     rotation = np.zeros((samples, len(SITES), 3))
@@ -86,8 +91,7 @@ def _one_subject(
             replacement = values.mean(axis=0) + values.std(axis=0) * rng.normal(size=values.shape)
             values[:] = (1 - weakness) * values + weakness * replacement
         values += noise * rng.normal(size=values.shape)
-    signals = np.concatenate([acceleration, rotation], axis=2).reshape(samples, -1)
-    return Recording(signals.astype(np.float32), labels, subject, "1", rate, CHANNELS)
+    return np.concatenate([acceleration, rotation], axis=2).reshape(samples, -1), labels
 
 
 def _schedule(rng: np.random.Generator, samples: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
@@ -121,7 +125,7 @@ DATASET = DatasetSpec(
     name="synthetic",
     class_names=CLASS_NAMES,
     channels=CHANNELS,
-    make=lambda raw_dir, options: Recordings(make_recordings(**(options or {})), CLASS_NAMES),
+    make=lambda raw_dir, options: make_recordings(**(options or {})),
     protocols={"subject": last_fifths, **COMMON},
     marks=("synthetic",),
 )

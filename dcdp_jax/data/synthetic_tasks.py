@@ -1,0 +1,83 @@
+"""Synthetic tasks whose answer is known: what each modality alone can reach is stated, and a test measures it.
+
+Each window has one of five classes, drawn with equal probability. A class has a code in the accelerometers and a code
+in the gyroscopes, and a branch that reads one modality can tell apart only classes of different codes there:
+
+| task            | accelerometers alone | gyroscopes alone | both  |
+|-----------------|----------------------|------------------|-------|
+| `complementary` | 80 %                 | 40 %             | 100 % |
+| `redundant`     | 100 %                | 100 %            | 100 % |
+| `noise`         | 100 %                | 20 %             | 100 % |
+
+The code of the accelerometers is fast to learn: it is the mean of each channel, which is linear in the signal. The code
+of the gyroscopes is slow to learn: at each site, the sign of the product of the x and the y axis, which oscillate with
+a random phase, so that every linear function of the window has the same mean for all classes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+CLASSES = ("a", "b", "c", "d", "e")
+SEGMENT = 32  # samples of one draw of the class
+LEVEL = 0.3  # of the accelerometers' means, in g
+WAVE = 0.5  # amplitude of the gyroscopes' oscillation in rad/s
+FREQUENCIES = (1.5, 3.0)  # bounds of its frequency in Hz
+
+
+class Codes(NamedTuple):
+    """The code of every class in each modality; None for a modality of pure noise."""
+
+    acc: tuple[int, ...] | None
+    gyro: tuple[int, ...] | None
+
+
+TASKS = {
+    "complementary": Codes((0, 1, 2, 3, 3), (0, 1, 0, 0, 1)),
+    "redundant": Codes((0, 1, 2, 3, 4), (0, 1, 2, 3, 4)),
+    "noise": Codes((0, 1, 2, 3, 4), None),
+}
+
+
+def ceiling(codes: tuple[int, ...] | None) -> float:
+    """Returns the highest accuracy that the codes of a modality allow: of the classes with one code, one can be right.
+
+    Example:
+      >>> ceiling((0, 1, 2, 3, 3))
+      0.8
+    """
+    return len(set(codes or (0,))) / len(CLASSES)
+
+
+def make_task(
+    codes: Codes, rng: np.random.Generator, samples: int, rate: float, noise: float, sites: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Makes the signals of one subject, segments of `SEGMENT` samples with a class each.
+
+    Args:
+      codes: of the task.
+      rng: of the subject.
+      samples: length; a last segment may be shorter.
+      rate: samples per second.
+      noise: standard deviation of the white noise, in g and in rad/s.
+      sites: number of sites.
+
+    Returns:
+      Signals (samples, 6 sites), at each site acceleration in g and rotation in rad/s, and labels (samples,).
+    """
+    segments = -(-samples // SEGMENT)
+    classes = rng.integers(0, len(CLASSES), segments)
+    acceleration, rotation = noise * rng.normal(size=(2, segments, SEGMENT, sites, 3))
+    if codes.acc is not None:
+        # The levels of a code are the same for all subjects.
+        levels = np.random.default_rng(0).choice((-1.0, 1.0), size=(len(CLASSES), sites, 3))
+        acceleration += LEVEL * levels[np.array(codes.acc)[classes]][:, None]
+    if codes.gyro is not None:
+        seconds = np.arange(SEGMENT)[:, None] / rate
+        frequency = rng.uniform(*FREQUENCIES, size=(segments, 1, sites))
+        wave = np.cos(2 * np.pi * (frequency * seconds + rng.uniform(size=(segments, 1, sites))))
+        signs = 1 - 2 * (np.array(codes.gyro)[classes][:, None] >> np.arange(sites) & 1)
+        rotation[..., 0] += WAVE * wave
+        rotation[..., 1] += WAVE * signs[:, None] * wave
+    signals = np.concatenate([acceleration, rotation], axis=-1).reshape(segments * SEGMENT, -1)
+    return signals[:samples], np.repeat(classes, SEGMENT)[:samples].astype(np.int32)

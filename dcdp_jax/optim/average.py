@@ -1,0 +1,90 @@
+"""Exponential averages of what the updates of a method read of the branches, such as their confidence."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from dcdp_jax.optim.branches import Labels, branch_names, checked_branches, label_tree
+
+
+class AverageStatisticsState(NamedTuple):
+    """State of `average_statistics`.
+
+    Attributes:
+      statistics: {keyword: {branch: () the average last passed on}}; 0 before the first update.
+      weight: () sum of the weights of all values in the average, 1 - decay^n after n updates.
+      inner: State of the transformation inside.
+    """
+
+    statistics: dict[str, dict[str, jax.Array]]
+    weight: jax.Array
+    inner: optax.OptState
+
+
+def average_statistics(
+    inner: optax.GradientTransformation,
+    labels: Labels,
+    keywords: Sequence[str] = ("confidence",),
+    decay: float = 0.9,
+) -> optax.GradientTransformationExtraArgs:
+    """Passes on the exponential averages of some keywords of the updates, without bias towards the initial 0.
+
+    After n updates a keyword's average is sum_i (1 - decay) decay^(n - i) x_i / (1 - decay^n), so that the first update
+    passes on its own value, and a decay of 0 passes on every value as it is and keeps it in the state.
+
+    Args:
+      inner: Transformation whose update takes the keywords, such as `scale_by_cgm`.
+      labels: Which parameters belong to which branch, see `scale_by_cgm`.
+      keywords: Those to average, each a {branch: ()}.
+      decay: In [0, 1).
+
+    Returns:
+      A transformation whose `update` requires the keywords.
+
+    Raises:
+      ValueError: The decay is not in [0, 1); from `update`: a keyword is missing, or its branches are not the labels'.
+
+    Example:
+      >>> from dcdp_jax.optim import scale_by_rank
+      >>> labels = {"res": "res", "dense": "dense"}
+      >>> tx, params = average_statistics(scale_by_rank(labels), labels, decay=0.5), {"res": jnp.ones(1), "dense": 1.0}
+      >>> state = tx.init(params)
+      >>> for res in (60.0, 30.0):
+      ...     _, state = tx.update(params, state, confidence={"res": res, "dense": 40.0})
+      >>> print({name: float(S) for name, S in state.statistics["confidence"].items()})
+      {'dense': 40.0, 'res': 40.0}
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"decay={decay} is not in [0, 1)")
+    inner = optax.with_extra_args_support(inner)
+
+    def init(params: optax.Params) -> AverageStatisticsState:
+        names = branch_names(label_tree(labels, params))
+        statistics = {keyword: {name: jnp.zeros((), jnp.float32) for name in names} for keyword in keywords}
+        return AverageStatisticsState(statistics, jnp.zeros((), jnp.float32), inner.init(params))
+
+    def update(
+        updates: optax.Updates,
+        state: AverageStatisticsState,
+        params: optax.Params | None = None,
+        **extra: Mapping[str, ArrayLike] | Any,
+    ) -> tuple[optax.Updates, AverageStatisticsState]:
+        given = {
+            keyword: checked_branches("average_statistics", keyword, extra.get(keyword), state.statistics[keyword])
+            for keyword in keywords
+        }
+        weight = decay * state.weight + (1 - decay)
+        share = (1 - decay) / weight
+        statistics = jax.tree.map(
+            lambda old, new: (old + share * (new.astype(jnp.float32) - old)) if decay else new.astype(jnp.float32),
+            state.statistics,
+            given,
+        )
+        updates, following = inner.update(updates, state.inner, params, **{**extra, **statistics})
+        return updates, AverageStatisticsState(statistics, weight, following)
+
+    return optax.GradientTransformationExtraArgs(init, update)
