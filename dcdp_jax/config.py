@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.fields import FIELDS, STUDY_FIELDS, Field, choices_of, make_config
 from dcdp_jax.models.baselines import BASELINES
+from dcdp_jax.models.classical import CLASSICAL
 from dcdp_jax.models.multipath import BACKBONES
 from dcdp_jax.optim import METHODS
 
@@ -26,8 +27,7 @@ PRECISION_CHOICES = (AUTO, *PRECISIONS)
 LARGEST = 3.4e38  # of the float32 numbers that fields become
 MAX_SYNTHETIC_SAMPLES = 10**8  # of a person
 MAIN_MODEL = "dcdp_har"
-RANDOM_FOREST = "random_forest"
-MODELS = (MAIN_MODEL, *BASELINES, RANDOM_FOREST)
+MODELS = (MAIN_MODEL, *BASELINES, *CLASSICAL)
 # Fields in which a run and its resumption may differ.
 LOCATIONS = tuple(field.name for field in FIELDS if not field.affects_result)
 BALANCED = "balanced"
@@ -172,7 +172,7 @@ def is_network(model: str) -> bool:
     Only a network leaves checkpoints and a model card, so that it can be evaluated again, exported and used, and only
     seeds of a network can be trained together.
     """
-    return model != RANDOM_FOREST
+    return model not in CLASSICAL
 
 
 def check_branches(branches: Any) -> None:

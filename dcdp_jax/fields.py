@@ -253,7 +253,8 @@ FIELDS = (
         "model.name",
         "dcdp_har",
         "The model of the paper, or a baseline on all channels. A baseline has no branches: `cgm.enabled` must be "
-        "False, and it reads `model.width` alone of the fields below.",
+        "False. A network among them reads `model.width` alone of the fields below; a classical model reads `seed` and "
+        "`data` only.",
         choices="dcdp_jax.config:MODELS",
     ),
     Field(

@@ -49,6 +49,14 @@ def strict_types():
         yield
 
 
+@pytest.fixture
+def one_thread():
+    """One thread for OpenMP and BLAS: threads that wait for each other take minutes on a busy machine."""
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    with threadpoolctl.threadpool_limits(1):
+        yield
+
+
 def shared_folder(tmp_path_factory):
     """Returns a temporary folder that all workers of this test run share."""
     own = tmp_path_factory.getbasetemp()

@@ -85,7 +85,7 @@ class Table(NamedTuple):
       marks: of any trial: synthetic, leaky, incomplete.
       compare: {row: the row that it is compared with}.
       selection: score by which rows were chosen on the validation part.
-      tested: `train.selection` of the trials, without that of random forests which no part validates.
+      tested: `train.selection` of the trials, without that of classical models that no part validates.
       lines: one per row, followed by that of its ensemble where it has one.
     """
 
@@ -151,7 +151,7 @@ def make_tables(
         protocols = tuple(sorted({result["protocol"] for result in results}))
         marks = tuple(sorted({mark for result in results for mark in result["marks"]}))
         selections = [(result.get("selection", "best"), "validation" in result) for result in results]
-        # A random forest has no epochs, and where nobody validates nothing was selected.
+        # A classical model has no epochs, and where nobody validates nothing was selected.
         states = tuple(sorted({name for name, validated in selections if validated or name != "best"}))
         tables.append(Table(dataset, protocols, marks, compare, selection, states, lines))
     return tables

@@ -24,6 +24,7 @@ from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.result import make_result
 from dcdp_jax.runs.workdir import check_workdir, claim, make_workdir
 from dcdp_jax.train.build import Run, build_branches, has_validation, prepare
+from dcdp_jax.train.classical import train_classical
 from dcdp_jax.train.epoch import (
     Epoch,
     check_finite,
@@ -36,7 +37,6 @@ from dcdp_jax.train.evaluation import evaluation_record
 from dcdp_jax.train.input_pipeline import batches_of, feed, joint_batches, shuffled_rows
 from dcdp_jax.train.messages import describe, epoch_line, progress_bar, result_lines
 from dcdp_jax.train.preemption import Termination
-from dcdp_jax.train.random_forest import train_random_forest
 from dcdp_jax.train.state import TrainState, count_parameters, shapes_of
 
 SELECTION_SCORE = "f1_macro"
@@ -111,7 +111,7 @@ def train_runs(trials: Sequence[tuple[ConfigDict, Path]], run: Run | None = None
                     continue
                 claims.enter_context(claim(workdir, as_plain_data(config)))
                 if not is_network(config.model.name):
-                    print(result_lines(train_random_forest(config, workdir), workdir))
+                    print(result_lines(train_classical(config, workdir), workdir))
                 else:
                     unfinished.append((config, workdir))
         if unfinished:

@@ -10,10 +10,10 @@ from dcdp_jax.config import check_config
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.baselines.baseline import SinglePath
+from dcdp_jax.models.classical import CLASSICAL
 from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.evaluation import evaluation_step
-from dcdp_jax.train.random_forest import window_statistics
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, StepSettings, train_step
 
@@ -65,7 +65,7 @@ def test_eight_devices_give_the_numbers_of_one(name):
     assert bool(state.batch_stats) == (name == "lstm_cnn")
 
 
-@pytest.mark.parametrize("name", [*BASELINES, "random_forest"])
+@pytest.mark.parametrize("name", [*BASELINES, *CLASSICAL])
 def test_a_baseline_with_cgm_is_refused(name):
     config = demo.get_config()
     config.model.name = name
@@ -80,11 +80,3 @@ def test_an_unknown_model_is_refused():
     config.model.name = "perceptron"
     with pytest.raises(ConfigError, match=r"model\.name='perceptron' is none of dcdp_har, cnn, "):
         check_config(config)
-
-
-def test_statistics_of_a_window():
-    x = np.array([[[0.0, 5.0], [1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [4.0, 5.0]]])
-    mean, deviation, low, first, middle, third, high, step = window_statistics(x).reshape(8, 2).T[0]
-    assert [mean, low, first, middle, third, high, step] == [2, 0, 1, 2, 3, 4, 1]
-    assert deviation == pytest.approx(np.sqrt(2))
-    np.testing.assert_array_equal(window_statistics(x).reshape(8, 2).T[1], [5, 0, 5, 5, 5, 5, 5, 0])

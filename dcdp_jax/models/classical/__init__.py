@@ -1,0 +1,44 @@
+"""Models without gradient steps: features of single windows, and a classifier of scikit-learn on them.
+
+`CLASSICAL` lists them by `model.name`. scikit-learn, in the extra `studies`, is imported when a classifier is fitted.
+
+Shapes: n windows, t time, c channels, f features, k classes.
+"""
+
+from typing import NamedTuple
+
+from dcdp_jax.models.classical import hydra, minirocket, quant
+from dcdp_jax.models.classical.classifiers import (
+    Fit,
+    extra_trees,
+    gradient_boosting,
+    linear,
+    random_forest,
+    ridge,
+    sparse_ridge,
+)
+from dcdp_jax.models.classical.features import MakeFeatures, make_statistics
+
+
+class Classical(NamedTuple):
+    """A classical model.
+
+    Attributes:
+      make_features: ((m, t, c) some training windows, seed) -> the function (n, t, c) -> (n, f) float32.
+      fit: ((n, f) features of all training windows, (n,) labels, seed) -> `Fitted`.
+      shortest: the least number of samples per window, t.
+    """
+
+    make_features: MakeFeatures
+    fit: Fit
+    shortest: int = 2
+
+
+CLASSICAL: dict[str, Classical] = {
+    "random_forest": Classical(make_statistics, random_forest),
+    "linear": Classical(make_statistics, linear),
+    "gradient_boosting": Classical(make_statistics, gradient_boosting),
+    "minirocket": Classical(minirocket.make_features, ridge, shortest=minirocket.TAPS),
+    "hydra": Classical(hydra.make_features, sparse_ridge, shortest=hydra.TAPS + 1),
+    "quant": Classical(quant.make_features, extra_trees, shortest=3),
+}
