@@ -47,6 +47,22 @@ def stage(name: str, rows: dict[str, dict]) -> tuple:
     return (name, tuple((row, tuple(fields.items())) for row, fields in rows.items()))
 
 
+def divide(config: ConfigDict, division: str) -> None:
+    """Sets protocol and folds of all data sets of a study from `groups,FOLDS` or `loso,SUBJECTS`.
+
+    Raises:
+      ConfigError: it is neither, or has fewer than three folds.
+    """
+    protocol, _, folds = division.partition(",")
+    if protocol not in ("groups", "loso") or not folds.isdecimal() or int(folds) < 3:
+        raise ConfigError(f"{division!r}: expected groups,FOLDS or loso,SUBJECTS with three at least, as groups,5")
+    for dataset in (*config.datasets.values(), *config.quick.datasets.values()):
+        dataset.data.protocol = protocol
+        if protocol == "groups":
+            dataset.data.folds = int(folds)
+    config.study.folds = tuple(range(int(folds)))
+
+
 def choose(datasets: dict, names: str) -> dict:
     """Returns the data sets that a config's argument names, `NAME,NAME`.
 

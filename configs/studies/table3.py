@@ -1,25 +1,39 @@
-"""Table 3: DCDP-HAR beside its baselines, accuracy.
+"""Table 3: DCDP-HAR beside its rivals: networks, and classical models that are fitted on a CPU.
 
 `python launch.py --config=configs/studies/table3.py:uci_har,wisdm,wisdm_paper`; without names, the paper's four.
+`table3.py:uci_har,hapt:groups,5` tests every person once, in five folds over groups of people, in place of the
+protocols of the data sets' configs. `table3.py:uci_har,hapt:groups,5:classical` trains the classical rows only, and
+`:networks` the others. Their trials have the names that those of the whole table have, so that two machines can share
+it: copy the folders `trials/*` of both into the workdir of the whole table, and its command makes the tables.
 """
 
-from dcdp_jax.configs import oppo, pamap2, uci_har, wisdm
+from dcdp_jax.configs import dsads, hapt, oppo, pamap2, uci_har, wisdm
 from dcdp_jax.configs.studies import default
+from dcdp_jax.errors import ConfigError
 
 MAIN = "DCDP-HAR"
-BASELINES = {
-    "CNN": "cnn",
-    "LSTM": "lstm",
-    "LSTM-CNN": "lstm_cnn",
-    "CNN-GRU": "cnn_gru",
-    "ELK": "elk",
-    "DanHAR": "danhar",
-    "DeepConvLSTM": "deepconvlstm",
-    "InceptionTime": "inception_time",
-    "TinyHAR": "tinyhar",
-    "Transformer": "transformer",
-    "Random forest": "random_forest",
+# Widths are the published ones at model.width=64, see docs/baselines.md.
+NETWORKS = {
+    "CNN": {"model.name": "cnn"},
+    "LSTM": {"model.name": "lstm"},
+    "LSTM-CNN": {"model.name": "lstm_cnn"},
+    "CNN-GRU": {"model.name": "cnn_gru"},
+    "ELK": {"model.name": "elk"},
+    "DanHAR": {"model.name": "danhar"},
+    "DeepConvLSTM": {"model.name": "deepconvlstm"},
+    "InceptionTime": {"model.name": "inception_time"},
+    "TinyHAR": {"model.name": "tinyhar"},
+    "Transformer": {"model.name": "transformer"},
 }
+CLASSICAL = {
+    "Random forest": {"model.name": "random_forest"},
+    "Linear": {"model.name": "linear"},
+    "Gradient boosting": {"model.name": "gradient_boosting"},
+    "MiniRocket": {"model.name": "minirocket"},
+    "Hydra": {"model.name": "hydra"},
+    "Quant": {"model.name": "quant"},
+}
+ROWS = {"all": NETWORKS | CLASSICAL | {MAIN: {}}, "networks": NETWORKS | {MAIN: {}}, "classical": CLASSICAL}
 PAPER = {
     "opportunity": (82.15, 81.65, 77.64, 79.85, 87.96, 86.16, 88.34),
     "wisdm_paper": (93.31, 96.71, 95.90, 94.95, 98.05, 94.35, 98.75),
@@ -40,23 +54,34 @@ DATASETS = {
     "uci_har": uci_har.get_config,
     "pamap2": pamap2.get_config,
     "wisdm": wisdm.get_config,
+    "hapt": hapt.get_config,
+    "dsads": dsads.get_config,
 }
 
 
-def get_config(datasets="opportunity,wisdm_paper,uci_har,pamap2"):
+def get_config(asked="opportunity,wisdm_paper,uci_har,pamap2"):
+    datasets, _, rest = asked.partition(":")
+    division, _, chosen = rest.partition(":")
+    if (chosen or "all") not in ROWS:
+        raise ConfigError(f"{asked!r}: the rows {chosen!r} are none of {', '.join(ROWS)}")
     config = default.get_config()
     for name, get in default.choose(DATASETS, datasets).items():
         config.datasets[name] = get()
-    rows = {row: {"model.name": name, "cgm.enabled": False} for row, name in BASELINES.items()}
-    for fields in rows.values():  # a baseline has one input, and takes the sensor's own three axes
-        fields |= {f"{name}:data.view": "raw" for name in config.datasets if name.startswith("wisdm")}
-    rows[MAIN] = {}
+    if division:
+        default.divide(config, division)
+    rows = {row: dict(fields) for row, fields in ROWS[chosen or "all"].items()}
+    for row, fields in rows.items():
+        if row != MAIN:  # a rival has one input, and takes the sensor's own three axes
+            fields["cgm.enabled"] = False
+            fields |= {f"{name}:data.view": "raw" for name in config.datasets if name.startswith("wisdm")}
     config.study.stages = (default.stage("", rows),)
-    config.study.compare = default.compare_with(MAIN, rows)
-    config.study.shown = MAIN
-    config.study.paper = tuple(
-        (row, dataset, "accuracy", value)
-        for dataset, values in PAPER.items()
-        for row, value in zip((*list(BASELINES)[:6], MAIN), values, strict=True)
-    )
+    if MAIN in rows:
+        config.study.compare = default.compare_with(MAIN, rows)
+        config.study.shown = MAIN
+    if not division:
+        config.study.paper = tuple(
+            (row, dataset, "accuracy", value)
+            for dataset, values in PAPER.items()
+            for row, value in zip((*list(NETWORKS)[:6], MAIN), values, strict=True)
+        )
     return config

@@ -8,7 +8,6 @@ seeds in each of five folds, which are groups of people; `your_own.py:groups,10`
 
 from dcdp_jax.configs import your_own
 from dcdp_jax.configs.studies import default
-from dcdp_jax.errors import ConfigError
 
 FOREST = "Random forest"
 ROWS = {
@@ -20,11 +19,6 @@ ROWS = {
 
 
 def get_config(division="groups,5"):
-    protocol, _, folds = division.partition(",")
-    if protocol not in ("groups", "loso") or not folds.isdecimal() or int(folds) < 3:
-        raise ConfigError(
-            f"{division!r}: expected groups,FOLDS or loso,SUBJECTS with three at least, as your_own.py:groups,5"
-        )
     config = default.get_config()
     config.datasets.own = your_own.get_config()
     config.datasets.own.data.table.test = config.datasets.own.data.table.validation = ()  # the folds choose
@@ -33,11 +27,7 @@ def get_config(division="groups,5"):
     config.datasets.own.model.densenet_blocks = (2, 2, 2, 2)
     config.datasets.own.train.epochs = 30
     config.datasets.own.train.batch_size = 64
-    for dataset in (config.datasets.own, config.quick.datasets.synthetic):
-        dataset.data.protocol = protocol
-        if protocol == "groups":
-            dataset.data.folds = int(folds)
-    config.study.folds = tuple(range(int(folds)))
+    default.divide(config, division)
     config.study.seeds = (0, 1, 2)
     config.study.stages = (default.stage("", ROWS),)
     config.study.compare = default.compare_with(FOREST, ROWS)

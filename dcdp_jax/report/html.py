@@ -4,6 +4,7 @@ import pathlib
 from typing import Any
 
 from dcdp_jax.calibration import calibration
+from dcdp_jax.config import is_network
 from dcdp_jax.report import tables
 from dcdp_jax.report.charts import Chart, epoch_charts, step_charts
 from dcdp_jax.report.examples import Window, colour_table, window_charts
@@ -35,6 +36,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         workdir / "report.html",
         result=result,
         config=config,
+        network=is_network(config.get("model.name", "")),
         wall_time=_duration(result["wall_seconds"]),
         selection=tables.selection(result),
         scores=tables.score_table(result),

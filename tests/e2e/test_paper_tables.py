@@ -13,7 +13,8 @@ ROWS = {
     ],
     "table3": [
         *("CNN", "LSTM", "LSTM-CNN", "CNN-GRU", "ELK", "DanHAR", "DeepConvLSTM", "InceptionTime"),
-        *("TinyHAR", "Transformer", "Random forest", "DCDP-HAR"),
+        *("TinyHAR", "Transformer", "Random forest", "Linear"),
+        *("Gradient boosting", "MiniRocket", "Hydra", "Quant", "DCDP-HAR"),
     ],
 }
 # What is compiled here runs for a second.

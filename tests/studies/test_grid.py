@@ -105,8 +105,8 @@ def test_a_field_for_one_data_set_alone():
         (table1, ("uci_har",), 19),
         (table2, ("pamap2,opportunity",), 14),
         (table2, ("uci_har,dsads,hapt",), 14),
-        (table3, ("opportunity,wisdm_paper,uci_har,pamap2",), 12),
-        (table3, ("wisdm",), 12),
+        (table3, ("opportunity,wisdm_paper,uci_har,pamap2",), 17),
+        (table3, ("wisdm",), 17),
         (placement, (), 14),
         (sgd_learning_rate, (), 4),
         (tuning, ("uci_har,wisdm",), 7),
@@ -138,6 +138,34 @@ def test_own_data_has_every_baseline_in_every_fold(division, folds, quick):
     assert sorted({(t.config.data.folds, t.fold) for t in found}) == sorted(folds)
     assert {t.config.data.protocol for t in found} == {division.partition(",")[0]}
     assert len(found) == 4 * len(folds) * (2 if quick else 3)
+
+
+def test_the_rivals_by_groups_of_people_on_two_machines():
+    def asked(rows):
+        config = table3.get_config(f"uci_har,hapt:groups,5:{rows}")
+        return config, {trial.name for trial in trials(config)}
+
+    (_, whole), (classical, fitted), (networks, trained) = (asked(rows) for rows in ("all", "classical", "networks"))
+    assert len(fitted) == 6 * 2 * 5 * 5
+    assert len(trained) == 11 * 2 * 5 * 5
+    assert fitted | trained == whole
+    assert not fitted & trained
+    for config in (classical, networks):
+        found = [trial.config.data for trial in trials(config)]
+        assert {(data.protocol, data.folds, data.fold) for data in found} == {("groups", 5, fold) for fold in range(5)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [
+        ("uci_har:groups,5:trees", r"the rows 'trees' are none of all, networks, classical"),
+        ("uci_har:groups,2", r"'groups,2': expected groups,FOLDS or loso,SUBJECTS with three at least"),
+        ("uci", r"'uci' is none of this study's data sets: opportunity, wisdm_paper"),
+    ],
+)
+def test_a_part_of_table_3_that_does_not_exist_is_refused(asked, error):
+    with pytest.raises(ConfigError, match=error):
+        table3.get_config(asked)
 
 
 def test_nested_selection_divides_the_training_subjects_in_all_stages_but_the_last():

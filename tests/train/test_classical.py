@@ -22,7 +22,7 @@ def config_of(name, window=16):
     return config
 
 
-# `make test-slow` trains the rest, of which tests/models/classical has the parts.
+# Features compiled by JAX, and none; `make test-slow` trains the rest, of which tests/models/classical has the parts.
 QUICK = ("hydra", "linear")
 
 
