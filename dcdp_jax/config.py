@@ -1,19 +1,18 @@
 """Checks of a config before any file is read, and the config as plain data."""
 
-import difflib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.fields import FIELDS, STUDY_FIELDS, Field, choices_of, make_config
+from dcdp_jax.fields import FIELDS, STUDY_FIELDS, make_config
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.classical import CLASSICAL
 from dcdp_jax.models.multipath import BACKBONES
 from dcdp_jax.optim import METHODS
+from dcdp_jax.values import check_values, has_type
 
 STRATEGIES = ("pmap", "jit")
 # Dtype of the activations, and the precision of float32 matrix products.
@@ -24,7 +23,6 @@ PRECISIONS = {
 }
 AUTO = "auto"
 PRECISION_CHOICES = (AUTO, *PRECISIONS)
-LARGEST = 3.4e38  # of the float32 numbers that fields become
 MAX_SYNTHETIC_SAMPLES = 10**8  # of a person
 MAIN_MODEL = "dcdp_har"
 MODELS = (MAIN_MODEL, *BASELINES, *CLASSICAL)
@@ -39,7 +37,6 @@ UNDEFINED = (("classification", "after"), ("classification", "decoupled"))
 # Names that a branch must not have: keys of the network's parameters and of the records of losses and norms, and the
 # one that Flax keeps for itself.
 RESERVED_NAMES = ("projection", "fusion", "total", "contrast", "align", "params")
-TYPE_NAMES = {bool: "True or False", int: "a whole number", float: "a number", str: "text", tuple: "a tuple"}
 
 
 def check_config(config: ConfigDict) -> None:
@@ -49,7 +46,7 @@ def check_config(config: ConfigDict) -> None:
       ConfigError: names the field, what came and what was expected.
     """
     values = dict(flatten(config.to_dict()))
-    check_fields(values, FIELDS)
+    check_values(values, FIELDS)
     if len(values["model.resnet_blocks"]) != len(values["model.densenet_blocks"]):
         raise ConfigError("model.resnet_blocks and model.densenet_blocks must have the same number of stages")
     for field in ("model.width", "model.densenet_width"):
@@ -66,9 +63,9 @@ def check_config(config: ConfigDict) -> None:
         )
     if values["data.name"] == "table":
         # pandas, which other data sets do without
-        from dcdp_jax.data.tables import check_fields as check_table
+        from dcdp_jax.data.tables import check_fields
 
-        check_table(config.data.table)
+        check_fields(config.data.table)
     check_class_weights(values["train.class_weights"])
     if tuple(values["train.class_weights"]) == (BALANCED,) and values["train.sampling"] == BALANCED:
         raise ConfigError(
@@ -97,73 +94,9 @@ def check_study(config: ConfigDict) -> None:
     Raises:
       ConfigError: names the field, what came and what was expected.
     """
-    check_fields(dict(flatten({"study": config.study.to_dict()})), STUDY_FIELDS)
+    check_values(dict(flatten({"study": config.study.to_dict()})), STUDY_FIELDS)
     if config.study.devices_divide == "seeds" and config.study.seeds_at_once == 1:
         raise ConfigError("study.devices_divide='seeds' needs study.seeds_at_once above 1")
-
-
-def check_fields(values: Mapping[str, Any], fields: Sequence[Field]) -> None:
-    """Checks {field: value} against a table of fields.
-
-    Raises:
-      ConfigError: a field is unknown or absent, or its value has another type, is outside the range, is none of the
-        choices, or holds a number that is not finite.
-    """
-    names = [field.name for field in fields]
-    for name in values:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            raise ConfigError(f"there is no field {name}" + (f"; did you mean {near[0]}?" if near else ""))
-    for field in fields:
-        if field.name not in values:
-            raise ConfigError(f"{field.name} is not set; derive the config from configs/default.py")
-        check_value(field, values[field.name])
-
-
-def check_value(field: Field, value: Any) -> None:
-    """Raises ConfigError unless a field may have this value."""
-    said = f"{field.name}={value!r}"
-    if isinstance(field.default, tuple):
-        if isinstance(value, str):
-            raise ConfigError(f"{said} must be a tuple, as ({value!r},)")
-        if not isinstance(value, tuple | list):
-            raise ConfigError(f"{said} is not a tuple")
-        if field.items and any(isinstance(item, bool) or not isinstance(item, field.items) for item in value):
-            kinds = field.items if isinstance(field.items, tuple) else (field.items,)
-            raise ConfigError(f"{said}: each item must be {' or '.join(TYPE_NAMES[kind] for kind in kinds)}")
-    elif not has_type(value, type(field.default)):
-        raise ConfigError(f"{said} is not {TYPE_NAMES[type(field.default)]}")
-    if any(isinstance(number, float) and not math.isfinite(number) for number in leaves(value)):
-        raise ConfigError(f"{said} is not finite")
-    if any(isinstance(number, int | float) and abs(number) > LARGEST for number in leaves(value)):
-        raise ConfigError(f"{said} is larger than float32 can hold, {LARGEST:g}")
-    if field.choices and value not in (choices := choices_of(field)):
-        raise ConfigError(f"{said} is none of {', '.join(map(str, choices))}")
-    for number in leaves(value) if field.low is not None or field.above is not None else ():
-        if field.low is not None and field.high is not None and not field.low <= number <= field.high:
-            raise ConfigError(f"{said} is not between {field.low:g} and {field.high:g}")
-        if field.low is not None and number < field.low:
-            raise ConfigError(f"{said} is below {field.low:g}")
-        if field.above is not None and number <= field.above:
-            raise ConfigError(f"{said} is not above {field.above:g}")
-        if field.high is not None and number > field.high:
-            raise ConfigError(f"{said} is above {field.high:g}")
-
-
-def has_type(value: Any, expected: type) -> bool:
-    """Returns whether a value has the type of a field; a whole number is a number, True and False are not."""
-    if isinstance(value, bool):
-        return expected is bool
-    return isinstance(value, int | float if expected is float else expected)
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    """Yields a value, or all that a nested tuple or list holds."""
-    if isinstance(value, tuple | list):
-        for item in value:
-            yield from leaves(item)
-    else:
-        yield value
 
 
 def is_network(model: str) -> bool:

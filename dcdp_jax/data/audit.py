@@ -17,7 +17,6 @@ TOLERANCE = 1e-5
 SHORTEST = 16  # samples of a stretch that is looked for in two parts
 BLOCK = 2**14  # samples that are held in double precision at a time
 LARGEST, FARTHEST = 1e18, 1e9  # of a value, and of a normalised one
-NO_NAMES: Mapping[int, str] = {}
 
 
 def audit(
@@ -29,7 +28,6 @@ def audit(
     method: str,
     digests: Sequence[str] = (),
     join: bool = False,
-    subject_names: Mapping[int, str] = NO_NAMES,
 ) -> list[str]:
     """Checks the windows and statistics themselves, not the intentions of the protocol.
 
@@ -42,7 +40,6 @@ def audit(
       method: its method, `data.normalize`.
       digests: of the content of each recording, to find the same one under two names; () skips this.
       join: whether windows may run from one recording into the next, see `Pool.stretches`.
-      subject_names: {number: name} of subjects that are not called by their number, for messages.
 
     Returns:
       What was proved, one sentence each, for the record.
@@ -58,19 +55,17 @@ def audit(
     check_sizes(pool, covered, normalizer)
     check_normalizer(pool, covered["train"], normalizer, method)
     proved = [
-        "every window lies within one contiguous stretch of its own part"
-        if not join
-        else "every window lies within its own part",
+        f"every window lies within {'' if join else 'one contiguous stretch of '}its own part",
         "the normaliser's statistics are those of the training windows",
     ]
     if protocol.leaky:
         return [*proved, describe_leak(pool, covered)]
     for a, b in combinations(windows, 2):
         check_separate(pool, protocol, a, b, covered[a] & covered[b])
-        check_copies(pool, a, b, covered, digests, subject_names)
-        check_samples(pool, a, b, covered, window, subject_names)
+        check_copies(pool, a, b, covered, digests)
+        check_samples(pool, a, b, covered, window)
         if protocol.by_subject:
-            check_subjects(pool, protocol, a, b, covered, subject_names)
+            check_subjects(pool, protocol, a, b, covered)
     proved.append("no two parts share a sample, a stretch of signal or a copy of a recording")
     if protocol.by_subject:
         proved.append("no two parts share a subject")
@@ -80,7 +75,7 @@ def audit(
 def describe_leak(pool: Pool, covered: Mapping[str, np.ndarray]) -> str:
     """Returns a sentence that says how much of the test part lies in training windows."""
     share = float(np.count_nonzero(covered["test"] & covered["train"]) / np.count_nonzero(covered["test"]))
-    test, train = ({int(s) for s in pool.subjects[recordings_of(pool, covered[split])]} for split in ("test", "train"))
+    test, train = (subjects_of(pool, covered[split]) for split in ("test", "train"))
     return (
         f"leaky: {share:.0%} of the test samples lie in training windows, too, and {len(test & train)} of "
         f"{len(test)} test subjects train"
@@ -90,6 +85,11 @@ def describe_leak(pool: Pool, covered: Mapping[str, np.ndarray]) -> str:
 def recordings_of(pool: Pool, covered: np.ndarray) -> np.ndarray:
     """Returns the indices of the recordings that have a covered sample."""
     return np.unique(pool.recording_of(np.flatnonzero(covered)))
+
+
+def subjects_of(pool: Pool, covered: np.ndarray) -> set[int]:
+    """Returns the subjects that have a covered sample."""
+    return set(pool.subjects[recordings_of(pool, covered)].tolist())
 
 
 def check_inside(pool: Pool, protocol: Protocol, split: str, index: WindowIndex, window: int, join: bool) -> None:
@@ -121,20 +121,7 @@ def check_separate(pool: Pool, protocol: Protocol, a: str, b: str, shared: np.nd
         )
 
 
-def name_place(pool: Pool, recording: int, names: Mapping[int, str]) -> str:
-    """Returns the subject and run of a recording, for messages."""
-    subject = int(pool.subjects[recording])
-    return f"subject {names.get(subject, subject)}, run {pool.runs[recording]}"
-
-
-def check_copies(
-    pool: Pool,
-    a: str,
-    b: str,
-    covered: Mapping[str, np.ndarray],
-    digests: Sequence[str],
-    subject_names: Mapping[int, str],
-) -> None:
+def check_copies(pool: Pool, a: str, b: str, covered: Mapping[str, np.ndarray], digests: Sequence[str]) -> None:
     """Raises DataError where a recording of one split has the content of another one in the other split."""
     if not digests:
         return
@@ -144,8 +131,7 @@ def check_copies(
         twin = holders.get(digests[i])
         if twin is not None and twin != i:
             raise DataError(
-                f"{a} and {b} share a recording: {name_place(pool, twin, subject_names)} and "
-                f"{name_place(pool, i, subject_names)} have the same content"
+                f"{a} and {b} share a recording: {pool.place(twin)} and {pool.place(i)} have the same content"
             )
 
 
@@ -167,14 +153,7 @@ def check_sizes(pool: Pool, covered: Mapping[str, np.ndarray], normalizer: Norma
                 )
 
 
-def check_samples(
-    pool: Pool,
-    a: str,
-    b: str,
-    covered: Mapping[str, np.ndarray],
-    window: int,
-    subject_names: Mapping[int, str],
-) -> None:
+def check_samples(pool: Pool, a: str, b: str, covered: Mapping[str, np.ndarray], window: int) -> None:
     """Raises DataError where a stretch of signal as long as a window stands in both of two splits."""
     shared = find_shared(pool.signals, covered[a], covered[b], max((window + 1) // 2, SHORTEST))
     if shared is None:
@@ -182,25 +161,17 @@ def check_samples(
     places = []
     for at in (shared.a, shared.b):
         recording = int(pool.recording_of(np.array([at]))[0])
-        places.append(f"{name_place(pool, recording, subject_names)}, from sample {at - pool.offsets[recording]} on")
+        places.append(f"{pool.place(recording)}, from sample {at - pool.offsets[recording]} on")
     raise DataError(
         f"{a} and {b} share {shared.length} samples of signal under two names: {places[0]}, and {places[1]}; leave one "
         f"of them out, or give both the same subject"
     )
 
 
-def check_subjects(
-    pool: Pool,
-    protocol: Protocol,
-    a: str,
-    b: str,
-    covered: Mapping[str, np.ndarray],
-    subject_names: Mapping[int, str],
-) -> None:
+def check_subjects(pool: Pool, protocol: Protocol, a: str, b: str, covered: Mapping[str, np.ndarray]) -> None:
     """Raises DataError where a subject stands in two splits."""
-    in_a, in_b = ({int(s) for s in pool.subjects[recordings_of(pool, covered[split])]} for split in (a, b))
-    if both := in_a & in_b:
-        names = [subject_names.get(s, s) for s in sorted(both)]
+    if both := subjects_of(pool, covered[a]) & subjects_of(pool, covered[b]):
+        names = [pool.subject_names.get(s, s) for s in sorted(both)]
         raise DataError(f"protocol {protocol.name}: {a} and {b} share the subjects {names}")
 
 

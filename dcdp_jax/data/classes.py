@@ -23,14 +23,7 @@ class Task(NamedTuple):
 
 
 def choose_classes(task: Task, chosen: Sequence[str] = ()) -> Task:
-    """Returns a task with other classes.
-
-    Args:
-      task: the task of a protocol.
-      chosen: `data.classes`, the names of the classes to keep, in this order; () keeps the protocol's own.
-
-    Returns:
-      The task with these classes.
+    """Returns a task with the classes that `data.classes` names, in its order; () keeps the protocol's own.
 
     Raises:
       ConfigError: a name is unknown or given twice, or fewer than two classes are left.

@@ -1,23 +1,15 @@
 """Compares the files of a published data set with what was published."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from dcdp_jax.data.download import file_sha256
-from dcdp_jax.data.recording import Recording
+from dcdp_jax.data.recording import Recording, Recordings
 from dcdp_jax.errors import DataError
 
 NAMED = 5
-
-
-class PublishedFile(NamedTuple):
-    """Size in bytes and SHA-256 of a file as it was published."""
-
-    size: int
-    sha256: str
 
 
 def find_data_files(folder: Path, pattern: str) -> list[Path]:
@@ -39,30 +31,47 @@ def describe_counts(recordings: Sequence[Recording], class_names: Sequence[str])
     )
 
 
-def sum_missing(recordings: Sequence[Recording], counts: Sequence[np.ndarray]) -> dict[str, int]:
-    """Returns {channel name: missing values} from the (c,) counts of each recording."""
-    return dict(zip(recordings[0].channel_names, np.sum(counts, axis=0).tolist(), strict=True))
-
-
-def altered_files(folder: Path, files: Iterable[str], published: Mapping[str, PublishedFile]) -> list[str]:
-    """Compares files with the published ones by size, and by SHA-256 where the size agrees.
+def gather(
+    folder: Path,
+    files: Mapping[str, tuple[Recording, np.ndarray]],
+    class_names: tuple[str, ...],
+    published: Mapping[str, tuple[int, str]],
+    shortfall: Callable[[Sequence[Recording]], list[str]],
+) -> Recordings:
+    """Puts together the recordings of a data set that has one in each file.
 
     Args:
-      folder: folder of the data set.
-      files: paths within it that exist.
+      folder: the publisher's.
+      files: {path below it: recording, and (c,) number of missing values of each channel}.
+      class_names: names of the classes.
       published: {path: size and SHA-256} of the published files.
-
-    Returns:
-      One sentence for each file that differs.
+      shortfall: returns how recordings fall short of the published ones, one sentence each.
     """
+    recordings = [recording for recording, _ in files.values()]
+    missing = np.sum([counts for _, counts in files.values()], axis=0)
+    notes = [
+        f"{name}: {counts.sum():,} missing values filled, {len(recording.starts) - 1} gaps in time"
+        for name, (recording, counts) in files.items()
+    ]
+    return Recordings(
+        recordings,
+        class_names,
+        notes=(describe_counts(recordings, class_names), *notes),
+        missing=(*shortfall(recordings), *altered_files(folder, files, published)),
+        missing_values=dict(zip(recordings[0].channel_names, missing.tolist(), strict=True)),
+    )
+
+
+def altered_files(folder: Path, files: Iterable[str], published: Mapping[str, tuple[int, str]]) -> list[str]:
+    """Returns a sentence for each file that has not the published size, or not the published SHA-256."""
     notes = []
     for name in files:
         size = (folder / name).stat().st_size
         if name not in published:
             notes.append(f"{name} is not among the published files")
-        elif size != published[name].size:
-            notes.append(f"{name} has {size:,} bytes, the published one {published[name].size:,}")
-        elif file_sha256(folder / name) != published[name].sha256:
+        elif size != published[name][0]:
+            notes.append(f"{name} has {size:,} bytes, the published one {published[name][0]:,}")
+        elif file_sha256(folder / name) != published[name][1]:
             notes.append(f"{name} has the size of the published one but other content (SHA-256 differs)")
     return notes
 

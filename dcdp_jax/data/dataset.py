@@ -19,6 +19,7 @@ from dcdp_jax.data.spec import choose_fold
 from dcdp_jax.data.views import decimate, interval_cuts, keep_channels, relabel, view_recording
 from dcdp_jax.data.windows import WindowIndex, cut_at_label_changes, index_windows
 from dcdp_jax.errors import ConfigError, DataError
+from dcdp_jax.values import check_values, fields_of
 
 __all__ = ["Dataset", "Split", "build_dataset", "partition", "select_channels"]
 
@@ -91,18 +92,14 @@ def build_dataset(config: ConfigDict) -> Dataset:
     """Reads, divides, windows, fits the normaliser and audits, in this order.
 
     Args:
-      config: the `data` part of a config.
-
-    Returns:
-      `Dataset`.
+      config: the `data` part of a config that `check_config` has passed.
 
     Raises:
       ConfigError: a value that cannot be used, as a window longer than the recordings.
       DataError: files that are missing or damaged, or splits that are not separate.
     """
-    for field in ("classes", "channels"):
-        if isinstance(config[field], str):
-            raise ConfigError(f"data.{field}={config[field]!r} must be a tuple, as ({config[field]!r},)")
+    own = {f"data.{name}": value for name, value in config.items() if not isinstance(value, ConfigDict)}
+    check_values(own, fields_of("data"))
     spec = find_dataset(config.name)
     recordings = read_recordings(config)
     marks = list(spec.marks)
@@ -154,7 +151,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
     views = (
         view_recording(r, config.view, interval_cuts(intervals, i)) for i, r in enumerate(recordings.release(order))
     )
-    pool = make_pool(views, length)
+    pool = make_pool(views, length, names)
     windows = split_windows(config, pool, protocol)
     for split, index in windows.items():
         if len(index.label) == 0:
@@ -170,7 +167,6 @@ def build_dataset(config: ConfigDict) -> Dataset:
         config.normalize,
         [digests[i] for i in order],
         config.join_recordings,
-        names,
     )
     splits = {
         split: Split(index.start.astype(np.int32), index.label, pool.subjects[pool.recording_of(index.start)])
@@ -213,7 +209,7 @@ def arrange(protocol: Protocol) -> tuple[list[int], Protocol]:
     """Puts the recordings of a part next to each other and leaves out those in none.
 
     Returns:
-      Old indices of the recordings in their new order, and the protocol with new indices.
+      The old indices in their new order, and the protocol with new indices.
     """
     order = list(dict.fromkeys(part.recording for parts in protocol.intervals.values() for part in parts))
     new = {old: i for i, old in enumerate(order)}
@@ -238,15 +234,10 @@ def split_windows(config: ConfigDict, pool: Pool, protocol: Protocol) -> dict[st
         return {
             split: WindowIndex(*(column[np.sort(drawn[split])] for column in every)) for split in protocol.intervals
         }
+    join = config.join_recordings
     return {
-        split: index_windows(
-            pool.labels,
-            pool.stretches(protocol.intervals[split], config.join_recordings),
-            config.window,
-            config.step,
-            config.label_rule,
-        )
-        for split in protocol.intervals
+        split: index_windows(pool.labels, pool.stretches(parts, join), config.window, config.step, config.label_rule)
+        for split, parts in protocol.intervals.items()
     }
 
 

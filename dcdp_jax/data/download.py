@@ -10,7 +10,6 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -37,47 +36,40 @@ DAMAGE = (
 )
 
 
-class Archive(NamedTuple):
-    """A publisher's archive on the web.
-
-    Attributes:
-      url: its address.
-      name: name of the file to store it in.
-      size: its size in bytes; approximate where sha256 is None.
-      sha256: its SHA-256; None where that is not known and its content is the only check.
-      unpacked_limit: most bytes that it may unpack to; more means a damaged or hostile archive.
-    """
-
-    url: str
-    name: str
-    size: int
-    sha256: str | None
-    unpacked_limit: int
-
-    def size_text(self) -> str:
-        """Returns the size for a message."""
-        return f"{self.size:,} bytes" if self.sha256 else f"about {self.size / 1e6:.0f} MB"
-
-
 class Source(NamedTuple):
-    """The layout of a data set's files on disk, and where they are downloaded.
+    """The layout of a data set's files on disk, and the archive that they are downloaded in.
 
     Attributes:
       dataset: name of the data set.
       folder: path of the folder that the publisher's archive unpacks to.
+      url: address of the archive; it ends with the name of the file.
+      size: size of the archive in bytes; approximate where sha256 is None.
+      unpacked_limit: most bytes that it may unpack to; more means a damaged or hostile archive.
+      sha256: SHA-256 of the archive; None where that is not known and its content is the only check.
       files: paths within the folder that must exist.
-      archives: names of the archive in a raw_dir, the outermost first.
-      download: the archive to download.
       pattern: glob pattern of paths within the folder, at least one of which must exist; '' where `files` names all.
         Whether such a data set is complete is judged when it is read.
+      alternative: name of another archive of the folder, as one within the archive, that a raw_dir may hold instead.
     """
 
     dataset: str
     folder: str
-    files: tuple[str, ...]
-    archives: tuple[str, ...]
-    download: Archive
+    url: str
+    size: int
+    unpacked_limit: int
+    sha256: str | None = None
+    files: tuple[str, ...] = ()
     pattern: str = ""
+    alternative: str = ""
+
+    @property
+    def archive(self) -> str:
+        """Name of the archive."""
+        return PurePosixPath(self.url).name
+
+    def size_text(self) -> str:
+        """Returns the size of the archive for a message."""
+        return f"{self.size:,} bytes" if self.sha256 else f"about {self.size / 1e6:.0f} MB"
 
 
 def cache_folder(chosen: str = "") -> Path:
@@ -105,9 +97,6 @@ def raw_folder(source: Source, raw_dir: str, cache: Path) -> Path:
         and where that is not set either, the archive is downloaded.
       cache: folder for downloads and unpacked archives.
 
-    Returns:
-      A folder in which all of source.files exist.
-
     Raises:
       DataError: raw_dir does not hold the data set, an archive is damaged, or the download failed.
     """
@@ -117,18 +106,19 @@ def raw_folder(source: Source, raw_dir: str, cache: Path) -> Path:
         try:
             return unpack(archive, source, cache)
         except DataError:
-            if source.download.sha256 is None:  # its content was the only check, and it has failed
+            if source.sha256 is None:  # its content was the only check, and it has failed
                 archive.unlink()
             raise
     root = Path(raw_dir).expanduser()
     if (folder := find_folder(root, source)) is not None:
         return folder
-    for name in source.archives:
+    names = [name for name in (source.archive, source.alternative) if name]
+    for name in names:
         if (root / name).is_file():
             return unpack(root / name, source, cache)
     raise DataError(
-        f"{root}: no {source.dataset} here; expected the folder {source.folder!r} or one of "
-        f"{', '.join(source.archives)} (from {source.download.url}, {source.download.size_text()})"
+        f"{root}: no {source.dataset} here; expected the folder {source.folder!r} or one of {', '.join(names)} "
+        f"(from {source.url}, {source.size_text()})"
     )
 
 
@@ -153,52 +143,44 @@ def find_folder(root: Path, source: Source) -> Path | None:
 
 # Not with pooch (1.9): it begins a download that was cut from the first byte again.
 def download(source: Source, folder: Path) -> Path:
-    """Downloads an archive, resuming a download that was cut short, and verifies its size and SHA-256 where known.
-
-    Args:
-      source: the archive.
-      folder: the folder to store it in.
-
-    Returns:
-      Path of the file.
+    """Downloads an archive into a folder, resuming a download that was cut short, and returns the path of the file.
 
     Raises:
       DataError: the server cannot be reached, or what it sent is not what was published.
     """
-    archive = source.download
-    path = folder / archive.name
+    path = folder / source.archive
     if path.is_file():
         return path
     folder.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     try:
-        fetch(archive, part)
+        fetch(source, part)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise DataError(
-            f"{archive.url} ({archive.size_text()}) could not be downloaded ({type(error).__name__}); fetch it by "
-            f"hand, put {archive.name} or the folder {source.folder!r} that it unpacks to into a folder, and name "
+            f"{source.url} ({source.size_text()}) could not be downloaded ({type(error).__name__}); fetch it by "
+            f"hand, put {path.name} or the folder {source.folder!r} that it unpacks to into a folder, and name "
             f"that in --config.data.raw_dir or the variable DCDP_RAW_DIR"
         ) from error
-    if archive.sha256:
+    if source.sha256:
         size, digest = part.stat().st_size, file_sha256(part)
-        if (size, digest) != (archive.size, archive.sha256):
+        if (size, digest) != (source.size, source.sha256):
             part.unlink()
             raise DataError(
-                f"{archive.url}: {size:,} bytes with SHA-256 {digest} came, expected {archive.size:,} bytes with "
-                f"{archive.sha256}; the download was removed"
+                f"{source.url}: {size:,} bytes with SHA-256 {digest} came, expected {source.size:,} bytes with "
+                f"{source.sha256}; the download was removed"
             )
     os.replace(part, path)
     return path
 
 
-def fetch(archive: Archive, part: Path) -> None:
+def fetch(source: Source, part: Path) -> None:
     """Completes a partial file; goes on after a cut connection as long as every attempt brings bytes."""
     while True:
         have = part.stat().st_size if part.exists() else 0
-        if archive.sha256 and have >= archive.size:
+        if source.sha256 and have >= source.size:
             return
         try:
-            transfer(archive, part, have)
+            transfer(source, part, have)
         except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError):
             if not part.exists() or part.stat().st_size <= have:
                 raise
@@ -206,12 +188,12 @@ def fetch(archive: Archive, part: Path) -> None:
             return
 
 
-def transfer(archive: Archive, part: Path, have: int) -> None:
+def transfer(source: Source, part: Path, have: int) -> None:
     """Appends the bytes from `have` on to a partial file, with a progress bar."""
     headers = {"Range": f"bytes={have}-"} if have else {}
     # Without this, a server may compress an archive on the way, and the Range would count compressed bytes.
     headers["Accept-Encoding"] = "identity"
-    with requests.get(archive.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+    with requests.get(source.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         span = response.headers.get("Content-Range", "")
         if response.status_code == requests.codes.requested_range_not_satisfiable and span == f"bytes */{have}":
             return
@@ -221,7 +203,7 @@ def transfer(archive: Archive, part: Path, have: int) -> None:
         total = start + int(response.headers.get("Content-Length", 0)) or None
         with (
             part.open("ab" if resumed else "wb") as file,
-            tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=archive.name) as bar,
+            tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=source.archive) as bar,
         ):
             # iter_content would lose what came since its last whole chunk when the connection is cut.
             while chunk := response.raw.read1(CHUNK):
@@ -236,15 +218,9 @@ def file_sha256(path: Path) -> str:
 
 
 def unpack(archive: Path, source: Source, cache: Path) -> Path:
-    """Unpacks a zip or tar file, and the zips within it, into the cache; whole or not at all.
+    """Unpacks a zip or tar file, and the zips within it, into the cache, whole or not at all; returns the folder.
 
-    Args:
-      archive: path of a zip or tar file.
-      source: the files that it must contain.
-      cache: the folder to unpack into. An archive that was unpacked before is not unpacked again.
-
-    Returns:
-      The folder with source.files.
+    An archive that was unpacked before is not unpacked again.
 
     Raises:
       DataError: the archive is damaged or too large, has paths that leave it, or does not contain the data set.
@@ -254,7 +230,7 @@ def unpack(archive: Path, source: Source, cache: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
         try:
-            left = extract(archive, temporary, source.download.unpacked_limit)
+            left = extract(archive, temporary, source.unpacked_limit)
             for inner in sorted(temporary.rglob("*.zip")):
                 left = extract(inner, inner.parent, left)
                 inner.unlink()
@@ -275,15 +251,7 @@ def unpack(archive: Path, source: Source, cache: Path) -> Path:
 
 
 def extract(archive: Path, folder: Path, limit: int) -> int:
-    """Extracts all members but resource forks into a folder.
-
-    Args:
-      archive: path of a tar file by its name, else of a zip file.
-      folder: the folder to extract into.
-      limit: number of bytes that may be extracted.
-
-    Returns:
-      The number of bytes left of the limit.
+    """Extracts all members but resource forks, at most `limit` bytes, and returns how many are left of the limit.
 
     Raises:
       DataError: the archive or a member is damaged, a path leaves the folder, a member is neither file nor folder, or
@@ -339,5 +307,5 @@ def admit(archive: Path, folder: Path, name: str, size: int, limit: int) -> int:
 
 def is_resource_fork(name: str) -> bool:
     """Returns whether macOS added the member, not the publisher."""
-    parts: Sequence[str] = PurePosixPath(name).parts
-    return "__MACOSX" in parts or bool(parts and parts[-1].startswith("._"))
+    path = PurePosixPath(name)
+    return "__MACOSX" in path.parts or path.name.startswith("._")

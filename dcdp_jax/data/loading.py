@@ -10,16 +10,13 @@ from dcdp_jax.data.recording import Recording, Recordings
 
 
 def load_recordings(name: str, raw_dir: str = "", *, cache_dir: str = "", options: Any = None) -> list[Recording]:
-    """Returns all recordings of a data set.
+    """Returns all recordings of a data set, in the publisher's order.
 
     Args:
       name: the name of a data set, as in `data.name`.
       raw_dir: folder with the publisher's files; '' takes the variable DCDP_RAW_DIR, else they are downloaded.
       cache_dir: folder for downloads and prepared data; '' takes the user's cache folder.
       options: for `synthetic` and `table` their part of a config, `data.synthetic` or `data.table`.
-
-    Returns:
-      The recordings, in the publisher's order.
 
     Raises:
       ConfigError: there is no data set of this name, or an option cannot be used.

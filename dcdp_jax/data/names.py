@@ -51,12 +51,7 @@ def stem(path: Path) -> str:
 
 
 def check_alike(names: Iterable[str], what: str) -> None:
-    """Raises DataError where two names differ only in case, blanks, leading zeros or a trailing '.0'.
-
-    Args:
-      names: cleaned.
-      what: they are names of, as 'data.table.subject'.
-    """
+    """Raises DataError where two cleaned names differ only in case, blanks, leading zeros or a trailing '.0'."""
     first: dict[str, str] = {}
     for name in names:
         key = re.sub(r"\s", "", name.casefold())

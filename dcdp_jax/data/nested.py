@@ -11,15 +11,7 @@ BY_SUBJECT = ("groups", "loso")
 
 
 def subjects_tested_by(spec: DatasetSpec, config: ConfigDict, recordings: Recordings) -> set[int]:
-    """Returns the subjects that the protocol `data.within` tests.
-
-    Args:
-      spec: the data set.
-      config: the `data` part of a config.
-      recordings: all recordings of the data set.
-
-    Returns:
-      Their numbers.
+    """Returns the numbers of the subjects that the protocol `data.within` tests, of all recordings of a data set.
 
     Raises:
       ConfigError: `data.protocol` does not divide subjects, or `data.within` has folds or does not test subjects who

@@ -12,13 +12,7 @@ BLOCK = 1 << 14  # samples that are held in double precision at a time
 
 
 def normalize(x: Any, shift: Any, scale: Any) -> Any:
-    """Returns (x - shift) * scale.
-
-    Args:
-      x: (..., c) signals, a NumPy or JAX array.
-      shift: (c,).
-      scale: (c,).
-    """
+    """Returns (x - shift) * scale of (..., c) signals, for (c,) shift and scale, NumPy or JAX arrays."""
     return (x - shift) * scale
 
 
@@ -35,15 +29,7 @@ class Normalizer(NamedTuple):
 
 
 def covered_samples(starts: np.ndarray, window: int, length: int) -> np.ndarray:
-    """Returns which samples lie in a window.
-
-    Args:
-      starts: (n,) first sample of each window.
-      window: samples per window.
-      length: number of samples, t.
-
-    Returns:
-      (t,) bool.
+    """Returns (t,) bool, which of the `length` samples lie in a window from one of the (n,) starts on.
 
     >>> covered_samples(np.array([1, 2]), window=2, length=5).astype(int).tolist()
     [0, 1, 1, 1, 0]
@@ -68,9 +54,6 @@ def fit_normalizer(signals: np.ndarray, training: np.ndarray, method: str) -> No
       training: (t,) bool, whether a sample lies in a training window; at least one does.
       method: `zscore` (zero mean, unit standard deviation), `minmax` (lowest value 0, highest 1) or `none`. A constant
         channel is only shifted.
-
-    Returns:
-      `Normalizer`.
 
     Raises:
       ConfigError: an unknown method.

@@ -11,15 +11,12 @@ CONTROLS = ("named", "swap", "random", "single")
 
 
 def select_channels(channels: Sequence[Channel], selectors: Sequence[str], field: str) -> tuple[int, ...]:
-    """Returns the indices of the channels that are named or whose group is.
+    """Returns the ascending indices of the channels that are named or whose group is.
 
     Args:
       channels: all channels.
       selectors: names of channels or groups.
       field: the config field with the names, for the error.
-
-    Returns:
-      Ascending indices.
 
     Raises:
       ConfigError: a selector matches nothing, or no channel is chosen.

@@ -1,7 +1,8 @@
 """Lays recordings end to end in one array: a window is then a position in it, and the data is in memory once."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from dcdp_jax.data.recording import Channel, Recording
 from dcdp_jax.errors import DataError
 
 ALIGNMENT = 64  # bytes
+NO_NAMES: Mapping[int, str] = MappingProxyType({})
 
 
 class Interval(NamedTuple):
@@ -33,6 +35,7 @@ class Pool:
       starts: (s,) int64 first sample of every contiguous stretch of every recording.
       channels: the c channels.
       rate: samples per second.
+      subject_names: {number: name} of subjects that the data calls by something else than their number.
     """
 
     signals: np.ndarray
@@ -43,17 +46,21 @@ class Pool:
     starts: np.ndarray
     channels: tuple[Channel, ...]
     rate: float
+    subject_names: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
     def recording_of(self, samples: np.ndarray) -> np.ndarray:
         """Returns the index of the recording that each sample belongs to."""
         return np.searchsorted(self.offsets, samples, side="right") - 1
 
+    def place(self, recording: int) -> str:
+        """Returns subject and run of a recording, for messages."""
+        subject = int(self.subjects[recording])
+        return f"subject {self.subject_names.get(subject, subject)}, run {self.runs[recording]}"
+
     def describe(self, sample: int) -> str:
         """Returns subject, run and position of a sample, for messages."""
         recording = int(self.recording_of(np.array([sample]))[0])
-        return (
-            f"subject {self.subjects[recording]}, run {self.runs[recording]}, sample {sample - self.offsets[recording]}"
-        )
+        return f"{self.place(recording)}, sample {sample - self.offsets[recording]}"
 
     def absolute(self, intervals: Sequence[Interval]) -> np.ndarray:
         """Returns the first position and the one after the last of intervals as (i, 2) int64, ascending."""
@@ -61,15 +68,10 @@ class Pool:
         return np.array(sorted(spans), np.int64).reshape(-1, 2)
 
     def stretches(self, intervals: Sequence[Interval], join: bool = False) -> np.ndarray:
-        """Returns the contiguous stretches of samples in some intervals.
+        """Returns the (s, 2) int64 first sample and the one after the last of each contiguous stretch in intervals.
 
-        Args:
-          intervals: disjoint intervals.
-          join: whether the end of one recording and the beginning of the next count as contiguous, where both are in
-            the intervals and next to each other here.
-
-        Returns:
-          (s, 2) int64 first sample and the one after the last, ascending.
+        With `join`, the end of a recording and the beginning of the next count as contiguous, where both are in the
+        intervals and next to each other here.
         """
         spans = self.absolute(intervals)
         breaks = self.starts
@@ -98,16 +100,14 @@ def merge_touching(spans: np.ndarray) -> np.ndarray:
     return np.stack([spans[np.append(0, breaks + 1), 0], spans[np.append(breaks, len(spans) - 1), 1]], axis=1)
 
 
-def make_pool(recordings: Iterable[Recording], samples: int) -> Pool:
+def make_pool(recordings: Iterable[Recording], samples: int, subject_names: Mapping[int, str] = NO_NAMES) -> Pool:
     """Lays recordings end to end.
 
     Args:
       recordings: recordings with the same channels and rate, at least one. Each is copied before the next one is asked
         for, so that an iterator that makes or releases them needs memory for one at a time.
       samples: number of samples of all recordings together.
-
-    Returns:
-      `Pool`.
+      subject_names: see `Pool`.
 
     Raises:
       DataError: recordings that differ in channels or rate, or a value that is not finite.
@@ -145,6 +145,7 @@ def make_pool(recordings: Iterable[Recording], samples: int) -> Pool:
         np.concatenate(starts),
         channels,
         rate,
+        subject_names,
     )
 
 

@@ -36,9 +36,6 @@ def load_prepared(spec: DatasetSpec, raw_dir: str, cache_dir: str = "") -> Recor
       raw_dir: see `raw_folder`.
       cache_dir: see `cache_folder`.
 
-    Returns:
-      `Recordings`.
-
     Raises:
       DataError: see `raw_folder` and the data set's `read`; or the cache cannot be written.
     """
@@ -65,13 +62,7 @@ def state_of(folder: Path, cache: Path) -> str:
 
 
 def prepare(spec: DatasetSpec, folder: Path, target: Path) -> None:
-    """Prepares the publisher's files, once for all processes that ask for it at the same time.
-
-    Args:
-      spec: the data set.
-      folder: the publisher's files.
-      target: the folder to make. Where it exists and is damaged, it is replaced.
-    """
+    """Prepares the publisher's files, once for all processes that ask for it; a damaged target is replaced."""
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = f"{UNFINISHED}{target.name}-"
     with locked(target.with_name(f".{target.name}.lock")) as alone:
@@ -208,16 +199,8 @@ def builder_class() -> type:
                 notes=recordings.notes, missing=recordings.missing, missing_values=recordings.missing_values
             )
             for number, recording in enumerate(recordings.release()):
-                yield (
-                    number,
-                    {
-                        "signals": recording.signals,
-                        "labels": recording.labels,
-                        **{f"track_{name}": recording.tracks[name] for name in self.spec.tracks},
-                        "starts": recording.starts,
-                        "subject": recording.subject,
-                        "run": recording.run,
-                    },
-                )
+                tracks = {f"track_{name}": recording.tracks[name] for name in self.spec.tracks}
+                plain = {name: getattr(recording, name) for name in ("signals", "labels", "starts", "subject", "run")}
+                yield number, plain | tracks
 
     return RecordingsBuilder

@@ -55,10 +55,7 @@ class Recording:
             raise ValueError(f"recording {self.subject}/{self.run}: starts {self.starts} do not divide {t} samples")
         for name, track in self.tracks.items():
             if track.shape != (t,):
-                raise ValueError(
-                    f"recording {self.subject}/{self.run}: track {name!r} {track.shape} has not one label for each of "
-                    f"{t} samples"
-                )
+                raise ValueError(f"recording {self.subject}/{self.run}: track {name!r} {track.shape} is not ({t},)")
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -79,14 +76,11 @@ def content_digest(recording: Recording) -> str:
 
 
 def fingerprint(recordings: Sequence[Recording], digests: Sequence[str] = ()) -> str:
-    """Returns the SHA-256 of everything in the recordings that a training could depend on.
+    """Returns the SHA-256 of everything in the recordings that a training could depend on, wherever it was read from.
 
     Args:
       recordings: the data.
       digests: the `content_digest` of each, where they are known already.
-
-    Returns:
-      64 hexadecimal digits, equal for equal content wherever it was read from.
     """
     digests = digests or [content_digest(r) for r in recordings]
     whole = hashlib.sha256()
@@ -122,13 +116,9 @@ class Recordings(Sequence[Recording]):
         return self.recordings[index]
 
     def release(self, order: Sequence[int] | None = None) -> Iterator[Recording]:
-        """Yields recordings and gives up the reference to each, so that a consumer can free what it has copied.
+        """Yields recordings, in an order of indices or all, and gives up the reference to each, to free it.
 
-        Args:
-          order: indices of the recordings to yield, each at most once; None yields all. The others are freed at once.
-
-        Yields:
-          Each recording in turn. This object is empty from the first one on.
+        This object is empty from the first one on; recordings that are not in the order are freed at once.
         """
         held = {i: self.recordings[i] for i in (range(len(self)) if order is None else order)}
         self.recordings.clear()

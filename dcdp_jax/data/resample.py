@@ -4,7 +4,7 @@
 and give the same for any of them; `settle` and `resample` hand over a whole recording.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -86,14 +86,9 @@ class Repeats:
         self._held: Rows | None = None  # rows of the last stamp, where others may follow
 
     def push(self, time: np.ndarray, values: np.ndarray) -> Rows:
-        """Takes rows and returns those that are settled.
+        """Takes rows, (n,) seconds and (n, c) values, and returns those that are settled.
 
-        Args:
-          time: (n,) seconds, not falling.
-          values: (n, c), NaN where missing.
-
-        Returns:
-          `Rows`; with `mean` and `spread`, those of the last stamp wait for the next one.
+        With `mean` and `spread`, those of the last stamp wait for the next one.
 
         Raises:
           DataError: time goes back or is no number, or too many stamps repeat where that is an error.
@@ -309,29 +304,15 @@ class EvenClock:
         self._reach = self._reach[first:]
 
 
-def resample(
-    time: np.ndarray,
-    values: np.ndarray,
-    *,
-    rate: float,
-    max_gap: float,
-    method: str = "linear",
-    missing: str = "interpolate",
-    keep_rows: bool = False,
-    partial: bool = False,
-) -> Even:
-    """Lays a grid of 1 / rate seconds from the first row of every stretch of rows to its last, see `EvenClock`.
+def resample(time: np.ndarray, values: np.ndarray, *, partial: bool = False, **clock: Any) -> Even:
+    """Lays a grid of 1 / rate seconds from the first row of every stretch of rows to its last.
 
     Args:
       time: (n,) seconds, strictly rising.
       values: (n, c), NaN where missing.
-      rate: samples per second.
-      max_gap: seconds.
-      method: see `EvenClock`.
-      missing: see `EvenClock`.
-      keep_rows: see `EvenClock`.
       partial: whether to keep samples that lack a channel, which is NaN. Otherwise they are left out, and the stretch
         is divided there.
+      **clock: arguments of `EvenClock`.
 
     Returns:
       `Even`, empty where no sample has all channels.
@@ -339,8 +320,8 @@ def resample(
     Raises:
       DataError: two rows are so far apart that the units cannot be right.
     """
-    clock = EvenClock(rate, max_gap, method, missing, keep_rows)
-    pieces = clock.push(Rows(time, values, np.arange(len(time)))) + clock.finish()
+    grid = EvenClock(**clock)
+    pieces = grid.push(Rows(time, values, np.arange(len(time)))) + grid.finish()
     laid = Even(
         values=np.concatenate([np.zeros((0, values.shape[1]), np.float32), *(p.values for p in pieces)]),
         time=np.concatenate([np.zeros(0), *(p.time for p in pieces)]),
@@ -350,8 +331,7 @@ def resample(
     if partial:
         return laid
     kept = np.flatnonzero(np.isfinite(laid.values).all(axis=1))
-    begins = np.diff(kept, prepend=-2) > 1
-    begins |= np.isin(kept, laid.starts)
+    begins = (np.diff(kept, prepend=-2) > 1) | np.isin(kept, laid.starts)
     return Even(laid.values[kept], laid.time[kept], laid.rows[kept], np.flatnonzero(begins))
 
 
@@ -363,15 +343,7 @@ def nearest(grid: np.ndarray, time: np.ndarray) -> np.ndarray:
 def fill(
     grid: np.ndarray, time: np.ndarray, values: np.ndarray, max_gap: float, method: str, missing: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lays one channel on a grid.
-
-    Args:
-      grid: (t,) seconds.
-      time: (n,) seconds of rows, strictly rising; more of them may follow.
-      values: (n,) NaN where missing.
-      max_gap: see `EvenClock`.
-      method: see `EvenClock`.
-      missing: see `EvenClock`.
+    """Lays one channel, (n,) values at (n,) seconds that more may follow, on a grid of (t,) seconds; see `EvenClock`.
 
     Returns:
       The (t,) values, NaN where there is none nearby, and a (t,) mask of those that no row to come can change.

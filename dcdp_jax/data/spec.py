@@ -81,32 +81,15 @@ class DatasetSpec:
         return tuple(dict.fromkeys(task.track for task in self.tasks.values() if task.track))
 
     def task(self, protocol: str, class_names: Sequence[str] = (), chosen: Sequence[str] = ()) -> Task:
-        """Returns the task of a protocol.
+        """Returns the task of a protocol with the classes chosen, see `choose_classes`.
 
-        Args:
-          protocol: `data.protocol`.
-          class_names: those of the recordings; () takes the data set's.
-          chosen: `data.classes`, see `choose_classes`.
-
-        Returns:
-          `Task`.
-
-        Raises:
-          ConfigError: see `choose_classes`.
+        Its class names are those of the recordings; () takes the data set's.
         """
         names = tuple(class_names) or self.class_names
         return choose_classes(self.tasks.get(protocol) or self.tasks.get("") or Task("", names, "", names), chosen)
 
     def divide(self, protocol: str, recordings: Sequence[Recording], choice: Choice = NO_CHOICE) -> Protocol:
-        """Divides recordings by one of the protocols.
-
-        Args:
-          protocol: `data.protocol`.
-          recordings: all recordings of the data set.
-          choice: what else the config says about the division.
-
-        Returns:
-          `Protocol`, none of its parts empty.
+        """Divides all recordings of the data set by one of the protocols, so that no part is empty.
 
         Raises:
           ConfigError: the data set has no protocol of this name, or the choice cannot be used.

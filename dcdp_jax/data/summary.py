@@ -11,11 +11,7 @@ from dcdp_jax.data.protocols import FOLDED
 
 
 def summarize(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
-    """Summarises what is in a data set and how the protocol divides it.
-
-    Args:
-      config: the `data` part of the config that the data set was built from.
-      dataset: the data set, see `build_dataset`.
+    """Summarises what is in a data set, built from the `data` part of a config, and how the protocol divides it.
 
     Returns:
       JSON types. `minutes`: {subject: {class name: minutes}}, of all that was read; '' for samples of no class.
@@ -42,22 +38,19 @@ def summarize(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
         "counts": {split: dict(counts) for split, counts in dataset.counts.items()},
         "subjects": {split: list(counts) for split, counts in dataset.subject_counts.items()},
         "channels": [
-            {**channel._asdict(), "missing": dataset.missing_values.get(channel.name, 0), **statistics(values)}
+            {
+                **channel._asdict(),
+                "missing": dataset.missing_values.get(channel.name, 0),
+                "mean": float(values.mean(dtype=np.float64)),
+                "deviation": float(values.std(dtype=np.float64)),
+                "lowest": float(values.min()),
+                "highest": float(values.max()),
+            }
             for channel, values in zip(dataset.channels, dataset.signals.T, strict=True)
         ],
         "notes": list(dataset.notes),
         "data_fingerprint": dataset.fingerprint,
         "examples": examples(dataset),
-    }
-
-
-def statistics(values: np.ndarray) -> dict[str, float]:
-    """Returns mean, standard deviation and range of one channel (t,)."""
-    return {
-        "mean": float(values.mean(dtype=np.float64)),
-        "deviation": float(values.std(dtype=np.float64)),
-        "lowest": float(values.min()),
-        "highest": float(values.max()),
     }
 
 

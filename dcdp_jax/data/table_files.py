@@ -35,11 +35,7 @@ OFFSET = r"(?:Z|[+-]\d\d:?\d\d)$"
 
 
 def find_files(raw_dir: Path, patterns: Sequence[str]) -> list[Path]:
-    """Returns the files below a folder that match `data.table.files`, whatever the case of their letters, by name.
-
-    Raises:
-      DataError: there is no such folder, or a pattern that matches nothing.
-    """
+    """Returns the files below a folder that match `data.table.files`, whatever the case of their letters, by name."""
     if not raw_dir.is_dir():
         raise DataError(f"{raw_dir}: no such folder; data.raw_dir (or DCDP_RAW_DIR) is the one with the tables")
     found: set[Path] = set()
@@ -91,11 +87,7 @@ class Lines:
         self._start, self._rate = 0, 0.0  # nanoseconds and rows per second, where the lines before the header say them
 
     def read_head(self, lines: Iterator[bytes]) -> list[str]:
-        """Takes the lines before the first row: those to skip, the names of the columns, the units.
-
-        Raises:
-          DataError: there is no such line, or it cannot be read.
-        """
+        """Takes the lines before the first row, and returns the names of the columns."""
         skipped = "\n".join(self._next(lines) for _ in range(self.table.skip_lines))
         if self.table.preamble:
             self._read_preamble(skipped)
@@ -110,12 +102,7 @@ class Lines:
         return names
 
     def choose(self, numbers: Sequence[str], texts: Sequence[str], time: str) -> None:
-        """Names the columns that `parse` returns.
-
-        Args:
-          numbers: columns of numbers, some of which may be missing.
-          texts: columns that are kept as text.
-          time: the column with the time; '' where there is none.
+        """Names the columns that `parse` returns: numbers, some perhaps missing, texts, and the time, '' for none.
 
         Raises:
           DataError: a column is not there, or stands twice.
@@ -136,15 +123,12 @@ class Lines:
         if found is None:
             raise DataError(f"{self.where}: data.table.preamble={self.table.preamble!r} is not in the skipped lines")
         groups = found.groupdict()
-        try:
-            self._rate = float(groups["rate"])
-            if not 0 < self._rate < 1e9:
-                raise ValueError
-        except (KeyError, TypeError, ValueError) as error:
+        self._rate = float(pd.to_numeric(groups["rate"], errors="coerce"))
+        if not 0 < self._rate < 1e9:
             raise DataError(
                 f"{self.where}: data.table.preamble={self.table.preamble!r} must find a group (?P<rate>...) with the "
                 f"rows per second; it found {groups}"
-            ) from error
+            )
         if start := groups.get("start"):
             stamps = read_stamps(pd.Series([start], dtype=object), self.table)
             if is_missing(stamps).any():
@@ -170,9 +154,6 @@ class Lines:
 
     def parse(self, lines: Sequence[bytes]) -> pd.DataFrame:
         """Parses the next lines, and takes them unless one is wrong.
-
-        Args:
-          lines: rows, or blank.
 
         Returns:
           A frame of the columns chosen, as `read_file` returns it. Blank lines are left out.
@@ -217,8 +198,9 @@ class Lines:
             raise DataError(f"{where}: a quote is not closed ({error})") from error
 
     def _parse(self, cleaned: Sequence[str]) -> pd.DataFrame:
-        texts = [*self._texts, *([self._time] if self._time and self.table.time_unit == "datetime" else [])]
-        numbers = [*self._numbers, *([self._time] if self._time and self.table.time_unit != "datetime" else [])]
+        texts, numbers = list(self._texts), list(self._numbers)
+        if self._time:
+            (texts if self.table.time_unit == "datetime" else numbers).append(self._time)
         if not cleaned:
             kinds = dict.fromkeys(numbers, "float64") | dict.fromkeys(texts, "object")
             return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
@@ -289,14 +271,7 @@ def finish_frame(frame: pd.DataFrame, numbers: Sequence[str], time: str, table: 
 
 
 def read_file(path: Path, numbers: Sequence[str], texts: Sequence[str], time: str, table: ConfigDict) -> pd.DataFrame:
-    """Reads the columns of a table that are needed.
-
-    Args:
-      path: a text file, which may be compressed with gzip, or a Parquet file.
-      numbers: columns of finite numbers, some of which may be missing.
-      texts: columns that are kept as they are.
-      time: the column with the time; '' where there is none.
-      table: the `data.table` part of a config.
+    """Reads the columns of a table, text or Parquet, that are needed; see `Lines.choose`.
 
     Returns:
       A frame whose index is the line in the file, for Parquet the row, from 1 on, with a float64 column for each of
@@ -308,10 +283,15 @@ def read_file(path: Path, numbers: Sequence[str], texts: Sequence[str], time: st
         something in a column of numbers that is none; the message names line and column.
     """
     if path.suffix.lower() == ".parquet":
-        frame = read_parquet(path, [*numbers, *texts, *([time] if time else [])])
+        frame = read_parquet(path, [*numbers, *texts, *([time] if time else [])], table)
         frame = finish_frame(frame, numbers, time, table, f"{path}, row")
     else:
-        frame = read_text(path, numbers, texts, time, table)
+        with open_text(path) as file:
+            lines = Lines(str(path), table)
+            lines.read_head(file)
+            lines.choose(numbers, texts, time)
+            frames = [lines.parse(block) for block in iter(lambda: file.readlines(BLOCK), [])]
+            frame = pd.concat(frames or [lines.parse([])])
     if len(frame) == 0:
         raise DataError(f"{path}: no rows below the header")
     return frame
@@ -360,27 +340,23 @@ def in_seconds(stamps: np.ndarray, first: np.generic, unit: str) -> np.ndarray:
     return (stamps - first) * (1e-9 if stamps.dtype == np.int64 else SECONDS[unit])
 
 
-def read_parquet(path: Path, needed: Sequence[str]) -> pd.DataFrame:
-    """Returns the columns needed of a Parquet file, the index of the frame it was made of included."""
+@contextlib.contextmanager
+def parquet_of(path: Path) -> Iterator[Any]:
+    """Gives `pyarrow.parquet`, and names the file in its errors."""
     import pyarrow.parquet as parquet  # half a second that tables of text need not wait for
 
     try:
-        header = parquet.read_schema(path).names
-        check_columns(f"{path}", header, needed)
-        frame = parquet.read_table(path, columns=list(needed)).to_pandas(ignore_metadata=True)
+        yield parquet
     except (OSError, ValueError) as error:  # pyarrow's errors are these
         raise DataError(f"{path}: not a whole Parquet file ({error})") from error
+
+
+def read_parquet(path: Path, needed: Sequence[str], table: ConfigDict) -> pd.DataFrame:
+    """Returns the columns needed of a Parquet file, the index of the frame it was made of included."""
+    check_columns(f"{path}", read_header(path, table), needed)
+    with parquet_of(path) as parquet:
+        frame = parquet.read_table(path, columns=list(needed)).to_pandas(ignore_metadata=True)
     return frame.set_index(pd.RangeIndex(1, 1 + len(frame)))
-
-
-def read_text(path: Path, numbers: Sequence[str], texts: Sequence[str], time: str, table: ConfigDict) -> pd.DataFrame:
-    """Reads a text file; see `read_file`."""
-    with open_text(path) as file:
-        lines = Lines(str(path), table)
-        lines.read_head(file)
-        lines.choose(numbers, texts, time)
-        frames = [lines.parse(block) for block in iter(lambda: file.readlines(BLOCK), [])]
-        return pd.concat(frames or [lines.parse([])])
 
 
 @contextlib.contextmanager
@@ -394,18 +370,10 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
 
 
 def read_header(path: Path, table: ConfigDict) -> list[str]:
-    """Returns the names of a table's columns.
-
-    Raises:
-      DataError: the file has none, or is damaged.
-    """
+    """Returns the names of a table's columns; raises DataError where the file has none, or is damaged."""
     if path.suffix.lower() == ".parquet":
-        import pyarrow.parquet as parquet
-
-        try:
+        with parquet_of(path) as parquet:
             return list(parquet.read_schema(path).names)
-        except (OSError, ValueError) as error:  # pyarrow's errors are these
-            raise DataError(f"{path}: not a whole Parquet file ({error})") from error
     with open_text(path) as file:
         return Lines(str(path), table).read_head(file)
 

@@ -13,16 +13,10 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.names import check_alike, clean_name, clean_names, path_name, stem
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
-from dcdp_jax.data.resample import METHODS, MISSING, REPEATED, Even, resample, settle
-from dcdp_jax.data.table_files import (
-    TIME,
-    TIME_UNITS,
-    find_files,
-    in_seconds,
-    read_file,
-    read_header,
-)
+from dcdp_jax.data.resample import Even, resample, settle
+from dcdp_jax.data.table_files import TIME, find_files, in_seconds, read_file, read_header
 from dcdp_jax.errors import ConfigError, DataError
+from dcdp_jax.values import check_values, fields_of
 
 MOST_SHOWN = 30  # names in a note
 DENSE = 200  # rows per sample; more of them are a mistake in the units
@@ -69,14 +63,10 @@ class Sampled(NamedTuple):
 
 
 def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
-    """Reads all tables.
-
-    Args:
-      table: the `data.table` part of a config.
-      raw_dir: the folder of the files; '' takes the variable DCDP_RAW_DIR.
+    """Reads all tables that the `data.table` part of a config describes.
 
     Returns:
-      The recordings: one per file, or per subject and recording of a file. Their runs are unique, their classes sorted.
+      One recording per file, or per subject and recording of a file. Their runs are unique, their classes sorted.
 
     Raises:
       ConfigError: a field cannot be used.
@@ -131,25 +121,18 @@ def check_classes(table: ConfigDict, class_names: Sequence[str]) -> None:
 
 
 def sample_rows(path: Path, rows: Rows, table: ConfigDict, partial: bool = False) -> Sampled:
-    """Resamples one recording.
-
-    Args:
-      path: the file, for messages.
-      rows: of the recording.
-      table: the `data.table` part of a config.
-      partial: whether to keep samples that lack a channel.
-
-    Returns:
-      `Sampled`.
+    """Resamples one recording of a file; `partial` keeps samples that lack a channel.
 
     Raises:
       DataError: stamps repeat, or lie farther apart or closer together than can be right.
     """
     where = f"{path}: recording {rows.run!r}"
+    interval = 1 / table.rate
     try:
         settled, repeated = settle(rows.time, rows.values, table.repeated, table.max_gap)
         if len(settled.time) > 1:
-            check_interval(float(np.median(np.diff(settled.time))), table)
+            interval = float(np.median(np.diff(settled.time)))
+            check_interval(interval, table)
         even = resample(
             settled.time,
             settled.values,
@@ -164,7 +147,6 @@ def sample_rows(path: Path, rows: Rows, table: ConfigDict, partial: bool = False
         raise DataError(f"{where}: {error}") from error
     if len(even.rows) == 0:
         raise DataError(f"{where} has no sample at which all channels have values")
-    interval = float(np.median(np.diff(settled.time))) if len(settled.time) > 1 else 1 / table.rate
     return Sampled(rows.subject, rows.run, even, rows.labels[settled.rows[even.rows]], interval, repeated)
 
 
@@ -183,41 +165,18 @@ def check_interval(interval: float, table: ConfigDict) -> None:
 
 
 def check_fields(table: ConfigDict, any_channels: bool = True) -> tuple[Channel, ...]:
-    """Checks every field of `data.table` that can be judged without the files.
+    """Checks all of `data.table` that can be judged without the files, and returns the channels.
 
-    Args:
-      table: the `data.table` part of a config.
-      any_channels: whether there must be channels; a model that was trained already knows its own.
-
-    Returns:
-      The channels.
+    A model that was trained already knows its channels, so that there need not be `any_channels`.
 
     Raises:
       ConfigError: names the field, what came and what was expected.
     """
-    choices = (
-        ("time_unit", TIME_UNITS),
-        ("resample", METHODS),
-        ("missing", MISSING),
-        ("repeated", REPEATED),
-        ("decimal", (".", ",")),
-    )
-    for field, allowed in choices:
-        if table[field] not in allowed:
-            raise ConfigError(f"data.table.{field}={table[field]!r} is none of {', '.join(allowed)}")
-    for field in ("rate", "max_gap"):
-        if not 0 < table[field] < np.inf:
-            raise ConfigError(f"data.table.{field}={table[field]!r} must be a positive number")
-    for field in ("skip_lines", "units_rows"):
-        if not 0 <= table[field] <= 10_000:
-            raise ConfigError(f"data.table.{field}={table[field]!r} must be a number of lines, 0 or more")
+    check_values({f"data.table.{name}": value for name, value in table.items()}, fields_of("data.table"))
     if len(table.delimiter) != 1 or table.delimiter in '\r\n"':
         raise ConfigError(f"data.table.delimiter={table.delimiter!r} must be one character between fields")
     if table.delimiter == table.decimal:
         raise ConfigError(f"data.table.delimiter and data.table.decimal are both {table.decimal!r}")
-    for field in ("files", "test", "validation", "header", "beside"):
-        if isinstance(table[field], str):
-            raise ConfigError(f"data.table.{field}={table[field]!r} must be a tuple, as ({table[field]!r},)")
     if (any_channels and not table.channels) or not are_tuples_of_text(table.channels, 4):
         raise ConfigError(
             f"data.table.channels={table.channels!r} must be (column, group, site, unit) for each channel, as "
@@ -266,16 +225,13 @@ def check_pattern(table: ConfigDict, field: str) -> None:
 
 
 def read_rows(path: Path, table: ConfigDict, channels: Sequence[str], folder: Path | None = None) -> Iterator[Rows]:
-    """Reads the recordings of one file, in order of their first rows.
+    """Yields the recordings of one file, in order of their first rows.
 
     Args:
       path: the file.
       table: the `data.table` part of a config.
       channels: columns of signals.
       folder: the path below it names the subject and the recording where no column does.
-
-    Yields:
-      `Rows` of each recording.
 
     Raises:
       DataError: the file cannot be read; the message names line and column.
@@ -337,12 +293,8 @@ def join_files(
 ) -> pd.DataFrame:
     """Reads a file and those beside it, whose rows are put between its own by their time.
 
-    Returns:
-      A frame as `read_file` returns it; a row has values in the channels of its file alone, and takes texts from the
-      row of the first file that is nearest in time.
-
-    Raises:
-      DataError: a file cannot be read, or a column is in none.
+    Returns a frame as `read_file` does; a row has values in the channels of its file alone, and takes texts from the
+    row of the first file that is nearest in time.
     """
     if not table.beside:
         return read_file(path, channels, texts, table.time, table)
@@ -377,11 +329,7 @@ def beside(path: Path, table: ConfigDict, folder: Path | None) -> list[tuple[Pat
 
 
 def annotate(path: Path, table: ConfigDict, time: np.ndarray) -> np.ndarray:
-    """Returns a label for each row from the file of annotations of a table, '' where it says none.
-
-    Raises:
-      DataError: the file cannot be read, or two of its lines overlap.
-    """
+    """Returns a label for each row from the file of annotations of a table, '' where it says none."""
     file = path.with_name(table.annotations.replace("{stem}", stem(path)))
     plain = table.copy_and_resolve_references()
     plain.unlock()

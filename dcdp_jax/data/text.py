@@ -17,7 +17,6 @@ from dcdp_jax.errors import DataError
 
 BLOCK = 2 << 20
 LARGEST = float(np.finfo(np.float32).max)
-COLUMNS_AT_ONCE = 16
 # More threads gain little and hold more memory.
 THREADS = 4
 Part = TypeVar("Part")
@@ -40,7 +39,7 @@ def read_columns(
     of the chosen columns only.
 
     Args:
-      path: path of a text file.
+      path: of a text file.
       columns: number of fields on every line.
       signals: columns to read as float32, counted from 0.
       exact: columns to read as float64.
@@ -57,16 +56,15 @@ def read_columns(
     """
     chosen = (*signals, *exact)
     parser = functools.partial(parse, columns=columns, signals=tuple(signals), exact=tuple(exact), delimiter=delimiter)
-    tidy_parser = functools.partial(parse_tidied, parser)
     try:
-        tables = in_blocks(path, tidy_parser if aligned else parser)
+        tables = in_blocks(path, functools.partial(parser, tidy=aligned))
     except OSError as error:
         raise unreadable(path, error) from error
     except pa.ArrowInvalid as error:
         if bad := first_bad_line(path, columns, delimiter, chosen, missing):
             raise DataError(bad) from error
         try:
-            tables = in_blocks(path, tidy_parser)
+            tables = in_blocks(path, functools.partial(parser, tidy=True))
         except pa.ArrowInvalid:
             raise DataError(f"{path}: {error}") from error
     if not tables:
@@ -80,18 +78,10 @@ def read_columns(
 
 
 def read_codes(path: Path, highest: Sequence[int], names: Sequence[str]) -> np.ndarray:
-    """Reads a table of whole numbers from 1 on.
-
-    Args:
-      path: path of a text file.
-      highest: largest number in each column.
-      names: name of each column, for the error.
-
-    Returns:
-      (lines, columns) int64.
+    """Returns a table of whole numbers from 1 to the `highest` of each column, (lines, columns) int64.
 
     Raises:
-      DataError: see `read_columns`; or a number is not whole or not in its range.
+      DataError: see `read_columns`; or a number is not whole or not in its range. The message has the column's name.
     """
     _, table = read_columns(path, len(highest), (), range(len(highest)), aligned=True)
     bad = np.argwhere((table < 1) | (table > np.array(highest)) | (table != np.round(table)))
@@ -117,18 +107,21 @@ def in_blocks(path: Path, parse_block: Callable[[bytes, int], Part]) -> list[Par
     """Parses whole lines of a file, a block at a time, in several threads.
 
     Args:
-      path: path of a text file.
+      path: of a text file.
       parse_block: function of the text of some lines and of their position in the file in bytes.
 
     Returns:
       Its results in the order of the file; empty for an empty file.
-
-    Raises:
-      OSError: the file cannot be read; and whatever parse_block raises.
     """
+
+    def read_block(start: int, end: int) -> Part:
+        with path.open("rb") as file:
+            file.seek(start)
+            return parse_block(file.read(end - start), start)
+
     ranges = list(line_ranges(path))
     starts, ends = zip(*ranges, strict=True) if ranges else ((), ())
-    return in_threads(functools.partial(read_block, path, parse_block), starts, ends)
+    return in_threads(read_block, starts, ends)
 
 
 def in_threads(function: Callable[..., Part], *arguments: Sequence) -> list[Part]:
@@ -137,13 +130,6 @@ def in_threads(function: Callable[..., Part], *arguments: Sequence) -> list[Part
         return list(map(function, *arguments))
     with ThreadPoolExecutor(min(pa.cpu_count(), THREADS)) as threads:
         return list(threads.map(function, *arguments))
-
-
-def read_block(path: Path, parse_block: Callable[[bytes, int], Part], start: int, end: int) -> Part:
-    """Reads and parses a part of a file."""
-    with path.open("rb") as file:
-        file.seek(start)
-        return parse_block(file.read(end - start), start)
 
 
 def line_ranges(path: Path) -> Iterator[tuple[int, int]]:
@@ -157,21 +143,25 @@ def line_ranges(path: Path) -> Iterator[tuple[int, int]]:
             start = file.tell()
 
 
-def parse_tidied(parser: Callable[[bytes, int], pa.Table], text: bytes, position: int) -> pa.Table:
-    """Applies a parser to the text without superfluous blanks."""
-    return parser(single_blanks(text), position)
-
-
 def parse(
-    text: bytes, position: int = 0, *, columns: int, signals: tuple[int, ...], exact: tuple[int, ...], delimiter: str
+    text: bytes,
+    position: int = 0,
+    *,
+    columns: int,
+    signals: tuple[int, ...],
+    exact: tuple[int, ...],
+    delimiter: str,
+    tidy: bool = False,
 ) -> pa.Table:
     """Parses the columns that `read_columns` returns from some lines, without its checks; empty without lines.
 
-    The position of the lines in the file does not matter; `in_blocks` passes it.
+    The position of the lines in the file does not matter; `in_blocks` passes it. `tidy`: see `single_blanks`.
     """
+    text = single_blanks(text) if tidy else text
     if text == b"\n":
         return pa.table({})
-    read_options = csv.ReadOptions(column_names=numbered(columns), block_size=len(text) + 1, use_threads=False)
+    names = [str(c) for c in range(columns)]
+    read_options = csv.ReadOptions(column_names=names, block_size=len(text) + 1, use_threads=False)
     parse_options = csv.ParseOptions(delimiter=delimiter, quote_char=False, ignore_empty_lines=False)
     return csv.read_csv(pa.BufferReader(text), read_options, parse_options, convert_options(signals, exact))
 
@@ -194,12 +184,6 @@ def end_to_end(tables: Sequence[pa.Table], signals: int, exact: int) -> tuple[np
 
 
 @functools.cache
-def numbered(columns: int) -> list[str]:
-    """Returns names for columns that have none."""
-    return [str(c) for c in range(columns)]
-
-
-@functools.cache
 def convert_options(signals: tuple[int, ...], exact: tuple[int, ...]) -> csv.ConvertOptions:
     """Returns the types of the columns; cached, because making this takes longer than reading a small file."""
     types = {str(c): pa.float32() for c in signals} | {str(c): pa.float64() for c in exact}
@@ -211,25 +195,10 @@ def unreadable(path: Path, error: OSError) -> DataError:
     return DataError(f"{path}: no such file" if isinstance(error, FileNotFoundError) else f"{path}: {error.strerror}")
 
 
-def first_bad_line(
-    path: Path,
-    columns: int,
-    delimiter: str = " ",
-    chosen: tuple[int, ...] | None = None,
-    missing: bool = False,
-) -> str | None:
-    """Describes the first line that is not as it should be.
+def first_bad_line(path: Path, columns: int, delimiter: str, chosen: tuple[int, ...], missing: bool) -> str | None:
+    """Describes the first line that is not as `read_columns` expects, or returns None.
 
-    Args:
-      path: path of a text file.
-      columns: number of fields on every line.
-      delimiter: character between two fields; a blank stands for any run of blanks.
-      chosen: columns whose content is checked, all by default.
-      missing: whether a field may be NaN.
-
-    Returns:
-      A message with file, line, what came and what was expected; None where all lines are right. Blank lines at the
-      end of the file are allowed.
+    Blank lines at the end of the file are allowed. Only the content of the `chosen` columns is checked.
     """
     number, blank = 0, 0
     with path.open("rb") as file:
@@ -245,12 +214,9 @@ def first_bad_line(
                 fields = [field for field in fields if field]
             if len(fields) != columns:
                 return f"{path}, line {number}: {len(fields)} columns, expected {columns}"
-            for column in range(columns) if chosen is None else sorted(chosen):
+            for column in sorted(chosen):
                 field = fields[column]
-                # As `is_finite_number`, without a million calls of it.
-                if NUMBER.fullmatch(field) and abs(float(field)) <= LARGEST:
-                    continue
-                if not (missing and field.lower() == b"nan"):
+                if not (is_finite_number(field) or (missing and field.lower() == b"nan")):
                     return f"{path}, line {number}, column {column + 1}: {show(field)} is not a finite number"
     return f"{path}: empty" if number == 0 or blank == 1 else None
 
@@ -265,27 +231,18 @@ def is_finite_number(field: bytes) -> bool:
     return NUMBER.fullmatch(field) is not None and abs(float(field)) <= LARGEST
 
 
-def codes_to_labels(path: Path, codes: np.ndarray, classes: dict[int, int], first_line: int = 1) -> np.ndarray:
-    """Returns class indices for a publisher's numeric codes.
-
-    Args:
-      path: the file with the codes, for the error.
-      codes: (t,) float, one per line.
-      classes: {code: class index}.
-      first_line: line of the first code.
-
-    Returns:
-      (t,) int32.
+def codes_to_labels(path: Path, codes: np.ndarray, classes: dict[int, int]) -> np.ndarray:
+    """Returns (t,) int32 class indices for a publisher's (t,) numeric codes, one on each line of a file.
 
     Raises:
-      DataError: a code that is not among classes; the message names the line.
+      DataError: a code that is not among classes, {code: class index}; the message names the line.
     """
     known = np.array(sorted(classes))
     position = np.searchsorted(known, codes).clip(max=len(known) - 1)
     unknown = np.flatnonzero(known[position] != codes)
     if unknown.size:
         raise DataError(
-            f"{path}, line {first_line + unknown[0]}: label {codes[unknown[0]]:.10g}, expected one of "
+            f"{path}, line {1 + unknown[0]}: label {codes[unknown[0]]:.10g}, expected one of "
             f"{', '.join(map(str, known))}"
         )
     return np.array([classes[code] for code in known], np.int32)[position]
@@ -302,44 +259,25 @@ def fill_missing(signals: np.ndarray, leading: str) -> np.ndarray:
     Returns:
       (c,) number of missing values.
     """
-    blocks = np.split(signals, range(COLUMNS_AT_ONCE, signals.shape[1], COLUMNS_AT_ONCE), axis=1)
-    return np.concatenate(in_threads(lambda block: fill_block(block, leading), blocks))
+    columns = np.ascontiguousarray(signals.T)  # a column of a wide table is spread all over the memory
+    absent = np.isnan(columns)
+    left = 0.0 if leading == "zero" else None
 
+    def fill(column: np.ndarray, gaps: np.ndarray) -> None:
+        known = np.flatnonzero(~gaps)
+        if known.size < column.size:
+            column[gaps] = np.interp(np.flatnonzero(gaps), known, column[known], left=left) if known.size else 0
 
-def fill_block(block: np.ndarray, leading: str) -> np.ndarray:
-    """Fills the missing values of a few columns; see `fill_missing`."""
-    absent = np.isnan(block)
-    if absent.any():
-        columns = np.ascontiguousarray(block.T)  # a column of a wide table is spread all over the memory
-        for column, gaps in zip(columns, np.ascontiguousarray(absent.T), strict=True):
-            fill_column(column, gaps, leading)
-        block[:] = columns.T
-    return absent.sum(axis=0)
-
-
-def fill_column(column: np.ndarray, absent: np.ndarray, leading: str) -> None:
-    """Fills the missing values of one column, (t,) values and (t,) bool; see `fill_missing`."""
-    known = np.flatnonzero(~absent)
-    if known.size == 0:
-        column[:] = 0
-    elif known.size < column.size:
-        left = 0.0 if leading == "zero" else None
-        column[absent] = np.interp(np.flatnonzero(absent), known, column[known], left=left)
+    in_threads(fill, list(columns), list(absent))
+    signals[:] = columns.T
+    return absent.sum(axis=1)
 
 
 def stretch_starts(path: Path, times: np.ndarray, longest_step: float) -> np.ndarray:
-    """Returns the first sample of each stretch in which time advances by at most longest_step from sample to sample.
-
-    Args:
-      path: the file with the times, for the error.
-      times: (t,) time of each sample, one per line.
-      longest_step: largest step, in the unit of times.
-
-    Returns:
-      (s,) int64, beginning with 0.
+    """Returns the (s,) int64 first samples of the stretches in which (t,) times advance by at most longest_step.
 
     Raises:
-      DataError: a time is missing.
+      DataError: a time is missing; the message names the line of the file.
     """
     if np.isnan(times).any():
         raise DataError(f"{path}, line {np.flatnonzero(np.isnan(times))[0] + 1}: NaN, expected a time")

@@ -83,16 +83,13 @@ def relabel(recording: Recording, task: Task) -> Recording:
 
 
 def view_recording(recording: Recording, view: str, cuts: Sequence[int] = ()) -> Recording:
-    """Gives a recording of one kind of sensor something to divide between two branches.
+    """Gives a recording of one kind of sensor, with the group `acc`, something to divide between two branches.
 
     Args:
-      recording: one with the group `acc`, unless the view is `raw`.
+      recording: to change.
       view: `raw`: as it is. `derived`: two channels more for every acceleration, its `gravity` and the `residual`.
         `mirror`: every acceleration twice, the copy in the group `mirror`. `axis`: groups are the axes x, y and z.
       cuts: samples at which filters start anew, as at a gap.
-
-    Returns:
-      The recording with other channels.
 
     Raises:
       ConfigError: an unknown view, or no channel for it.
@@ -142,16 +139,7 @@ def group_by_axis(channel: Channel) -> Channel:
 def computed_signals(
     source: np.ndarray, view: str, gravity_of: Callable[[np.ndarray], np.ndarray]
 ) -> Mapping[str, np.ndarray]:
-    """Computes the signals that the views `derived` and `mirror` add to a recording.
-
-    Args:
-      source: (t, c) accelerations.
-      view: `derived` or `mirror`.
-      gravity_of: function that applies the low-pass filter.
-
-    Returns:
-      {group: (t, c)}, in the order in which they are added.
-    """
+    """Returns {group: (t, c)} that the view `derived` or `mirror` adds to (t, c) accelerations, in this order."""
     if view == "mirror":
         return {"mirror": source}
     gravity = gravity_of(source)
@@ -189,16 +177,7 @@ class LowPass:
 
 
 def low_pass(signals: np.ndarray, starts: np.ndarray, rate: float) -> np.ndarray:
-    """Computes gravity in each contiguous stretch, see `LowPass`.
-
-    Args:
-      signals: (t, c) accelerations.
-      starts: (s,) first sample of each stretch.
-      rate: samples per second, above 0.6.
-
-    Returns:
-      (t, c) float32 in the unit of the signals.
-    """
+    """Computes gravity of (t, c) accelerations in each stretch, of which (s,) starts are the first samples."""
     gravity = np.empty_like(signals)
     for a, b in zip(starts, np.append(starts[1:], len(signals)), strict=True):
         gravity[a:b] = LowPass(rate)(signals[a:b])

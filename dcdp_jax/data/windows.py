@@ -35,9 +35,6 @@ def window_starts(stretches: np.ndarray, window: int, step: int) -> np.ndarray:
       window: samples per window.
       step: samples from one window to the next.
 
-    Returns:
-      (n,) int64, in the order of the stretches.
-
     >>> window_starts(np.array([[0, 10], [10, 13], [20, 24]]), window=4, step=3).tolist()
     [0, 3, 6, 20]
     """
@@ -49,14 +46,7 @@ def window_starts(stretches: np.ndarray, window: int, step: int) -> np.ndarray:
 
 
 def cut_at_label_changes(labels: np.ndarray, stretches: np.ndarray) -> np.ndarray:
-    """Divides stretches where the label changes.
-
-    Args:
-      labels: (t,) one per sample.
-      stretches: (s, 2) ascending and disjoint.
-
-    Returns:
-      (s', 2) stretches of one label each, that cover the same samples.
+    """Divides ascending and disjoint (s, 2) stretches where one of (t,) labels differs from that of the sample before.
 
     >>> cut_at_label_changes(np.array([0, 0, 1, 1, 1, 0]), np.array([[0, 4], [4, 6]])).tolist()
     [[0, 2], [2, 4], [4, 5], [5, 6]]
@@ -75,17 +65,9 @@ def cut_at_label_changes(labels: np.ndarray, stretches: np.ndarray) -> np.ndarra
 
 
 def majority_label(labels: np.ndarray, starts: np.ndarray, window: int) -> np.ndarray:
-    """Returns the most frequent label of every window, the smallest of several.
+    """Returns the (n,) int32 most frequent of the (t,) labels in the windows from (n,) starts on, the least of several.
 
     Counts come from one running sum per label, so that memory grows with samples plus windows, not their product.
-
-    Args:
-      labels: (t,) one per sample.
-      starts: (n,) first sample of each window.
-      window: samples per window.
-
-    Returns:
-      (n,) int32.
 
     >>> majority_label(np.array([2, 0, 0, 2, 2, 2]), np.array([0, 2]), window=4).tolist()
     [0, 2]

@@ -45,13 +45,7 @@ class Records(NamedTuple):
 
 
 def read_records(path: Path) -> tuple[Records, list[str]]:
-    """Reads all records of the file, in its order.
-
-    Args:
-      path: path of the text file.
-
-    Returns:
-      The records, and a text for each record that is left out because it does not have six fields.
+    """Returns all records of the file in its order, and a text for each that is left out since it has not six fields.
 
     Raises:
       DataError: the file is absent, empty or ends within a record; a field is not what it should be; or more than one

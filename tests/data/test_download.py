@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dcdp_jax.data.datasets import DATASETS
-from dcdp_jax.data.download import Archive, Source, cache_folder, download, extract, file_sha256, raw_folder, unpack
+from dcdp_jax.data.download import Source, cache_folder, download, extract, file_sha256, raw_folder, unpack
 from dcdp_jax.errors import DataError
 from tests.data.datasets import small
 from tests.data.servers import serving
@@ -37,14 +37,17 @@ def tarred(files, mode="w:gz"):
     return buffer.getvalue()
 
 
-def make_source(body=b"", url="http://127.0.0.1:9/x", name="set.zip", known=True, limit=1 << 20, **fields):
+def make_source(body=b"", url="", name="set.zip", known=True, limit=1 << 20, **fields):
     digest = hashlib.sha256(body).hexdigest() if known else None
     return Source(
         dataset="test",
         folder=fields.pop("folder", "Data Set"),
         files=fields.pop("files", ("one.txt", "two.txt")),
-        archives=(name, "inner.zip"),
-        download=Archive(url, name, len(body), digest, limit),
+        url=url or f"http://127.0.0.1:9/{name}",
+        size=len(body),
+        sha256=digest,
+        unpacked_limit=limit,
+        alternative="inner.zip",
         **fields,
     )
 
@@ -92,7 +95,7 @@ def test_a_data_set_known_by_a_pattern_may_be_incomplete(tmp_path):
 
 
 def test_nothing_there_names_the_address_and_the_size(tmp_path):
-    with pytest.raises(DataError, match=r"from http://127.0.0.1:9/x, 3 bytes"):
+    with pytest.raises(DataError, match=r"from http://127.0.0.1:9/set.zip, 3 bytes"):
         raw_folder(make_source(b"abc"), str(tmp_path), tmp_path / "cache")
     with pytest.raises(DataError, match=r"\(from https://archive.ics.uci.edu/.*, about 307 MB\)"):
         raw_folder(DATASETS["opportunity"].source, str(tmp_path), tmp_path / "cache")
@@ -273,7 +276,14 @@ def test_offline_names_address_size_and_place(tmp_path):
     for known, size in ((True, "3 bytes"), (False, "about 0 MB")):
         with pytest.raises(DataError) as error:
             raw_folder(make_source(b"abc", known=known), "", tmp_path)
-        for part in ("http://127.0.0.1:9/x", size, "set.zip", "'Data Set'", "--config.data.raw_dir", "DCDP_RAW_DIR"):
+        for part in (
+            "http://127.0.0.1:9/set.zip",
+            size,
+            "set.zip",
+            "'Data Set'",
+            "--config.data.raw_dir",
+            "DCDP_RAW_DIR",
+        ):
             assert part in str(error.value)
 
 
@@ -300,11 +310,11 @@ def small_archive(name, folder):
     known = DATASETS[name].source
     files = {f"{known.folder}/{p.relative_to(folder).as_posix()}": p.read_bytes() for p in folder.rglob("*.*")}
     files["__MACOSX/._x"] = b"fork"
-    if known.download.name.endswith(".tar.gz"):
+    if known.archive.endswith(".tar.gz"):
         return tarred(files)
     if name == "hapt":
         return zipped({path.removeprefix(f"{known.folder}/"): data for path, data in files.items()})
-    return zipped(files) if name == "dsads" else zipped({known.archives[-1]: zipped(files)})
+    return zipped({known.alternative: zipped(files)}) if known.alternative else zipped(files)
 
 
 @pytest.mark.parametrize("name", [name for name, spec in DATASETS.items() if spec.source])
@@ -312,11 +322,11 @@ def test_every_data_set_from_download_to_recordings(name, tmp_path):
     reader = DATASETS[name]
     small.write(name, tmp_path / "small")
     body = small_archive(name, tmp_path / "small")
-    with serving({reader.source.download.name: body}, cuts=[len(body) // 2]) as server:
-        known = reader.source.download._replace(url=server.url(reader.source.download.name))
+    with serving({reader.source.archive: body}, cuts=[len(body) // 2]) as server:
+        known = reader.source._replace(url=server.url(reader.source.archive))
         if known.sha256:
             known = known._replace(size=len(body), sha256=hashlib.sha256(body).hexdigest())
-        folder = raw_folder(reader.source._replace(download=known), "", tmp_path / "cache")
+        folder = raw_folder(known, "", tmp_path / "cache")
         assert [bool(span) for _, span in server.requests] == [False, True]
     found, expected = reader.read(folder), reader.read(tmp_path / "small")
     for a, b in zip(found, expected, strict=True):
@@ -328,15 +338,15 @@ def test_every_data_set_from_download_to_recordings(name, tmp_path):
 def test_real_archives_from_download_to_folder(name, raw_dir, tmp_path):
     """The archives of unpack.py --archives, served on localhost, with the connection cut half-way."""
     reader = DATASETS[name]
-    archive = raw_dir / reader.source.download.name
+    archive = raw_dir / reader.source.archive
     if not archive.exists():
         pytest.skip(f"no {archive.name} here; unpack.py --archives makes it")
     body = archive.read_bytes()
     with serving({archive.name: body}, cuts=[len(body) // 2]) as server:
-        known = reader.source.download._replace(url=server.url(archive.name))
+        known = reader.source._replace(url=server.url(archive.name))
         if known.sha256:
             known = known._replace(size=len(body), sha256=file_sha256(archive))
-        folder = raw_folder(reader.source._replace(download=known), "", tmp_path)
+        folder = raw_folder(known, "", tmp_path)
         assert [span for _, span in server.requests] == [None, f"bytes={len(body) // 2}-"]
     published = raw_dir / reader.source.folder
     names = {p.relative_to(folder) for p in folder.rglob("*.*")}

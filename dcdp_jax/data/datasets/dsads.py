@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from dcdp_jax.data.completeness import describe_counts, find_data_files, missing_names, shortage
-from dcdp_jax.data.download import Archive, Source
+from dcdp_jax.data.download import Source
 from dcdp_jax.data.protocols import COMMON, fixed
 from dcdp_jax.data.recording import Channel, Recording, Recordings
 from dcdp_jax.data.spec import DatasetSpec
@@ -56,31 +56,15 @@ CHANNELS = tuple(
 SOURCE = Source(
     dataset="dsads",
     folder="data",
-    files=(),
     pattern="a[0-9][0-9]/p[0-9]/s[0-9][0-9].txt",
-    archives=("daily+and+sports+activities.zip",),
-    download=Archive(
-        url="https://archive.ics.uci.edu/static/public/256/daily+and+sports+activities.zip",
-        name="daily+and+sports+activities.zip",
-        size=170_000_000,
-        sha256=None,
-        unpacked_limit=2 << 30,
-    ),
+    url="https://archive.ics.uci.edu/static/public/256/daily+and+sports+activities.zip",
+    size=170_000_000,
+    unpacked_limit=2 << 30,
 )
 
 
 def read(folder: Path) -> Recordings:
-    """Reads the publisher's folder.
-
-    Args:
-      folder: the one that holds a01 to a19, or some of them.
-
-    Returns:
-      One recording per activity and subject, in this order; its run is a01 to a19.
-
-    Raises:
-      DataError: a file is damaged, or named in another way.
-    """
+    """Returns one recording per activity and subject, in this order; its run is a01 to a19."""
     segments: dict[tuple[int, int], dict[int, Path]] = defaultdict(dict)
     for path in find_data_files(folder, SOURCE.pattern):
         match = re.search(r"a(\d\d)/p(\d)/s(\d\d)\.txt$", path.as_posix())

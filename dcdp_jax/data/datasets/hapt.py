@@ -12,24 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from dcdp_jax.data.completeness import describe_counts, find_data_files, shortage
+from dcdp_jax.data.datasets.uci_har import CLASS_NAMES as BASIC_CLASS_NAMES
 from dcdp_jax.data.datasets.uci_har import OFFICIAL
-from dcdp_jax.data.download import Archive, Source
+from dcdp_jax.data.download import Source
 from dcdp_jax.data.protocols import COMMON
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
 from dcdp_jax.data.spec import DatasetSpec
 from dcdp_jax.data.text import read_codes, read_columns
 from dcdp_jax.errors import DataError
 
-BASIC_CLASS_NAMES = ("walking", "walking_upstairs", "walking_downstairs", "sitting", "standing", "laying")
-CLASS_NAMES = (
-    *BASIC_CLASS_NAMES,
-    "stand_to_sit",
-    "sit_to_stand",
-    "sit_to_lie",
-    "lie_to_sit",
-    "stand_to_lie",
-    "lie_to_stand",
-)
+TRANSITIONS = ("stand_to_sit", "sit_to_stand", "sit_to_lie", "lie_to_sit", "stand_to_lie", "lie_to_stand")
+CLASS_NAMES = (*BASIC_CLASS_NAMES, *TRANSITIONS)
 RATE = 50.0
 SUBJECTS = 30
 RECORDINGS = 61
@@ -45,33 +38,16 @@ SOURCE = Source(
     folder="HAPT Data Set",
     files=("RawData/labels.txt",),
     pattern="RawData/acc_exp*_user*.txt",
-    archives=(
-        "smartphone+based+recognition+of+human+activities+and+postural+transitions.zip",
-        "HAPT Data Set.zip",
-    ),
-    download=Archive(
-        url="https://archive.ics.uci.edu/static/public/341/"
-        "smartphone+based+recognition+of+human+activities+and+postural+transitions.zip",
-        name="smartphone+based+recognition+of+human+activities+and+postural+transitions.zip",
-        size=80_000_000,
-        sha256=None,
-        unpacked_limit=1 << 30,
-    ),
+    alternative="HAPT Data Set.zip",
+    url="https://archive.ics.uci.edu/static/public/341/"
+    "smartphone+based+recognition+of+human+activities+and+postural+transitions.zip",
+    size=80_000_000,
+    unpacked_limit=1 << 30,
 )
 
 
 def read(folder: Path) -> Recordings:
-    """Reads the publisher's folder.
-
-    Args:
-      folder: the one that holds RawData.
-
-    Returns:
-      One recording per experiment, in its order; its run is exp01 to exp61.
-
-    Raises:
-      DataError: a file is missing or damaged, or the files do not belong together.
-    """
+    """Returns one recording per experiment, in its order; its run is exp01 to exp61."""
     intervals = read_intervals(folder / "RawData" / "labels.txt")
     recordings = []
     for path in find_data_files(folder, SOURCE.pattern):
@@ -155,8 +131,5 @@ DATASET = DatasetSpec(
     read=read,
     read_one=read_one,
     example="RawData/acc_exp01_user01.txt",
-    protocols={
-        "official": OFFICIAL,
-        **COMMON,
-    },
+    protocols={"official": OFFICIAL, **COMMON},
 )

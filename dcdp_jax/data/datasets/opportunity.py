@@ -15,16 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from dcdp_jax.data.classes import Task
-from dcdp_jax.data.completeness import (
-    PublishedFile,
-    altered_files,
-    describe_counts,
-    find_data_files,
-    missing_names,
-    shortage,
-    sum_missing,
-)
-from dcdp_jax.data.download import Archive, Source
+from dcdp_jax.data.completeness import find_data_files, gather, missing_names, shortage
+from dcdp_jax.data.download import Source
 from dcdp_jax.data.protocols import COMMON, Choice, Divide, Protocol, assign, listed
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
 from dcdp_jax.data.spec import DatasetSpec
@@ -94,46 +86,38 @@ CHANNELS = tuple(challenge_channels().values())
 SOURCE = Source(
     dataset="opportunity",
     folder="OpportunityUCIDataset/dataset",
-    files=(),
     pattern="S[1-4]-*.dat",
-    archives=("opportunity+activity+recognition.zip", "OpportunityUCIDataset.zip"),
-    download=Archive(
-        url="https://archive.ics.uci.edu/static/public/226/opportunity+activity+recognition.zip",
-        name="opportunity+activity+recognition.zip",
-        size=306_637_000,
-        sha256=None,
-        unpacked_limit=3 << 30,
-    ),
+    alternative="OpportunityUCIDataset.zip",
+    url="https://archive.ics.uci.edu/static/public/226/opportunity+activity+recognition.zip",
+    size=306_637_000,
+    unpacked_limit=3 << 30,
 )
-# Size and SHA-256 of the data files as the publisher ships them.
+# Size in bytes and SHA-256 of the data files as the publisher ships them.
 PUBLISHED = {
-    name: PublishedFile(*facts)
-    for name, facts in {
-        "S1-ADL1.dat": (51_803_164, "2b247432acbe4d3970f052c1e3e7ff8d2fc98ba5c49f95e2a0d63a32c553aab8"),
-        "S1-ADL2.dat": (32_761_206, "cb7951936acb4637e27b3c8c95480341354a93ba90a5cce232526279d2f127ba"),
-        "S1-ADL3.dat": (33_899_243, "118378e10af6bf042a65f7d14234993b9e1229ef12b4dc75afff1a79760f7132"),
-        "S1-ADL4.dat": (34_242_592, "283cf48e4114b4fb05a7def13c29b5497a0e02947ca5855d831fc68b72eec1c8"),
-        "S1-ADL5.dat": (30_729_238, "8519f3a4c09ee10c67215aef53520152355ddadf0d70b5b708998478b0c53a1c"),
-        "S1-Drill.dat": (56_321_443, "26b5e4d9f40243cc64471592bf86a5a282b0bde864b1efcdd5699d5a7f00bf42"),
-        "S2-ADL1.dat": (43_165_447, "38d76a30b49b6fff3dcc77cec676a19de5c252ed14c10b7400b4666997fa7f1f"),
-        "S2-ADL2.dat": (30_710_584, "b30f15e8a1927cd19427e2b1028bc787df06810466fd548523fc6a11e2d01aed"),
-        "S2-ADL3.dat": (34_808_274, "64eca28aa6cefc38e6362510f95d2a770d3a4e6c8b2326fd6608d7c10707240e"),
-        "S2-ADL4.dat": (33_124_185, "25cd0d6eb7e0fd9a9786d213ffdac131f06a5279e24d78ff50b1621a3fa205d1"),
-        "S2-ADL5.dat": (32_398_053, "2300842180e2640aa9512d602c0a7ba6ee1a4ef1999889b34bceb110dc5c5c0d"),
-        "S2-Drill.dat": (54_381_079, "98e7ed170e860457198fd1346f4b284d7ae5983e5de78d3924273ec47fa8e78f"),
-        "S3-ADL1.dat": (37_810_795, "1b15fc4766ba9a79f8ec97c15bb4cb128e7a2fd2c08f8dcb60dec65ca543e699"),
-        "S3-ADL2.dat": (28_329_759, "a61b0418486f07114719d30ea6bf119e530f233d36d8eee7da542946b0358f4a"),
-        "S3-ADL3.dat": (27_222_179, "ad976087c3c428f75d5a83df82640935323b3923eb8256466c99e7d2c556590a"),
-        "S3-ADL4.dat": (27_972_830, "e2502620983c38ecb78b21ca232516decc64753ad476ea242d3cbebcba20e637"),
-        "S3-ADL5.dat": (27_048_082, "8c66c65e561c4b2a8fb36d40cbca36cee246d6fad6072b097fcb3ee0ed8620fa"),
-        "S3-Drill.dat": (72_116_889, "3f5c13d4e52ea96f218040480e68bdf279818e7ea99d7dba7a78c12f2e21f7f1"),
-        "S4-ADL1.dat": (42_129_019, "9a9a6fedd1889f9210ff3ecc0d9ee9da602bd11a3a86f629ac06273a9b8bb98a"),
-        "S4-ADL2.dat": (28_272_896, "022be538306b443096667f37909d2a4a6f69222ddd2381a63160efc6ef146a04"),
-        "S4-ADL3.dat": (26_254_876, "f81f5d19cf3f76e531e2af5aab2333f6a776d82202869c740ee7791c1095fd7f"),
-        "S4-ADL4.dat": (22_661_204, "d2f5bd0e2f770ef8cbc0e1b11cab1ea9fe537d1bef3586dc92c395fd47b1426d"),
-        "S4-ADL5.dat": (31_116_303, "1ace7199f8a5285691a58326ded0a2932ea56d8f43da537ff23db0ad359e7ef6"),
-        "S4-Drill.dat": (46_154_259, "9076c861d9b5ad94345abf61659064f8e7b94e73d29518ab30e156a30555a3bd"),
-    }.items()
+    "S1-ADL1.dat": (51_803_164, "2b247432acbe4d3970f052c1e3e7ff8d2fc98ba5c49f95e2a0d63a32c553aab8"),
+    "S1-ADL2.dat": (32_761_206, "cb7951936acb4637e27b3c8c95480341354a93ba90a5cce232526279d2f127ba"),
+    "S1-ADL3.dat": (33_899_243, "118378e10af6bf042a65f7d14234993b9e1229ef12b4dc75afff1a79760f7132"),
+    "S1-ADL4.dat": (34_242_592, "283cf48e4114b4fb05a7def13c29b5497a0e02947ca5855d831fc68b72eec1c8"),
+    "S1-ADL5.dat": (30_729_238, "8519f3a4c09ee10c67215aef53520152355ddadf0d70b5b708998478b0c53a1c"),
+    "S1-Drill.dat": (56_321_443, "26b5e4d9f40243cc64471592bf86a5a282b0bde864b1efcdd5699d5a7f00bf42"),
+    "S2-ADL1.dat": (43_165_447, "38d76a30b49b6fff3dcc77cec676a19de5c252ed14c10b7400b4666997fa7f1f"),
+    "S2-ADL2.dat": (30_710_584, "b30f15e8a1927cd19427e2b1028bc787df06810466fd548523fc6a11e2d01aed"),
+    "S2-ADL3.dat": (34_808_274, "64eca28aa6cefc38e6362510f95d2a770d3a4e6c8b2326fd6608d7c10707240e"),
+    "S2-ADL4.dat": (33_124_185, "25cd0d6eb7e0fd9a9786d213ffdac131f06a5279e24d78ff50b1621a3fa205d1"),
+    "S2-ADL5.dat": (32_398_053, "2300842180e2640aa9512d602c0a7ba6ee1a4ef1999889b34bceb110dc5c5c0d"),
+    "S2-Drill.dat": (54_381_079, "98e7ed170e860457198fd1346f4b284d7ae5983e5de78d3924273ec47fa8e78f"),
+    "S3-ADL1.dat": (37_810_795, "1b15fc4766ba9a79f8ec97c15bb4cb128e7a2fd2c08f8dcb60dec65ca543e699"),
+    "S3-ADL2.dat": (28_329_759, "a61b0418486f07114719d30ea6bf119e530f233d36d8eee7da542946b0358f4a"),
+    "S3-ADL3.dat": (27_222_179, "ad976087c3c428f75d5a83df82640935323b3923eb8256466c99e7d2c556590a"),
+    "S3-ADL4.dat": (27_972_830, "e2502620983c38ecb78b21ca232516decc64753ad476ea242d3cbebcba20e637"),
+    "S3-ADL5.dat": (27_048_082, "8c66c65e561c4b2a8fb36d40cbca36cee246d6fad6072b097fcb3ee0ed8620fa"),
+    "S3-Drill.dat": (72_116_889, "3f5c13d4e52ea96f218040480e68bdf279818e7ea99d7dba7a78c12f2e21f7f1"),
+    "S4-ADL1.dat": (42_129_019, "9a9a6fedd1889f9210ff3ecc0d9ee9da602bd11a3a86f629ac06273a9b8bb98a"),
+    "S4-ADL2.dat": (28_272_896, "022be538306b443096667f37909d2a4a6f69222ddd2381a63160efc6ef146a04"),
+    "S4-ADL3.dat": (26_254_876, "f81f5d19cf3f76e531e2af5aab2333f6a776d82202869c740ee7791c1095fd7f"),
+    "S4-ADL4.dat": (22_661_204, "d2f5bd0e2f770ef8cbc0e1b11cab1ea9fe537d1bef3586dc92c395fd47b1426d"),
+    "S4-ADL5.dat": (31_116_303, "1ace7199f8a5285691a58326ded0a2932ea56d8f43da537ff23db0ad359e7ef6"),
+    "S4-Drill.dat": (46_154_259, "9076c861d9b5ad94345abf61659064f8e7b94e73d29518ab30e156a30555a3bd"),
 }
 # Rows of the challenge's files as the literature counts them: subjects 1 to 3, for training and for testing.
 CHALLENGE_ROWS = {
@@ -148,35 +132,17 @@ CHALLENGE_ROWS = {
 
 
 def read(folder: Path) -> Recordings:
-    """Reads the publisher's folder.
+    """Returns one recording per file, in order of subject and run; its run is ADL1 to ADL5 or Drill.
 
-    Args:
-      folder: the one that holds the files S1-ADL1.dat to S4-Drill.dat, or some of them.
-
-    Returns:
-      One recording per file, in order of subject and run; its run is ADL1 to ADL5 or Drill. Labels are gestures, the
-      track `locomotion` has classes of its own, `LOCOMOTION_NAMES`.
-
-    Raises:
-      DataError: a file is damaged.
+    Labels are gestures; the track `locomotion` has classes of its own, `LOCOMOTION_NAMES`.
     """
-    recordings, notes, files, lacking = [], [], [], []
+    files = {}
     for path in find_data_files(folder, SOURCE.pattern):
         match = re.fullmatch(r"S([1-4])-(ADL[1-5]|Drill)\.dat", path.name)
         if match is None:
             raise DataError(f"{path}: expected files named S1-ADL1.dat to S4-ADL5.dat and S1-Drill.dat to S4-Drill.dat")
-        recording, missing = read_file(path, int(match[1]), match[2])
-        recordings.append(recording)
-        lacking.append(missing)
-        files.append(path.name)
-        notes.append(f"{path.name}: {missing.sum():,} missing values filled, {len(recording.starts) - 1} gaps in time")
-    return Recordings(
-        recordings,
-        CLASS_NAMES,
-        notes=(describe_counts(recordings, CLASS_NAMES), *notes),
-        missing=(*shortfall(recordings), *altered_files(folder, files, PUBLISHED)),
-        missing_values=sum_missing(recordings, lacking),
-    )
+        files[path.name] = read_file(path, int(match[1]), match[2])
+    return gather(folder, files, CLASS_NAMES, PUBLISHED, shortfall)
 
 
 def read_file(path: Path, subject: int, run: str) -> tuple[Recording, np.ndarray]:

@@ -48,9 +48,6 @@ def make_recordings(
       weakness: 0 leaves it as it is; 1 leaves only noise of the same standard deviation.
       task: `activities`, a random sequence of them with smooth changes of posture between them, or one of
         `dcdp_jax.data.synthetic_tasks`, which know no weak group.
-
-    Returns:
-      Recordings with the channels `CHANNELS` and the classes of the task.
     """
     made = []
     for subject in range(1, subjects + 1):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dcdp_jax.data.completeness import describe_counts, shortage
-from dcdp_jax.data.download import Archive, Source
+from dcdp_jax.data.download import Source
 from dcdp_jax.data.protocols import COMMON, fixed
 from dcdp_jax.data.recording import Channel, Recording, Recordings
 from dcdp_jax.data.spec import DatasetSpec
@@ -42,29 +42,18 @@ SOURCE = Source(
         for split in ("train", "test")
         for name in ("y", "subject", *(f"Inertial Signals/{file}" for _, file in SIGNALS))
     ),
-    archives=("human+activity+recognition+using+smartphones.zip", "UCI HAR Dataset.zip"),
-    download=Archive(
-        url="https://archive.ics.uci.edu/static/public/240/human+activity+recognition+using+smartphones.zip",
-        name="human+activity+recognition+using+smartphones.zip",
-        size=61_005_872,
-        sha256="c00b803081a5c797cd5e4b83700a9810b38d53d9d84e01917e090e1fdbc81031",
-        unpacked_limit=1 << 30,
-    ),
+    alternative="UCI HAR Dataset.zip",
+    url="https://archive.ics.uci.edu/static/public/240/human+activity+recognition+using+smartphones.zip",
+    size=61_005_872,
+    sha256="c00b803081a5c797cd5e4b83700a9810b38d53d9d84e01917e090e1fdbc81031",
+    unpacked_limit=1 << 30,
 )
 
 
 def read(folder: Path) -> Recordings:
-    """Reads the publisher's folder.
+    """Returns one recording per split and subject, in order of subject; its run is the publisher's split.
 
-    Args:
-      folder: the one that holds `train` and `test`.
-
-    Returns:
-      One recording per split and subject, in order of subject; its run is the publisher's split. Every published
-      window is a contiguous stretch of its own: consecutive ones overlap, so their samples stand twice.
-
-    Raises:
-      DataError: a file is missing or damaged, or the files do not belong together.
+    Every published window is a contiguous stretch of its own: consecutive ones overlap, so their samples stand twice.
     """
     recordings = [recording for split in ("train", "test") for recording in read_split(folder / split, split)]
     recordings.sort(key=lambda r: r.subject)
@@ -88,22 +77,19 @@ def read_split(folder: Path, split: str) -> list[Recording]:
             f"{folder / f'y_{split}.txt'}: {len(labels)} labels, but subject_{split}.txt has {len(subjects)}"
         )
     windows = np.stack(signals, axis=-1)
-    recordings = []
-    for subject in np.unique(subjects):
-        rows = subjects == subject
-        count = int(rows.sum())
-        recordings.append(
-            Recording(
-                signals=windows[rows].reshape(count * WINDOW, len(CHANNELS)),
-                labels=np.repeat(labels[rows], WINDOW).astype(np.int32),
-                subject=int(subject),
-                run=split,
-                rate=RATE,
-                channels=CHANNELS,
-                starts=np.arange(count, dtype=np.int64) * WINDOW,
-            )
+    return [
+        Recording(
+            signals=windows[rows].reshape(-1, len(CHANNELS)),
+            labels=np.repeat(labels[rows], WINDOW).astype(np.int32),
+            subject=subject,
+            run=split,
+            rate=RATE,
+            channels=CHANNELS,
+            starts=np.arange(np.count_nonzero(rows), dtype=np.int64) * WINDOW,
         )
-    return recordings
+        for subject in np.unique(subjects).tolist()
+        for rows in [subjects == subject]
+    ]
 
 
 def shortfall(recordings: Sequence[Recording]) -> list[str]:
@@ -135,9 +121,6 @@ DATASET = DatasetSpec(
     read=read,
     read_one=read_one,
     example="test/y_test.txt",
-    protocols={
-        "official": OFFICIAL,
-        **COMMON,
-    },
+    protocols={"official": OFFICIAL, **COMMON},
     samples_note="The publisher's windows overlap by half, so that most samples count twice here.",
 )

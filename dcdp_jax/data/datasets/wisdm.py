@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from dcdp_jax.data.completeness import describe_counts, missing_names
-from dcdp_jax.data.download import Archive, Source
+from dcdp_jax.data.download import Source
 from dcdp_jax.data.pool import Interval
 from dcdp_jax.data.protocols import COMMON, SPLITS, TEST_SHARE, VALIDATION_SHARE, Choice, Protocol, fixed
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
@@ -48,14 +48,10 @@ SOURCE = Source(
     dataset="wisdm",
     folder="WISDM_ar_v1.1",
     files=(FILE,),
-    archives=("WISDM_ar_latest.tar.gz", "WISDM_ar_v1.1.tar.gz"),
-    download=Archive(
-        url="https://www.cis.fordham.edu/wisdm/includes/datasets/latest/WISDM_ar_latest.tar.gz",
-        name="WISDM_ar_latest.tar.gz",
-        size=11_000_000,
-        sha256=None,
-        unpacked_limit=1 << 28,
-    ),
+    alternative="WISDM_ar_v1.1.tar.gz",
+    url="https://www.cis.fordham.edu/wisdm/includes/datasets/latest/WISDM_ar_latest.tar.gz",
+    size=11_000_000,
+    unpacked_limit=1 << 28,
 )
 # The publisher's counts and those of the published file differ by a handful.
 TOLERANCE = 50
@@ -63,17 +59,7 @@ NAMED = 5  # malformed records in a note
 
 
 def read(folder: Path) -> Recordings:
-    """Reads the publisher's folder.
-
-    Args:
-      folder: the one that holds WISDM_ar_v1.1_raw.txt.
-
-    Returns:
-      One recording per user, in order of user, samples in the file's order. Its run is `all`.
-
-    Raises:
-      DataError: the file is damaged beyond what the published one is known for.
-    """
+    """Returns one recording per user, in order of user, samples in the file's order; its run is `all`."""
     records, malformed = read_records(folder / FILE)
     notes = []
     if malformed:
@@ -98,30 +84,13 @@ def read(folder: Path) -> Recordings:
 
 def repetitions(records: Records) -> np.ndarray:
     """Returns (n,) bool: whether an earlier record with a timestamp has the same content."""
-    mask = np.zeros(len(records.user), bool)
-    same_user = np.diff(records.user) == 0
-    late = np.concatenate([[False], same_user & (np.diff(records.time) <= 0)])
-    chunk_users = records.user[np.concatenate([[True], ~same_user])]
-    again = np.bincount(chunk_users, minlength=USERS + 1) > 1
-    again[records.user[late]] = True
-    # Only users whose time does not simply go forward can have a record twice.
-    rows = np.flatnonzero(again[records.user])
-    rows = rows[np.lexsort((records.time[rows], records.user[rows]))]  # stable: equal ones stay in the file's order
-    ordered = records.where(rows)
-    same = (np.diff(ordered.time) == 0) & (np.diff(ordered.user) == 0) & (ordered.time[1:] != 0)
-    seen: set[bytes] = set()
-    for i in np.flatnonzero(same).tolist():
-        if i == 0 or not same[i - 1]:
-            seen = {content(ordered, i)}
-        after = content(ordered, i + 1)
-        mask[rows[i + 1]] = after in seen
-        seen.add(after)
+    import pandas as pd  # which other data sets do without
+
+    mask = pd.Series(records.time).duplicated(keep=False).to_numpy() & (records.time != 0)
+    some = records.where(mask)
+    content = pd.DataFrame(some.acceleration.view(np.uint32)).assign(user=some.user, label=some.label, time=some.time)
+    mask[mask] = content.duplicated()
     return mask
-
-
-def content(records: Records, i: int) -> bytes:
-    """Returns what is equal in two records of the same user and time if they are the same."""
-    return bytes([records.label[i]]) + records.acceleration[i].tobytes()
 
 
 def by_user(records: Records) -> list[Recording]:
@@ -131,30 +100,22 @@ def by_user(records: Records) -> list[Recording]:
     new = np.concatenate([[True], new])
     order = np.argsort(records.user, kind="stable")
     bounds = np.flatnonzero(np.diff(records.user[order])) + 1
-    recordings = []
-    for rows in np.split(order, bounds):
-        recordings.append(
-            Recording(
-                signals=records.acceleration[rows],
-                labels=records.label[rows].astype(np.int32),
-                subject=int(records.user[rows[0]]),
-                run="all",
-                rate=RATE,
-                channels=CHANNELS,
-                starts=np.flatnonzero(new[rows]).astype(np.int64),
-            )
+    return [
+        Recording(
+            signals=records.acceleration[rows],
+            labels=records.label[rows].astype(np.int32),
+            subject=int(records.user[rows[0]]),
+            run="all",
+            rate=RATE,
+            channels=CHANNELS,
+            starts=np.flatnonzero(new[rows]).astype(np.int64),
         )
-    return recordings
+        for rows in np.split(order, bounds)
+    ]
 
 
 def shortfall(recordings: Sequence[Recording], left_out: Sequence[int] = (0,) * 6, malformed: int = 0) -> list[str]:
-    """Returns how the recordings fall short of the published ones, one sentence each.
-
-    Args:
-      recordings: the recordings.
-      left_out: number of records of each class that were left out.
-      malformed: number of records that could not be read.
-    """
+    """Returns how the recordings, with the records left out of each class and the malformed ones, fall short."""
     counts = sum(np.bincount(r.labels, minlength=len(CLASS_NAMES)) for r in recordings) + np.array(left_out)
     users = [f"user {user}" for user in range(1, USERS + 1)]
     notes = missing_names("users", [f"user {r.subject}" for r in recordings], users)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from dcdp_jax.data import completeness
-from dcdp_jax.data.completeness import PublishedFile
 from dcdp_jax.data.datasets import opportunity
 from dcdp_jax.errors import DataError
 from tests.data.datasets import small
@@ -60,7 +59,7 @@ def test_gestures_are_the_17_by_name():
 
 def test_published_files_are_the_documented_ones():
     rows = [line.split() for line in document("opportunity_dat_sizes_sha256.txt").splitlines() if line.strip()]
-    assert {name: PublishedFile(int(size), digest) for name, size, digest in rows} == opportunity.PUBLISHED
+    assert {name: (int(size), digest) for name, size, digest in rows} == opportunity.PUBLISHED
     runs = set().union(*(files for files, _ in opportunity.CHALLENGE_ROWS.values()))
     assert {f"S{s}-{run}.dat" for s, run in runs} == {n for n in opportunity.PUBLISHED if n[1] != "4"}
 
@@ -138,12 +137,12 @@ def test_what_is_missing_and_altered_is_named(tmp_path, monkeypatch):
         "22 of 24 files are missing: S1-ADL2.dat, S1-ADL3.dat, S1-ADL4.dat, S1-ADL5.dat, S1-Drill.dat, ..."
     )
     assert f"S1-ADL1.dat has {size:,} bytes, the published one 51,803,164" in found.missing
-    same_size = {name: PublishedFile((folder / name).stat().st_size, "0") for name in ("S1-ADL1.dat", "S2-Drill.dat")}
+    same_size = {name: ((folder / name).stat().st_size, "0") for name in ("S1-ADL1.dat", "S2-Drill.dat")}
     monkeypatch.setattr(opportunity, "PUBLISHED", same_size)
     assert opportunity.read(folder).missing == tuple(
         f"{name} has the size of the published one but other content (SHA-256 differs)" for name in same_size
     )
-    same = {n: PublishedFile(f.size, completeness.file_sha256(folder / n)) for n, f in same_size.items()}
+    same = {n: (f[0], completeness.file_sha256(folder / n)) for n, f in same_size.items()}
     monkeypatch.setattr(opportunity, "PUBLISHED", same)
     assert opportunity.read(folder).missing == ()
 
