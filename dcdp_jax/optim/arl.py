@@ -5,7 +5,7 @@ https://github.com/shicaiwei123/ICCV2025-ARL computes it (main_arl_variance.py).
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +13,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from dcdp_jax.optim.branches import (
-    Labels,
-    as_float32,
-    branch_names,
-    checked_branches,
-    label_tree,
-    numbers_per_branch,
-    ones,
-    scale_branches,
-)
+from dcdp_jax.optim.branches import Labels, as_float32, numbers_per_branch, ones, scale_by_coefficients
 
 
 def arl_coefficients(
@@ -117,22 +108,8 @@ def scale_by_arl(
       {'dense': 1.599, 'res': 1.401}
     """
 
-    def init(params: optax.Params) -> ScaleByARLState:
-        return ScaleByARLState(ones(branch_names(label_tree(labels, params))))
+    def step(state: ScaleByARLState, H: dict[str, jax.Array], size: dict[str, jax.Array]) -> ScaleByARLState:
+        return ScaleByARLState(as_float32(arl_coefficients(H, size, temperature, least_share)))
 
-    def update(
-        updates: optax.Updates,
-        state: ScaleByARLState,
-        params: optax.Params | None = None,
-        *,
-        entropy: Mapping[str, ArrayLike] | None = None,
-        magnitude: Mapping[str, ArrayLike] | None = None,
-        **extra: Any,
-    ) -> tuple[optax.Updates, ScaleByARLState]:
-        del params, extra
-        H = checked_branches("scale_by_arl", "entropy", entropy, state.coefficients)
-        size = checked_branches("scale_by_arl", "magnitude", magnitude, state.coefficients)
-        coefficients = as_float32(arl_coefficients(H, size, temperature, least_share))
-        return scale_branches(label_tree(labels, updates), updates, coefficients), ScaleByARLState(coefficients)
-
-    return optax.GradientTransformationExtraArgs(init, update)
+    keywords = ["entropy", "magnitude"]
+    return scale_by_coefficients("scale_by_arl", labels, keywords, lambda names: ScaleByARLState(ones(names)), step)

@@ -1,15 +1,17 @@
 """Label trees, which say what parameters belong to which branch, and the numbers that an update takes per branch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.typing import ArrayLike
 
 # A pytree prefix of the parameters, or a callable that makes one from them; see `scale_by_cgm`.
 Labels = Any | Callable[[Any], Any]
+S = TypeVar("S", bound=Any)
 
 
 def is_none(x: Any) -> bool:
@@ -108,6 +110,36 @@ def checked_branches(
     if sorted(given) != sorted(expected):
         raise ValueError(f"{name}: {keyword} has branches {sorted(given)}, the labels {sorted(expected)}")
     return numbers_per_branch(given, keyword)
+
+
+def scale_by_coefficients(
+    name: str, labels: Labels, keywords: Sequence[str], begin: Callable[[list[str]], S], step: Callable[..., S]
+) -> optax.GradientTransformationExtraArgs:
+    """Makes a transformation that scales each branch's subtree by the `coefficients` of its state.
+
+    Args:
+      name: The transformation's name, for errors.
+      labels: See `scale_by_cgm`.
+      keywords: What its update takes, each {branch: ()}, see `checked_branches`.
+      begin: Names of the branches -> the state before the first update.
+      step: (state, a value for each keyword) -> the state with the coefficients of this update.
+
+    Returns:
+      A transformation whose `update` requires the keywords and ignores others.
+    """
+
+    def init(params: optax.Params) -> S:
+        return begin(branch_names(label_tree(labels, params)))
+
+    def update(
+        updates: optax.Updates, state: S, params: optax.Params | None = None, **extra: Any
+    ) -> tuple[optax.Updates, S]:
+        del params
+        given = [checked_branches(name, keyword, extra.get(keyword), state.coefficients) for keyword in keywords]
+        state = step(state, *given)
+        return scale_branches(label_tree(labels, updates), updates, state.coefficients), state
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def not_negative(name: str, value: Any) -> Any:

@@ -5,7 +5,7 @@ https://arxiv.org/abs/2411.01409, as https://github.com/zrguo/CGGM computes it.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +13,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from dcdp_jax.optim.branches import (
-    Labels,
-    as_float32,
-    branch_names,
-    checked_branches,
-    label_tree,
-    numbers_per_branch,
-    ones,
-    scale_branches,
-)
+from dcdp_jax.optim.branches import Labels, as_float32, numbers_per_branch, ones, scale_by_coefficients
 
 
 def cggm_coefficients(
@@ -94,24 +85,12 @@ def scale_by_cggm(
       {'dense': 0.75, 'res': 0.25}
     """
 
-    def init(params: optax.Params) -> ScaleByCGGMState:
-        names = branch_names(label_tree(labels, params))
+    def begin(names: list[str]) -> ScaleByCGGMState:
         return ScaleByCGGMState({name: jnp.zeros((), jnp.float32) for name in names}, ones(names))
 
-    def update(
-        updates: optax.Updates,
-        state: ScaleByCGGMState,
-        params: optax.Params | None = None,
-        *,
-        accuracy: Mapping[str, ArrayLike] | None = None,
-        **extra: Any,
-    ) -> tuple[optax.Updates, ScaleByCGGMState]:
-        del params, extra
-        current = as_float32(checked_branches("scale_by_cggm", "accuracy", accuracy, state.coefficients))
+    def step(state: ScaleByCGGMState, accuracy: dict[str, jax.Array]) -> ScaleByCGGMState:
+        current = as_float32(accuracy)
         improvement = {name: current[name] - state.accuracy[name] for name in current}
-        coefficients = as_float32(cggm_coefficients(improvement, rho, eps))
-        return scale_branches(label_tree(labels, updates), updates, coefficients), ScaleByCGGMState(
-            current, coefficients
-        )
+        return ScaleByCGGMState(current, as_float32(cggm_coefficients(improvement, rho, eps)))
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return scale_by_coefficients("scale_by_cggm", labels, ["accuracy"], begin, step)

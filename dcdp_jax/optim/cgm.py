@@ -9,17 +9,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from dcdp_jax.optim.branches import (
-    Labels,
-    as_float32,
-    branch_names,
-    checked_branches,
-    label_tree,
-    not_negative,
-    numbers_per_branch,
-    ones,
-    scale_branches,
-)
+from dcdp_jax.optim.branches import Labels, as_float32, not_negative, numbers_per_branch, ones, scale_by_coefficients
 
 
 def against_the_others(
@@ -155,21 +145,11 @@ def scale_by_cgm(
     """
     not_negative("alpha", alpha)
 
-    def init(params: optax.Params) -> ScaleByCGMState:
-        return ScaleByCGMState(jnp.zeros((), jnp.int32), ones(branch_names(label_tree(labels, params))))
+    def step(state: ScaleByCGMState, S: dict[str, jax.Array]) -> ScaleByCGMState:
+        coefficients = modulation_coefficients(S, value_at(alpha, state.count), eps)
+        return ScaleByCGMState(optax.safe_increment(state.count), as_float32(coefficients))
 
-    def update(
-        updates: optax.Updates,
-        state: ScaleByCGMState,
-        params: optax.Params | None = None,
-        *,
-        confidence: Mapping[str, ArrayLike] | None = None,
-        **extra: Any,
-    ) -> tuple[optax.Updates, ScaleByCGMState]:
-        del params, extra
-        S = checked_branches("scale_by_cgm", "confidence", confidence, state.coefficients)
-        coefficients = as_float32(modulation_coefficients(S, value_at(alpha, state.count), eps))
-        updates = scale_branches(label_tree(labels, updates), updates, coefficients)
-        return updates, ScaleByCGMState(optax.safe_increment(state.count), coefficients)
+    def begin(names: list[str]) -> ScaleByCGMState:
+        return ScaleByCGMState(jnp.zeros((), jnp.int32), ones(names))
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return scale_by_coefficients("scale_by_cgm", labels, ["confidence"], begin, step)

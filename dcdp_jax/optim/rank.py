@@ -5,7 +5,7 @@ slows the weaker branch down, the opposite of CGM.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +13,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from dcdp_jax.optim.branches import (
-    Labels,
-    as_float32,
-    branch_names,
-    checked_branches,
-    label_tree,
-    numbers_per_branch,
-    ones,
-    scale_branches,
-)
+from dcdp_jax.optim.branches import Labels, as_float32, numbers_per_branch, ones, scale_by_coefficients
 
 
 def rank_coefficients(
@@ -91,20 +82,12 @@ def scale_by_rank(
       {'dense': 0.5, 'res': 1.0}
     """
 
-    def init(params: optax.Params) -> ScaleByRankState:
-        return ScaleByRankState(ones(branch_names(label_tree(labels, params))))
+    def begin(names: list[str]) -> ScaleByRankState:
+        return ScaleByRankState(ones(names))
 
-    def update(
-        updates: optax.Updates,
-        state: ScaleByRankState,
-        params: optax.Params | None = None,
-        *,
-        confidence: Mapping[str, ArrayLike] | None = None,
-        **extra: Any,
-    ) -> tuple[optax.Updates, ScaleByRankState]:
-        del params, extra
-        S = checked_branches("scale_by_rank", "confidence", confidence, state.coefficients)
-        coefficients = as_float32(rank_coefficients(S, strong, weak))
-        return scale_branches(label_tree(labels, updates), updates, coefficients), ScaleByRankState(coefficients)
+    def step(state: ScaleByRankState, S: dict[str, jax.Array]) -> ScaleByRankState:
+        return ScaleByRankState(as_float32(rank_coefficients(S, strong, weak)))
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return scale_by_coefficients(
+        "scale_by_rank", labels, ["confidence"], lambda names: ScaleByRankState(ones(names)), step
+    )

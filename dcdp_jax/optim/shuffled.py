@@ -3,8 +3,7 @@
 What it gains comes from noise in the learning rates, not from balance between the branches.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,17 +11,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from dcdp_jax.optim.branches import (
-    Labels,
-    as_float32,
-    as_key_data,
-    branch_names,
-    checked_branches,
-    label_tree,
-    not_negative,
-    ones,
-    scale_branches,
-)
+from dcdp_jax.optim.branches import Labels, as_float32, as_key_data, not_negative, ones, scale_by_coefficients
 from dcdp_jax.optim.cgm import modulation_coefficients, value_at
 
 
@@ -80,29 +69,18 @@ def scale_by_shuffled_cgm(
     if memory < 1:
         raise ValueError(f"memory={memory} is no positive number of updates")
 
-    def init(params: optax.Params) -> ScaleByShuffledCGMState:
-        names = branch_names(label_tree(labels, params))
+    def begin(names: list[str]) -> ScaleByShuffledCGMState:
         seen = jnp.ones((memory, len(names)), jnp.float32)
         return ScaleByShuffledCGMState(as_key_data(key), jnp.zeros((), jnp.int32), seen, ones(names))
 
-    def update(
-        updates: optax.Updates,
-        state: ScaleByShuffledCGMState,
-        params: optax.Params | None = None,
-        *,
-        confidence: Mapping[str, ArrayLike] | None = None,
-        **extra: Any,
-    ) -> tuple[optax.Updates, ScaleByShuffledCGMState]:
-        del params, extra
-        S = checked_branches("scale_by_shuffled_cgm", "confidence", confidence, state.coefficients)
+    def step(state: ScaleByShuffledCGMState, S: dict[str, jax.Array]) -> ScaleByShuffledCGMState:
         M = as_float32(modulation_coefficients(S, value_at(alpha, state.count), eps))
         seen = state.seen.at[state.count % memory].set(jnp.stack([M[name] for name in sorted(M)]))
         following, for_step, for_order = jax.random.split(jax.random.wrap_key_data(state.rng_key), 3)
         step = jax.random.randint(for_step, (), 0, jnp.minimum(state.count + 1, memory))
         dealt = jax.random.permutation(for_order, seen[step])
         coefficients = {name: dealt[i] for i, name in enumerate(sorted(M))}
-        updates = scale_branches(label_tree(labels, updates), updates, coefficients)
         count = optax.safe_increment(state.count)
-        return updates, ScaleByShuffledCGMState(jax.random.key_data(following), count, seen, coefficients)
+        return ScaleByShuffledCGMState(jax.random.key_data(following), count, seen, coefficients)
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return scale_by_coefficients("scale_by_shuffled_cgm", labels, ["confidence"], begin, step)
