@@ -2,7 +2,7 @@
 
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -58,9 +58,13 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError("no config; for example --config=configs/demo.py")
         check_flags(MODE.value, INPUT.value, SMOOTHING.value)
         workdir = Path(WORKDIR.value or default_workdir(config_flags.get_config_filename(flags.FLAGS["config"])))
-        if "study" in CONFIG.value:
-            return run_study(CONFIG.value, workdir)
         # Heavy imports wait until the command line is known to be sound.
+        if "study" in CONFIG.value:
+            if MODE.value != "train":
+                raise UserError(f"--mode={MODE.value} needs the config of one run, and this is that of a study")
+            from dcdp_jax.studies.study import study
+
+            return study(CONFIG.value, workdir)
         from dcdp_jax.data.download import cache_folder
 
         cache = cache_folder(CONFIG.value.data.cache_dir)
@@ -74,23 +78,20 @@ def main(arguments: Sequence[str]) -> int:
         if MODE.value == "portability":
             make_cpu_devices(8)
         join_processes(CONFIG.value.parallel)
+        modes: dict[str, Callable[[ConfigDict, Path], int | None]] = {
+            "train": train,
+            "evaluate": evaluate_run,
+            "describe": describe,
+            "predict": use_model,
+            "stream": use_model,
+            "export": export_model,
+            "portability": portability,
+        }
         with only_first_prints():
-            if MODE.value == "train":
-                train(CONFIG.value, workdir)
-                if is_first_process():
-                    print(write_report(workdir))
-            elif MODE.value in ("predict", "stream"):
-                use_model(CONFIG.value, workdir)
-            elif MODE.value == "export":
-                export_model(CONFIG.value, workdir)
-            elif MODE.value == "describe":
-                describe(CONFIG.value, workdir)
-            elif MODE.value == "portability":
-                return portability(CONFIG.value, workdir)
-            else:
-                evaluate_run(CONFIG.value, workdir)
-                if is_first_process():
-                    print(write_report(workdir))
+            status = modes[MODE.value](CONFIG.value, workdir)
+            if MODE.value in ("train", "evaluate") and is_first_process():
+                print(write_report(workdir))
+        return status or 0
     except UserError as error:
         return fail(str(error))
     except OSError as error:
@@ -103,7 +104,6 @@ def main(arguments: Sequence[str]) -> int:
         return fail(ended.message, ended.STATUS)
     except KeyboardInterrupt:
         return fail("interrupted; the same command again resumes from the last finished epoch", 128 + 2)
-    return 0
 
 
 def check_flags(mode: str, paths: Sequence[str], smoothing: str) -> None:
@@ -120,17 +120,23 @@ def check_flags(mode: str, paths: Sequence[str], smoothing: str) -> None:
     parse_smoothing(smoothing)
 
 
+def check(config: ConfigDict, workdir: Path, ignore: str = "(nothing)") -> None:
+    """Checks the config, and that the workdir is new or has a run of it; fields with the prefix `ignore` may differ."""
+    from dcdp_jax.config import as_plain_data, check_config
+    from dcdp_jax.runs.workdir import check_workdir
+
+    check_config(config)
+    check_workdir(workdir, as_plain_data(config), ignore)
+
+
 def describe(config: ConfigDict, workdir: Path) -> None:
     """Writes describe.html, a page about the data set of a config."""
-    from dcdp_jax.config import as_plain_data, check_config
     from dcdp_jax.data.dataset import build_dataset
     from dcdp_jax.data.summary import summarize
     from dcdp_jax.report.describe import description_lines, write_description
-    from dcdp_jax.runs.workdir import check_workdir
     from dcdp_jax.train.build import build_branches
 
-    check_config(config)
-    check_workdir(workdir, as_plain_data(config))
+    check(config, workdir)
     dataset = build_dataset(config.data)
     build_branches(config, dataset)  # refuses the branches that training would refuse
     summary = summarize(config.data, dataset)
@@ -161,14 +167,11 @@ def ensemble(runs: Sequence[str], workdir: Path) -> None:
 
 def use_model(config: ConfigDict, workdir: Path) -> None:
     """Predicts the activities of files, or of rows that arrive on standard input."""
-    from dcdp_jax.config import as_plain_data, check_config
-    from dcdp_jax.runs.workdir import check_workdir
     from dcdp_jax.serve.live import stream
     from dcdp_jax.serve.predict import predict_files
 
-    check_config(config)
     # How a table is read is said of what is predicted; the model was trained on tables of its own.
-    check_workdir(workdir, as_plain_data(config), ignore="data.table.")
+    check(config, workdir, ignore="data.table.")
     smoothing = parse_smoothing(SMOOTHING.value)
     if MODE.value == "predict":
         predict_files(config, workdir, INPUT.value, smoothing)
@@ -178,12 +181,9 @@ def use_model(config: ConfigDict, workdir: Path) -> None:
 
 def export_model(config: ConfigDict, workdir: Path) -> None:
     """Exports the model of a finished run into the folder `export` of its workdir."""
-    from dcdp_jax.config import as_plain_data, check_config
-    from dcdp_jax.runs.workdir import check_workdir
     from dcdp_jax.serve.export import export_run
 
-    check_config(config)
-    check_workdir(workdir, as_plain_data(config))
+    check(config, workdir)
     export_run(config, workdir, FORMATS.value)
 
 
@@ -198,15 +198,6 @@ def portability(config: ConfigDict, workdir: Path) -> int:
     write_atomically(workdir / PORTABILITY, page)
     print(page)
     return 0 if findings.good else 1
-
-
-def run_study(config: ConfigDict, workdir: Path) -> int:
-    """Runs a study and returns the exit status, 1 if a trial failed. Raises UserError for a mode other than train."""
-    from dcdp_jax.studies.study import study
-
-    if MODE.value != "train":
-        raise UserError(f"--mode={MODE.value} needs the config of one run, and this is that of a study")
-    return study(config, workdir)
 
 
 def default_workdir(config_file: str) -> str:

@@ -11,12 +11,7 @@ from dcdp_jax.report.loss_terms import term_means
 Record = dict[str, Any]
 
 GROUPS = {
-    "loss": (
-        "Terms of the training loss",
-        "The total and its terms.",
-        "loss",
-        "log",
-    ),
+    "loss": ("Terms of the training loss", "The total and its terms.", "loss", "log"),
     "S": (
         "Confidence S per window",
         "Mean probability that a branch's own classifier gives to the true class.",
@@ -29,18 +24,8 @@ GROUPS = {
         "R",
         "ratio",
     ),
-    "M": (
-        "Modulation coefficient M",
-        "Factor on a branch's gradient: 1 leaves it alone, 0 stops it.",
-        "M",
-        "unit",
-    ),
-    "gradient_norm": (
-        "Gradient norm",
-        "Euclidean norm over all parameters of a part.",
-        "norm",
-        "log",
-    ),
+    "M": ("Modulation coefficient M", "Factor on a branch's gradient: 1 leaves it alone, 0 stops it.", "M", "unit"),
+    "gradient_norm": ("Gradient norm", "Euclidean norm over all parameters of a part.", "norm", "log"),
     "update_norm": (
         "Update norm",
         "Euclidean norm of the step that was really applied, after the optimizer.",
@@ -59,15 +44,9 @@ class Chart(NamedTuple):
 
 
 def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: int | None) -> list[Chart]:
-    """Draws loss and scores over the epochs.
+    """Draws loss and scores over the epochs, from step and epoch records of `metrics.jsonl`, where there are data.
 
-    Args:
-      steps: step records of `metrics.jsonl`; their fusion term is what compares with the validation loss.
-      epochs: epoch records of `metrics.jsonl`.
-      best_epoch: the selected epoch, whose state was tested, marked in both charts.
-
-    Returns:
-      The charts for which there are data.
+    The fusion term of the steps is what compares with the validation loss. Both charts mark the selected epoch.
     """
     means = [{"epoch": epoch, "train": terms} for epoch, terms in term_means(steps).items()]
     loss = [Line("training, total", INK, *points(epochs, "epoch", "train", "loss"))]
@@ -100,16 +79,13 @@ def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: 
 def step_charts(
     steps: Sequence[Record], epochs: Sequence[Record], branches: Sequence[str], batch_size: int | None
 ) -> list[Chart]:
-    """Draws the terms of the loss, S, R, M and the norms of gradients and updates over the steps.
+    """Draws the terms of the loss, S, R, M and the norms of gradients and updates over the steps, where there are data.
 
     Args:
       steps: step records of `metrics.jsonl`.
       epochs: epoch records, whose validation S and R are drawn beside those of training.
       branches: names of the branches; each keeps its colour through all charts.
       batch_size: windows that S was summed over in a step whose record does not say it.
-
-    Returns:
-      The charts for which there are data: one branch alone has no R and no M.
     """
     training = [mean_confidence({"windows": batch_size, **record}) for record in steps]
     validation = [{**mean_confidence(record.get("validation") or {}), "step": record["step"]} for record in epochs]

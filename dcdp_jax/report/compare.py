@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from dcdp_jax.calibration import calibration
+from dcdp_jax.config import flatten
 from dcdp_jax.errors import UserError
 from dcdp_jax.report import tables
 from dcdp_jax.report.charts import Chart, mean_confidence, points
@@ -37,22 +38,14 @@ class Named(NamedTuple):
     @property
     def fields(self) -> dict[str, Any]:
         """The fields of its config by their dotted names."""
-        return dict(tables.flat(self.run.config))
+        return dict(flatten(self.run.config))
 
 
 def write_comparison(runs: Sequence[pathlib.Path], workdir: pathlib.Path) -> pathlib.Path:
-    """Writes `compare.html`.
-
-    Args:
-      runs: folders of finished runs, two at least.
-      workdir: where the page goes; made where it is new.
-
-    Returns:
-      Path of the page.
+    """Writes `compare.html` from the folders of two finished runs or more, and returns its path.
 
     Raises:
       UserError: too few or too many runs, or one that is not finished or damaged.
-      OSError: the page could not be written.
     """
     if not 2 <= len(runs) <= MAX_RUNS:
         raise UserError(f"--mode=compare takes the folders of 2 to {MAX_RUNS} finished runs, got {len(runs)}")

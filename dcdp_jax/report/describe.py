@@ -16,18 +16,7 @@ NO_CLASS = "none of these"
 
 
 def write_description(workdir: pathlib.Path, summary: Mapping[str, Any]) -> pathlib.Path:
-    """Writes `describe.html`.
-
-    Args:
-      workdir: an existing folder.
-      summary: what `dcdp_jax.data.summary.summarize` makes.
-
-    Returns:
-      Path of the page.
-
-    Raises:
-      OSError: the page could not be written.
-    """
+    """Writes `describe.html` from what `dcdp_jax.data.summary.summarize` made, and returns its path."""
     channels = summary["channels"]
     windows = [
         Window(name, f"Subject {example['subject']}, {example['part']}.", np.array(example["values"], float))

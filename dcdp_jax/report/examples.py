@@ -23,11 +23,7 @@ class Window(NamedTuple):
 
 
 def colour_table(channels: Sequence[Mapping[str, Any]]) -> Table:
-    """Returns which channels `window_charts` draws, and in which colour.
-
-    Args:
-      channels: `name`, `group` and `unit` of each.
-    """
+    """Returns which channels `window_charts` draws, and in which colour."""
     rows = [
         [group, *(channels[i]["name"] for i in chosen), *[""] * (len(COLOURS) - len(chosen))]
         for group, chosen in _shown(channels).items()
@@ -36,13 +32,7 @@ def colour_table(channels: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def window_charts(channels: Sequence[Mapping[str, Any]], rate: float, windows: Sequence[Window]) -> list[Chart]:
-    """Draws windows.
-
-    Args:
-      channels: `name`, `group` and `unit` of each.
-      rate: samples per second.
-      windows: with one column per channel.
-    """
+    """Draws windows of channels with `name`, `group` and `unit`, sampled at a rate in Hz."""
     shown = _shown(channels)
     limits = {group: _limits([window.values[:, chosen] for window in windows]) for group, chosen in shown.items()}
     charts = []

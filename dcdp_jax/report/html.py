@@ -4,7 +4,7 @@ import pathlib
 from typing import Any
 
 from dcdp_jax.calibration import calibration
-from dcdp_jax.config import is_network
+from dcdp_jax.config import flatten, is_network
 from dcdp_jax.report import tables
 from dcdp_jax.report.charts import Chart, epoch_charts, step_charts
 from dcdp_jax.report.examples import Window, colour_table, window_charts
@@ -16,22 +16,13 @@ from dcdp_jax.runs.reading import FinishedRun, Predictions, read_run
 
 
 def write_report(workdir: pathlib.Path) -> pathlib.Path:
-    """Writes `report.html` from `result.json`, `config.json`, `metrics.jsonl`, and the other files of the run.
-
-    The page is complete or not there at all: it is written beside its place and then moved.
-
-    Args:
-      workdir: folder of a finished run.
-
-    Returns:
-      Path of the page.
+    """Writes `report.html` of a finished run, whole or not at all, and returns its path.
 
     Raises:
-      UserError: one of the three files is missing, or one is damaged.
-      OSError: the page could not be written.
+      UserError: `result.json`, `config.json` or `metrics.jsonl` is missing, or a file is damaged.
     """
     run = read_run(workdir)
-    result, config = run.result, dict(tables.flat(run.config))
+    result, config = run.result, dict(flatten(run.config))
     return write_page(
         workdir / "report.html",
         result=result,

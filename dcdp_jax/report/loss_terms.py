@@ -13,11 +13,7 @@ WEIGHTED = ("contrast", "align")
 
 
 def term_means(steps: Sequence[dict[str, Any]]) -> dict[int, dict[str, float]]:
-    """Returns the mean of each term over each epoch, in order of epoch.
-
-    Args:
-      steps: step records of `metrics.jsonl`; a term that is null is left out of its mean.
-    """
+    """Returns the mean of each term over each epoch, in order of epoch; a term that is null is left out of its mean."""
     found: dict[int, dict[str, list[tuple[float, int]]]] = {}
     for record in steps:
         for term, value in record.get("loss", {}).items():
@@ -34,12 +30,7 @@ def term_means(steps: Sequence[dict[str, Any]]) -> dict[int, dict[str, float]]:
 def share_table(steps: Sequence[dict[str, Any]], align_weight: float | None) -> Table | None:
     """Returns what each term adds to the total in the first and in the last epoch, and its share in per cent.
 
-    Args:
-      steps: step records of `metrics.jsonl`.
-      align_weight: lambda, the weight of contrast and alignment; what they add is n/a where it is None.
-
-    Returns:
-      The table, or None where no term was logged.
+    What contrast and alignment add is n/a where lambda, `align_weight`, is None. None where no term was logged.
     """
     means = term_means(steps)
     if not means:

@@ -10,17 +10,9 @@ from dcdp_jax.runs.files import write_atomically
 
 
 def write_page(path: pathlib.Path, **values: Any) -> pathlib.Path:
-    """Renders the template of a page, `NAME.html.j2` for `NAME.html`, and writes the page atomically.
+    """Renders the template of a page, `NAME.html.j2` for `NAME.html`, writes it atomically and returns its path.
 
-    Args:
-      path: where the page goes; its folder is made where it is new.
-      **values: names that the template uses; every text among them is escaped there.
-
-    Returns:
-      The path.
-
-    Raises:
-      OSError: the page could not be written.
+    The template escapes every text among the values.
     """
     page = ENVIRONMENT.get_template(f"{path.name}.j2").render(values)
     path.parent.mkdir(parents=True, exist_ok=True)

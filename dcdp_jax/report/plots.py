@@ -12,16 +12,7 @@ from dcdp_jax.runs.reading import Predictions
 
 
 def draw_reliability(name: str, title: str, bins: Bins) -> str:
-    """Draws accuracy against confidence, with the number of windows of each bin below.
-
-    Args:
-      name: prefix of all ids in the SVG; of its own for every chart of a page.
-      title: what a screen reader says.
-      bins: of `calibration`.
-
-    Returns:
-      The `svg` element.
-    """
+    """Draws accuracy against confidence, with the number of windows of each bin below."""
     edges = np.linspace(0, 1, len(bins.windows) + 1)
     width = edges[1]
     filled = bins.windows > 0
@@ -60,26 +51,12 @@ def draw_reliability(name: str, title: str, bins: Bins) -> str:
 
 def by_subject(predictions: Predictions) -> list[tuple[str, float, int]]:
     """Returns (subject, accuracy, windows), the lowest accuracy first."""
-    names = np.array(predictions.subjects)
-    found = []
-    for name in dict.fromkeys(predictions.subjects):
-        right = predictions.right[names == name]
-        found.append((name, float(right.mean()), len(right)))
+    found = [(name, float(right.mean()), len(right)) for name, right in predictions.by_subject().items()]
     return sorted(found, key=lambda row: row[1])
 
 
 def draw_subjects(name: str, title: str, subjects: Sequence[tuple[str, float, int]], mean: float) -> str:
-    """Draws a dot per subject: accuracy, and its number of windows at the right.
-
-    Args:
-      name: prefix of all ids in the SVG; of its own for every chart of a page.
-      title: what a screen reader says.
-      subjects: (name, accuracy, windows), from top to bottom.
-      mean: accuracy over all windows, drawn as a dotted line.
-
-    Returns:
-      The `svg` element.
-    """
+    """Draws a dot per (subject, accuracy, windows) from top to bottom, and a dotted line at the mean accuracy."""
     y = np.arange(len(subjects))
     names, accuracies, windows = zip(*subjects, strict=True)
     shares = 100 * np.array(accuracies)
@@ -88,7 +65,7 @@ def draw_subjects(name: str, title: str, subjects: Sequence[tuple[str, float, in
         axes = figure.add_subplot()
         axes.axvline(100 * mean, color=INK, linestyle=":", linewidth=1)
         axes.plot(shares, y, "o", color=PALETTE[0], markersize=5)
-        axes.set_yticks(y, [_short(subject) for subject in names])
+        axes.set_yticks(y, [name if len(name) <= 16 else f"{name[:15]}…" for name in names])
         axes.set_ylim(len(subjects) - 0.5, -0.5)
         low = max(0.0, float(np.floor(shares.min() / 10) * 10) - 5)
         axes.set_xlim(low, 101)
@@ -101,7 +78,3 @@ def draw_subjects(name: str, title: str, subjects: Sequence[tuple[str, float, in
         axes.grid(linewidth=0.6)
         axes.set_axisbelow(True)
         return svg_element(figure, name, title)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 16 else f"{name[:15]}…"

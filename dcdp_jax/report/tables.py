@@ -1,6 +1,6 @@
 """Makes the tables of the pages; the templates write them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,14 +74,7 @@ def branch_table(result: Mapping[str, Any]) -> Table:
 
 
 def class_scores(confusion: Sequence[Sequence[int]]) -> np.ndarray:
-    """Computes scores per class, equal to scikit-learn's with `zero_division=0`.
-
-    Args:
-      confusion: (k, k) windows by true class (rows) and predicted class (columns).
-
-    Returns:
-      (k, 4): precision, recall, F1 and support.
-    """
+    """Returns (k, 4) precision, recall, F1 and support by class, equal to scikit-learn's with `zero_division=0`."""
     counts = np.array(confusion, float).reshape(len(confusion), len(confusion))
     hits, support, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     ratios = ((hits, predicted), (hits, support), (2 * hits, predicted + support))
@@ -120,12 +113,3 @@ def split_table(windows: Mapping[str, int], subjects: Mapping[str, Sequence[int 
         names = subjects.get(part, ())
         rows.append([part, number(windows.get(part), "{:,}"), len(names), ", ".join(map(str, names))])
     return Table(["Part", "Windows", "Subjects", "Which"], rows, "texts")
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Yields (dotted name, value) of every field of a nested configuration."""
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value

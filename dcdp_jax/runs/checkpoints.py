@@ -57,14 +57,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, read_only: bool = False) -> None:
-        """Opens or makes the folder, and removes what a killed save left behind.
+        """Opens the folder, and unless `read_only` makes it and removes what a killed save left behind.
 
-        Args:
-          folder: of the checkpoints.
-          read_only: changes nothing; the folder must exist.
-
-        Raises:
-          CheckpointError: a checkpoint is damaged.
+        Raises CheckpointError where a checkpoint is damaged.
         """
         self.folder, self._read_only = folder.absolute(), read_only
         self._files = contextlib.ExitStack()
@@ -124,9 +119,6 @@ class Checkpoints:
     def prove(self, state: Any) -> None:
         """Saves a state, reads it back and removes it, so that what cannot work fails before training and not after it.
 
-        Args:
-          state: as it will be saved.
-
         Raises:
           OSError: it could not be written, or there is no room for the checkpoints of a run.
           CheckpointError: it could not be read back.
@@ -182,14 +174,7 @@ class Checkpoints:
         write_digests(self.folder / str(number), file_digests(self.folder / str(number)))
 
     def restore(self, number: int, like: T) -> T:
-        """Reads a checkpoint and verifies it.
-
-        Args:
-          number: one of `numbers`.
-          like: a state of the same structure, or its shapes and types.
-
-        Returns:
-          The state, NumPy arrays in the place of arrays.
+        """Reads and verifies the checkpoint with a number: NumPy arrays in the structure of a state like the saved one.
 
         Raises:
           CheckpointError: it is damaged or belongs to another model; the message says what to do.

@@ -42,11 +42,7 @@ def remove_unfinished(folder: Path) -> None:
 def written_atomically(path: Path) -> Iterator[Path]:
     """Gives a path to write to, and moves what was written to its place unless an error occurs.
 
-    Args:
-      path: of the file. A reader finds the old content or all of the new, also after a crash.
-
-    Raises:
-      OSError: the file could not be written.
+    A reader finds the old content or all of the new, also after a crash.
     """
     temporary = unfinished(path)
     try:
@@ -80,13 +76,7 @@ def sha256(content: bytes) -> str:
 
 
 def read_digests(folder: Path) -> dict[str, list[str]]:
-    """Reads the digests of the files in a folder.
-
-    Args:
-      folder: of a run or of a checkpoint.
-
-    Returns:
-      {name: digests, one of which is that of the file}; empty where none were written.
+    """Returns {name: digests, one of which is that of the file} of a run or a checkpoint; empty where there are none.
 
     Raises:
       CheckpointError: the table of digests is damaged.
@@ -115,19 +105,13 @@ def write_digests(folder: Path, files: Mapping[str, list[str]]) -> None:
 
 
 def write_recorded(folder: Path, name: str, content: str | bytes) -> None:
-    """Writes a file atomically and records its digest.
+    """Writes a file of a run atomically and records its digest.
 
     Between the two writes of the table it has the digests of both the old and the new content, so that a process killed
     at any point leaves a file that matches.
 
-    Args:
-      folder: of a run.
-      name: of the file in it.
-      content: of the file.
-
     Raises:
       CheckpointError: the table of digests is damaged.
-      OSError: the file could not be written.
     """
     content = content.encode() if isinstance(content, str) else content
     path, new = folder / name, sha256(content)
@@ -144,18 +128,12 @@ def record(folder: Path, name: str) -> None:
 
 
 def read_recorded(folder: Path, name: str) -> bytes:
-    """Reads a file and verifies it by its digest, also while another process replaces it.
+    """Reads a file of a run and verifies it by its digest, also while another process replaces it.
 
-    Args:
-      folder: of a run.
-      name: of the file in it. One without a digest, as versions before the digests left them, is not verified.
-
-    Returns:
-      Its content.
+    A file without a digest, as versions before the digests left them, is not verified.
 
     Raises:
-      CheckpointError: the file is missing or has changed since it was written; the message names it and says what to
-        do.
+      CheckpointError: it is missing or has changed since it was written; the message names it and says what to do.
     """
     path = folder / name
     while True:

@@ -30,11 +30,7 @@ class MetricsLog:
     """
 
     def __init__(self, workdir: Path, notes: Mapping[str, Any] = NOTHING) -> None:
-        """Opens the log, and drops what was logged after the checkpoint that training resumes from.
-
-        Args:
-          workdir: of the run.
-          notes: what `notes` returned when the checkpoint was saved.
+        """Opens the log, and drops what was logged after the checkpoint with these notes, from which training resumes.
 
         Raises:
           CheckpointError: the log is not the one that the checkpoint belongs to.
@@ -85,9 +81,8 @@ class MetricsLog:
     def notes(self) -> dict[str, Any]:
         """Returns what a checkpoint keeps, so that training resumes from it exactly.
 
-        Returns:
-          `bytes` and `sha256` of the log so far, the number of finished `epochs`, and the `best` of them: its number
-          and its validation macro F1 if there is a validation part; None before the first.
+        These are `bytes` and `sha256` of the log so far, the number of finished `epochs`, and the `best` of them: its
+        number and its validation macro F1 if there is a validation part; None before the first.
         """
         epochs = self.epochs()
         best = next((e for e in reversed(epochs) if e["best"]), None)

@@ -17,16 +17,7 @@ WORST = 6
 
 
 def write_predictions(workdir: Path, dataset: Dataset, probabilities: np.ndarray) -> None:
-    """Writes `predictions.csv` and `worst_windows.json`.
-
-    Args:
-      workdir: of the run.
-      dataset: whose test part was read.
-      probabilities: (n, k) float32 of the classes, of every test window.
-
-    Raises:
-      OSError: a file could not be written.
-    """
+    """Writes `predictions.csv` and `worst_windows.json` from the (n, k) float32 probabilities of all test windows."""
     rows = describe_windows(dataset, probabilities)
     write_table(workdir, rows, dataset.class_names, probabilities)
     write_recorded(workdir, WORST_WINDOWS, json.dumps(worst_windows(dataset, rows), allow_nan=False) + "\n")
@@ -35,17 +26,7 @@ def write_predictions(workdir: Path, dataset: Dataset, probabilities: np.ndarray
 def write_table(
     workdir: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[str], probabilities: np.ndarray
 ) -> None:
-    """Writes `predictions.csv`.
-
-    Args:
-      workdir: of the run.
-      rows: the `COLUMNS` of every test window.
-      names: of the k classes.
-      probabilities: (n, k) float32 of the classes.
-
-    Raises:
-      OSError: the file could not be written.
-    """
+    """Writes `predictions.csv`: the `COLUMNS` of every test window, and (n, k) float32 probabilities of the classes."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow([*COLUMNS, *probability_columns(names)])
@@ -87,10 +68,6 @@ def worst_windows(dataset: Dataset, rows: list[dict[str, Any]]) -> dict[str, Any
 
     A confusion is a pair of true and predicted class. The most confident errors over all windows would often be
     overlapping windows of one movement.
-
-    Args:
-      dataset: whose test part was read.
-      rows: see `describe_windows`.
 
     Returns:
       See `dcdp_jax.runs.schemas.WorstWindows`; samples are in the units of the recordings.

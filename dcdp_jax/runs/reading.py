@@ -36,6 +36,11 @@ class Predictions(NamedTuple):
     windows: Sequence[tuple[str, ...]] = ()
     probabilities: np.ndarray | None = None
 
+    def by_subject(self) -> dict[str, np.ndarray]:
+        """Returns {subject: bool of each of its windows, whether it is right}."""
+        names = np.array(self.subjects)
+        return {name: self.right[names == name] for name in dict.fromkeys(self.subjects)}
+
 
 class FinishedRun(NamedTuple):
     """The files of a finished run, read; None for those that not every run has."""
@@ -51,12 +56,6 @@ class FinishedRun(NamedTuple):
 
 def read_run(workdir: Path) -> FinishedRun:
     """Reads all files of a finished run.
-
-    Args:
-      workdir: of the run.
-
-    Returns:
-      `FinishedRun`.
 
     Raises:
       CheckpointError: `result.json`, `config.json` or `metrics.jsonl` is missing, or a file is damaged.
@@ -88,14 +87,12 @@ def read_config(workdir: Path) -> dict[str, Any]:
 
 
 def read_metrics(workdir: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Reads metrics.jsonl of a finished run.
+    """Returns the step records of a finished run in order of step, and its epoch records in order of epoch.
 
-    Returns:
-      The step records in order of step, and the epoch records in order of epoch; see `dcdp_jax.runs.schemas`. Where a
-      step was logged twice, the later line counts.
+    Where a step was logged twice, the later line counts. See `dcdp_jax.runs.schemas`.
 
     Raises:
-      CheckpointError: it is missing or damaged; the message names the line.
+      CheckpointError: metrics.jsonl is missing or damaged; the message names the line.
     """
     lines = read_recorded(workdir, METRICS).removesuffix(b"\n").split(b"\n")
     records = parse_records(lines if lines != [b""] else [], workdir / METRICS)
@@ -116,14 +113,7 @@ def parse_records(lines: Sequence[bytes], path: Path) -> list[dict[str, Any]]:
 
 
 def read_predictions(workdir: Path, result: dict[str, Any]) -> Predictions | None:
-    """Reads predictions.csv.
-
-    Args:
-      workdir: of the run.
-      result: its result.json.
-
-    Returns:
-      The predictions, or None where the run left none.
+    """Reads the predictions.csv of a result; None where the run left none.
 
     Raises:
       CheckpointError: it is damaged, or is not of this result.
@@ -173,10 +163,7 @@ def probability_columns(names: Sequence[str]) -> list[str]:
 
 
 def read_worst_windows(workdir: Path) -> dict[str, Any] | None:
-    """Reads worst_windows.json, the `values` of its windows as (t, c) arrays.
-
-    Returns:
-      See `dcdp_jax.runs.schemas.WorstWindows`; None where the run left none.
+    """Reads worst_windows.json, the `values` of its windows as (t, c) arrays; None where the run left none.
 
     Raises:
       CheckpointError: it is damaged.

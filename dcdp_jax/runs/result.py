@@ -26,7 +26,7 @@ def make_result(
     parameters: int,
     epochs: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """The content of result.json.
+    """Makes the content of result.json.
 
     Args:
       config: of the run.
@@ -36,9 +36,6 @@ def make_result(
       device: what trained it.
       parameters: how many the model has.
       epochs: the epoch records of metrics.jsonl.
-
-    Returns:
-      Plain data.
     """
     rates = sorted(epoch["windows_per_second"] for epoch in epochs)
     return {
@@ -79,14 +76,10 @@ def package_versions() -> dict[str, str]:
 
 
 def git_revision(file: Path = Path(__file__)) -> str | None:
-    """Returns the commit of a checkout, with `-dirty` if files differ from it.
+    """Returns the commit of the checkout of a file, 40 hexadecimal digits, with `-dirty` if files differ from it.
 
-    Args:
-      file: one of the checkout's own. If it is not under version control, as that of a package which is installed below
-        somebody's checkout, there is no revision.
-
-    Returns:
-      The commit, 40 hexadecimal digits; None without one or without git.
+    None without git, and where the file is not under version control, as that of a package which is installed below
+    somebody's checkout.
     """
     commands = (
         ["git", "ls-files", "--error-unmatch", file.name],

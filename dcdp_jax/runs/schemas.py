@@ -171,15 +171,10 @@ class WorstWindows(TypedDict):
 
 
 def decode(content: bytes, schema: type[T], where: object) -> T:
-    """Decodes JSON and checks it.
-
-    Args:
-      content: of a file or a line.
-      schema: that it must have; keys that the schema does not name are kept.
-      where: path, and line where there are several, for the message.
+    """Decodes JSON and checks it by a schema; keys that the schema does not name are kept.
 
     Raises:
-      CheckpointError: it is not JSON, or has another type or range; the message names the field.
+      CheckpointError: it is not JSON, or has another type or range; the message says `where` and names the field.
     """
     try:
         found: Any = msgspec.json.decode(content)

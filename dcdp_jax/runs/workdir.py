@@ -65,11 +65,8 @@ def make_workdir(workdir: Path, config: dict[str, Any]) -> None:
 def claim(workdir: Path, config: dict[str, Any]) -> Iterator[None]:
     """Holds the lock of a workdir while a process writes into it, and removes what killed processes left unfinished.
 
-    Where several processes train together, all of them call this, and the first holds the lock.
-
-    Args:
-      workdir: of the run; made where it is new, and removed again where it stays empty.
-      config: plain data, see `as_plain_data`.
+    Where several processes train together, all of them call this, and the first holds the lock. A new workdir is
+    removed again where it stays empty.
 
     Raises:
       CheckpointError: see `check_workdir`, or another process holds the lock; the message names it.

@@ -43,14 +43,9 @@ class StageOutcome(NamedTuple):
 
 
 def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
-    """Trains whatever has no result yet, stage after stage.
+    """Trains whatever has no result yet, stage after stage; `trials/NAME` of the workdir is the workdir of each run.
 
-    Args:
-      config: of a study, see configs/studies/default.py.
-      workdir: `trials/NAME` of it is the workdir of each run.
-
-    Returns:
-      A `StageOutcome` per stage. A stage of which every trial failed is the last: the next would build on its best row.
+    A stage of which every trial failed is the last: the next would build on its best row.
 
     Raises:
       UserError: the config cannot be used, or every trial of the study failed.
@@ -91,15 +86,9 @@ def engine_of(study: ConfigDict) -> Engine:
 def run_trials(
     trials: Sequence[Trial], workdir: Path, engine: Engine, sigterm: Sigterm, study: ConfigDict, stage: str
 ) -> None:
-    """Trains the trials that have no result yet; shows progress and the time left.
+    """Trains the trials of a stage that have no result yet; shows progress and the time left.
 
-    Args:
-      trials: those that differ by seed alone stand beside each other.
-      workdir: of the study.
-      engine: where they are trained.
-      sigterm: is passed on.
-      study: the `study` part of the config.
-      stage: for the progress bar.
+    Trials that differ by seed alone stand beside each other.
 
     Raises:
       Terminated: SIGTERM came, and what was done is saved.

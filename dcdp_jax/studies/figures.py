@@ -32,15 +32,9 @@ Curve = dict[str, np.ndarray]
 
 
 def draw_figures(stages: Sequence[StageOutcome], shown: str, workdir: Path) -> list[Path]:
-    """Draws everything that the results allow.
+    """Draws everything that the results allow into `figures/`; returns the SVG files, each with a PNG beside it.
 
-    Args:
-      stages: what `run_study` returned.
-      shown: the row whose confusion matrices are drawn; where it is '', the best row of the last stage.
-      workdir: of the study; figures go into `figures/`.
-
-    Returns:
-      Paths of the SVG files; each has a PNG beside it.
+    The confusion matrices are those of the row `shown`; where it is '', of the best row of the last stage.
     """
     outcomes = [outcome for stage in stages for outcome in stage.outcomes if outcome.result]
     chosen = shown or stages[-1].best

@@ -107,15 +107,12 @@ def seeds_of(config: ConfigDict) -> Sequence[int]:
 
 
 def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
-    """The trials of one stage; those that differ by seed alone stand beside each other.
+    """Returns the trials of a stage: one per data set, row, fold and seed, those that differ by seed beside each other.
 
     Args:
       config: of the study.
       stage: one of `stages_of`.
       base: what earlier stages have chosen; a row's own fields come after it.
-
-    Returns:
-      A trial per data set, row, fold and seed, each with a config that `check_config` passes.
 
     Raises:
       ConfigError: a row names a field that does not exist, or a value that cannot be.

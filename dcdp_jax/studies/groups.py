@@ -39,16 +39,13 @@ class Engine(Protocol):
 def start_process(
     file: Path, environment: Mapping[str, str], folder: Path | None = None, *, takes_more: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Starts a process that trains a group; its output goes into a file beside the group's.
+    """Starts a process that trains a group and ends as soon as this one does; its output goes beside the group's file.
 
     Args:
       file: of the group.
       environment: variables that it gets beside those of this process.
       folder: that it runs in; this process's by default.
       takes_more: whether it waits for `give` once it is done, or ends.
-
-    Returns:
-      The process. It ends as soon as this one does.
     """
     # Unbuffered, so that the log of a process that is killed says how far it was.
     environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
@@ -100,12 +97,7 @@ def terminate(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 def note_death(file: Path, cause: str, count: int | None = None) -> bool:
-    """Gives an error to the trials that a group's process left behind when it died.
-
-    Args:
-      file: of the group.
-      cause: of the death.
-      count: how many at most, the first ones: those that it was at. None for all.
+    """Gives an error to the trials that a group's process was at when it died: the first `count`, or all.
 
     Returns:
       Whether trials are left that have not ended.

@@ -13,14 +13,7 @@ from dcdp_jax.studies.tables import Table, percent
 
 
 def make_page(name: str, command: Sequence[str], stages: Sequence[StageOutcome], tables: Sequence[Table]) -> str:
-    """Markdown from what the result files say.
-
-    Args:
-      name: of the study.
-      command: that ran it, as sys.argv has it.
-      stages: what `run_study` returned.
-      tables: what `make_tables` returned.
-    """
+    """Returns the page in Markdown: command, provenance, tables, failed trials and all trials."""
     outcomes = [outcome for stage in stages for outcome in stage.outcomes]
     parts = [f"## {name}", f"`python {shlex.join(command)}`, {date.today().isoformat()}. {provenance(outcomes)}"]
     parts += [as_markdown(table).strip() for table in tables]

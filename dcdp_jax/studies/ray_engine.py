@@ -94,13 +94,7 @@ def import_ray() -> Any:
 
 
 def train_group(file: Path, folder: Path, gpus: float) -> None:
-    """Trains a group on the machine that Ray has chosen.
-
-    Args:
-      file: of the group.
-      folder: that the study was started in.
-      gpus: that Ray counts for the group; it has set CUDA_VISIBLE_DEVICES.
-    """
+    """Trains a group on the machine and the GPUs that Ray has chosen, in the folder that the study was started in."""
     for path in (file, folder):
         if not path.exists():
             raise FileNotFoundError(

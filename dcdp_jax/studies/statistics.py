@@ -39,14 +39,9 @@ def summarize(values: Sequence[float]) -> Summary:
 
 
 def paired_p(a: Sequence[float], b: Sequence[float]) -> float:
-    """Returns the two-sided p of the paired t-test that two rows have the same mean.
+    """Returns the two-sided p of the paired t-test that two rows have the same mean score, by the same seeds and folds.
 
-    Args:
-      a: a score by seed and fold.
-      b: the same score of another row, by the same seeds and folds.
-
-    Returns:
-      p; NaN for fewer than two pairs; 1 where all pairs are equal, 0 where all differ by the same amount.
+    NaN for fewer than two pairs; 1 where all pairs are equal, 0 where all differ by the same amount.
     """
     difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     if len(difference) < 2:
@@ -71,7 +66,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def subject_interval(accuracy: Mapping[str, float], windows: Mapping[str, int]) -> tuple[float, float]:
-    """Returns the 95 % bootstrap interval of the accuracy over test subjects.
+    """Returns the 95 % bootstrap interval of the accuracy over test subjects; NaN for fewer than two.
 
     Subjects are drawn with replacement, each with all of its windows (a cluster bootstrap, percentile interval): the
     interval says how the accuracy would vary with other people, which the seeds of one test part do not tell.
@@ -79,9 +74,6 @@ def subject_interval(accuracy: Mapping[str, float], windows: Mapping[str, int]) 
     Args:
       accuracy: {subject: share of its windows that is right}, a mean over seeds where there are several.
       windows: {subject: test windows}.
-
-    Returns:
-      Lower and upper end; NaN for fewer than two subjects.
     """
     if len(accuracy) < 2:
         return float("nan"), float("nan")
@@ -93,17 +85,11 @@ def subject_interval(accuracy: Mapping[str, float], windows: Mapping[str, int]) 
 
 
 def subjects_p(a: Mapping[str, float], b: Mapping[str, float]) -> float:
-    """Returns the two-sided p of a sign-flip permutation test over subjects.
+    """Returns the two-sided p of a sign-flip permutation test over the subjects of two {subject: accuracy}.
 
     The null hypothesis: which of the two models has which accuracy on a person is a coin flip. All flips are tried for
-    up to 13 subjects, 10,000 random ones for more.
-
-    Args:
-      a: {subject: accuracy} of one model, a mean over seeds where there are several.
-      b: of another model; subjects that only one of the two has do not count.
-
-    Returns:
-      p; NaN for fewer than two common subjects; 1 where all differences are 0.
+    up to 13 subjects, 10,000 random ones for more. p is NaN for fewer than two common subjects, 1 where all differences
+    are 0.
     """
     difference = np.array([a[subject] - b[subject] for subject in a if subject in b], np.float64)
     if len(difference) < 2:

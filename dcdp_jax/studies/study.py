@@ -20,10 +20,8 @@ TABLES, FIGURES = "tables", "figures"
 def study(config: ConfigDict, workdir: Path) -> int:
     """Runs what is left of a study, writes its tables and figures, and prints which trials failed.
 
-    Args:
-      config: see configs/studies/default.py.
-      workdir: gets `trials/`, `tables/` (Markdown, CSV and LaTeX per data set), `figures/`, `page.md` with
-        all tables and where their numbers come from, and `study.json`.
+    The workdir gets `trials/`, `tables/` (Markdown, CSV and LaTeX per data set), `figures/`, `page.md` with all tables
+    and where their numbers come from, and `study.json`.
 
     Returns:
       The exit status: 1 if a trial failed.

@@ -45,11 +45,7 @@ def subjects_of(outcomes: Sequence[Outcome]) -> Subjects:
     shares: dict[str, list[float]] = defaultdict(list)
     windows: dict[str, dict[int, int]] = defaultdict(dict)
     for outcome in outcomes:
-        if outcome.predictions is None:
-            continue
-        names = np.array(outcome.predictions.subjects)
-        for name in dict.fromkeys(outcome.predictions.subjects):
-            right = outcome.predictions.right[names == name]
+        for name, right in outcome.predictions.by_subject().items() if outcome.predictions else ():
             shares[name].append(float(right.mean()))
             windows[name][outcome.trial.fold] = len(right)
     return Subjects(

@@ -130,15 +130,9 @@ def given_files() -> queue.Queue[Path]:
 
 
 def end_when_replaced(file: Path) -> threading.Event:
-    """Ends this process as soon as another has been started for its group.
+    """Ends this process as soon as another has been started for its group; returns an event to set after the group.
 
     A Ray cluster that has lost the network to a machine starts the group on another, and both may reach the disk.
-
-    Args:
-      file: of the group.
-
-    Returns:
-      To be set when the group is done.
     """
     owner, own = file.with_suffix(".owner"), f"process {os.getpid()} of {socket.gethostname()}"
     write_atomically(owner, own)
