@@ -24,13 +24,9 @@ START_SECONDS = 300
 
 
 def join_processes(parallel: ConfigDict) -> None:
-    """Joins the other processes of the run, with `parallel.distributed` only.
+    """Joins the other processes of the run, with `parallel.distributed` only; must come before JAX is used.
 
-    Must come before JAX is used for anything else.
-
-    Args:
-      parallel: the `parallel` part of a config. With an empty `coordinator` JAX finds the processes from Slurm,
-        Open MPI or Kubernetes.
+    With an empty `parallel.coordinator` JAX finds the processes from Slurm, Open MPI or Kubernetes.
 
     Raises:
       ConfigError: the other processes cannot be found.
@@ -76,11 +72,7 @@ def only_first_prints() -> Iterator[None]:
 def from_first_process(make: Callable[[], T]) -> T:
     """Calls a function in the first process only, and returns its value, or raises its error, in all processes.
 
-    Args:
-      make: returns a value that can be pickled. All processes must make this call.
-
-    Returns:
-      The value of the first process.
+    All processes must make this call; the value must be one that can be pickled.
     """
     if jax.process_count() == 1:
         return make()

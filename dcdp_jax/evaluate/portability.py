@@ -169,13 +169,7 @@ def lower_everywhere(config: ConfigDict, dataset: Dataset) -> list[Lowering]:
 def run_steps(
     config: ConfigDict, dataset: Dataset, devices: Devices, trained: TrainState | None
 ) -> tuple[dict[str, np.ndarray], TrainState]:
-    """Runs the steps of one model.
-
-    Args:
-      config: with the model's name.
-      dataset: gives the windows.
-      devices: on which to run.
-      trained: state to evaluate; the state after training where None.
+    """Runs the steps of one model, the one that the config names; evaluates a trained state or the one after training.
 
     Returns:
       {name of `COMPARED`: losses or probabilities}, and the state evaluated.

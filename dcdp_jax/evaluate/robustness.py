@@ -50,15 +50,9 @@ class Corruption(NamedTuple):
 
 
 def corrupt(x: jax.Array, rows: jax.Array, corruption: Corruption) -> jax.Array:
-    """Adds noise to windows, and replaces the absent channels.
+    """Adds noise to (b, t, c) normalised windows, and replaces the absent channels.
 
-    Args:
-      x: (b, t, c) normalised.
-      rows: (b,) each window's index in its part; with the seed it determines the noise, whatever the batch.
-      corruption: see `Corruption`.
-
-    Returns:
-      (b, t, c).
+    Each window's index in its part, (b,) rows, determines the noise with the seed, whatever the batch.
     """
     key = jax.random.key(corruption.seed)
     drawn = jax.vmap(lambda row: jax.random.normal(jax.random.fold_in(key, row), x.shape[1:]))(rows)
@@ -67,15 +61,7 @@ def corrupt(x: jax.Array, rows: jax.Array, corruption: Corruption) -> jax.Array:
 
 
 def remaining_branches(logits: Mapping[str, jax.Array], heard: Mapping[str, jax.Array]) -> jax.Array:
-    """Averages the probabilities of the classifiers of those branches that have a present channel.
-
-    Args:
-      logits: {branch: (b, k)}.
-      heard: {branch: () bool}, at least one True.
-
-    Returns:
-      (b, k).
-    """
+    """Averages the (b, k) probabilities of those branches' classifiers that have a present channel, at least one."""
     weighted = [heard[name] * jax.nn.softmax(z) for name, z in logits.items()]
     return jnp.sum(jnp.stack(weighted), axis=0) / jnp.sum(jnp.stack(list(heard.values())))
 
@@ -150,13 +136,6 @@ def measure_robustness(
     config: ConfigDict, dataset: Dataset, devices: Devices, state: TrainState, signals: Signals
 ) -> dict[str, Any]:
     """Evaluates the test part for each branch, site and group that can be absent, and for each level of noise.
-
-    Args:
-      config: of the run.
-      dataset: that it was trained on.
-      devices: what the steps are mapped over.
-      state: trained; replicated.
-      signals: see `input_pipeline.place_signals`.
 
     Returns:
       The content of robustness.json.

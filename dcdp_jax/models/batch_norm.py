@@ -119,14 +119,9 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Normalises by the statistics of the global batch in training, by the running ones otherwise.
+        """Normalises (b, ..., c) by the statistics of the global batch in training, by the running ones otherwise.
 
-        Args:
-          x: (b, ..., c).
-          train: whether to use the batch's statistics and to update the running ones, mean and biased variance.
-
-        Returns:
-          (b, ..., c).
+        Training also updates the running mean and biased variance.
         """
         return _Normalization(self.axis_name, self.relu, name="BatchNorm_0")(x, train)
 

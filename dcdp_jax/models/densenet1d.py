@@ -60,14 +60,9 @@ class DenseNet1D(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
-        """Pooled features of every stage.
+        """Returns the features of every stage of (b, t, c) windows, averaged over time: (b, channels of the stage).
 
-        Args:
-          x: (b, t, c).
-          train: whether batch statistics are used (and running ones updated).
-
-        Returns:
-          One (b, channels of stage l) per stage, averaged over time.
+        In training, batch statistics are used and the running ones updated.
         """
         h = Conv1D(self.stem, 7, name="stem")(x)
         stages = []

@@ -5,14 +5,7 @@ import jax
 
 @jax.custom_vjp
 def scale_gradient(x: jax.Array, factor: jax.Array) -> jax.Array:
-    """X itself; what flows back through it is multiplied by factor, which gets no gradient.
-
-    Args:
-      x: any array.
-      factor: ().
-
-    Returns:
-      x.
+    """Returns x; what flows back through it is multiplied by a () factor, which gets no gradient.
 
     Example:
       >>> import jax.numpy as jnp
@@ -40,12 +33,6 @@ def sum_gradient_once(x: jax.Array) -> jax.Array:
 
     Where an activation has many uses, XLA may otherwise add up the gradients of all of them anew in every operation
     that needs the sum.
-
-    Args:
-      x: any array.
-
-    Returns:
-      x.
     """
     return x
 

@@ -16,14 +16,10 @@ CUT_DEVIATION = 0.87962566103423978
 
 
 def draw_kernels(params: Any, key: jax.Array) -> Any:
-    """Draws all kernels of a network at once.
+    """Draws all kernels of a network at once, from the shapes that `jax.eval_shape` gives for its `init`.
 
     The initialisers of a hundred layers are a hundred random number generators, which XLA compiles for longer than it
     compiles the network; benchmarks/RESULTS.md has the figures.
-
-    Args:
-      params: shapes of the parameters, as `jax.eval_shape` gives them for a network's `init`.
-      key: random key.
 
     Returns:
       The same tree with a (..., fan-in, out) NumPy array for every parameter named `kernel`, distributed as `he_normal`

@@ -42,14 +42,9 @@ class ResNet1D(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
-        """Pooled features of every stage.
+        """Returns the features of every stage l of (b, t, c) windows, averaged over time: (b, width * 2**(l-1)).
 
-        Args:
-          x: (b, t, c).
-          train: whether batch statistics are used (and running ones updated).
-
-        Returns:
-          One (b, width * 2**(l-1)) per stage l, averaged over time.
+        In training, batch statistics are used and the running ones updated.
         """
         h = Conv1D(self.width, 7, name="stem")(x)
         stages = []

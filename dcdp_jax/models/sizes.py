@@ -10,16 +10,10 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 
 def model_size(model: nn.Module, window: int, channels: int) -> tuple[int, float]:
-    """Parameters and FLOPs of a model.
+    """Returns the number of parameters of a model of (b, t, c) windows, and its FLOPs.
 
-    Args:
-      model: takes (b, t, c).
-      window: samples per window, t.
-      channels: c.
-
-    Returns:
-      The number of parameters, and the floating-point operations that one window more costs in the forward pass in
-      evaluation: what is computed from the parameters alone, once for a batch, is not counted.
+    These are what one window more costs in the forward pass in evaluation: what is computed from the parameters alone,
+    once for a batch, is not counted.
     """
     one, two = (jax.ShapeDtypeStruct((b, window, channels), jnp.float32) for b in (1, 2))
     variables = jax.eval_shape(model.init, jax.random.key(0), one)
@@ -28,16 +22,10 @@ def model_size(model: nn.Module, window: int, channels: int) -> tuple[int, float
 
 
 def flops(function: Callable, *arguments: Any) -> float:
-    """Floating-point operations of a function, a multiplication and an addition counted as two.
+    """Counts the floating-point operations of a function of arrays or their shapes; a multiply-add counts as two.
 
     XLA's cost analysis counts the body of a loop once; here it counts as often as a scan passes through it.
-
-    Args:
-      function: can be traced by JAX.
-      *arguments: arrays, their shapes, or trees of either.
-
-    Returns:
-      Operations on numbers; transcendental functions, which XLA counts apart, are not among them.
+    Transcendental functions, which XLA counts apart, are not among them.
 
     Example:
       >>> flops(lambda a, b: a @ b, jnp.ones((2, 3)), jnp.ones((3, 5)))

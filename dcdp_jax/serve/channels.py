@@ -8,18 +8,10 @@ from dcdp_jax.errors import DataError
 
 
 def check_channels(where: str, came: Sequence[Channel], expected: Sequence[Channel]) -> list[int]:
-    """Returns the position of each channel that a model reads among those of an input.
-
-    Args:
-      where: the file, for messages.
-      came: may be in another order, and more.
-      expected: `ModelCard.inputs`.
-
-    Returns:
-      A position for each expected channel.
+    """Returns the position of each channel that a model expects among those that came, in any order, and perhaps more.
 
     Raises:
-      DataError: a channel is not there, or has another unit.
+      DataError: a channel is not there, or has another unit; the message begins with `where`.
     """
     names = [channel.name for channel in came]
     if absent := [channel.name for channel in expected if channel.name not in names]:
@@ -36,18 +28,10 @@ def check_channels(where: str, came: Sequence[Channel], expected: Sequence[Chann
 
 
 def find_columns(where: str, header: Sequence[str], expected: Sequence[Channel]) -> dict[str, str]:
-    """Returns the columns of a table that hold a model's channels, named `acc_x`, or with the unit `acc_x [g]`.
-
-    Args:
-      where: the file, for messages.
-      header: the names of its columns.
-      expected: `ModelCard.inputs`.
-
-    Returns:
-      {channel: column}, of the channels that are there.
+    """Returns {channel: column} of a model's channels in a table, named `acc_x`, or with the unit `acc_x [g]`.
 
     Raises:
-      DataError: a column has another unit, or two are of the same channel.
+      DataError: a column has another unit, or two are of the same channel; the message begins with `where`.
     """
     columns: dict[str, str] = {}
     units = {channel.name: channel.unit for channel in expected}

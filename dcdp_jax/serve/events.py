@@ -73,16 +73,10 @@ class Segment(NamedTuple):
 
 
 def merge_events(events: Sequence[Event]) -> list[Segment]:
-    """Merges consecutive windows of one class.
+    """Merges consecutive windows of one class of a recording into disjoint segments.
 
     Where windows of two classes overlap, one segment ends and the next begins in the middle of what they share. No
     segment crosses a gap, time between windows, or a window without an answer.
-
-    Args:
-      events: of one recording, in order.
-
-    Returns:
-      Disjoint segments, in order.
     """
     runs: list[list[Event]] = []
     for event in events:

@@ -26,15 +26,9 @@ EXTRAS = {"onnx": "export", "tflite": "tflite", "tflite_int8": "tflite"}
 
 
 def to_jax(forward: Forward, shape: tuple[int, int], card: dict[str, Any]) -> tuple[bytes, Run]:
-    """Returns an artifact of jax.export for any number of windows, on `PLATFORMS`.
+    """Returns an artifact of jax.export for any number of (t, c) windows, on `PLATFORMS`, and the loader's `predict`.
 
-    Args:
-      forward: the whole model.
-      shape: (t, c) of a window.
-      card: that of the exported folder, for the loader.
-
-    Returns:
-      The artifact, and the loader's `predict`.
+    The card is that of the exported folder.
     """
     (b,) = export.symbolic_shape("b")
     exported = export.export(jax.jit(forward), platforms=PLATFORMS)(jax.ShapeDtypeStruct((b, *shape), np.float32))
@@ -63,16 +57,13 @@ def to_onnx(forward: Forward, shape: tuple[int, int]) -> tuple[bytes, Run]:
 
 
 def to_tflite(forward: Forward, shape: tuple[int, int], examples: np.ndarray | None = None) -> tuple[bytes, Run]:
-    """Returns a TFLite model of one window, (1, t, c) -> (1, k), both float32.
+    """Returns a TFLite model of one float32 window, (1, t, c) -> (1, k), and a function that runs it window by window.
 
     Args:
       forward: the whole model.
       shape: (t, c) of a window.
       examples: (n, t, c) windows of the training part: weights and activations become int8, with ranges found on these.
         None for float32.
-
-    Returns:
-      The model, and a function that runs it window by window.
 
     Raises:
       ConfigError: TensorFlow or ai-edge-litert is not installed.

@@ -25,15 +25,7 @@ class Model:
     """
 
     def __init__(self, card: dict[str, Any], artifact: bytes) -> None:
-        """Reads an artifact of jax.export.
-
-        Args:
-          card: content of card.json.
-          artifact: content of model.jax.
-
-        Raises:
-          ValueError: this version of jax does not read it.
-        """
+        """Reads an artifact of jax.export with its card; raises ValueError where this version of jax cannot read it."""
         self.card = card
         try:
             exported = export.deserialize(bytearray(artifact))
@@ -81,12 +73,6 @@ class Model:
 
 def load(folder: str | Path) -> Model:
     """Reads an exported folder and compares the artifact's digest with the card's.
-
-    Args:
-      folder: with card.json and model.jax.
-
-    Returns:
-      `Model`.
 
     Raises:
       ValueError: the files are damaged, do not belong together, or are of another version; the message names the file.

@@ -135,9 +135,6 @@ def augment(x: jax.Array, keys: jax.Array, augmentation: Augmentation, shift: Ar
       augmentation: strengths of the transformations.
       shift: (c,) subtracted from every sample when normalising.
       scale: (c,) multiplies what remains.
-
-    Returns:
-      (b, t, c).
     """
 
     def one(window: jax.Array, key: jax.Array) -> jax.Array:
@@ -149,17 +146,9 @@ def augment(x: jax.Array, keys: jax.Array, augmentation: Augmentation, shift: Ar
 
 
 def draw(key: jax.Array, augmentation: Augmentation, t: int, c: int, *, axes: jax.Array | None = None) -> Draws:
-    """Draws all random numbers of one window.
+    """Draws all random numbers of one window of t samples and c channels.
 
-    Args:
-      key: of the window.
-      augmentation: strengths of the transformations.
-      t: samples.
-      c: channels.
-      axes: (devices, 3) unit vectors that rotations keep, see `rotation.keep_axes`; None for uniform rotations.
-
-    Returns:
-      The draws.
+    The axes, (devices, 3), are unit vectors that rotations keep, see `rotation.keep_axes`; None for uniform rotations.
     """
     a = augmentation
     # Three draws, each of one row: every draw costs half a second of compilation, one of a table two. What may be
@@ -195,17 +184,10 @@ def apply(x: jax.Array, draws: Draws, devices: Sequence[Sequence[Triple]], shift
 
 
 def warp(speeds: jax.Array, t: int) -> jax.Array:
-    """Returns a smooth, strictly increasing map of time from its speed at evenly spaced knots, both ends included.
+    """Returns a smooth, strictly increasing map of time, (t,) from 0 to t - 1, from its (knots + 2,) speeds.
 
-    The speed v is linear between the knots and at least `SLOWEST`; sample i is taken from
-    (t - 1) * integral(v, 0..i) / integral(v, 0..t-1), by the trapezoidal rule. So both ends stay where they are.
-
-    Args:
-      speeds: (knots + 2,).
-      t: samples, two or more.
-
-    Returns:
-      (t,) from 0 to t - 1.
+    The speed v is linear between evenly spaced knots, both ends included, and at least `SLOWEST`; sample i is taken
+    from (t - 1) * integral(v, 0..i) / integral(v, 0..t-1), by the trapezoidal rule. So both ends stay where they are.
     """
     knots = np.linspace(0, t - 1, len(speeds))
     v = np.stack([np.interp(np.arange(t), knots, unit) for unit in np.eye(len(speeds))], axis=1)
@@ -216,14 +198,9 @@ def warp(speeds: jax.Array, t: int) -> jax.Array:
 
 
 def permute(order: jax.Array, t: int) -> jax.Array:
-    """Returns the sample order of a window whose equal segments are permuted.
+    """Returns the (t,) int32 samples of a window whose equal segments stand in the (segments,) order.
 
-    Args:
-      order: (segments,) which segment stands first, second, ...
-      t: samples; where they do not divide, the segments' lengths differ by one.
-
-    Returns:
-      (t,) int32: the sample to take for each.
+    Where the segments do not divide t, their lengths differ by one.
     """
     bounds = np.arange(len(order) + 1) * t // len(order)
     lengths = jnp.asarray(np.diff(bounds), jnp.int32)[order]

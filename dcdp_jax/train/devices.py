@@ -29,13 +29,7 @@ def keep_compiled_programs(cache: Path) -> None:
 
 
 def make_cpu_devices(count: int) -> None:
-    """Gives a process several CPU devices, unless JAX_NUM_CPU_DEVICES sets their number.
-
-    Must come before JAX is used for anything else.
-
-    Args:
-      count: number of devices.
-    """
+    """Gives a process `count` CPU devices, unless JAX_NUM_CPU_DEVICES sets their number; comes before JAX is used."""
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
         jax.config.update("jax_num_cpu_devices", count)
 
@@ -121,15 +115,9 @@ class Devices:
         return jax.make_array_from_callback(x.shape, self._replicated, lambda index: x[index])
 
     def replicate_one(self, trees: Any, place: int, like: Any) -> Any:
-        """Copies one of several trees to every device.
+        """Copies one of several trees (s, ...), replicated or as `divide_states` makes them, to every device.
 
-        Args:
-          trees: arrays (s, ...), replicated or as `divide_states` makes them.
-          place: index of the tree, below s.
-          like: a tree of the shapes of one.
-
-        Returns:
-          Replicated arrays that share no memory with their source.
+        The copies, of the shapes `like` has, share no memory with their source.
         """
         shapes = tuple(x.shape for x in jax.tree.leaves(like))
         leaves, structure = jax.tree.flatten(trees)
@@ -166,15 +154,9 @@ class Devices:
         return shares
 
     def check_room(self, size: int, what: str, remedy: str) -> None:
-        """Checks that a number of bytes fits on each device of this process, where the platform reports its memory.
+        """Raises ConfigError where bytes do not fit on each device of this process and the platform reports its memory.
 
-        Args:
-          size: bytes.
-          what: beginning of the message: which field puts what on the devices.
-          remedy: field to set.
-
-        Raises:
-          ConfigError: the bytes do not fit.
+        The message begins with `what`, the field that puts them there, and ends with the field to set.
         """
         for device in self._mesh.local_devices:
             stats = device.memory_stats() or {}

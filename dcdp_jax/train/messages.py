@@ -30,10 +30,7 @@ def describe(config: ConfigDict, dataset: Dataset, parameters: int, device: str)
 def epoch_line(summary: dict[str, Any], epochs: int, seconds: float | None) -> str:
     """Returns one line of progress.
 
-    Args:
-      summary: record of the epoch.
-      epochs: number of epochs of the run.
-      seconds: expected for each of the epochs that are left; None where no estimate can be made yet.
+    The seconds are those expected for each of the epochs that are left; None where no estimate can be made yet.
     """
     train, validation = summary["train"], summary.get("validation")
     scores = f"loss {train['loss']:.4f}, accuracy {train['accuracy']:.4f}"

@@ -16,18 +16,12 @@ Triple = tuple[int, int, int]
 
 
 def devices_of(channels: Sequence[Channel]) -> tuple[tuple[Triple, ...], ...]:
-    """Groups the channels that turn together when a device is turned.
+    """Returns for each site with a vector the (x, y, z) channels of all its vectors, which turn together.
 
     A vector is three channels of one site and unit whose names differ in a last letter x, y, z (or X, Y, Z). Angles
     are none, though they come in threes as well: neither channels of the group `orientation` nor units `ANGLES`.
     Vectors in a frame of the room, as OPPORTUNITY's shoes have, turn with the others of their device: a change of
     both frames.
-
-    Args:
-      channels: of the data set.
-
-    Returns:
-      For each site with a vector, the (x, y, z) channel indices of all its vectors.
 
     >>> waist = [Channel(f"{name}_{axis}", name, "waist", "g") for name in ("acc", "gyro") for axis in "xyz"]
     >>> devices_of([*waist, Channel("heart_rate", "heart_rate", "chest", "bpm")])
@@ -50,10 +44,6 @@ def accelerations_of(channels: Sequence[Channel], devices: Sequence[Sequence[Tri
 
     The first is the one with gravity in UCI-HAR, and in a room's frame for OPPORTUNITY's shoes.
 
-    Args:
-      channels: of the data set.
-      devices: see `devices_of`.
-
     Raises:
       ConfigError: a device has none.
     """
@@ -71,13 +61,9 @@ def accelerations_of(channels: Sequence[Channel], devices: Sequence[Sequence[Tri
 
 
 def rotation_matrices(normals: jax.Array) -> jax.Array:
-    """Returns rotations uniform on SO(3): a normal 4-vector, normalised, is a uniform unit quaternion (Shoemake 1992).
+    """Returns (n, 3, 3) rotations uniform on SO(3) from (n, 4) standard normal numbers.
 
-    Args:
-      normals: (n, 4) standard normal numbers.
-
-    Returns:
-      (n, 3, 3).
+    A normal 4-vector, normalised, is a uniform unit quaternion (Shoemake 1992).
     """
     w, x, y, z = (normals / jnp.sqrt(jnp.sum(normals**2, axis=1, keepdims=True))).T
     rows = (
@@ -89,15 +75,7 @@ def rotation_matrices(normals: jax.Array) -> jax.Array:
 
 
 def mean_directions(x: jax.Array, vectors: Sequence[Triple]) -> jax.Array:
-    """Returns the directions of the mean vectors of one window.
-
-    Args:
-      x: (t, c).
-      vectors: (x, y, z) channels of each.
-
-    Returns:
-      (vectors, 3) unit vectors; a mean of zero has no direction, and gives z.
-    """
+    """Returns the directions of the mean vectors of one (t, c) window, (vectors, 3); a mean of zero gives z."""
     directions = l2_normalize(x.mean(axis=0)[np.array(vectors)])
     return jnp.where(jnp.sum(directions**2, axis=1, keepdims=True) > 0.5, directions, jnp.array([0.0, 0.0, 1.0]))
 
@@ -126,17 +104,9 @@ def keep_axes(normals: jax.Array, axes: jax.Array, tilt: float) -> jax.Array:
 
 
 def rotate(x: jax.Array, rotations: jax.Array, devices: Sequence[Sequence[Triple]]) -> jax.Array:
-    """Rotates all vectors of each device by its matrix; other channels stay.
+    """Rotates all vectors of each device in (t, c) by its matrix, (devices, 3, 3); other channels stay.
 
     Written as sums of products, not as a matrix product, which accelerators compute with fewer digits.
-
-    Args:
-      x: (t, c).
-      rotations: (devices, 3, 3).
-      devices: see `devices_of`.
-
-    Returns:
-      (t, c).
     """
     if not devices:
         return x
