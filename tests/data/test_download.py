@@ -358,9 +358,7 @@ def test_real_archives_from_download_to_folder(name, raw_dir, tmp_path):
 def test_published_downloads_are_the_documented_ones():
     numbers = {"opportunity": 226, "pamap2": 231, "uci_har": 240, "hapt": 341, "dsads": 256}
     for name, number in numbers.items():
-        known = DATASETS[name].source.download
-        assert known.url == f"https://archive.ics.uci.edu/static/public/{number}/{known.name}"
-    assert DATASETS["uci_har"].source.download.size == 61_005_872
-    assert DATASETS["wisdm"].source.download.url.startswith(
-        "https://www.cis.fordham.edu/wisdm/includes/datasets/latest/"
-    )
+        known = DATASETS[name].source
+        assert known.url == f"https://archive.ics.uci.edu/static/public/{number}/{known.archive}"
+    assert DATASETS["uci_har"].source.size == 61_005_872
+    assert DATASETS["wisdm"].source.url.startswith("https://www.cis.fordham.edu/wisdm/includes/datasets/latest/")
