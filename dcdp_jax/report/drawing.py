@@ -70,7 +70,7 @@ def draw(
     mark: int | None = None,
     whole: bool = True,
 ) -> str:
-    """Draws one chart as an `svg` element, or returns an empty string where no curve has a finite value.
+    """Draws one chart.
 
     Args:
       name: prefix of all ids in the SVG; of its own for every chart of a page.
@@ -82,6 +82,9 @@ def draw(
         where the values span less than a factor of five.
       mark: where to draw a vertical dotted line.
       whole: whether the horizontal axis counts something.
+
+    Returns:
+      The `svg` element, or an empty string where no curve is left.
     """
     lines = [line for line in lines if np.isfinite(line.y).any()]
     if not lines:
@@ -113,7 +116,17 @@ def draw(
 
 
 def draw_panels(name: str, title: str, panels: Sequence[Panel], x_label: str) -> str:
-    """Draws panels above each other, over one horizontal axis and without a legend; for name and title see `draw`."""
+    """Draws panels above each other, over one horizontal axis and without a legend.
+
+    Args:
+      name: prefix of all ids in the SVG; of its own for every chart of a page.
+      title: what a screen reader says.
+      panels: from top to bottom.
+      x_label: label of the horizontal axis.
+
+    Returns:
+      The `svg` element.
+    """
     with page_style():
         figure = Figure(figsize=(4.8, 0.5 + 1.15 * len(panels)), layout="constrained")
         for axes, panel in zip(figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0], panels, strict=True):

@@ -91,7 +91,17 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 def make_card(data: Mapping[str, Any], dataset: Dataset, branches: Sequence[BranchSpec], best_epoch: int) -> ModelCard:
-    """Makes the card of a trained model from the `data` part of its config and the data set made from that."""
+    """Makes the card of a trained model.
+
+    Args:
+      data: the `data` part of its config.
+      dataset: made from it.
+      branches: of its network.
+      best_epoch: number of its checkpoint.
+
+    Returns:
+      `ModelCard`.
+    """
     return ModelCard(
         version=version_of("dcdp_jax"),
         dataset=data["name"],

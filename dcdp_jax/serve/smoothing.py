@@ -17,9 +17,14 @@ class Smoother:
     """
 
     def __init__(self, method: str = "", over: int = 1) -> None:
-        """Starts with nothing; the method is one of `METHODS`, or '' for none: every answer stands for itself.
+        """Starts with nothing.
 
-        Raises ConfigError for an unknown method, or no positive number.
+        Args:
+          method: one of `METHODS`, or '' for none: every answer stands for itself.
+          over: m.
+
+        Raises:
+          ConfigError: an unknown method, or no positive number.
         """
         if method and method not in METHODS:
             raise ConfigError(f"smoothing={method!r} is none of {', '.join(METHODS)}")
