@@ -21,7 +21,6 @@ from dcdp_jax.values import check_values, fields_of
 MOST_SHOWN = 30  # names in a note
 DENSE = 200  # rows per sample; more of them are a mistake in the units
 GROUPS = ("subject", "recording", "label")  # that data.table.path_pattern may find
-ANNOTATION = ("start", "end", "label")  # columns of a file of annotations
 
 
 class Rows(NamedTuple):

@@ -40,20 +40,16 @@ SAME: dict[str, Callable[[Member], Any]] = {
 
 
 def write_ensemble(runs: Sequence[Path], workdir: Path) -> dict[str, Any]:
-    """Writes `predictions.csv` with the mean probabilities of runs, and `result.json` with their scores.
+    """Writes `predictions.csv` with the mean probabilities of runs; writes and returns the `result.json` of their scores.
 
     Args:
       runs: folders of finished runs, two at least, tested on the same windows: seeds of one config, or models trained
         on different folds of the training part.
       workdir: where the files go; new, empty, or with an ensemble, which is replaced.
 
-    Returns:
-      The content of result.json, see `dcdp_jax.runs.schemas.Result`; it has no validation part.
-
     Raises:
       UserError: fewer than two runs, one that is named twice, unfinished or damaged, or runs of different data sets,
         protocols, classes or test windows.
-      OSError: a file could not be written.
     """
     if len(runs) < 2:
         raise UserError(f"--mode=ensemble takes the folders of two or more finished runs, got {len(runs)}")
@@ -124,15 +120,11 @@ def count_predictions(windows: Sequence[Sequence[str]], probabilities: np.ndarra
 
 
 def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, Any]:
-    """Returns the content of result.json.
+    """Returns the content of result.json, from (n, k) float32 mean probabilities of the runs.
 
     Parameters and seconds are sums over the runs, and `windows_per_second` is that of training them one after the
     other. `seed` is that of the first run; `ensemble` lists all of them. The test loss takes a probability of 0 for the
     smallest positive float32.
-
-    Args:
-      members: the runs.
-      mean: (n, k) float32, their mean probabilities.
     """
     first = members[0].result
     results = [member.result for member in members]

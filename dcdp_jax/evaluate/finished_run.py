@@ -23,10 +23,6 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     Compares the scores with result.json, writes robustness.json, and writes predictions.csv and worst_windows.json
     where one of them is missing.
 
-    Args:
-      config: that of the run.
-      workdir: of the run.
-
     Raises:
       UserError: the workdir holds no finished run of this config, or its scores are not repeated to 1e-4.
     """

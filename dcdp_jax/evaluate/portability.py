@@ -90,15 +90,6 @@ def check_portability(config: ConfigDict) -> Findings:
 
     The model of the config's branches runs with every strategy and on 1, 2, 7 and 8 devices where there are as many; a
     baseline with the config's strategy on one.
-
-    Args:
-      config: of a run; the widths, window and data are its own.
-
-    Returns:
-      `Findings`.
-
-    Raises:
-      UserError: config or data cannot be used.
     """
     check_config(config)
     dataset = build_dataset(config.data)

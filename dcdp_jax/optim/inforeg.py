@@ -146,16 +146,7 @@ def growth(history: jax.Array) -> jax.Array:
 
 
 def fisher_traces(labels: Any, updates: Any, names: list[str]) -> dict[str, jax.Array]:
-    """Sums the mean squares of each branch's arrays of two or more dimensions.
-
-    Args:
-      labels: A pytree prefix of updates, see `scale_branches`.
-      updates: Gradients.
-      names: The branches.
-
-    Returns:
-      {branch: () float32}.
-    """
+    """Sums the mean squares of each branch's gradients of two or more dimensions, {branch: () float32}."""
     traces = {name: jnp.zeros((), jnp.float32) for name in names}
 
     def add(label: str | None, subtree: Any) -> None:

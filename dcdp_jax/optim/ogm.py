@@ -130,16 +130,7 @@ def scale_by_ogm(
 
 
 def gradient_noise(labels: Any, updates: Any, key: jax.Array) -> Any:
-    """Draws Gaussian noise with each array's own standard deviation for the branches, and zeros for the rest.
-
-    Args:
-      labels: A pytree prefix of updates, see `scale_branches`.
-      updates: Any pytree.
-      key: Random key.
-
-    Returns:
-      A pytree like updates.
-    """
+    """Draws Gaussian noise with each array's own standard deviation for the branches, and zeros for the rest."""
     count = len(jax.tree.leaves(updates))
     keys = jax.tree.unflatten(jax.tree.structure(updates), list(jax.random.split(key, count)))
 

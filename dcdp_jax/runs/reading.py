@@ -186,8 +186,3 @@ def read_robustness(workdir: Path) -> dict[str, Any] | None:
         return None
     found: Any = decode(read_recorded(workdir, ROBUSTNESS), Robustness, workdir / ROBUSTNESS)
     return found
-
-
-def is_finished(workdir: Path) -> bool:
-    """Returns whether a folder holds a finished run: its result is written last."""
-    return (workdir / RESULT).is_file()

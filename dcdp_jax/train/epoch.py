@@ -43,12 +43,7 @@ class Epoch:
     nonfinite: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def add(self, metrics: dict[str, Any], count: int) -> None:
-        """Adds the metrics of some steps.
-
-        Args:
-          metrics: of `train_steps`, fetched to the host; each with a leading axis of at least `count`.
-          count: number of steps.
-        """
+        """Adds the metrics of `count` steps, on the host, each with a leading axis of at least so many."""
         for i in range(count):
             step = jax.tree.map(lambda x, i=i: float(x[i]), metrics)
             self.steps += 1
@@ -60,9 +55,7 @@ class Epoch:
     def record(self, every: int, last: int) -> None:
         """Averages the pending metrics over each complete group of `every` steps that has any finite step.
 
-        Args:
-          every: number of steps that a record covers.
-          last: number of steps in the epoch; its last group may be shorter.
+        The epoch has `last` steps; its last group may be shorter.
         """
         complete = self.steps if self.steps == last else self.steps // every * every
         ready = [(step, metrics) for step, metrics in self.pending if step <= complete]
@@ -98,13 +91,7 @@ def nonfinite_values(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 
 def check_finite(where: str, metrics: Mapping[str, Any], checkpoint: Path | None) -> None:
-    """Raises NonFiniteError where a number is NaN or infinite.
-
-    Args:
-      where: what was measured, for the message.
-      metrics: nested, of numbers and names.
-      checkpoint: the last good one; None where there is none yet.
-    """
+    """Raises NonFiniteError where a number of nested metrics is NaN or infinite; the message begins with `where`."""
     if values := nonfinite_values(metrics):
         what = ", ".join(f"{name} is {value}" for name, value in list(values.items())[:NAMED_IN_MESSAGE])
         raise NonFiniteError(f"{where}: {what}; {describe_checkpoint(checkpoint)}; {SMALLER_STEPS}")
@@ -116,18 +103,7 @@ def describe_checkpoint(checkpoint: Path | None) -> str:
 
 
 def save_interrupted(workdir: Path, state: TrainState, epoch: Epoch, step: int, log: MetricsLog) -> None:
-    """Saves a checkpoint within an epoch, atomically.
-
-    Args:
-      workdir: of the run.
-      state: after the steps of `epoch`.
-      epoch: in progress.
-      step: number of steps since the beginning of training.
-      log: of the finished epochs.
-
-    Raises:
-      OSError: the checkpoint could not be written.
-    """
+    """Saves a checkpoint within an epoch atomically, after a number of steps since the beginning of training."""
     with Checkpoints(workdir / INTERRUPTED) as checkpoints:
         if step not in checkpoints.numbers():
             checkpoints.save(step, state, 0.0, notes={"epoch": dataclasses.asdict(epoch), "log": log.notes()})
@@ -137,11 +113,6 @@ def starting_point(
     workdir: Path, checkpoints: Checkpoints, initial: TrainState
 ) -> tuple[TrainState, Epoch, Mapping[str, Any]]:
     """Restores the latest state of a run; before the first, tries once whether a checkpoint can be saved and read.
-
-    Args:
-      workdir: of the run.
-      checkpoints: of the finished epochs.
-      initial: state at step 0.
 
     Returns:
       The state; the epoch to train next, with the steps already taken in it; and the notes for `MetricsLog`.
@@ -184,16 +155,7 @@ def nonfinite_error(
 ) -> NonFiniteError:
     """Writes nonfinite.json and returns the error that names it.
 
-    Args:
-      workdir: of the run.
-      dataset: training data.
-      step: number of the training step.
-      values: {metric: nan or inf}.
-      rows: windows of the step, as indices into the training part.
-      checkpoint: the last good one; None where there is none yet.
-
-    Returns:
-      The error to raise.
+    The values, {metric: nan or inf}, are those of a step, whose windows are rows of the training part.
     """
     windows = [window_record(dataset, int(row)) for row in rows]
     saved = str(checkpoint) if checkpoint else None

@@ -67,15 +67,9 @@ def evaluation_batch_size(config: ConfigDict, devices: Devices) -> int:
 
 
 def padded_batches(split: Split, size: int) -> Iterator[dict[str, np.ndarray]]:
-    """Yields batches of all windows of a part, in order.
+    """Yields batches of all windows of a part, in order: `starts`, `labels`, `rows` and `mask`, each (size,).
 
-    Args:
-      split: the part.
-      size: b.
-
-    Yields:
-      `starts`, `labels`, `rows` (each window's place in the part) and `mask`, all (b,); the last batch is padded with
-      windows whose mask is False.
+    Rows are the windows' places in the part; the last batch is padded with windows whose mask is False.
     """
     for start in range(0, len(split.labels), size):
         rows = np.arange(start, min(start + size, len(split.labels)), dtype=np.int32)
