@@ -40,7 +40,7 @@ SAME: dict[str, Callable[[Member], Any]] = {
 
 
 def write_ensemble(runs: Sequence[Path], workdir: Path) -> dict[str, Any]:
-    """Writes `predictions.csv` with the mean probabilities of runs; writes and returns the `result.json` of their scores.
+    """Writes `predictions.csv` and `result.json` of the mean probabilities of runs, and returns the latter.
 
     Args:
       runs: folders of finished runs, two at least, tested on the same windows: seeds of one config, or models trained
