@@ -208,9 +208,9 @@ def check_processes(values: Mapping[str, Any]) -> None:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the leaves of nested dictionaries: {'a': {'b': 1}} -> ('a.b', 1), ..."""
+    """Yields the leaves of nested dictionaries, empty ones included: {'a': {'b': 1}} -> ('a.b', 1), ..."""
     for key, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
