@@ -545,6 +545,12 @@ STUDY_FIELDS = (
         "alone.",
     ),
     Field("study.compare", (), "`(row, the row that it is compared with)`, see `compare_with`."),
+    Field(
+        "study.oracles",
+        (),
+        "`(row, (row, ...))`: the product of the probabilities of the second is the oracle of the first, and the page "
+        "says how much of the gap between the two each row closes that is compared with the first.",
+    ),
     Field("study.shown", "", "The row whose confusion matrices are drawn; if empty, the best of the last stage."),
     Field("study.selection", "f1_macro", "The score by which rows are chosen."),
     Field("study.scores", ("accuracy", "f1_macro"), "The scores in the tables.", items=str),

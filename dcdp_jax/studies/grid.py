@@ -81,8 +81,11 @@ def stages_of(config: ConfigDict) -> list[Stage]:
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"study.stages needs at least one row, and every name once: {', '.join(names)}")
     mentioned = [name for pair in config.study.compare for name in pair] + [config.study.shown or names[0]]
+    mentioned += [name for reference, rows in config.study.oracles for name in (reference, *rows)]
     if unknown := [name for name in mentioned if name not in names]:
-        raise ConfigError(f"study.compare or study.shown: {unknown[0]!r} is none of the rows {', '.join(names)}")
+        raise ConfigError(
+            f"study.compare, study.oracles or study.shown: {unknown[0]!r} is none of the rows {', '.join(names)}"
+        )
     if not config.study.inner_folds:
         return stages
     if len(stages) < 2 or config.study.folds:

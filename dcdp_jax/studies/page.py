@@ -12,11 +12,13 @@ from dcdp_jax.studies.rendering import as_markdown, number
 from dcdp_jax.studies.tables import Table, percent
 
 
-def make_page(name: str, command: Sequence[str], stages: Sequence[StageOutcome], tables: Sequence[Table]) -> str:
-    """Returns the page in Markdown: command, provenance, tables, failed trials and all trials."""
+def make_page(
+    name: str, command: Sequence[str], stages: Sequence[StageOutcome], tables: Sequence[Table], gains: str = ""
+) -> str:
+    """Returns the page in Markdown: command, provenance, tables, gains, failed trials and all trials."""
     outcomes = [outcome for stage in stages for outcome in stage.outcomes]
     parts = [f"## {name}", f"`python {shlex.join(command)}`, {date.today().isoformat()}. {provenance(outcomes)}"]
-    parts += [as_markdown(table).strip() for table in tables]
+    parts += [as_markdown(table).strip() for table in tables] + [gains] * bool(gains)
     if failed := [outcome for outcome in outcomes if outcome.result is None]:
         lines = "\n".join(f"- {outcome.trial.name}: {outcome.error}" for outcome in failed)
         parts.append(f"Not there, {len(failed)} of {len(outcomes)} trials:\n\n{lines}")

@@ -1,6 +1,6 @@
 """Means over seeds and folds, intervals over seeds or over people, and paired tests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,33 @@ class Summary(NamedTuple):
     deviation: float
     low: float
     high: float
+
+
+class Interval(NamedTuple):
+    """A statistic of the means over seeds and folds, with its 95 % bootstrap interval; NaN bounds for one of them."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> Interval:
+    """Returns a function of the column means, with the percentile interval over rows drawn with replacement.
+
+    Args:
+      values: (n, m) m numbers of each of n seeds and folds, which are drawn together.
+      statistic: (..., m) means -> (...).
+
+    Returns:
+      `Interval`.
+    """
+    value = float(statistic(values.mean(axis=0)))
+    if len(values) < 2:
+        return Interval(value, np.nan, np.nan)
+    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = np.nanquantile(statistic(values[drawn].mean(axis=1)), (0.025, 0.975))
+    return Interval(value, float(low), float(high))
 
 
 def summarize(values: Sequence[float]) -> Summary:

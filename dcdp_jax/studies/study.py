@@ -10,6 +10,7 @@ from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs.files import write_atomically, write_json
 from dcdp_jax.studies.engine import run_study
 from dcdp_jax.studies.figures import draw_figures
+from dcdp_jax.studies.oracle import as_section
 from dcdp_jax.studies.page import make_page
 from dcdp_jax.studies.rendering import as_csv, as_latex, as_markdown
 from dcdp_jax.studies.tables import make_tables
@@ -46,9 +47,11 @@ def study(config: ConfigDict, workdir: Path) -> int:
     for path in draw_figures(stages, asked.shown, workdir):
         print(path)
     page = workdir / "page.md"
-    write_atomically(page, make_page(workdir.name, sys.argv, stages, tables))
+    outcomes = [outcome for stage in stages for outcome in stage.outcomes]
+    gains = as_section(outcomes, dict(asked.compare), dict(asked.oracles))
+    write_atomically(page, make_page(workdir.name, sys.argv, stages, tables, gains))
     print(page)
-    failed = [outcome for stage in stages for outcome in stage.outcomes if outcome.result is None]
+    failed = [outcome for outcome in outcomes if outcome.result is None]
     if failed:
         print(f"{len(failed)} trials failed; the same command tries them again:")
     for outcome in failed:

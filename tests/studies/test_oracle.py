@@ -1,0 +1,143 @@
+"""Oracles and gaps from made-up trials, against numbers written out here."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from configs.studies import imbalance
+from configs.studies.default import smallest
+from dcdp_jax.config import check_study
+from dcdp_jax.errors import CheckpointError, ConfigError
+from dcdp_jax.runs.reading import Predictions
+from dcdp_jax.studies.engine import Outcome
+from dcdp_jax.studies.grid import Trial, stages_of, trials_of
+from dcdp_jax.studies.oracle import as_section, gains_of, oracles_of
+from dcdp_jax.studies.statistics import bootstrap, holm
+
+NAMES = ["a", "b", "c"]
+SEEDS, WINDOWS = 5, 40
+ORACLES = {"none": ("res alone", "dense alone")}
+COMPARE = {"good": "none", "same": "none"}
+RNG = np.random.default_rng(0)
+TRUE = RNG.integers(0, 3, WINDOWS)
+ACCURACY = {
+    "none": np.array([0.70, 0.72, 0.68, 0.71, 0.70]),
+    "good": np.array([0.80, 0.83, 0.77, 0.80, 0.82]),
+    "same": np.array([0.70, 0.71, 0.69, 0.72, 0.70]),
+}
+RATES = {"none": 100.0, "good": 50.0, "same": 80.0}
+
+
+def probabilities(row, seed):
+    """Of a branch that tells apart the true class and one other, and of one that tells apart others."""
+    rng = np.random.default_rng((len(row), seed))
+    p = 0.1 + 0.1 * rng.random((WINDOWS, 3))
+    p[np.arange(WINDOWS), TRUE] += 0.4
+    p[np.arange(WINDOWS), (TRUE + (1 if row == "res alone" else 2)) % 3] += 0.4
+    return (p / p.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def outcome(row, seed, dataset="set", windows=None):
+    trial = Trial(dataset, row, seed, 0, smallest(), f"{row}-{seed}")
+    if row.endswith("alone"):
+        described = windows or [("r", str(i), "s", NAMES[k]) for i, k in enumerate(TRUE)]
+        p = probabilities(row, seed)
+        predictions = Predictions(["s"] * WINDOWS, np.ones(WINDOWS, bool), p.max(axis=1), described, p)
+        return Outcome(trial, {"class_names": NAMES, "test": {"accuracy": 0.5}}, None, predictions)
+    accuracy = float(ACCURACY[row][seed])
+    return Outcome(trial, {"test": {"accuracy": accuracy}, "windows_per_second": RATES[row]}, None)
+
+
+def outcomes():
+    return [outcome(row, seed) for row in (*ACCURACY, *ORACLES["none"]) for seed in range(SEEDS)]
+
+
+def expected_oracle():
+    """Accuracy of the product of the two branches, in percent, by seed."""
+    products = [probabilities("res alone", seed) * probabilities("dense alone", seed) for seed in range(SEEDS)]
+    return np.array([100 * (product.argmax(axis=1) == TRUE).mean() for product in products])
+
+
+def test_the_oracle_multiplies_the_probabilities_of_the_branches():
+    (found,) = oracles_of(outcomes(), ORACLES)
+    assert list(found.accuracy.values()) == pytest.approx(expected_oracle())
+    assert found.gap.value == pytest.approx(expected_oracle().mean() - 70.2)
+    single = [100 * (probabilities(row, 0).argmax(axis=1) == TRUE).mean() for row in ORACLES["none"]]
+    assert expected_oracle().mean() > max(single)  # the branches complement each other
+
+
+def test_gains_say_difference_share_of_the_gap_and_cost():
+    good, same = gains_of(outcomes(), COMPARE, ORACLES)
+    difference = 100 * (ACCURACY["good"] - ACCURACY["none"])
+    assert good.difference.value == pytest.approx(difference.mean())
+    assert good.closed.value == pytest.approx(100 * difference.mean() / (expected_oracle().mean() - 70.2))
+    drawn = np.random.default_rng(0).integers(SEEDS, size=(10_000, SEEDS))
+    low, high = np.quantile(difference[drawn].mean(axis=1), (0.025, 0.975))
+    assert (good.difference.low, good.difference.high) == pytest.approx((low, high))
+    shares = 100 * difference[drawn].mean(axis=1) / (expected_oracle() - 100 * ACCURACY["none"])[drawn].mean(axis=1)
+    assert (good.closed.low, good.closed.high) == pytest.approx(tuple(np.quantile(shares, (0.025, 0.975))))
+    assert (good.cost, same.cost) == (2.0, 1.25)
+    raw = [stats.ttest_rel(ACCURACY[row], ACCURACY["none"]).pvalue for row in COMPARE]
+    assert [good.p, same.p] == pytest.approx(holm(raw))
+
+
+def test_no_share_of_a_gap_that_may_be_none():
+    level = {row: values for row, values in ACCURACY.items() if row != "none"}
+    closer = [o for o in outcomes() if o.trial.row in (*level, *ORACLES["none"])]
+    oracle = expected_oracle() / 100
+    for seed in range(SEEDS):
+        closer.append(outcome("none", seed))
+        closer[-1].result["test"]["accuracy"] = float(oracle[seed] + (0.02 if seed % 2 else -0.02))
+    assert [gain.closed for gain in gains_of(closer, COMPARE, ORACLES)] == [None, None]
+
+
+def test_corrected_over_all_data_sets():
+    twice = outcomes() + [o._replace(trial=o.trial._replace(dataset="other")) for o in outcomes()]
+    raw = [stats.ttest_rel(ACCURACY[row], ACCURACY["none"]).pvalue for row in COMPARE]
+    assert [gain.p for gain in gains_of(twice, COMPARE, ORACLES)] == pytest.approx(holm(raw * 2))
+
+
+def test_branches_of_other_windows_make_no_oracle():
+    others = [("r", str(i + 1), "s", NAMES[k]) for i, k in enumerate(TRUE)]
+    mixed = [outcome("none", 0), outcome("res alone", 0), outcome("dense alone", 0, windows=others)]
+    with pytest.raises(CheckpointError, match="were tested on different windows"):
+        oracles_of(mixed, ORACLES)
+
+
+def test_the_section_of_the_page():
+    text = as_section(outcomes(), COMPARE, ORACLES)
+    assert "Holm over all 2 lines" in text
+    assert "| set | none | res alone; dense alone | 5 |" in text
+    assert "| set | good | none | 5 | 80.40 | +10.20 [" in text
+    assert as_section(outcomes(), COMPARE, {}) == ""
+
+
+def test_a_bootstrap_of_one_value_has_no_interval():
+    found = bootstrap(np.array([[3.0, 1.0]]), lambda x: x[..., 0] - x[..., 1])
+    assert found.value == 2
+    assert np.isnan([found.low, found.high]).all()
+
+
+@pytest.mark.parametrize(
+    ("names", "seeds", "folds"), [("complementary,noise", 5, (0,)), ("uci_har,dsads", 1, (0, 1, 2, 3, 4))]
+)
+def test_the_study_of_imbalance(names, seeds, folds):
+    config = imbalance.get_config(names)
+    check_study(config)
+    (stage,) = stages_of(config)
+    trials = trials_of(config, stage, {})  # checks the config of every trial
+    assert len(trials) == len(names.split(",")) * len(stage.rows) * seeds * len(folds)
+    assert {trial.fold for trial in trials} == set(folds)
+    methods = {trial.config.modulation.name for trial in trials}
+    assert methods == {"none", "cgm", "ogm", "ogm_ge", "cggm", "mmpareto", "rank", "inforeg", "arl", "random"}
+    for trial in trials:
+        if trial.row.endswith("alone"):
+            (branch,) = trial.config.model.branches
+            assert trial.config.data.channels == branch[2]
+            assert branch[0] in trial.row
+    assert not any("SGD" in trial.row and "decoupled" in trial.row for trial in trials)
+
+
+def test_seeds_and_folds_are_not_mixed():
+    with pytest.raises(ConfigError, match="name synthetic tasks, which have seeds, or data sets with groups"):
+        imbalance.get_config("noise,dsads")
