@@ -427,6 +427,15 @@ FIELDS = (
         high=0.999999,
     ),
     Field(
+        "train.checkpoint_every",
+        1,
+        "Epochs from one checkpoint to the next; the best epoch by validation and the last one are always saved. A "
+        "killed run resumes from the last checkpoint, a terminated one where it was.",
+        low=1,
+        high=10**6,
+        affects_result=False,
+    ),
+    Field(
         "train.steps_per_dispatch",
         0,
         "Steps in one compiled program; 0 for 1 on CPUs and 32 elsewhere.",

@@ -156,7 +156,6 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
                 if member.trains() and member.epoch.steps == run.steps_per_epoch:
                     with ending(member, failed):
                         summary = finish_epoch(run, member, state_of(member, state, run), rate, began)
-                        forget_interruption(member.workdir)
                         seconds = (
                             summary["seconds"]
                             if compiled
@@ -373,7 +372,7 @@ def last_checkpoint(member: Member) -> Path | None:
 
 
 def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began: float) -> dict[str, Any]:
-    """Validates, and writes the records and the checkpoint of an epoch.
+    """Validates, and writes the records of an epoch, and its checkpoint where one is due.
 
     Args:
       run: evaluation and data.
@@ -388,23 +387,24 @@ def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began
     Raises:
       NonFiniteError: a number to be logged is NaN or infinite, as the validation loss of parameters that overflow.
     """
-    epoch, log = member.epoch, member.log
+    epoch, log, asked = member.epoch, member.log, member.config.train
+    last = epoch.number == asked.epochs
     before = (epoch.number - 1) * run.steps_per_epoch
     for number, record in epoch.records:
         record |= {"kind": "step", "epoch": epoch.number, "step": before + number}
         record["learning_rate"] = float(run.schedule(record["step"] - 1))
-        record["windows"] = member.config.train.batch_size
+        record["windows"] = asked.batch_size
     summary: dict[str, Any] = {
         "kind": "epoch",
         "epoch": epoch.number,
         "step": before + run.steps_per_epoch,
         "train": epoch.means(),
-        "best": True,
+        "best": last,
         "windows_per_second": rate,
     }
     if has_validation(run.dataset):
         summary["validation"] = evaluation_record(run.evaluate(state, run.dataset.splits["validation"]).tally)
-    if member.config.train.selection == BEST:
+    if asked.selection == BEST:
         score = summary["validation"][SELECTION_SCORE]
         summary["best"] = all(score > finished["validation"][SELECTION_SCORE] for finished in log.epochs())
     else:
@@ -416,7 +416,9 @@ def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began
         check_finite(f"epoch {epoch.number}", record, last_checkpoint(member))
     # The log first: training cannot resume from a checkpoint without its records.
     log.append([*(record for _, record in epoch.records), summary])
-    member.checkpoints.save(epoch.number, state, score, log.notes())
+    if summary["best"] or last or epoch.number % asked.checkpoint_every == 0:
+        member.checkpoints.save(epoch.number, state, score, log.notes())
+        forget_interruption(member.workdir)
     return summary
 
 

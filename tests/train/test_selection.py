@@ -128,6 +128,42 @@ def test_an_average_interrupted_and_resumed_is_the_same_to_the_bit(averaged, tmp
     jax.tree.map(np.testing.assert_array_equal, restored(tmp_path / "run", run), restored(expected, run))
 
 
+def test_an_epoch_without_a_checkpoint_is_trained_again_to_the_bit(averaged, tmp_path, monkeypatch):
+    """Killed in epoch 3 with a checkpoint of epoch 2 alone; terminated in epoch 2, of which epoch 1 left none."""
+    expected, config, run = averaged
+    config = config.copy_and_resolve_references()
+    config.train.checkpoint_every = 2
+    steps = run.steps_per_epoch
+
+    def killed(termination, step):
+        if step > 2 * steps:
+            raise KeyboardInterrupt
+
+    for folder, ended, error in (
+        ("killed", killed, KeyboardInterrupt),
+        ("terminated", lambda _, step: step == steps + 1, Terminated),
+    ):
+        workdir = tmp_path / folder
+        with monkeypatch.context() as patch:
+            patch.setattr(Termination, "requested", ended)
+            with pytest.raises(error):
+                train(config, workdir, run)
+        with Checkpoints(workdir / "checkpoints") as checkpoints:
+            assert checkpoints.numbers() == ([2] if folder == "killed" else [])
+        train(config, workdir, run)
+        assert records_of(workdir) == records_of(expected)
+        jax.tree.map(np.testing.assert_array_equal, restored(workdir, run), restored(expected, run))
+        assert not (workdir / "interrupted").exists()
+
+
+def test_the_best_epoch_and_the_last_have_checkpoints_whatever_is_asked_for(tmp_path):
+    config = config_of(**{"train.checkpoint_every": 100})
+    train(config, tmp_path / "run", build.prepare(config))
+    best = read_json(tmp_path / "run" / "result.json")["best_epoch"]
+    with Checkpoints(tmp_path / "run" / "checkpoints") as checkpoints:
+        assert checkpoints.numbers() == sorted({best, EPOCHS})
+
+
 def test_the_last_epoch_is_tested(averaged, tmp_path, capsys):
     """With the program of a run that keeps no average, and a validation part."""
     config = config_of(**{"train.selection": "last"})
