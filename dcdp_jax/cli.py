@@ -30,8 +30,10 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string("workdir", "", "folder for the run's files; default runs/NAME of the config")
 MODE = flags.DEFINE_enum("mode", "train", list(MODES), "what to do, see above")
 INPUT = flags.DEFINE_multi_string("input", [], "predict: a table or a file of the data set")
-SMOOTHING = flags.DEFINE_string("smoothing", "", "predict, stream: mean:N or majority:N of the last N windows")
-FORMATS = flags.DEFINE_list("formats", ["jax"], "export: any of jax, onnx, tflite, tflite_int8")
+SMOOTHING = flags.DEFINE_string(
+    "smoothing", "", "predict, stream, export of web: mean:N or majority:N of the last N windows"
+)
+FORMATS = flags.DEFINE_list("formats", ["jax"], "export: any of jax, onnx, tflite, tflite_int8, web")
 PACKAGED = Path(configs.__path__[0])
 
 
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(f"unexpected argument {arguments[1]!r}; fields are set as --config.field=value")
         if CONFIG.value is None:
             raise UserError("no config; for example --config=configs/demo.py")
-        check_flags(MODE.value, INPUT.value, SMOOTHING.value)
+        check_flags(MODE.value, INPUT.value, SMOOTHING.value, FORMATS.value)
         workdir = Path(WORKDIR.value or default_workdir(config_flags.get_config_filename(flags.FLAGS["config"])))
         # Heavy imports wait until the command line is known to be sound.
         if "study" in CONFIG.value:
@@ -106,12 +108,15 @@ def main(arguments: Sequence[str]) -> int:
         return fail("interrupted; the same command again resumes from the last finished epoch", 128 + 2)
 
 
-def check_flags(mode: str, paths: Sequence[str], smoothing: str) -> None:
+def check_flags(mode: str, paths: Sequence[str], smoothing: str, formats: Sequence[str]) -> None:
     """Raises UserError for flags that the mode does not read, or cannot do without."""
     if paths and mode != "predict":
         raise UserError(f"--input is for --mode=predict, and this is --mode={mode}")
-    if smoothing and mode not in ("predict", "stream"):
-        raise UserError(f"--smoothing is for --mode=predict and --mode=stream, and this is --mode={mode}")
+    if smoothing and mode not in ("predict", "stream") and not (mode == "export" and "web" in formats):
+        raise UserError(
+            "--smoothing is for --mode=predict and --mode=stream, or --mode=export --formats=web; "
+            f"this is --mode={mode}" + (f" --formats={','.join(formats)}" if mode == "export" else "")
+        )
     if mode == "predict" and not paths:
         raise UserError("--mode=predict needs --input=FILE, a table or a file of the data set; it may be repeated")
     stems = [Path(path).stem for path in paths]
@@ -184,7 +189,7 @@ def export_model(config: ConfigDict, workdir: Path) -> None:
     from dcdp_jax.serve.export import export_run
 
     check(config, workdir)
-    export_run(config, workdir, FORMATS.value)
+    export_run(config, workdir, FORMATS.value, parse_smoothing(SMOOTHING.value))
 
 
 def portability(config: ConfigDict, workdir: Path) -> int:

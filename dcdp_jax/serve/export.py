@@ -18,7 +18,7 @@ from dcdp_jax.errors import ConfigError, DataError, ExportError
 from dcdp_jax.metrics import scores
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.runs.reading import read_result
-from dcdp_jax.serve import standalone
+from dcdp_jax.serve import standalone, web
 from dcdp_jax.serve.formats import PLATFORMS, Run, to_jax, to_onnx, to_tflite
 from dcdp_jax.serve.model import TrainedModel, forward, load_model
 from dcdp_jax.versions import version_of
@@ -29,22 +29,24 @@ FILES = {
     "onnx": "model.onnx",
     "tflite": "model.tflite",
     "tflite_int8": "model.int8.tflite",
+    "web": "web",
 }
 TOLERANCE = 1e-4
 CHECKED_WINDOWS = 32
 EXAMPLES = 1024  # training windows from which int8 takes its ranges; with 256, rare peaks are cut off
 
 
-def export_run(config: ConfigDict, workdir: Path, formats: Sequence[str]) -> None:
+def export_run(config: ConfigDict, workdir: Path, formats: Sequence[str], smoothing: tuple[str, int] = ("", 1)) -> None:
     """Writes WORKDIR/export anew, whole or not at all: the model in each format, its card and how to use it.
 
     Args:
-      config: of the run; its data set is read for `tflite_int8` only.
+      config: of the run; its data set is read for `tflite_int8` only, and its `data.table` is for `web`.
       workdir: of the run, finished.
       formats: keys of `FILES`.
+      smoothing: method and number of windows of the page `web`, see `Smoother`.
 
     Raises:
-      ConfigError: an unknown format, or one whose packages are not installed.
+      ConfigError: an unknown format, or one whose packages are not to be had.
       CheckpointError: the workdir holds no finished run of a network.
       DataError: the data for `tflite_int8` is missing, or not that of the run.
       ExportError: a file does not answer as the trained model does.
@@ -56,13 +58,14 @@ def export_run(config: ConfigDict, workdir: Path, formats: Sequence[str]) -> Non
         raise ConfigError(f"--formats is empty; choose of {', '.join(FILES)}")
     model = load_model(workdir)
     result = read_result(workdir)
+    site = web.make_site(config.data.table, smoothing) if "web" in formats else None
     dataset = data_of_the_run(config, result) if "tflite_int8" in formats else None
     if not is_first_process():
         return
     with tempfile.TemporaryDirectory(prefix=f".{EXPORT}.", suffix=".writing", dir=workdir) as temporary:
         folder = Path(temporary) / EXPORT
         folder.mkdir()
-        card = write_files(model, result, dataset, list(dict.fromkeys(formats)), folder)
+        card = write_files(model, result, dataset, list(dict.fromkeys(formats)), folder, site)
         if (workdir / EXPORT).exists():
             (workdir / EXPORT).rename(Path(temporary) / "before")
         folder.rename(workdir / EXPORT)
@@ -81,9 +84,14 @@ def data_of_the_run(config: ConfigDict, result: dict[str, Any]) -> Dataset:
 
 
 def write_files(
-    model: TrainedModel, result: dict[str, Any], dataset: Dataset | None, formats: Sequence[str], folder: Path
+    model: TrainedModel,
+    result: dict[str, Any],
+    dataset: Dataset | None,
+    formats: Sequence[str],
+    folder: Path,
+    site: web.Site | None = None,
 ) -> dict[str, Any]:
-    """Fills a new folder and returns the content of its card."""
+    """Fills a new folder and returns the content of its card; see `export_run`."""
     # Else a GPU or TPU may round to fewer digits, and the platforms' answers would differ.
     with jax.default_matmul_precision("float32"):
         probabilities = forward(model)
@@ -96,16 +104,22 @@ def write_files(
         shape = windows.shape[1:]
         card = exported_card(model.card, result)
         for name in formats:
+            if name == "web":
+                assert site is not None
+                card["files"][FILES[name]] = export_page(model, card, site, folder / FILES[name])
+                continue
             facts: dict[str, Any] = {"format": name}
-            run: Run
             if name == "jax":
                 content, run = to_jax(whole, shape, card)
+                found = run(windows)
                 facts |= {"platforms": list(PLATFORMS), "batch": "any"}
             elif name == "onnx":
-                content, run = to_onnx(whole, shape)
+                content, outputs = to_onnx(whole, shape)
+                (found,) = outputs(windows)
                 facts |= {"input": "windows", "output": "probabilities", "batch": "any"}
             elif name == "tflite":
                 content, run = to_tflite(whole, shape)
+                found = run(windows)
                 facts |= {"batch": 1}
             else:
                 assert dataset is not None
@@ -113,7 +127,7 @@ def write_files(
                 part = "validation" if "validation" in dataset.splits else "train"
                 facts |= {"batch": 1, part: quantisation_loss(jax.jit(whole), run, dataset, part)}
             if name != "tflite_int8":
-                facts["largest_difference"] = check(FILES[name], run(windows), expected)
+                facts["largest_difference"] = check(FILES[name], found, expected)
             (folder / FILES[name]).write_bytes(content)
             facts |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             card["files"][FILES[name]] = facts
@@ -123,6 +137,28 @@ def write_files(
         standalone.load(folder)
     (folder / "README.txt").write_text(readme(card))
     return card
+
+
+def export_page(model: TrainedModel, card: dict[str, Any], site: web.Site, folder: Path) -> dict[str, Any]:
+    """Writes the page with an ONNX model of its own, which has an output for each branch; returns its facts.
+
+    Raises:
+      ExportError: the ONNX model does not answer as the trained model does.
+    """
+    names = [branch.name for branch in model.card.branches]
+    probabilities = forward(model)
+
+    def every(windows: Any) -> tuple[jax.Array, ...]:
+        found = probabilities(windows)
+        return found.fusion, *(found.branches[name] for name in names)
+
+    windows = plausible_windows(model.card)
+    outputs = ["probabilities", *(f"probabilities_{name}" for name in names)]
+    content, run = to_onnx(every, windows.shape[1:], outputs)
+    expected = map(np.asarray, jax.jit(every)(windows))
+    differences = [check(f"web/{web.NETWORK}", *pair) for pair in zip(run(windows), expected, strict=True)]
+    loaded = web.write_site(folder, model.card, card, content, site)
+    return {"format": "web", "outputs": outputs, "largest_difference": max(differences), "bytes": loaded}
 
 
 def exported_card(card: ModelCard, result: dict[str, Any]) -> dict[str, Any]:
@@ -224,6 +260,8 @@ def readme(card: dict[str, Any]) -> str:
             "With jax, flatbuffers and NumPy, and this folder on Python's path: from recognizer import load; "
             "load('this folder').predict(windows)."
         )
+    if FILES["web"] in card["files"]:
+        lines.append("web/ is a page for any static server: python -m http.server --directory web.")
     return "\n".join(lines) + "\n"
 
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -36,8 +36,18 @@ def to_jax(forward: Forward, shape: tuple[int, int], card: dict[str, Any]) -> tu
     return content, Model(card, content).predict
 
 
-def to_onnx(forward: Forward, shape: tuple[int, int]) -> tuple[bytes, Run]:
-    """Returns an ONNX model for any number of windows: input `windows`, output `probabilities`; see `to_jax`.
+def to_onnx(
+    forward: Callable[[Any], Any], shape: tuple[int, int], outputs: Sequence[str] = ("probabilities",)
+) -> tuple[bytes, Callable[[np.ndarray], list[np.ndarray]]]:
+    """Returns an ONNX model for any number of windows, with the input `windows`.
+
+    Args:
+      forward: function of (b, t, c) windows that returns an array, or a tuple of them.
+      shape: (t, c) of a window.
+      outputs: a name for each array.
+
+    Returns:
+      The model, and a function that runs it and returns its outputs.
 
     Raises:
       ConfigError: jax2onnx or onnxruntime is not installed.
@@ -47,13 +57,13 @@ def to_onnx(forward: Forward, shape: tuple[int, int]) -> tuple[bytes, Run]:
         from onnxruntime import InferenceSession, SessionOptions
     with quiet():
         model = convert(
-            forward, [("b", *shape)], input_names=["windows"], output_names=["probabilities"], model_name="dcdp_jax"
+            forward, [("b", *shape)], input_names=["windows"], output_names=list(outputs), model_name="dcdp_jax"
         )
     # What jax2onnx notes about shapes inside the graph is not always right, and nothing needs it.
     del model.graph.value_info[:]
     content = model.SerializeToString()
     session = InferenceSession(content, SessionOptions(), providers=["CPUExecutionProvider"])
-    return content, lambda windows: session.run(["probabilities"], {"windows": windows})[0]
+    return content, lambda windows: session.run(list(outputs), {"windows": windows})
 
 
 def to_tflite(forward: Forward, shape: tuple[int, int], examples: np.ndarray | None = None) -> tuple[bytes, Run]:

@@ -198,6 +198,7 @@ def test_lines_that_cannot_be_read(lines, message, model, capsys):
         (("--mode=stream", "--input=x.csv"), "--input is for --mode=predict"),
         (("--mode=stream", "--smoothing=median:3"), "expected mean:N or majority:N"),
         (("--smoothing=mean:3",), "--smoothing is for --mode=predict and --mode=stream"),
+        (("--mode=export", "--smoothing=mean:3"), "--mode=export --formats=web; this is --mode=export --formats=jax"),
     ],
 )
 def test_commands_that_cannot_be(arguments, message, tmp_path):

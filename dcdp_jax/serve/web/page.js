@@ -1,0 +1,225 @@
+// The page: a file or the device's sensors in, signals, segments and the present activity out.
+import { checkRate, median, readTable, readText } from "./csv.js";
+import { History, Signals, clock, drawBand, element, paint, readable } from "./draw.js";
+import { InputError } from "./errors.js";
+import { checkBrowser, loadModel } from "./model.js";
+import { Motion, absenceNote, whyNoMotion } from "./motion.js";
+import { keepOffline } from "./offline.js";
+import { Recognizer } from "./recognizer.js";
+import { mergeEvents } from "./segments.js";
+
+const LIVE_SECONDS = 60; // that are shown of a live recording
+const CHUNK = 500; // rows of a file between two looks at the page
+const FAR = 6; // standard deviations from the training's mean
+
+const byId = (id) => document.getElementById(id);
+
+// What is shown: the events of the recording and its samples.
+export const shown = { events: [], history: new History(), range: [0, 1], live: false, done: true };
+export let card = null;
+let model = null;
+let signals = null;
+let motion = null;
+
+function say(text) {
+  byId("status").textContent = text;
+}
+
+// Shows an error that has a message for the reader; any other is a fault of the page and is thrown.
+function fail(error) {
+  byId("error").textContent = error.message;
+  byId("error").hidden = false;
+  say("");
+  shown.done = true;
+  if (!(error instanceof InputError)) throw error;
+}
+
+function note(sentences) {
+  byId("notes").replaceChildren(...sentences.filter(Boolean).map((sentence) => element("li", sentence)));
+}
+
+function begin(live) {
+  stopMotion();
+  Object.assign(shown, { events: [], history: new History(live ? LIVE_SECONDS : Infinity), live, done: false });
+  byId("error").hidden = true;
+  byId("result").hidden = false;
+  note([]);
+  draw();
+}
+
+function draw() {
+  const { history, events, live } = shown;
+  const last = history.time.at(-1) ?? 0;
+  const first = live ? Math.max(0, last - LIVE_SECONDS) : (history.time[0] ?? 0);
+  shown.range = [first, Math.max(last, first + 1, live ? LIVE_SECONDS : 0)];
+  signals.draw(history, shown.range);
+  const segments = mergeEvents(events);
+  drawBand(byId("band"), byId("axis"), segments, card, shown.range);
+  byId("segments").replaceChildren(
+    ...segments.slice(-200).reverse().map((segment) => {
+      const row = element("tr");
+      const name = element("td");
+      const swatch = element("span", "", "swatch");
+      paint(swatch, card, segment.label);
+      name.append(swatch, readable(card.class_names[segment.label]));
+      row.append(element("td", `${clock(segment.start)} - ${clock(segment.end)}`), name);
+      row.append(element("td", segment.confidence.toFixed(2)));
+      return row;
+    }),
+  );
+  drawPresent(events.at(-1));
+}
+
+// Shows the last answer and its probabilities.
+function drawPresent(event) {
+  const answered = event && event.label >= 0;
+  const name = answered ? readable(card.class_names[event.label]) : shown.done && !shown.live ? "no answer" : "...";
+  byId("present").textContent = name;
+  byId("bars").replaceChildren(
+    ...card.class_names.flatMap((each, label) => {
+      const share = answered ? event.probabilities[label] : 0;
+      const track = element("dd", "", "bar");
+      const bar = element("span");
+      paint(bar, card, label);
+      bar.style.width = `${100 * share}%`;
+      track.append(bar, element("span", answered ? share.toFixed(2) : "", "share"));
+      return [element("dt", readable(each)), track];
+    }),
+  );
+}
+
+async function openFile(file) {
+  begin(false);
+  say(`reading ${file.name} ...`);
+  const { time, values, absent } = readTable(file.name, await readText(file), card);
+  const { reading } = card;
+  const recognizer = new Recognizer(model, {
+    absent,
+    repeated: reading.repeated,
+    missing: reading.missing,
+    keepRows: !reading.time,
+    onSamples: (piece) => shown.history.add(piece),
+  });
+  const notes = [absenceNote(card, absent), checkRate(file.name, time, card), strangeNote(values)];
+  note(notes);
+  for (let row = 0; row < values.length; row += CHUNK) {
+    const rows = { time: time.slice(row, row + CHUNK), values: values.slice(row, row + CHUNK) };
+    shown.events.push(...(await recognizer.push(rows)));
+    say(`${file.name}: ${Math.round((100 * row) / values.length)} %`);
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  shown.events.push(...(await recognizer.finish()));
+  if (recognizer.repeats.repeated) {
+    note([...notes, `${recognizer.repeats.repeated} of ${values.length} rows have the time of the row before.`]);
+  }
+  shown.done = true;
+  draw();
+  const seconds = shown.history.time.length / card.input_rate;
+  if (!shown.events.length) {
+    throw new InputError(
+      `${file.name}: ${seconds.toFixed(1)} s; nothing is predicted: the longest part without a gap has ` +
+        `${longestPart(shown.history).toFixed(1)} s, and a window ${(card.window / card.rate).toFixed(2)} s`,
+    );
+  }
+  say(`${file.name}: ${seconds.toFixed(1)} s, ${shown.events.length} windows; ${speed(shown.events)}`);
+}
+
+// Returns the seconds of the longest stretch without a gap.
+function longestPart({ time, begins }) {
+  let [longest, length] = [0, 0];
+  time.forEach((_, i) => {
+    length = begins[i] ? 1 : length + 1;
+    longest = Math.max(longest, length);
+  });
+  return longest / card.input_rate;
+}
+
+function speed(events) {
+  return `an answer takes ${median(events.map((event) => event.milliseconds)).toFixed(1)} ms`;
+}
+
+// Asks about the unit of inputs most of whose values lie far from those of the training.
+function strangeNote(values) {
+  const places = card.inputs.map((input) => card.channels.findIndex((channel) => channel.name === input.name));
+  if (card.scale.every((scale) => scale === 1)) return "";
+  const far = card.inputs.filter((_, input) => {
+    const there = values.map((row) => row[input]).filter(Number.isFinite);
+    return there.length && Math.abs((median(there) - card.shift[places[input]]) * card.scale[places[input]]) > FAR;
+  });
+  const names = far.map((channel) => `${channel.name} [${channel.unit}]`).join(", ");
+  return far.length ? `Values unlike the training's, is the unit right? ${names}` : "";
+}
+
+function stopMotion() {
+  motion?.stop();
+  motion = null;
+  byId("motion").textContent = "Use this device's motion sensors";
+}
+
+async function startMotion() {
+  begin(true);
+  let recognizer = null;
+  let queue = Promise.resolve();
+  let waiting = false; // whether a frame will be drawn
+  const later = (work) => (queue = queue.then(work).catch(fail));
+  motion = new Motion(card, {
+    onStart: (absent) => {
+      note([absenceNote(card, absent)]);
+      recognizer = new Recognizer(model, {
+        absent,
+        repeated: "drop",
+        missing: "split",
+        onSamples: (piece) => shown.history.add(piece),
+      });
+    },
+    onRows: (rows) =>
+      later(async () => {
+        shown.events.push(...(await recognizer.push(rows)));
+        const { events } = shown;
+        say(events.length ? `live; ${speed(events.slice(-20))}` : `live; the first answer after ${card.window / card.rate} s`);
+        if (waiting) return;
+        waiting = true;
+        requestAnimationFrame(() => {
+          waiting = false;
+          draw();
+        });
+      }),
+    onError: (error) => {
+      stopMotion();
+      fail(error);
+    },
+  });
+  byId("motion").textContent = "Stop";
+  say("waiting for the motion sensors ...");
+  await motion.start();
+  navigator.wakeLock?.request("screen").catch(() => {}); // a dark screen ends the events; not every browser can hold it
+}
+
+async function main() {
+  checkBrowser();
+  say("loading the model ...");
+  const offline = await keepOffline();
+  card = await (await fetch("card.json")).json();
+  model = await loadModel(card);
+  signals = new Signals(byId("signals"), card.inputs);
+  byId("file").addEventListener("change", () => {
+    const [file] = byId("file").files;
+    byId("file").value = ""; // so that the same file can be chosen again
+    if (file) openFile(file).catch(fail);
+  });
+  byId("motion").addEventListener("click", () => {
+    if (motion) {
+      shown.done = true;
+      stopMotion();
+      say("stopped");
+    } else startMotion().catch(fail);
+  });
+  const why = whyNoMotion(card);
+  byId("motion").disabled = Boolean(why);
+  byId("why").textContent = why ? `No motion sensors: ${why}.` : "";
+  byId("file").disabled = false;
+  window.addEventListener("resize", () => byId("result").hidden || draw());
+  say(offline ? "ready; works without a network from now on" : "ready");
+}
+
+main().catch(fail);

@@ -1,0 +1,51 @@
+// Predicts samples as they come: one event per step, the same as `--mode=stream` gives.
+import { EvenClock, Repeats } from "./clock.js";
+import { Smoother } from "./smooth.js";
+import { Windows } from "./window.js";
+
+export class Recognizer {
+  // model: from `loadModel`. absent: positions of inputs that never have a value. options: `repeated`, `missing` and
+  // `keepRows` of the clock. onSamples: called with every piece of evenly spaced samples.
+  constructor(model, { absent = [], repeated, missing, keepRows = false, onSamples = () => {} }) {
+    const { card } = model;
+    const { max_gap: maxGap, resample: method } = card.reading;
+    this.model = model;
+    this.onSamples = onSamples;
+    this.repeats = new Repeats(repeated, maxGap);
+    this.clock = new EvenClock({ rate: card.input_rate, maxGap, method, missing, keepRows, absent });
+    this.windows = new Windows(card);
+    this.smoother = new Smoother(card.smoothing);
+    this.stretch = 0;
+  }
+
+  // Takes rows {time, values} and returns the events that have become due.
+  async push(rows) {
+    return this.#add(this.clock.push(this.repeats.push(rows)));
+  }
+
+  // Ends the stream; returns the events of samples that waited for others.
+  async finish() {
+    const pieces = this.clock.push(this.repeats.finish());
+    return this.#add([...pieces, ...this.clock.finish()]);
+  }
+
+  async #add(pieces) {
+    const events = [];
+    for (const piece of pieces) {
+      this.onSamples(piece);
+      for (const window of this.windows.push(piece)) events.push(await this.#predict(window));
+    }
+    return events;
+  }
+
+  async #predict({ signals, start, end, stretch }) {
+    const began = performance.now();
+    const answer = await this.model.predict(signals);
+    const milliseconds = performance.now() - began;
+    if (stretch !== this.stretch) this.smoother.reset();
+    this.stretch = stretch;
+    const { label, probabilities } = this.smoother.next(answer.probabilities);
+    const confidence = label < 0 ? NaN : probabilities[label];
+    return { start, end, label, confidence, probabilities, missing: answer.missing, stretch, milliseconds };
+  }
+}

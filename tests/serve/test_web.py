@@ -1,0 +1,550 @@
+"""The exported page in Chromium: windows, classes and probabilities as by predict and stream, and nothing is sent."""
+
+import csv
+import io
+import json
+import time
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from configs import default
+from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
+from dcdp_jax.data.views import low_pass
+from dcdp_jax.data.windows import window_starts
+from dcdp_jax.errors import ConfigError, DataError
+from dcdp_jax.serve import stream, web
+from dcdp_jax.serve.events import Event, merge_events
+from dcdp_jax.serve.export import write_files
+from dcdp_jax.serve.inputs import read_input
+from dcdp_jax.serve.live import answers
+from dcdp_jax.serve.model import Prediction, TrainedModel
+from dcdp_jax.serve.predict import predict_recording
+from dcdp_jax.serve.smoothing import Smoother
+from tests.serve.browser import BROWSER, Browser, Server
+from tests.serve.making import Kind, make_card, make_model, noise
+from tests.serve.test_export import RESULT
+from tests.serve.test_live import tables
+
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium and no Google Chrome on this machine")
+NAMES = ["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
+READY = "document.getElementById('status').textContent.startsWith('ready')"
+ERROR = "document.getElementById('error').hidden ? '' : document.getElementById('error').textContent"
+FINISHED = f"import('./page.js').then(({{shown}}) => shown.done && (shown.events.length > 0 || ({ERROR}) !== ''))"
+EVENTS = "import('./page.js').then(({shown}) => JSON.stringify(shown.events))"
+STATUS = "document.getElementById('status').textContent"
+NOTES = "document.getElementById('notes').textContent"
+
+SHORT = "time,acc_x,acc_y,acc_z\n" + "".join(f"{i / 25},1,2,3\n" for i in range(15))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    made = Browser(tmp_path_factory.mktemp("profile"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def sources():
+    server = Server(web.SOURCES)
+    yield f"{server.address}/errors.js"
+    server.close()
+
+
+@pytest.fixture
+def modules(browser, sources):
+    """The browser at the page's sources, which it can import."""
+    if browser.evaluate("location.href") != sources:
+        browser.go(sources)
+    return browser
+
+
+def page_card(card, smoothing=("", 1), **fields):
+    table = default.get_config().data.table
+    table.update(fields)
+    return web.card_of_page(card, web.Site(table, smoothing, {}))
+
+
+def with_null(array):
+    """Nested lists with None for NaN, which JSON does not have."""
+    return [with_null(row) if isinstance(row, list) else None if np.isnan(row) else row for row in array]
+
+
+def call(browser, module, code, **values):
+    """Returns what code in JavaScript returns, which sees the values and the module's names."""
+    body = f"const m = await import('/{module}'); const v = {json.dumps(values)}; {code}"
+    return json.loads(browser.evaluate(f"(async () => {{ {body} }})().then(JSON.stringify)"))
+
+
+CUT = """
+const {EvenClock, Repeats} = await import('/clock.js');
+const {Windows} = await import('/window.js');
+const rows = v.values.map((row) => Float32Array.from(row, (x) => x ?? NaN));
+const repeats = new Repeats(v.repeated, v.maxGap);
+const clock = new EvenClock({...v.clock, maxGap: v.maxGap});
+const windows = new m.Windows(v.card);
+const found = [];
+const add = (pieces) => pieces.forEach((piece) => found.push(...windows.push(piece)));
+for (let i = 0; i < rows.length; i += v.size) {
+  add(clock.push(repeats.push({time: v.time.slice(i, i + v.size), values: rows.slice(i, i + v.size)})));
+}
+add(clock.push(repeats.finish()));
+add(clock.finish());
+return found.map((w) => ({...w, signals: Array.from(w.signals)}));
+"""
+
+
+def recorded_windows(monkeypatch, card, time, values, **fields):
+    """The windows that `Recognizer` hands to the model, with start, end and stretch of their events."""
+    windows = []
+
+    def remember(model, batch_of_one, batch):
+        windows.append(batch_of_one[0].copy())
+        return Prediction(np.full((1, 4), 0.25), np.ones((1, len(card.branches)), bool))
+
+    monkeypatch.setattr(stream, "predict", remember)
+    recognizer = stream.Recognizer(TrainedModel(card, None, None), **fields)
+    windows.clear()
+    events = [*recognizer.push(values, time), *recognizer.finish()]
+    return np.array(windows), [(e.start, e.end, e.stretch) for e in events]
+
+
+@needs_browser
+@pytest.mark.extra
+@pytest.mark.parametrize("seed", range(12))
+def test_windows_of_any_rows_are_those_of_stream(seed, modules, monkeypatch):
+    rng = np.random.default_rng(seed)
+    view = ("raw", "derived", "raw", "mirror")[seed % 4]
+    card = make_card(Kind(view=view, decimate=1 + seed % 2, step=(8, 20)[seed % 5 == 0]))
+    rows, rate = 900, card.input_rate
+    steps = rng.uniform(0, 2 / rate, rows) if seed % 3 else np.full(rows, 0.7 / rate)
+    steps[rng.random(rows) < 0.1] = 0
+    steps[rng.random(rows) < 0.02] = 2.0
+    time = np.cumsum(steps)
+    values = noise(rows, len(card.inputs), seed)
+    values[rng.random(values.shape) < (0.02 if view == "raw" else 0.002)] = np.nan
+    values[120:160, 2] = np.nan
+    repeated = ("drop", "mean", "spread")[seed % 3]
+    method, missing = ("linear", "nearest")[seed % 2], ("interpolate", "split")[seed // 2 % 2]
+    windows, places = recorded_windows(
+        monkeypatch, card, time, values, repeated=repeated, method=method, missing=missing, max_gap=0.5
+    )
+    assert len(windows) > 5
+    clock = {"rate": rate, "method": method, "missing": missing, "keepRows": False, "absent": []}
+    for size in (1000, 1 + seed):
+        found = call(
+            modules, "window.js", CUT, time=time.tolist(), values=with_null(values.astype(float).tolist()),
+            repeated=repeated, clock=clock, maxGap=0.5, card=page_card(card), size=size,
+        )  # fmt: skip
+        signals = np.array([w["signals"] for w in found], np.float32).reshape(windows.shape)
+        if view == "derived":
+            np.testing.assert_allclose(signals, windows, atol=1e-6)
+        else:
+            np.testing.assert_array_equal(signals, windows)
+        np.testing.assert_allclose([(w["start"], w["end"], w["stretch"]) for w in found], places, atol=1e-9)
+
+
+@needs_browser
+@pytest.mark.extra
+@given(table=tables())
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_table_is_read_as_predict_reads_it(table, modules, tmp_path_factory):
+    content, fields = table
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_bytes(content)
+    card = make_card()
+    data = default.get_config().data
+    data.table.update(fields)
+    code = """
+        const {checkRate, readText} = await import('/csv.js');
+        const text = await readText(new File([Uint8Array.from(v.bytes)], 'any.csv'));
+        try {
+          const {time, values, absent} = m.readTable('any.csv', text, v.card);
+          checkRate('any.csv', time, v.card);
+          return {time, values: values.map((row) => Array.from(row)), absent};
+        } catch (error) { return {error: error.message}; }
+    """
+    read = call(modules, "csv.js", code, bytes=list(content), card=page_card(card, **fields))
+    try:
+        (item,) = read_input(path, card, data)
+    except DataError:
+        if "error" in read:
+            return
+        starts, windows = np.zeros(0, np.int64), np.zeros((0, 16, 6), np.float32)
+    else:
+        assert "error" not in read
+        bounds = np.append(item.recording.starts, len(item.time))
+        starts = window_starts(np.stack([bounds[:-1], bounds[1:]], axis=1), card.window, card.step)
+        windows = item.recording.signals[starts[:, None] + np.arange(card.window)]
+    assert read["absent"] == []
+    clock = {"rate": 25, "method": fields["resample"], "missing": fields["missing"], "absent": []}
+    found = call(
+        modules, "window.js", CUT, time=read["time"], values=read["values"], repeated=fields["repeated"],
+        clock=clock | {"keepRows": not fields["time"]}, maxGap=fields["max_gap"], card=page_card(card), size=50,
+    )  # fmt: skip
+    signals = np.array([w["signals"] for w in found], np.float32).reshape(windows.shape)
+    np.testing.assert_allclose(signals, windows, atol=1e-5)  # times of dates differ in their last bit
+    if len(starts):
+        np.testing.assert_allclose([w["start"] for w in found], item.time[starts], atol=1e-6)
+
+
+@needs_browser
+@pytest.mark.extra
+@pytest.mark.parametrize(("method", "over"), [("", 1), ("mean", 3), ("majority", 3), ("majority", 4)])
+def test_smoothing_is_that_of_python(method, over, modules):
+    rng = np.random.default_rng(over)
+    vectors = rng.dirichlet(np.ones(3), 40)
+    vectors[[7, 20]] = np.nan
+    smoother = Smoother(method, over)
+    code = """
+        const smoother = new m.Smoother([v.method, v.over]);
+        return v.vectors.map((p) => smoother.next(p.map((x) => x ?? NaN)));
+    """
+    found = call(modules, "smooth.js", code, method=method, over=over, vectors=with_null(vectors.tolist()))
+    for vector, answer in zip(vectors, found, strict=True):
+        label, smooth = smoother(vector)
+        assert answer["label"] == label
+        np.testing.assert_allclose(np.array(answer["probabilities"], float), smooth, atol=1e-12)
+
+
+@needs_browser
+@pytest.mark.extra
+@pytest.mark.parametrize("seed", range(4))
+def test_segments_are_those_of_python(seed, modules):
+    rng = np.random.default_rng(seed)
+    start = np.cumsum(rng.choice([0.5, 1.0, 3.0], 60, p=[0.6, 0.3, 0.1]))
+    stretch = np.cumsum(rng.random(60) < 0.1).tolist()
+    labels = np.repeat(rng.integers(-1, 3, 20), 3).tolist()
+    p = rng.dirichlet(np.ones(3), 60)
+    events = [Event(s, s + 1.0, k, q, (), n) for s, k, q, n in zip(start.tolist(), labels, p, stretch, strict=True)]
+    plain = [e._asdict() | {"probabilities": None, "confidence": e.confidence} for e in events]
+    found = call(modules, "segments.js", "return m.mergeEvents(v.events);", events=plain)
+    expected = [segment._asdict() for segment in merge_events(events)]
+    assert [f["label"] for f in found] == [e["label"] for e in expected]
+    for name in ("start", "end", "confidence", "windows"):
+        np.testing.assert_allclose([f[name] for f in found], [e[name] for e in expected], atol=1e-12)
+
+
+@needs_browser
+@pytest.mark.extra
+def test_gravity_is_that_of_python(modules):
+    card = make_card(Kind(view="derived"))
+    signals = noise(200, 3)
+    code = """
+        const filter = new m.LowPass(v.gravity);
+        return v.signals.map((row) => Array.from(filter.next(Float32Array.from(row))));
+    """
+    gravity = page_card(card)["gravity"]
+    found = call(modules, "views.js", code, gravity=gravity, signals=signals.astype(float).tolist())
+    np.testing.assert_allclose(found, low_pass(signals, np.array([0]), card.rate), atol=1e-6)
+
+
+def test_a_phone_serves_one_site_with_known_units():
+    acc = [Channel(f"acc_{axis}", "acc", "hip", "m/s^2") for axis in "xyz"]
+    gyro = [Channel(f"gyro_{axis}", "gyro", "hip", "rad/s") for axis in "xyz"]
+    sources = web.motion_sources([*acc, *gyro])
+    assert [(s["field"], s["part"]) for s in sources] == [
+        *(("accelerationIncludingGravity", axis) for axis in "xyz"),
+        *(("rotationRate", angle) for angle in ("alpha", "beta", "gamma")),
+    ]
+    assert [s["factor"] for s in sources] == pytest.approx([1, 1, 1, *[np.pi / 180] * 3])
+    in_g = web.motion_sources([acc[0]._replace(unit="g")])
+    assert in_g[0]["factor"] == pytest.approx(1 / 9.80665)
+    assert web.motion_sources([acc[0]._replace(unit="counts"), gyro[0]._replace(group="mag")]) == [None, None]
+    assert web.motion_sources([acc[0], acc[0]._replace(name="other_x", site="wrist")]) == [None, None]
+    body = [Channel("total_acc_x", "acc", "waist", "g"), Channel("body_acc_x", "acc", "waist", "g")]
+    assert [source is not None for source in web.motion_sources(body)] == [True, False]
+
+
+def test_a_runtime_that_is_not_the_pinned_one_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv(web.VARIABLE, str(tmp_path))
+    with pytest.raises(
+        ConfigError, match=r"no dist/ort\.wasm\.bundle\.min\.mjs there; expected the folder node_modules"
+    ):
+        web.find_runtime()
+    (tmp_path / "dist").mkdir()
+    for name in web.RUNTIME:
+        (tmp_path / "dist" / name).write_bytes(b"another version")
+    with pytest.raises(ConfigError, match=r"has the SHA-256 [0-9a-f]{12}, expected [0-9a-f]{12} of version"):
+        web.find_runtime()
+    monkeypatch.delenv(web.VARIABLE)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"npm, which fetches it, is not installed: install Node\.js, or set ONNX"):
+        web.find_runtime()
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\necho 'npm error network' >&2\nexit 1\n")
+    npm.chmod(0o755)
+    with pytest.raises(ConfigError, match=r"npm cannot fetch it \(npm error network\); connect to the network, or set"):
+        web.find_runtime()
+
+
+def test_tables_that_the_page_cannot_read_are_refused_at_the_export():
+    table = default.get_config().data.table
+    table.time_format = "%Y"
+    with pytest.raises(ConfigError, match=r"data\.table\.time_format='%Y', and the page reads tables without it"):
+        web.make_site(table, ("", 1))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model()
+
+
+@pytest.fixture(scope="module")
+def site(model, tmp_path_factory):
+    """A folder with the page of a model that no one has trained in `web`."""
+    pytest.importorskip("jax2onnx", exc_type=ImportError)
+    pytest.importorskip("onnxruntime")
+    try:
+        made = web.make_site(default.get_config().data.table, ("mean", 2))
+    except ConfigError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("site")
+    card = write_files(model, RESULT, None, ["web"], folder, made)
+    assert card["files"]["web"]["largest_difference"] <= 1e-4
+    return folder
+
+
+@pytest.fixture
+def page(site, browser):
+    """The browser at the page, which is ready."""
+    server = Server(site)
+    browser.console.clear()
+    browser.requests.clear()
+    browser.go(f"{server.address}/web/")
+    browser.wait(READY)
+    yield browser
+    server.close()
+
+
+def write_table(path, values, names=NAMES, rate=25.0):
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["time", *names])
+    writer.writerows([i / rate, *row] for i, row in enumerate(values.tolist()))
+    path.write_text(text.getvalue())
+    return path
+
+
+def predicted_in(browser, path):
+    """The events of a file in the page."""
+    browser.choose("#file", path)
+    browser.wait(FINISHED)
+    assert browser.evaluate(ERROR) == ""
+    return json.loads(browser.evaluate(EVENTS))
+
+
+def assert_same_events(found, expected, names):
+    assert [(e["start"], e["end"], e["stretch"]) for e in found] == [
+        pytest.approx((e["start"], e["end"], e["stretch"]), abs=1e-5) for e in expected
+    ]
+    assert [names[e["label"]] if e["label"] >= 0 else None for e in found] == [e["class"] for e in expected]
+    assert [e["missing"] for e in found] == [e["missing"] for e in expected]
+    pairs = [(e["probabilities"], list(o["probabilities"].values())) for e, o in zip(found, expected, strict=True)]
+    np.testing.assert_allclose(*np.array(pairs, float).swapaxes(0, 1), atol=1e-4)
+
+
+@needs_browser
+@pytest.mark.extra
+def test_a_file_is_predicted_as_by_predict_and_nothing_is_sent(page, model, site, tmp_path):
+    path = write_table(tmp_path / "walk.csv", noise(400, 6))
+    (item,) = read_input(path, model.card, default.get_config().data)
+    expected = [e.as_json(model.card) for e in predict_recording(model, item.recording, item.time, ("mean", 2))]
+    assert len(expected) == 49
+    assert len({e["class"] for e in expected}) > 1
+    assert_same_events(predicted_in(page, path), expected, model.card.class_names)
+    assert "walk.csv: 16.0 s, 49 windows" in page.evaluate(STATUS)
+    assert page.console == []
+    assert len(page.requests) > 10
+    assert {address.split("/")[2].split(":")[0] for address in page.requests} == {"localhost"}
+    refused = """
+        new Promise((resolve) => {
+          addEventListener("securitypolicyviolation", (event) => resolve(event.effectiveDirective));
+          fetch("http://127.0.0.1:9/").catch(() => {});
+        })
+    """
+    assert page.evaluate(refused) == "connect-src"
+
+
+@needs_browser
+@pytest.mark.extra
+def test_a_file_without_the_gyroscope_is_answered_by_the_other_branch(page, model, tmp_path):
+    path = write_table(tmp_path / "acc.csv", noise(200, 3), NAMES[:3])
+    table = default.get_config().data.table
+    table.missing = "interpolate"
+    expected = list(answers(model, [path.read_bytes().splitlines(keepends=True)], table, ("mean", 2)))
+    assert expected[0]["missing"] == ["dense"]
+    assert_same_events(predicted_in(page, path), expected, model.card.class_names)
+    assert "No gyro_x, gyro_y, gyro_z: the branch res answers alone" in page.evaluate(NOTES)
+
+
+@needs_browser
+@pytest.mark.extra
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("time,a,b\n0,1,2\n", "no column acc_x, acc_y, acc_z, gyro_x, gyro_y, gyro_z; the model reads acc_x [g],"),
+        ("time,acc_x [mg],acc_y,acc_z\n0,1,2,3\n", "acc_x is in mg, and the model reads it in g"),
+        ("acc_x,acc_y,acc_z\n1,2,3\n", "no column 'time' with the time"),
+        ("time,acc_x,acc_y,acc_z\n0,1,2,3\n0.04,1,x,3\n", "bad.csv, line 3, column 'acc_y': 'x' is not a finite"),
+        ("time,acc_x,acc_y,acc_z\n0,1,2\n", "bad.csv, line 2: 3 fields, expected 4 as in the header"),
+        ("time,acc_x,acc_y,acc_z\n1,1,2,3\n0,1,2,3\n", "line 3, column 'time': time goes back by 1 s"),
+        ("time,acc_x,acc_y,acc_z\n0,1,2,3\n40,1,2,3\n", "rows are 40 s apart, farther than 1 s; is the unit"),
+        ("time,acc_x,acc_y,acc_z\n", "bad.csv: no rows below the header"),
+        ("", "bad.csv, line 1: empty, expected the names of the columns"),
+        (SHORT, "nothing is predicted: the longest part without a gap has 0.6 s, and a window 0.64 s"),
+        ("time,subject,acc_x,acc_y,acc_z\n0,a,1,2,3\n1,b,1,2,3\n", "line 3: the recording 'b' after 'a', expected one"),
+        (b"time,acc_x\n\xff\n", "bad.csv: not UTF-8 text"),
+    ],
+)  # fmt: skip
+def test_bad_files_are_one_line_in_the_page(text, message, page, tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    page.choose("#file", path)
+    page.wait(FINISHED)
+    shown = page.evaluate(ERROR)
+    assert message in shown
+    assert "\n" not in shown
+    assert page.console == []
+
+
+LISTEN = """
+window.sent = [];
+addEventListener("devicemotion", (event) => {
+  const {x, y, z} = event.accelerationIncludingGravity;
+  const {alpha, beta, gamma} = event.rotationRate ?? {};
+  sent.push([event.timeStamp, x, y, z, alpha ?? null, beta ?? null, gamma ?? null]);
+});
+document.getElementById("motion").click();
+"""
+
+
+@needs_browser
+@pytest.mark.extra
+def test_the_sensors_of_a_phone_are_predicted_as_by_stream(page, model):
+    """Chromium's own events, 60 a second, from readings that change; those with a gyroscope first, then without."""
+    rng = np.random.default_rng(0)
+    sensors = ["accelerometer", "linear-acceleration", "gyroscope"]
+    for sensor in sensors:
+        page.call("Emulation.setSensorOverrideEnabled", enabled=True, type=sensor)
+    try:
+        page.evaluate(LISTEN)
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:
+            for sensor in sensors:
+                reading = dict(
+                    zip("xyz", rng.normal(0, 8 if sensor == "accelerometer" else 2, 3).tolist(), strict=True)
+                )
+                page.call("Emulation.setSensorOverrideReadings", type=sensor, reading={"xyz": reading})
+            time.sleep(0.02)
+        page.evaluate("document.getElementById('motion').click()")
+        sent = np.array(json.loads(page.evaluate("JSON.stringify(sent)")), float)
+        page.wait("import('./page.js').then(({shown}) => shown.done && shown.events.length > 3)")
+        found = json.loads(page.evaluate(EVENTS))
+    finally:
+        for sensor in sensors:
+            page.call("Emulation.setSensorOverrideEnabled", enabled=False, type=sensor)
+    rows = (sent[:, 1:] * np.repeat([1 / 9.80665, np.pi / 180], 3)).astype(np.float32)
+    assert np.ptp(rows, axis=0).min() > 1
+    recognizer = stream.Recognizer(model, smoothing=("mean", 2))
+    expected = [e.as_json(model.card) for e in recognizer.push(rows, (sent[:, 0] - sent[0, 0]) / 1000)]
+    assert 0 <= len(expected) - len(found) <= 1  # events that came while the page was being stopped
+    assert_same_events(found, expected[: len(found)], model.card.class_names)
+    assert page.console == []
+
+
+SEND = """
+window.send = (acceleration, rotation) => dispatchEvent(new DeviceMotionEvent("devicemotion", {
+  accelerationIncludingGravity: acceleration, rotationRate: rotation, interval: 16,
+}));
+document.getElementById("motion").click();
+"""
+
+
+@needs_browser
+@pytest.mark.extra
+def test_a_phone_without_a_gyroscope_is_answered_by_the_other_branch(page, model):
+    page.evaluate(SEND)
+    page.evaluate("window.timer = setInterval(() => send({x: 1, y: 2, z: 9}, null), 20); 1")
+    page.wait("import('./page.js').then(({shown}) => shown.events.length > 2)")
+    page.evaluate("clearInterval(timer); document.getElementById('motion').click()")
+    events = json.loads(page.evaluate(EVENTS))
+    assert {tuple(e["missing"]) for e in events} == {("dense",)}
+    level = np.array([1, 2, 9, np.nan, np.nan, np.nan], np.float32) / np.float32(9.80665)
+    window = np.tile(level, (model.card.window, 1))
+    recording = Recording(
+        window, np.full(16, UNLABELLED, np.int32), 1, "1", 25.0, model.card.inputs, np.array([0], np.int64)
+    )
+    (expected,) = predict_recording(model, recording)
+    np.testing.assert_allclose(events[-1]["probabilities"], expected.probabilities, atol=1e-4)
+    assert "No gyro_x, gyro_y, gyro_z: the branch res answers alone" in page.evaluate(NOTES)
+
+
+@needs_browser
+@pytest.mark.extra
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        ("send(null, {alpha: null, beta: null, gamma: null})", "motion sensors: nothing came; this device has none"),
+        (
+            "send({x: 1, y: null, z: 1}, {alpha: null})",
+            "motion sensors: no acc_y, gyro_x, gyro_y, gyro_z, and no branch",
+        ),
+    ],
+)
+def test_a_device_without_sensors_is_one_line_in_the_page(event, message, page):
+    page.evaluate(SEND)
+    page.evaluate(event)
+    page.wait(ERROR)
+    assert message in page.evaluate(ERROR)
+    assert page.console == []
+
+
+@needs_browser
+@pytest.mark.extra
+def test_webkit_reports_accelerations_with_the_other_sign(modules):
+    card = page_card(make_card())
+    code = """
+        const event = {accelerationIncludingGravity: {x: 9.80665, y: 0, z: null}, rotationRate: {alpha: 180}};
+        return [true, false].map((webkit) => Array.from(m.rowOf(event, v.card, webkit)));
+    """
+    found = call(modules, "motion.js", code, card=card)
+    np.testing.assert_allclose(np.array(found, float)[:, [0, 3]], [[-1, np.pi], [1, np.pi]], rtol=1e-6)
+    assert [[i for i, x in enumerate(row) if x is None] for row in found] == [[2, 4, 5]] * 2
+
+
+@needs_browser
+@pytest.mark.extra
+def test_the_page_works_without_a_network_once_it_is_loaded(site, browser, tmp_path):
+    server = Server(site)
+    browser.go(f"{server.address}/web/")
+    browser.wait(READY)
+    assert "works without a network" in browser.evaluate(STATUS)
+    server.close()
+    browser.go(f"{server.address}/web/")
+    browser.wait(READY)
+    assert len(predicted_in(browser, write_table(tmp_path / "again.csv", noise(100, 6)))) == 11
+
+
+@needs_browser
+@pytest.mark.extra
+def test_a_browser_without_webassembly_is_told_so(page):
+    script = page.call("Page.addScriptToEvaluateOnNewDocument", source="delete globalThis.WebAssembly")
+    page.go(page.evaluate("location.href"))
+    page.wait(ERROR)
+    assert "no WebAssembly" in page.evaluate(ERROR)
+    assert page.console == []
+    page.call("Page.removeScriptToEvaluateOnNewDocument", **script)
+
+
+@needs_browser
+@pytest.mark.extra
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_page_is_not_wider_than_the_window(width, page, tmp_path):
+    page.resize(width)
+    predicted_in(page, write_table(tmp_path / "walk.csv", noise(400, 6)))
+    assert page.evaluate("innerWidth") == width
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.call("Emulation.clearDeviceMetricsOverride")
