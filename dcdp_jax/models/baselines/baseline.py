@@ -5,11 +5,12 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
+from dcdp_jax.models.kernels import Dense
 from dcdp_jax.models.multipath import Outputs
 
 
 class Baseline(nn.Module):
-    """A network with one prediction from all channels: (x (b, t, c), train, keys (b,) or None) -> logits (b, k).
+    """A network with one prediction from all channels: `features` of a window, and a linear classifier of them.
 
     Attributes:
       classes: k.
@@ -20,6 +21,15 @@ class Baseline(nn.Module):
     classes: int
     width: int = 64
     axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
+        """(b, t, c) -> logits (b, k); keys: (b,) random keys for dropout, or None for none."""
+        return Dense(self.classes, name="classifier")(self.features(x, train, keys))
+
+    def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
+        """(b, t, c) -> (b, features)."""
+        raise NotImplementedError
 
 
 class SinglePath(nn.Module):

@@ -1,12 +1,10 @@
 """Convolutional network (Zeng et al. 2014, «Convolutional Neural Networks for Human Activity Recognition»)."""
 
-import flax.linen as nn
 import jax
 
 from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.batch_norm import BatchNorm
 from dcdp_jax.models.conv import Conv1D
-from dcdp_jax.models.kernels import Dense
 
 
 class CNN(Baseline):
@@ -15,12 +13,10 @@ class CNN(Baseline):
     The source has one layer of convolution; this is how such a network is built today.
     """
 
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> logits (b, k)."""
-        del keys
+    def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
+        """(b, t, c) -> (b, features)."""
         h = x
         for layer in range(4):
             h = Conv1D(self.width * 2**layer, 3, 2)(h)
             h = BatchNorm(self.axis_name, relu=True)(h, train)
-        return Dense(self.classes, name="classifier")(h.mean(axis=1))
+        return h.mean(axis=1)

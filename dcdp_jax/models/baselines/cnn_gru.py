@@ -25,9 +25,8 @@ class CNNGRU(Baseline):
 
     dropout: float = 0.5
 
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> logits (b, k)."""
+    def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
+        """(b, t, c) -> (b, features)."""
         heads = []
         for kernel in KERNELS:
             h = nn.relu(Conv1D(self.width, kernel, bias=True)(x))
@@ -38,5 +37,4 @@ class CNNGRU(Baseline):
         h = GRU(2 * self.width)(jnp.concatenate(heads, axis=-1))
         h = GRU(self.width)(h)[:, -1]
         h = Dense(self.width, use_bias=False)(h)
-        h = BatchNorm(self.axis_name, relu=True)(h, train)
-        return Dense(self.classes, name="classifier")(h)
+        return BatchNorm(self.axis_name, relu=True)(h, train)

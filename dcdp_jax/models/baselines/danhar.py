@@ -67,11 +67,9 @@ class AttentionBlock(nn.Module):
 class DanHAR(Baseline):
     """Three residual blocks of 64-128-256, each with channel, then temporal attention; mean over time, linear."""
 
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> logits (b, k)."""
-        del keys
+    def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
+        """(b, t, c) -> (b, features)."""
         h = x
         for block in range(3):
             h = AttentionBlock(self.width * 2**block, self.axis_name)(h, train)
-        return Dense(self.classes, name="classifier")(h.mean(axis=1))
+        return h.mean(axis=1)

@@ -8,7 +8,6 @@ from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.baselines.recurrent import LSTM
 from dcdp_jax.models.conv import Conv1D
 from dcdp_jax.models.dropout import dropout, keys_of_layer
-from dcdp_jax.models.kernels import Dense
 
 LAYERS, TAPS = 4, 5
 
@@ -25,14 +24,12 @@ class DeepConvLSTM(Baseline):
 
     dropout: float = 0.5
 
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> logits (b, k); t of 17 or more.
+    def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
+        """(b, t, c) -> (b, features); t of 17 or more.
 
         Raises:
           ConfigError: a window shorter than the convolutions.
         """
-        del train
         b, t, c = x.shape
         shortest = LAYERS * (TAPS - 1) + 1
         if t < shortest:
@@ -44,5 +41,4 @@ class DeepConvLSTM(Baseline):
         h = h.reshape(b, c, -1, self.width).transpose(0, 2, 1, 3).reshape(b, -1, c * self.width)
         for layer in range(2):
             h = LSTM(2 * self.width)(dropout(h, keys_of_layer(keys, layer), self.dropout))
-        h = dropout(h[:, -1], keys_of_layer(keys, 2), self.dropout)
-        return Dense(self.classes, name="classifier")(h)
+        return dropout(h[:, -1], keys_of_layer(keys, 2), self.dropout)

@@ -13,7 +13,6 @@ import numpy as np
 from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.batch_norm import BatchNorm
 from dcdp_jax.models.conv import Conv1D
-from dcdp_jax.models.kernels import Dense
 
 LARGE, SMALL = 31, 5
 EPSILON = 1e-5
@@ -87,10 +86,8 @@ class ELK(Baseline):
 
     merged: bool = False
 
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> logits (b, k)."""
-        del keys
+    def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
+        """(b, t, c) -> (b, features)."""
         h = x
         for stage in range(3):
             h = BatchNorm(self.axis_name, relu=True)(Conv1D(self.width * 2**stage, 3, 2)(h), train)
@@ -98,7 +95,7 @@ class ELK(Baseline):
                 name = f"stage{stage + 1}_block{block + 1}"
                 h = nn.relu(LargeKernel(self.merged, self.axis_name, name=f"{name}_kernel")(h, train))
                 h = Pointwise(self.axis_name, name=f"{name}_pointwise")(h, train)
-        return Dense(self.classes, name="classifier")(h.mean(axis=1))
+        return h.mean(axis=1)
 
 
 def merge(params: dict[str, Any], batch_stats: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

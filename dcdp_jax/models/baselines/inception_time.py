@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.batch_norm import BatchNorm
 from dcdp_jax.models.conv import Conv1D
-from dcdp_jax.models.kernels import Dense
 
 MODULES = 6
 KERNELS = (40, 20, 10)
@@ -40,10 +39,8 @@ class InceptionTime(Baseline):
     This is one network; the source's classifier is an ensemble of five, see `--mode=ensemble`.
     """
 
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> logits (b, k)."""
-        del keys
+    def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
+        """(b, t, c) -> (b, features)."""
         features = max(self.width // 2, 1)
         h = shortcut = x
         for module in range(MODULES):
@@ -51,4 +48,4 @@ class InceptionTime(Baseline):
             if module % 3 == 2:
                 projected = BatchNorm(self.axis_name)(Conv1D(4 * features, 1)(shortcut), train)
                 h = shortcut = nn.relu(h + projected)
-        return Dense(self.classes, name="classifier")(h.mean(axis=1))
+        return h.mean(axis=1)

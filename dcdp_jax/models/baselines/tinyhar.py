@@ -53,9 +53,8 @@ class TinyHAR(Baseline):
 
     dropout: float = 0.1
 
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> logits (b, k)."""
+    def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
+        """(b, t, c) -> (b, features)."""
         b, t, c = x.shape
         filters = max(FILTERS * self.width // 64, 1)
         h = x.transpose(0, 2, 1).reshape(b * c, t, 1)
@@ -66,5 +65,4 @@ class TinyHAR(Baseline):
         h = h.reshape(b, c, -1, filters).transpose(0, 2, 1, 3)
         h = dropout(ChannelInteraction()(h), keys, self.dropout)
         h = nn.relu(Dense(2 * filters, name="channel_fusion")(h.reshape(b, -1, c * filters)))
-        h = TemporalAggregation()(LSTM(2 * filters)(h))
-        return Dense(self.classes, name="classifier")(h)
+        return TemporalAggregation()(LSTM(2 * filters)(h))

@@ -53,13 +53,11 @@ class Transformer(Baseline):
 
     dropout: float = 0.1
 
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> logits (b, k)."""
-        del train
+    def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
+        """(b, t, c) -> (b, features)."""
         d = max(2 * self.width // HEADS, 1) * HEADS
         h = Dense(d, name="embedding")(x)
         h = h + jnp.asarray(sinusoidal_positions(x.shape[1], d), h.dtype)
         for layer in range(LAYERS):
             h = EncoderLayer(self.dropout)(h, keys_of_layer(keys, layer))
-        return Dense(self.classes, name="classifier")(nn.LayerNorm()(h).mean(axis=1))
+        return nn.LayerNorm()(h).mean(axis=1)
