@@ -73,11 +73,7 @@ def ones(names: list[str]) -> dict[str, jax.Array]:
 
 
 def numbers_per_branch(given: Mapping[str, ArrayLike], keyword: str = "confidence") -> dict[str, jax.Array]:
-    """Returns one number per branch in single precision or better.
-
-    Args:
-      given: {branch: ()}; Python numbers and NumPy scalars count as arrays of no dimension.
-      keyword: The argument's name, for the error.
+    """Returns one number per branch in single precision or better; Python numbers and NumPy scalars count as arrays.
 
     Raises:
       ValueError: An array has a dimension, as probabilities per window have that were not summed.
@@ -94,13 +90,7 @@ def numbers_per_branch(given: Mapping[str, ArrayLike], keyword: str = "confidenc
 def checked_branches(
     name: str, keyword: str, given: Mapping[str, ArrayLike] | None, expected: Mapping[str, Any]
 ) -> dict[str, jax.Array]:
-    """Returns a keyword of an update that holds a number per branch, such as `confidence`.
-
-    Args:
-      name: The transformation's name, for the error.
-      keyword: The keyword's name.
-      given: What was passed.
-      expected: A mapping with the branches of the labels.
+    """Returns the numbers of an update's keyword, such as `confidence`, in single precision or better.
 
     Raises:
       ValueError: It was not passed, its branches are not those expected, or a value has a dimension.
@@ -143,11 +133,7 @@ def scale_by_coefficients(
 
 
 def not_negative(name: str, value: Any) -> Any:
-    """Returns a strength, such as alpha, as it came.
-
-    Args:
-      name: The argument's name, for the error.
-      value: A number, an array or a schedule. Values that are not known yet (a schedule, a traced array) pass.
+    """Returns a strength, such as alpha, as it came. A schedule or traced array, whose value is not known yet, passes.
 
     Raises:
       ValueError: The number is negative or NaN.

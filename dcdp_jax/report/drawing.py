@@ -116,17 +116,7 @@ def draw(
 
 
 def draw_panels(name: str, title: str, panels: Sequence[Panel], x_label: str) -> str:
-    """Draws panels above each other, over one horizontal axis and without a legend.
-
-    Args:
-      name: prefix of all ids in the SVG; of its own for every chart of a page.
-      title: what a screen reader says.
-      panels: from top to bottom.
-      x_label: label of the horizontal axis.
-
-    Returns:
-      The `svg` element.
-    """
+    """Draws panels above each other, over one horizontal axis and without a legend; for name and title see `draw`."""
     with page_style():
         figure = Figure(figsize=(4.8, 0.5 + 1.15 * len(panels)), layout="constrained")
         for axes, panel in zip(figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0], panels, strict=True):

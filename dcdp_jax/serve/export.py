@@ -37,20 +37,15 @@ EXAMPLES = 1024  # training windows from which int8 takes its ranges; with 256, 
 
 
 def export_run(config: ConfigDict, workdir: Path, formats: Sequence[str], smoothing: tuple[str, int] = ("", 1)) -> None:
-    """Writes WORKDIR/export anew, whole or not at all: the model in each format, its card and how to use it.
+    """Writes WORKDIR/export anew, whole or not at all: the model in each format of `FILES`, its card and how to use it.
 
-    Args:
-      config: of the run; its data set is read for `tflite_int8` only, and its `data.table` is for `web`.
-      workdir: of the run, finished.
-      formats: keys of `FILES`.
-      smoothing: method and number of windows of the page `web`, see `Smoother`.
+    The data set is read for `tflite_int8` only.
 
     Raises:
-      ConfigError: an unknown format, or one whose packages are not to be had.
+      ConfigError: an unknown format, or one whose packages are not installed.
       CheckpointError: the workdir holds no finished run of a network.
       DataError: the data for `tflite_int8` is missing, or not that of the run.
       ExportError: a file does not answer as the trained model does.
-      OSError: a file could not be written.
     """
     if unknown := [name for name in formats if name not in FILES]:
         raise ConfigError(f"--formats={unknown[0]} is none of {', '.join(FILES)}")

@@ -39,15 +39,12 @@ class Input(NamedTuple):
 
 
 def read_input(path: Path, card: ModelCard, data: ConfigDict) -> list[Input]:
-    """Reads a file.
+    """Reads the recordings in a table (CSV or Parquet, see docs/your_own_data.md) or a file of the model's data set.
 
     Args:
-      path: a table (CSV or Parquet, see docs/your_own_data.md), or a file of the data set of its training.
+      path: of the file.
       card: of the model.
       data: the `data` part of the config; `data.table` names a table's columns, but for the channels.
-
-    Returns:
-      The recordings in it.
 
     Raises:
       DataError: it is neither, is damaged, or is not what the model reads; the message says what came and what was
@@ -114,15 +111,10 @@ def reading_fields(
 ) -> tuple[ConfigDict, dict[str, str]]:
     """Returns the fields of `data.table` that read a table for a model, and {channel: its column}.
 
-    Args:
-      where: the file, for messages.
-      header: the names of its columns.
-      card: of the model.
-      table: the `data.table` part of a config. Where `channels` names as many columns as the model reads, those stand
-        for the model's channels in their order.
+    Where `table.channels` names as many columns as the model reads, those stand for its channels in their order.
 
     Raises:
-      DataError: the table has no column with the time, or a channel of another unit.
+      DataError: the table has no column with the time, or a channel of another unit; the message begins with `where`.
     """
     table = table.copy_and_resolve_references()
     table.rate = float(card.input_rate)
@@ -152,9 +144,6 @@ def prepare(where: str, recording: Recording, card: ModelCard, time: np.ndarray 
       recording: in the data set's own channels, its labels indices into the card's classes.
       card: of the model.
       time: (t,) seconds of each sample; None where they are 1 / rate apart.
-
-    Returns:
-      `Input`.
 
     Raises:
       DataError: a channel is not there, or has another unit.

@@ -32,11 +32,6 @@ ENOUGH = 100  # intervals between rows from which the unit of time is judged
 def stream(config: ConfigDict, workdir: Path, smoothing: tuple[str, int]) -> None:
     """Reads a table from standard input and prints one JSON object per line and answer, as they come.
 
-    Args:
-      config: of the run; its `data.table` says how to read the table.
-      workdir: of the run, finished.
-      smoothing: method and number of windows, see `Smoother`.
-
     Raises:
       UserError: the run is not finished, or what comes is not what the model reads.
     """
@@ -65,7 +60,7 @@ def read_blocks(file: IO[bytes]) -> Iterator[list[bytes]]:
 def answers(
     model: TrainedModel, blocks: Iterable[Sequence[bytes]], table: ConfigDict, smoothing: tuple[str, int] = ("", 1)
 ) -> Iterator[dict[str, Any]]:
-    """Reads lines as `predict` reads a file, and answers each window as soon as nothing can change it.
+    """Reads lines as `predict` reads a file, and yields the answer to each window as soon as nothing can change it.
 
     Args:
       model: from `load_model`.
@@ -73,9 +68,6 @@ def answers(
         sensor.
       table: the `data.table` part of a config.
       smoothing: method and number of windows, see `Smoother`.
-
-    Yields:
-      `Event.as_json` of each answer.
 
     Raises:
       ConfigError: a field of `table` cannot be used.

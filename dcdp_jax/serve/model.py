@@ -65,13 +65,7 @@ class Prediction(NamedTuple):
 
 
 def load_model(workdir: Path) -> TrainedModel:
-    """The best checkpoint of a finished run; reads nothing but the workdir.
-
-    Args:
-      workdir: of the run.
-
-    Returns:
-      `TrainedModel`.
+    """Returns the best checkpoint of a finished run; reads nothing but the workdir.
 
     Raises:
       CheckpointError: it holds no finished run of a network, or a file of it is damaged.
@@ -113,26 +107,17 @@ compiled = jax.jit(network_probabilities, static_argnames="network")
 
 
 def forward(model: TrainedModel) -> Callable[[Array], Probabilities]:
-    """The whole model as one pure function, with its parameters and normalisation in it.
+    """Returns the whole model as one pure function, with its parameters and normalisation in it.
 
-    Args:
-      model: from `load_model`.
-
-    Returns:
-      A function of (b, t, c) float32 windows in the recordings' own units, that gives `Probabilities`; for `jax.jit`
-      and `jax.export`. Its `fusion` is the prediction.
+    It takes (b, t, c) float32 windows in the recordings' own units and gives `Probabilities`, whose `fusion` is the
+    prediction; for `jax.jit` and `jax.export`.
     """
     shift, scale = (np.array(x, np.float32) for x in (model.card.shift, model.card.scale))
     return functools.partial(network_probabilities, model.network, model.variables, shift, scale)
 
 
 def probabilities(model: TrainedModel, windows: np.ndarray, batch: int = BATCH) -> Probabilities:
-    """Probabilities of any number of windows, computed in batches of one size, so that one program is compiled.
-
-    Args:
-      model: from `load_model`.
-      windows: (n, t, c) in the recordings' own units.
-      batch: windows that are computed at a time.
+    """Computes probabilities of (n, t, c) windows in the recordings' own units, `batch` at a time in one program.
 
     Returns:
       `Probabilities` (n, k), NumPy arrays. Where a window has NaN in a channel, all that depends on it is NaN.
@@ -156,18 +141,10 @@ def probabilities(model: TrainedModel, windows: np.ndarray, batch: int = BATCH) 
 
 
 def predict(model: TrainedModel, windows: np.ndarray, batch: int = BATCH) -> Prediction:
-    """Answers about windows, some of whose channels may be missing, which is NaN anywhere in the window.
+    """Answers about (n, t, c) windows, some of whose channels may be missing, which is NaN anywhere in the window.
 
     Where all branches have all of their channels, the answer is the fusion's. Else it is the mean of the probabilities
     of those branches' own classifiers that have all of theirs.
-
-    Args:
-      model: from `load_model`.
-      windows: (n, t, c) in the recordings' own units.
-      batch: see `probabilities`.
-
-    Returns:
-      `Prediction`.
 
     Raises:
       DataError: windows of another shape.

@@ -44,19 +44,7 @@ def draw_timeline(
     segments: Sequence[Segment],
     title: str,
 ) -> Figure:
-    """Draws a panel of signals per group, confidence, predicted segments, and true labels where there are any.
-
-    Args:
-      card: of the model.
-      recording: that was predicted.
-      time: (t,) seconds of each sample.
-      events: the answers.
-      segments: made of them.
-      title: of the figure.
-
-    Returns:
-      A figure.
-    """
+    """Draws a panel of signals per group, confidence, predicted segments, and true labels where there are any."""
     groups = list(dict.fromkeys(channel.group for channel in recording.channels))
     labelled = label_segments(recording, time)
     heights = [1.5] * len(groups) + [0.5] + [0.28] * (2 if labelled else 1)

@@ -33,18 +33,10 @@ def shuffled_rows(split: Split, config: ConfigDict, epoch: int, steps: int) -> n
 
 
 def balanced_rows(rng: np.random.Generator, labels: np.ndarray, windows: int) -> np.ndarray:
-    """Draws windows in random order, each class that has any equally often.
+    """Draws (windows,) indices into (n,) labels in random order, each class that has any equally often.
 
     The numbers of two classes differ by one at most, and so do the numbers of times that two windows of a class are
     drawn: a class with fewer windows than its share repeats them, one with more leaves a random part out.
-
-    Args:
-      rng: source of the draws.
-      labels: (n,) class of each window.
-      windows: number of windows to draw.
-
-    Returns:
-      (windows,) indices into the labels.
     """
     classes = np.unique(labels)
     share, left = divmod(windows, len(classes))
@@ -57,15 +49,9 @@ def balanced_rows(rng: np.random.Generator, labels: np.ndarray, windows: int) ->
 
 
 def batches_of(split: Split, rows: np.ndarray, size: int) -> dict[str, np.ndarray]:
-    """Returns the next batches for `train_steps`.
+    """Returns the next n batches of rows (steps, b) of the training part for `train_steps`.
 
-    Args:
-      split: training part.
-      rows: (steps, b) windows of the batches that are left.
-      size: n, number of batches in one dispatch.
-
-    Returns:
-      `starts` and `labels` (b, n), the last batch repeated where fewer than n are left, and their `count` (b,).
+    These are `starts` and `labels` (b, n), the last batch repeated where fewer than n are left, and their `count` (b,).
     """
     count = min(size, len(rows))
     chosen = np.pad(rows[:count], ((0, size - count), (0, 0)), mode="edge").T
@@ -132,16 +118,10 @@ def divided(signals: Signals) -> Any:
 def feed(
     signals: Signals, batches: Iterable[Mapping[str, np.ndarray]], window: int, devices: Devices
 ) -> Generator[tuple[Signals, dict[str, Any]], None, None]:
-    """Yields signals and batch of each dispatch; streamed ones are sent while earlier steps are computed.
+    """Yields the signals and the batch that a step mapped with `divided` takes, for each dispatch.
 
-    Args:
-      signals: of `place_signals`.
-      batches: global, with `starts` (b, ...) or, where the devices divide the seeds, (s, ...).
-      window: samples per window.
-      devices: that compute the steps.
-
-    Yields:
-      The signals and the batch that a step mapped with `divided` takes.
+    Streamed ones are sent while earlier steps are computed. The batches are global, with `starts` (b, ...) or, where
+    the devices divide the seeds, (s, ...).
     """
     if not is_streamed(signals):
         for batch in batches:
