@@ -49,11 +49,13 @@ def epoch_line(summary: dict[str, Any], epochs: int, seconds: float | None) -> s
 def result_lines(result: dict[str, Any], workdir: Path) -> str:
     """Formats the scores of a finished run."""
     test, epoch = result["test"], result["best_epoch"]
+    # The random forest has one epoch, which needs no validation part to be selected.
+    by = f" by validation macro F1 {result['validation']['f1_macro']:.4f}" if "validation" in result else ""
     chosen = {
-        BEST: lambda: f"epoch {epoch} by validation macro F1 {result['validation']['f1_macro']:.4f}",
-        LAST: lambda: f"last epoch {epoch}",
-        EMA: lambda: f"average of the weights after epoch {epoch}",
-    }[result["selection"]]()
+        BEST: f"epoch {epoch}{by}",
+        LAST: f"last epoch {epoch}",
+        EMA: f"average of the weights after epoch {epoch}",
+    }[result["selection"]]
     branches = ", ".join(f"{name} {accuracy:.4f}" for name, accuracy in result["branches"].items())
     alone = f"; branches alone: {branches}" if branches else ""
     marks = f" [{', '.join(result['marks'])}]" if result["marks"] else ""

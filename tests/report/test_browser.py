@@ -8,6 +8,7 @@ import pytest
 
 from dcdp_jax.report.compare import write_comparison
 from dcdp_jax.report.html import write_report
+from tests.e2e.running import WAIT_SECONDS
 from tests.report.making import write_everything
 from tests.report.test_report import make_workdir
 
@@ -48,7 +49,7 @@ def pages(tmp_path_factory):
 def browse(page, tmp_path, *flags):
     """What Chromium prints on its standard output, and its console."""
     command = [BROWSER, *FLAGS, f"--user-data-dir={tmp_path / 'user'}", *flags, page.as_uri()]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_SECONDS)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout, [line for line in finished.stderr.splitlines() if "CONSOLE" in line]
 

@@ -52,6 +52,7 @@ def studies(tmp_path_factory):
         for name, swapped in (("honest", ()), ("canary", (CANARY,))):
             write_tables(top / f"{name} tables", swapped, noise=1.0)
             assert study(nested(top / f"{name} tables"), top / name) == 0
+            assert not list(top.glob("*/trials/*/error.txt"))
     return top / "honest", top / "canary"
 
 
