@@ -1,6 +1,7 @@
 """From the config of a study to its trials."""
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -104,11 +105,6 @@ def datasets_of(config: ConfigDict) -> dict[str, ConfigDict]:
     return dict(datasets.items())
 
 
-def seeds_of(config: ConfigDict) -> Sequence[int]:
-    """Seeds of every row."""
-    return config.quick.seeds if config.study.quick else config.study.seeds
-
-
 def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
     """Returns the trials of a stage: one per data set, row, fold and seed, those that differ by seed beside each other.
 
@@ -121,34 +117,25 @@ def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
       ConfigError: a row names a field that does not exist, or a value that cannot be.
     """
     trials = []
+    study = config.study
+    seeds = config.quick.seeds if study.quick else study.seeds
+    places = {f"data.{place}": study[place] for place in ("raw_dir", "cache_dir") if study[place]}
     for dataset, original in datasets_of(config).items():
-        for row in stage.rows:
-            for fold in folds_of(config, stage, original):
-                for seed in seeds_of(config):
-                    fields = fields_for(dataset, {**base, **row.fields}) | {"data.fold": fold, "seed": seed}
-                    if config.study.inner_folds:
-                        fields["data.validation"] = "none"
-                    if stage.inner:
-                        fields["data.within"] = fields.get("data.protocol", original.data.protocol)
-                        fields |= {"data.protocol": "groups", "data.folds": config.study.inner_folds}
-                    if config.study.raw_dir:
-                        fields["data.raw_dir"] = config.study.raw_dir
-                    if config.study.cache_dir:
-                        fields["data.cache_dir"] = config.study.cache_dir
-                    try:
-                        trial = with_fields(original, fields)
-                        check_config(trial)
-                    except ConfigError as error:
-                        raise ConfigError(f"row {row.name!r} on {dataset}: {error}") from error
-                    trials.append(Trial(dataset, row.name, seed, fold, trial, trial_name(dataset, row.name, trial)))
+        folds = range(study.inner_folds) if stage.inner else study.folds or (original.data.fold,)
+        for row, fold, seed in itertools.product(stage.rows, folds, seeds):
+            fields = fields_for(dataset, {**base, **row.fields}) | {"data.fold": fold, "seed": seed} | places
+            if study.inner_folds:
+                fields["data.validation"] = "none"
+            if stage.inner:
+                fields["data.within"] = fields.get("data.protocol", original.data.protocol)
+                fields |= {"data.protocol": "groups", "data.folds": study.inner_folds}
+            try:
+                trial = with_fields(original, fields)
+                check_config(trial)
+            except ConfigError as error:
+                raise ConfigError(f"row {row.name!r} on {dataset}: {error}") from error
+            trials.append(Trial(dataset, row.name, seed, fold, trial, trial_name(dataset, row.name, trial)))
     return trials
-
-
-def folds_of(config: ConfigDict, stage: Stage, dataset: ConfigDict) -> Sequence[int]:
-    """Returns the values of `data.fold` in a stage for a data set with this config."""
-    if stage.inner:
-        return range(config.study.inner_folds)
-    return config.study.folds or (dataset.data.fold,)
 
 
 def is_inner(trial: Trial) -> bool:

@@ -67,13 +67,8 @@ def start_on_share(file: Path, place: int, workers: int) -> subprocess.Popen[byt
             environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 / -(-workers // len(gpus)):.2f}"
     process = start_process(file, environment, takes_more=True)
     if hasattr(os, "sched_setaffinity") and workers > 1:
-        os.sched_setaffinity(process.pid, share_of(sorted(cores_available()), place, workers))
+        os.sched_setaffinity(process.pid, share_of(sorted(os.sched_getaffinity(0)), place, workers))
     return process
-
-
-def cores_available() -> set[int]:
-    """Cores that this process may use."""
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def gpus_available() -> list[str]:
