@@ -94,16 +94,7 @@ def tally(
     labels: Int[Array, "b"],
     mask: Bool[Array, "b"],
 ) -> Tally:
-    """Counts the windows of a batch.
-
-    Args:
-      fusion: (b, k) logits of the prediction.
-      branches: {branch: (b, k)} logits.
-      labels: (b,) in [0, k).
-      mask: (b,) True for windows, False for padding.
-
-    Returns:
-      The `Tally` of the rows under the mask.
+    """Counts the windows of a batch, from logits of the prediction and of each branch; the mask is False for padding.
 
     Example:
       >>> logits, mask = jnp.array([[2.0, 0.0], [0.0, 1.0]]), jnp.array([True, False])

@@ -34,30 +34,14 @@ class Rows(NamedTuple):
     rows: np.ndarray
 
 
-class Piece(NamedTuple):
-    """Evenly spaced samples without a gap between them.
-
-    Attributes:
-      time: (t,) seconds.
-      values: (t, c) float32, NaN where a channel has no value nearby.
-      rows: (t,) int64, number of the row that is nearest in time to each sample, the earlier of two.
-      begins: whether they begin a stretch, as the first ones and those after a gap do.
-    """
-
-    time: np.ndarray
-    values: np.ndarray
-    rows: np.ndarray
-    begins: bool
-
-
 class Even(NamedTuple):
     """Evenly spaced samples.
 
     Attributes:
-      values: (t, c) float32.
+      values: (t, c) float32, NaN where a channel has no value nearby.
       time: (t,) seconds.
-      rows: (t,) the row that is nearest in time to each sample, the earlier of two.
-      starts: (s,) int64 first sample of each contiguous stretch.
+      rows: (t,) int64, number of the row that is nearest in time to each sample, the earlier of two.
+      starts: (s,) int64 samples that begin a contiguous stretch, as the first ones and those after a gap do.
     """
 
     values: np.ndarray
@@ -214,13 +198,13 @@ class EvenClock:
         self._laid = 0
         self._begun = False  # whether the first sample is known
 
-    def push(self, rows: Rows) -> list[Piece]:
+    def push(self, rows: Rows) -> list[Even]:
         """Takes the next rows and returns the samples that are certain, in order."""
         if not len(rows.time):
             return []
         last = self._rows.time[-1:] if self._rows is not None else rows.time[:1]
         breaks = np.flatnonzero(np.diff(rows.time, prepend=last) > self.max_gap)
-        pieces: list[Piece] = []
+        pieces: list[Even] = []
         for number, some in enumerate(zip(*(np.split(part, breaks) for part in rows), strict=True)):
             if number:
                 pieces += self.finish()
@@ -228,13 +212,13 @@ class EvenClock:
                 pieces += self._take(Rows(*some))
         return pieces
 
-    def finish(self) -> list[Piece]:
+    def finish(self) -> list[Even]:
         """Ends the stretch and returns what is left of it."""
         pieces = self._lay(True) if self._rows is not None else []
         self.reset()
         return pieces
 
-    def _take(self, rows: Rows) -> list[Piece]:
+    def _take(self, rows: Rows) -> list[Even]:
         if self._rows is None:
             self._first = float(rows.time[0])
             self._rows = rows
@@ -254,7 +238,7 @@ class EvenClock:
         self._count += len(rows.time)
         return self._lay(False)
 
-    def _lay(self, ended: bool) -> list[Piece]:
+    def _lay(self, ended: bool) -> list[Even]:
         assert self._rows is not None
         t, x, rows = self._rows
         number = np.arange(self._laid, int(self._reach[-1]) + 1)
@@ -276,9 +260,10 @@ class EvenClock:
             certain &= known
         ready = len(grid) if certain.all() else int(np.argmin(certain))
         nearest_rows = rows[nearest(grid[:ready], t)]
-        begins, self._laid = self._laid == self._start, self._laid + ready
+        starts = np.zeros(1 if self._laid == self._start else 0, np.int64)
+        self._laid += ready
         self._forget(grid[ready] if ready < len(grid) else t[-1])
-        return [Piece(grid[:ready], values[:ready], nearest_rows, begins)] if ready else []
+        return [Even(values[:ready], grid[:ready], nearest_rows, starts)] if ready else []
 
     def _find_begin(self, ended: bool) -> float | None:
         """Returns the time from which on all channels have values, but for those that come too late; None: not yet."""
@@ -322,12 +307,10 @@ def resample(time: np.ndarray, values: np.ndarray, *, partial: bool = False, **c
     """
     grid = EvenClock(**clock)
     pieces = grid.push(Rows(time, values, np.arange(len(time)))) + grid.finish()
-    laid = Even(
-        values=np.concatenate([np.zeros((0, values.shape[1]), np.float32), *(p.values for p in pieces)]),
-        time=np.concatenate([np.zeros(0), *(p.time for p in pieces)]),
-        rows=np.concatenate([np.zeros(0, np.int64), *(p.rows for p in pieces)]),
-        starts=np.cumsum([0] + [len(p.time) for p in pieces])[:-1][[p.begins for p in pieces]].astype(np.int64),
-    )
+    none = Even(np.zeros((0, values.shape[1]), np.float32), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    offsets = np.cumsum([0, 0] + [len(piece.time) for piece in pieces])
+    moved = [piece._replace(starts=piece.starts + at) for piece, at in zip([none, *pieces], offsets, strict=False)]
+    laid = Even(*(np.concatenate(part) for part in zip(*moved, strict=True)))
     if partial:
         return laid
     kept = np.flatnonzero(np.isfinite(laid.values).all(axis=1))

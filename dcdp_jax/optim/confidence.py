@@ -47,13 +47,7 @@ def branch_accuracy(
 ) -> dict[str, Float[Array, ""]]:
     """Computes the share of the windows that each branch's own classifier gets right, for `scale_by_cggm`.
 
-    Args:
-      logits: {branch: (b, k)}.
-      labels: (b,) in [0, k).
-      axis_name: A mapped axis over which the mean is taken, of equal batches; None for this array's windows alone.
-
-    Returns:
-      {branch: ()}.
+    A mapped axis with a name is one over which the mean is taken, of equal batches; None is for these windows alone.
 
     Example:
       >>> print(float(branch_accuracy({"res": jnp.array([[2.0, 1.0], [2.0, 1.0]])}, jnp.array([0, 1]))["res"]))
@@ -67,12 +61,7 @@ def prediction_entropy(
 ) -> dict[str, Float[Array, ""]]:
     """Computes the mean entropy (nats) of each branch's predicted distribution, for `scale_by_arl`.
 
-    Args:
-      logits: {branch: (b, k)}.
-      axis_name: See `branch_accuracy`.
-
-    Returns:
-      {branch: ()}.
+    For axis_name see `branch_accuracy`.
 
     Example:
       >>> print(round(float(prediction_entropy({"res": jnp.zeros((3, 2))})["res"]), 4))
@@ -91,12 +80,7 @@ def logit_magnitude(
 ) -> dict[str, Float[Array, ""]]:
     """Computes the mean over the windows of the sum of each branch's absolute logits, for `scale_by_arl`.
 
-    Args:
-      logits: {branch: (b, k)}.
-      axis_name: See `branch_accuracy`.
-
-    Returns:
-      {branch: ()}.
+    For axis_name see `branch_accuracy`.
 
     Example:
       >>> print(float(logit_magnitude({"res": jnp.array([[1.0, -2.0], [0.0, 1.0]])})["res"]))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dcdp_jax.data.resample import EvenClock, Piece, Repeats
+from dcdp_jax.data.resample import Even, EvenClock, Repeats
 from dcdp_jax.data.views import COMPUTED_VIEWS, LowPass, accelerations, computed_signals
 from dcdp_jax.errors import DataError
 from dcdp_jax.serve.events import Event
@@ -95,10 +95,10 @@ class Recognizer:
         pieces = self._clock.push(held) if held is not None else []
         return self._add(pieces + self._clock.finish())
 
-    def _add(self, pieces: Sequence[Piece]) -> list[Event]:
+    def _add(self, pieces: Sequence[Even]) -> list[Event]:
         events = []
         for piece in pieces:
-            if piece.begins:
+            if len(piece.starts):
                 self._restart()
             events += self._divide(piece.values, piece.time)
         return events
