@@ -48,11 +48,11 @@ def main(arguments: Sequence[str]) -> int:
     """
     logging.set_verbosity(logging.ERROR)  # orbax warns of what is as it should be
     try:
-        if MODE.value == "compare":
-            compare(arguments[1:], Path(WORKDIR.value or "runs/compare"))
-            return 0
-        if MODE.value == "ensemble":
-            ensemble(arguments[1:], Path(WORKDIR.value or "runs/ensemble"))
+        if MODE.value in ("compare", "ensemble"):
+            if CONFIG.value is not None:
+                raise UserError(f"--mode={MODE.value} reads the configs of the runs and takes no --config")
+            together = compare if MODE.value == "compare" else ensemble
+            together([Path(run) for run in arguments[1:]], Path(WORKDIR.value or f"runs/{MODE.value}"))
             return 0
         if len(arguments) > 1:
             raise UserError(f"unexpected argument {arguments[1]!r}; fields are set as --config.field=value")
@@ -150,23 +150,19 @@ def describe(config: ConfigDict, workdir: Path) -> None:
     print(write_description(workdir, summary))
 
 
-def compare(runs: Sequence[str], workdir: Path) -> None:
+def compare(runs: Sequence[Path], workdir: Path) -> None:
     """Writes compare.html, a page of finished runs side by side."""
     from dcdp_jax.report.compare import write_comparison
 
-    if CONFIG.value is not None:
-        raise UserError("--mode=compare reads the configs of the runs and takes no --config")
-    print(write_comparison([Path(run) for run in runs], workdir))
+    print(write_comparison(runs, workdir))
 
 
-def ensemble(runs: Sequence[str], workdir: Path) -> None:
+def ensemble(runs: Sequence[Path], workdir: Path) -> None:
     """Writes the mean probabilities of finished runs and their scores."""
     from dcdp_jax.evaluate.ensemble import ensemble_lines, write_ensemble
     from dcdp_jax.runs.files import RESULT
 
-    if CONFIG.value is not None:
-        raise UserError("--mode=ensemble reads the configs of the runs and takes no --config")
-    print(ensemble_lines(write_ensemble([Path(run) for run in runs], workdir)))
+    print(ensemble_lines(write_ensemble(runs, workdir)))
     print(workdir / RESULT)
 
 
