@@ -27,7 +27,6 @@ class DatasetSpec:
     and cached. Any other gives `make`, and its recordings are made anew each time.
 
     Attributes:
-      name: the name in `data.name` and of the module.
       protocols: {name in `data.protocol`: function that divides the recordings}.
       source: where the publisher's files are found and downloaded.
       read: function from the publisher's unpacked folder to all recordings in it.
@@ -44,10 +43,10 @@ class DatasetSpec:
       marks: marks of every result on this data.
       samples_note: what a reader of the number of samples must know.
       version: version of the prepared files; a change makes all users prepare them again.
-      description: a description for the prepared files.
+      name: the name in `data.name`, which is that of the module.
+      description: a description for the prepared files, the docstring of the module.
     """
 
-    name: str
     protocols: Mapping[str, Divide]
     source: Source | None = None
     read: Callable[[Path], Recordings] | None = None
@@ -62,6 +61,7 @@ class DatasetSpec:
     marks: tuple[str, ...] = ()
     samples_note: str = ""
     version: str = "1.0.0"
+    name: str = ""
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class DatasetSpec:
             raise ValueError(
                 f"data set {self.name!r}: give source, read, class_names, channels and rate of a published one, or make"
             )
-        if self.source and self.source.dataset != self.name:
+        if self.name and self.source and self.source.dataset != self.name:
             raise ValueError(f"data set {self.name!r}: its source is that of {self.source.dataset!r}")
         if unknown := set(self.tasks) - {"", *self.protocols}:
             raise ValueError(f"data set {self.name!r}: tasks of unknown protocols: {', '.join(sorted(unknown))}")

@@ -1,5 +1,6 @@
 """All data sets. A module here with a `DatasetSpec` named `DATASET` is a data set, under the name of the module."""
 
+import dataclasses
 import importlib
 import pkgutil
 
@@ -11,10 +12,8 @@ def discover() -> dict[str, DatasetSpec]:
     """Imports every module of this package and returns {name: its specification}."""
     found = {}
     for module in pkgutil.iter_modules(__path__):
-        spec = importlib.import_module(f"{__name__}.{module.name}").DATASET
-        if spec.name != module.name:
-            raise ValueError(f"{__name__}.{module.name}: the data set is called {spec.name!r}; name both the same")
-        found[spec.name] = spec
+        loaded = importlib.import_module(f"{__name__}.{module.name}")
+        found[module.name] = dataclasses.replace(loaded.DATASET, name=module.name, description=loaded.__doc__)
     return found
 
 

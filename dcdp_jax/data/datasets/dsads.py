@@ -137,8 +137,6 @@ def read_one(path: Path) -> list[Recording] | None:
 
 
 DATASET = DatasetSpec(
-    name="dsads",
-    description=__doc__,
     class_names=CLASS_NAMES,
     channels=CHANNELS,
     rate=RATE,

@@ -122,8 +122,6 @@ def read_one(path: Path) -> list[Recording] | None:
 
 
 DATASET = DatasetSpec(
-    name="hapt",
-    description=__doc__,
     class_names=CLASS_NAMES,
     channels=CHANNELS,
     rate=RATE,

@@ -218,8 +218,6 @@ def by_runs(name: str) -> Divide:
 
 
 DATASET = DatasetSpec(
-    name="opportunity",
-    description=__doc__,
     class_names=CLASS_NAMES,
     channels=CHANNELS,
     rate=RATE,

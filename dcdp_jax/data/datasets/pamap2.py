@@ -140,8 +140,6 @@ def read_one(path: Path) -> list[Recording] | None:
 
 
 DATASET = DatasetSpec(
-    name="pamap2",
-    description=__doc__,
     class_names=CLASS_NAMES,
     channels=CHANNELS,
     rate=RATE,

@@ -119,7 +119,6 @@ def _schedule(rng: np.random.Generator, samples: int, rate: float) -> tuple[np.n
 
 
 DATASET = DatasetSpec(
-    name="synthetic",
     class_names=CLASS_NAMES,
     channels=CHANNELS,
     make=lambda raw_dir, options: make_recordings(**(options or {})),

@@ -45,6 +45,4 @@ def find_subjects(recordings: Recordings, field: str, names: tuple[str, ...]) ->
     return tuple(numbers[name] for name in names)
 
 
-DATASET = DatasetSpec(
-    name="table", make=make, choose=choose, protocols={"subject": last_fifths, "recording": by_recording, **COMMON}
-)
+DATASET = DatasetSpec(make=make, choose=choose, protocols={"subject": last_fifths, "recording": by_recording, **COMMON})

@@ -111,8 +111,6 @@ def read_one(path: Path) -> list[Recording] | None:
 
 
 DATASET = DatasetSpec(
-    name="uci_har",
-    description=__doc__,
     version="1.1.0",
     class_names=CLASS_NAMES,
     channels=CHANNELS,

@@ -163,8 +163,6 @@ def by_time(recordings: Sequence[Recording], choice: Choice) -> Protocol:
 
 
 DATASET = DatasetSpec(
-    name="wisdm",
-    description=__doc__,
     class_names=CLASS_NAMES,
     channels=CHANNELS,
     rate=RATE,
