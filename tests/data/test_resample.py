@@ -133,7 +133,7 @@ def test_any_portions_give_the_same_to_the_bit(missing, method, seed, rate, cuts
     np.testing.assert_array_equal(np.concatenate([p.values for p in pieces]), whole.values)
     np.testing.assert_array_equal(np.concatenate([p.rows for p in pieces]), rows.rows[whole.rows])
     lengths = np.cumsum([0] + [len(p.time) for p in pieces[:-1]])
-    assert [a for a, p in zip(lengths, pieces, strict=True) if p.begins] == whole.starts.tolist()
+    assert [a for a, p in zip(lengths, pieces, strict=True) if len(p.starts)] == whole.starts.tolist()
     complete = resample(rows.time, rows.values, rate=rate, max_gap=1.0, **options)
     np.testing.assert_array_equal(complete.values, whole.values[np.isfinite(whole.values).all(axis=1)])
 
