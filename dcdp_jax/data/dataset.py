@@ -9,7 +9,6 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.audit import audit
 from dcdp_jax.data.datasets import find_dataset
 from dcdp_jax.data.loading import read_recordings
-from dcdp_jax.data.nested import subjects_tested_by
 from dcdp_jax.data.normalize import Normalizer, covered_samples, fit_normalizer
 from dcdp_jax.data.partition import partition, select_channels
 from dcdp_jax.data.pool import Pool, make_pool
@@ -113,7 +112,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
     digests = [content_digest(r) for r in recordings]
     data_fingerprint = fingerprint(recordings, digests)
 
-    outside = subjects_tested_by(spec, config, recordings) if config.within else set()
+    outside = spec.tested_within(config, recordings) if config.within else set()
     choice = choose_fold(config, recordings) if config.within else spec.choose(config, recordings)
     task = spec.task(config.within or config.protocol, recordings.class_names, config.classes)
     digests = [digest for digest, r in zip(digests, recordings, strict=True) if r.subject not in outside]

@@ -13,6 +13,8 @@ from dcdp_jax.data.protocols import FOLDED, NO_CHOICE, Choice, Divide, Protocol
 from dcdp_jax.data.recording import Channel, Recording, Recordings
 from dcdp_jax.errors import ConfigError
 
+BY_SUBJECT = ("groups", "loso")
+
 
 def choose_fold(config: ConfigDict, recordings: Recordings) -> Choice:
     """Returns the fold that the `data` part of a config chooses."""
@@ -103,3 +105,23 @@ class DatasetSpec:
                 f"data.fold={choice.fold}, but only {', '.join(FOLDED)} have folds, from 0 on; set it to 0"
             )
         return self.protocols[protocol](recordings, choice)
+
+    def tested_within(self, config: ConfigDict, recordings: Recordings) -> set[int]:
+        """Returns the subjects that the protocol `data.within` tests, whom the folds of `data.protocol` leave out.
+
+        Raises:
+          ConfigError: `data.protocol` does not divide subjects, or `data.within` has folds or trains on those it tests.
+        """
+        if config.protocol not in BY_SUBJECT:
+            raise ConfigError(
+                f"data.within={config.within!r} is for the protocols {' and '.join(BY_SUBJECT)}; data.protocol is "
+                f"{config.protocol!r}"
+            )
+        if config.within in FOLDED:
+            raise ConfigError(f"data.within={config.within!r} has folds of its own; name a protocol with one test part")
+        outer = config.copy_and_resolve_references()
+        outer.protocol, outer.within, outer.fold = config.within, "", 0
+        protocol = self.divide(outer.protocol, recordings, self.choose(outer, recordings))
+        if not protocol.by_subject:
+            raise ConfigError(f"data.within={config.within!r}: that protocol trains on people whom it tests")
+        return {recordings[part.recording].subject for part in protocol.intervals["test"]}
