@@ -25,9 +25,6 @@ def cross_entropy(
       labels: (b,) in [0, k).
       label_smoothing: Share of the target given to the uniform distribution.
 
-    Returns:
-      (b,).
-
     Example:
       >>> print(cross_entropy(jnp.zeros((1, 4)), jnp.array([2])))
       [1.3862944]
@@ -93,9 +90,6 @@ def multi_stage_contrastive_loss(
       temperature: Tau, above 0.
       axis_name: See `contrastive_loss`.
 
-    Returns:
-      ().
-
     Raises:
       ValueError: No stage, or a stage with fewer than two branches.
 
@@ -123,9 +117,6 @@ def alignment_loss(h_a: Float[Array, "b d"], h_b: Float[Array, "b d"], reduction
       reduction: `mean` over rows and features, the paper's; or `sum` over the features and mean over the rows, d times
         as much: 2 for orthogonal embeddings, where the mean is 2 / d.
 
-    Returns:
-      ().
-
     Raises:
       ValueError: Another reduction.
 
@@ -148,9 +139,6 @@ def mean_alignment_loss(embeddings: Mapping[str, Float[Array, "b d"]], reduction
     Args:
       embeddings: {branch: (b, d)}, two branches or more.
       reduction: See `alignment_loss`.
-
-    Returns:
-      ().
 
     Raises:
       ValueError: Fewer than two branches, or another reduction.

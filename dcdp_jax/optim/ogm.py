@@ -32,16 +32,7 @@ def ogm_coefficients(
 ) -> dict[str, Float[Array, ""]]:
     """Computes 1 - tanh(alpha R_m) where R_m > 1, else 1: unlike CGM's M it jumps at R = 1.
 
-    Args:
-      confidence: {branch: S}, see `contribution_ratios`.
-      alpha: Strength of the modulation, 0 or more; 0 switches it off.
-      eps: See `contribution_ratios`.
-
-    Returns:
-      {branch: () coefficient}, each in (0, 1].
-
-    Raises:
-      ValueError: As in `modulation_coefficients`.
+    Arguments, range and errors are those of `modulation_coefficients`.
 
     Example:
       >>> found = ogm_coefficients({"res": jnp.float32(60.0), "dense": jnp.float32(40.0)}, alpha=0.1)
