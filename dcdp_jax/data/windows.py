@@ -65,9 +65,10 @@ def cut_at_label_changes(labels: np.ndarray, stretches: np.ndarray) -> np.ndarra
 
 
 def majority_label(labels: np.ndarray, starts: np.ndarray, window: int) -> np.ndarray:
-    """Returns the (n,) int32 most frequent of the (t,) labels in the windows from (n,) starts on, the least of several.
+    """Returns the most frequent label of every window, (n,) int32, the smallest of several.
 
-    Counts come from one running sum per label, so that memory grows with samples plus windows, not their product.
+    The labels are (t,), the first samples of the windows (n,). Counts come from one running sum per label, so that
+    memory grows with samples plus windows, not their product.
 
     >>> majority_label(np.array([2, 0, 0, 2, 2, 2]), np.array([0, 2]), window=4).tolist()
     [0, 2]
