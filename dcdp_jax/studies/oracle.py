@@ -66,11 +66,7 @@ class Oracle(NamedTuple):
 
 
 def oracles_of(outcomes: Sequence[Outcome], oracles: Oracles) -> list[Oracle]:
-    """Computes the oracles of all data sets.
-
-    Args:
-      outcomes: of the study.
-      oracles: {row: the rows that make its oracle}.
+    """Computes the oracles, {row: the rows that make its oracle}, of all data sets.
 
     Raises:
       CheckpointError: the rows of an oracle were tested on different windows.
@@ -126,15 +122,9 @@ def product_accuracy(members: Sequence[Outcome]) -> float:
 
 
 def gains_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: Oracles) -> list[Gain]:
-    """Compares every row with its reference on every data set.
+    """Compares every row with its reference, {row: reference}, on every data set, in the order of the study.
 
-    Args:
-      outcomes: of the study.
-      compare: {row: its reference}.
-      oracles: {reference: the rows that make its oracle}.
-
-    Returns:
-      A gain for each data set and row with a finished pair, in the order of the study.
+    Each data set and row with a finished pair has a gain. For the oracles see `oracles_of`.
     """
     known = {(oracle.dataset, oracle.reference): oracle for oracle in oracles_of(outcomes, oracles)}
     gains = []

@@ -64,9 +64,7 @@ def evaluate(fitted: Fitted, features: np.ndarray, labels: np.ndarray, present: 
 def train_classical(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     """Fits a classical model and writes result.json, metrics.jsonl and predictions; there is no checkpoint.
 
-    Args:
-      config: of the run; config and workdir are checked. It reads `seed`, `data` and `model.name`.
-      workdir: of the run.
+    Config and workdir are checked; `seed`, `data` and `model.name` are read.
 
     Returns:
       The content of result.json. Its `parameters` are the fitted numbers, see `Fitted`; its seconds are those of the
@@ -74,7 +72,6 @@ def train_classical(config: ConfigDict, workdir: Path) -> dict[str, Any]:
 
     Raises:
       UserError: the data cannot be used, its windows are too short for the model, or scikit-learn is not installed.
-      OSError: a file could not be written.
     """
     name = config.model.name
     model = CLASSICAL[name]

@@ -9,13 +9,9 @@ MakeFeatures = Callable[[np.ndarray, int], Features]  # ((m, t, c) some training
 
 
 def window_statistics(x: np.ndarray) -> np.ndarray:
-    """Computes eight numbers per channel: mean, standard deviation, minimum, quartiles, maximum, mean absolute step.
+    """Computes mean, standard deviation, minimum, quartiles, maximum and mean absolute step of each channel.
 
-    Args:
-      x: (n, t, c) windows.
-
-    Returns:
-      (n, 8 c), channel by channel within each statistic.
+    (n, t, c) windows give (n, 8 c), channel by channel within each statistic.
     """
     quantiles = np.quantile(x, (0, 0.25, 0.5, 0.75, 1), axis=1)
     steps = np.abs(np.diff(x, axis=1)).mean(axis=1)

@@ -51,12 +51,7 @@ def make_features(sample: np.ndarray, seed: int) -> Features:
 
 
 def competition(x: jax.Array, kernels: jax.Array, dilation: int) -> jax.Array:
-    """Counts which kernels win.
-
-    Args:
-      x: (n, t, g) the input of each group, zero outside.
-      kernels: (g, 9, k).
-      dilation: samples between the taps.
+    """Counts which dilated kernels, (g, 9, k), win on the input of each group, (n, t, g), zero outside.
 
     Returns:
       (n, 2, g, k): the sum of the largest responses, and the number of smallest ones.

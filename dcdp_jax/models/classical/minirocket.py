@@ -40,12 +40,7 @@ class Dilation(NamedTuple):
 
 
 def choose_dilations(window: int, count: int) -> list[tuple[int, int]]:
-    """Returns (dilation, number of thresholds) in exponential steps, as many thresholds in all as asked.
-
-    Args:
-      window: samples per window, t.
-      count: thresholds per kernel.
-    """
+    """Returns (dilation, number of thresholds) in exponential steps, `count` thresholds in all, for windows of t."""
     steps = min(count, MAX_DILATIONS)
     largest = np.log2((window - 1) / (TAPS - 1))
     dilations, repeated = np.unique(np.logspace(0, largest, steps, base=2).astype(int), return_counts=True)
