@@ -1,7 +1,7 @@
 """Checks of a config before any file is read, and the config as plain data."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -12,7 +12,7 @@ from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.classical import CLASSICAL
 from dcdp_jax.models.multipath import BACKBONES
 from dcdp_jax.optim import METHODS
-from dcdp_jax.values import check_values, has_type
+from dcdp_jax.values import check_values, flatten, has_type
 
 STRATEGIES = ("pmap", "jit")
 # Dtype of the activations, and the precision of float32 matrix products.
@@ -205,15 +205,6 @@ def check_processes(values: Mapping[str, Any]) -> None:
         raise ConfigError(f"parallel.coordinator={coordinator!r} must be HOST:PORT")
     if process >= max(processes, 1):
         raise ConfigError(f"parallel.process_id={process} is not below parallel.processes={processes}")
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the leaves of nested dictionaries, empty ones included: {'a': {'b': 1}} -> ('a.b', 1), ..."""
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def as_plain_data(config: ConfigDict) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Checks values against the table of config fields."""
+"""The values of a config by their dotted names, and their checks against the table of fields."""
 
 import difflib
 import math
@@ -79,3 +79,12 @@ def leaves(value: Any) -> Iterator[Any]:
             yield from leaves(item)
     else:
         yield value
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the leaves of nested dictionaries, empty ones included: {'a': {'b': 1}} -> ('a.b', 1), ..."""
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from dcdp_jax.calibration import calibration
-from dcdp_jax.config import flatten
 from dcdp_jax.errors import UserError
 from dcdp_jax.report import tables
 from dcdp_jax.report.charts import Chart, mean_confidence, points
@@ -17,6 +16,7 @@ from dcdp_jax.report.plots import by_subject, draw_reliability
 from dcdp_jax.report.robustness import SCORES, WAYS, absence_name, noise_points
 from dcdp_jax.report.tables import Table
 from dcdp_jax.runs.reading import FinishedRun, read_run
+from dcdp_jax.values import flatten
 
 MAX_RUNS = len(PALETTE)
 T = TypeVar("T")

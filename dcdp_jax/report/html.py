@@ -4,7 +4,6 @@ import pathlib
 from typing import Any
 
 from dcdp_jax.calibration import calibration
-from dcdp_jax.config import flatten, is_network
 from dcdp_jax.report import tables
 from dcdp_jax.report.charts import Chart, epoch_charts, step_charts
 from dcdp_jax.report.examples import Window, colour_table, window_charts
@@ -13,6 +12,7 @@ from dcdp_jax.report.page import percent, write_page
 from dcdp_jax.report.plots import by_subject, draw_reliability, draw_subjects
 from dcdp_jax.report.robustness import absent_table, noise_chart, noise_table
 from dcdp_jax.runs.reading import FinishedRun, Predictions, read_run
+from dcdp_jax.values import flatten
 
 
 def write_report(workdir: pathlib.Path) -> pathlib.Path:
@@ -27,7 +27,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         workdir / "report.html",
         result=result,
         config=config,
-        network=is_network(config.get("model.name", "")),
+        network=bool(run.steps),  # a classical model takes no steps
         wall_time=_duration(result["wall_seconds"]),
         selection=tables.selection(result),
         scores=tables.score_table(result),

@@ -10,11 +10,11 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
-from dcdp_jax.config import flatten
 from dcdp_jax.distributed import from_first_process, is_first_process
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs.files import METRICS, TENSORBOARD, record, write_atomically
 from dcdp_jax.runs.reading import parse_records
+from dcdp_jax.values import flatten
 
 # The notes of a run that has no checkpoint yet.
 NOTHING: Mapping[str, Any] = {"bytes": 0, "sha256": hashlib.sha256().hexdigest(), "epochs": 0, "best": None}

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from dcdp_jax.config import LOCATIONS, as_plain_data, check_config, flatten
+from dcdp_jax.config import LOCATIONS, as_plain_data, check_config
 from dcdp_jax.errors import ConfigError
+from dcdp_jax.values import flatten
 
 Fields = Mapping[str, Any]
 

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from dcdp_jax.config import flatten
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.distributed import from_first_process, is_first_process
 from dcdp_jax.errors import CheckpointError, NonFiniteError
@@ -19,6 +18,7 @@ from dcdp_jax.runs.checkpoints import Checkpoints
 from dcdp_jax.runs.files import INTERRUPTED, NONFINITE, write_json
 from dcdp_jax.runs.log import NOTHING, MetricsLog
 from dcdp_jax.train.state import TrainState
+from dcdp_jax.values import flatten
 
 NAMED_IN_MESSAGE = 3
 SMALLER_STEPS = "a smaller optimizer.learning_rate may help"
