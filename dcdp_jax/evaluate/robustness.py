@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.data.normalize import covered_samples, fit_normalizer
+from dcdp_jax.evaluate.shapley import coalitions, shapley_values
 from dcdp_jax.metrics import scores
 from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.runs.result import git_revision
@@ -160,7 +161,12 @@ def measure_robustness(
         given = feed(signals, padded_batches(split, size), dataset.window, devices)
         return count_part(step, state, given, corruption)
 
+    def worth(present: frozenset[str]) -> float:
+        absent = [i for branch in branches if branch.name not in present for i in branch.channels]
+        return float(scores(confusions(absent=absent)["fused"])["accuracy"])
+
     clean = {name: scores(counts) for name, counts in confusions().items()}["fused"]
+    names = [branch.name for branch in branches]
 
     def outcome(counts: Mapping[str, np.ndarray]) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -185,6 +191,7 @@ def measure_robustness(
             }
             for absence in absences(dataset, branches)
         ],
+        "shapley": shapley_values({members: worth(members) for members in coalitions(names)}, names),
         "noise": [{"level": level, "fused": outcome(confusions(noise=level))["fused"]} for level in NOISE_LEVELS],
         "device": devices.describe(),
         "git_revision": git_revision(),

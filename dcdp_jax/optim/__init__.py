@@ -16,7 +16,7 @@ from dcdp_jax.optim.confidence import (
 from dcdp_jax.optim.decoupled import ScaleByAdamWithDecoupledCGMState, scale_by_adam_with_decoupled_cgm
 from dcdp_jax.optim.inforeg import ScaleByInfoRegState, scale_by_inforeg
 from dcdp_jax.optim.inspect import coefficients_of, norms_of, statistics_of, with_key
-from dcdp_jax.optim.methods import METHODS, Method
+from dcdp_jax.optim.methods import METHODS, Method, add_method
 from dcdp_jax.optim.mmpareto import CombineByMMParetoState, combine_by_mmpareto, min_norm_weight
 from dcdp_jax.optim.ogm import ScaleByOGMState, ogm_coefficients, scale_by_ogm
 from dcdp_jax.optim.rank import ScaleByRankState, rank_coefficients, scale_by_rank
@@ -47,6 +47,7 @@ __all__ = [
     "ScaleByOGMState",
     "ScaleByRankState",
     "ScaleByShuffledCGMState",
+    "add_method",
     "arl_coefficients",
     "average_statistics",
     "batch_statistics",

@@ -50,4 +50,16 @@ METHODS = {
     "random": Method(scale_by_shuffled_cgm),
 }
 # The choices of `modulation.name`.
-NAMES = ("none", *METHODS)
+NAMES = ["none", *METHODS]
+
+
+def add_method(name: str, method: Method) -> None:
+    """Makes a method of one's own a choice of `modulation.name` in this process, with the defaults of its arguments.
+
+    Raises:
+      ValueError: The name is taken.
+    """
+    if name in NAMES:
+        raise ValueError(f"there is a method {name!r}; choose another name")
+    METHODS[name] = method
+    NAMES.append(name)

@@ -28,6 +28,13 @@ def absent_table(robustness: Mapping[str, Any]) -> Table:
     return Table(head, rows)
 
 
+def shapley_table(robustness: Mapping[str, Any]) -> Table:
+    """Returns what each branch adds to the accuracy; no rows for a file that does not say it, or a single branch."""
+    values = robustness.get("shapley", {})
+    rows = [[name, signed(value)] for name, value in values.items()] if len(values) > 1 else []
+    return Table(["Branch", "Shapley value of the accuracy, points"], rows)
+
+
 def noise_table(robustness: Mapping[str, Any]) -> Table:
     """Returns the scores at each level of noise; in brackets the difference to no noise."""
     clean = robustness["clean"]

@@ -135,10 +135,11 @@ class Noise(TypedDict):
 
 
 class Robustness(TypedDict):
-    """robustness.json."""
+    """robustness.json. `shapley`: what each branch adds to the test accuracy, see `evaluate.shapley`."""
 
     clean: RobustScores
     absent: list[Absence]
+    shapley: NotRequired[Values]
     noise: list[Noise]
 
 

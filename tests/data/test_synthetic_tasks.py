@@ -9,9 +9,9 @@ from dcdp_jax.data.synthetic_tasks import CLASSES, SEGMENT, TASKS, ceiling
 CEILINGS = {"complementary": (0.8, 0.4, 1.0), "redundant": (1.0, 1.0, 1.0), "noise": (1.0, 0.2, 1.0)}
 
 
-def windows_of(task, seed=0, subjects=4):
+def windows_of(task, seed=0, subjects=200):
     """All segments (n, time, site, modality, axis) and their classes."""
-    made = make_recordings(seed=seed, subjects=subjects, minutes=6.0, task=task)
+    made = make_recordings(seed=seed, subjects=subjects, minutes=0.2, task=task)
     length = len(made[0].labels) // SEGMENT * SEGMENT
     x = np.concatenate([r.signals[:length] for r in made]).reshape(-1, SEGMENT, len(SITES), 2, 3)
     labels = np.concatenate([r.labels[:length] for r in made]).reshape(-1, SEGMENT)
@@ -44,7 +44,7 @@ def nearest_centroid(statistics, task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_each_modality_reaches_its_ceiling_and_no_more(task):
-    """Within three standard deviations, 1.5 points each at most, of the accuracy on 1,120 windows."""
+    """On 200 other people, within three standard deviations of 1.5 points: the personal shift misleads some of them."""
     found = [nearest_centroid(statistics, task) for statistics in ([means], [products], [means, products])]
     assert found == pytest.approx(CEILINGS[task], abs=0.045)
 
@@ -54,6 +54,19 @@ def test_the_stated_ceilings(task):
     codes = TASKS[task]
     both = None if codes.gyro is None else tuple(10 * a + b for a, b in zip(codes.acc, codes.gyro, strict=True))
     assert (ceiling(codes.acc), ceiling(codes.gyro), ceiling(both or codes.acc)) == CEILINGS[task]
+
+
+def test_the_people_who_train_are_told_apart_by_the_accelerometers_alone():
+    """By the direction that each of eight people has: a linear function of the means is right about every window."""
+    x, y = windows_of("complementary", subjects=8)
+    alike = np.isin(y, (3, 4))
+    a = np.column_stack([means(x)[alike], np.ones(alike.sum())])
+    weights, *_ = np.linalg.lstsq(a, np.where(y[alike] == 3, 1.0, -1.0), rcond=None)
+    assert ((a @ weights > 0) == (y[alike] == 3)).mean() > 0.95
+    others, z = windows_of("complementary", seed=1)
+    unknown = np.isin(z, (3, 4))
+    b = np.column_stack([means(others)[unknown], np.ones(unknown.sum())])
+    assert ((b @ weights > 0) == (z[unknown] == 3)).mean() == pytest.approx(0.5, abs=0.12)
 
 
 def test_no_linear_function_of_the_gyroscopes_tells_the_classes_apart():

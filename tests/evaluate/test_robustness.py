@@ -99,6 +99,19 @@ def test_a_silent_branch_is_zeros_in_the_fusion_and_left_out_of_the_fallback(sta
         assert found[name]["fused"] != found[name]["fallback"]
 
 
+def test_shapley_values_are_of_the_accuracy_without_either_or_both_branches(state, dataset, measured, channels):
+    """For two branches: the mean of what a branch adds to nothing and what it adds to the other."""
+
+    def accuracy(*silent):
+        absent = [i for name in silent for i in channels[name]]
+        labels, heads = probabilities_of(state, dataset, channels, silent=absent)
+        return (heads["fusion"].argmax(axis=1) == labels).mean()
+
+    for name, other in (("res", "dense"), ("dense", "res")):
+        alone, added = accuracy(other) - accuracy(name, other), accuracy() - accuracy(name)
+        assert measured["shapley"][name] == pytest.approx((alone + added) / 2, abs=1e-9)
+
+
 def test_nothing_absent_and_no_noise_is_the_model_as_it_is(state, dataset, measured, channels):
     labels, heads = probabilities_of(state, dataset, channels)
     expected = expected_scores(labels, heads["fusion"], len(dataset.class_names))
@@ -117,7 +130,7 @@ def test_noise_is_that_of_the_seed_and_the_row(state, dataset, measured, channel
 @pytest.mark.parametrize(("strategy", "count", "stream"), [("pmap", 7, False), ("jit", 8, False), ("pmap", 7, True)])
 def test_any_number_of_devices_gives_the_same(strategy, count, stream, config, dataset, state, measured):
     again = measure(config, dataset, state, count, strategy, stream)
-    for part in ("clean", "absent", "noise"):
+    for part in ("clean", "absent", "shapley", "noise"):
         assert again[part] == measured[part]
 
 

@@ -373,7 +373,7 @@ def test_branches_only(case, wrapper):
     chex.assert_trees_all_close(coefficients_of(state), coefficients_of(alone_state))
 
 
-wrapped = (ogm_ge, inforeg, shuffled, *chains)
+wrapped = (averaged, ogm_ge, inforeg, shuffled, *chains)
 
 
 @every_case

@@ -60,6 +60,7 @@ def write_robustness(workdir, clean=0.9):
             {"kind": kind, "name": name, "channels": ["acc_x"], "fused": outcome(fused), "fallback": outcome(fallback)}
             for kind, name, fused, fallback in absent
         ],
+        "shapley": {"res": 0.4321, "dense": 0.0123},
         "noise": [{"level": level, "fused": outcome(0.3 * level)} for level in (0.1, 0.25, 0.5, 1.0, 2.0)],
     }
     (workdir / "robustness.json").write_text(json.dumps(content))

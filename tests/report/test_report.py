@@ -262,10 +262,16 @@ def test_marks_are_explained(workdir: Path) -> None:
 def test_charts_are_xml_and_show_training_beside_validation(workdir: Path) -> None:
     page, parsed = read_page(workdir)
     charts = SVG_ELEMENT.findall(page)
-    assert len(charts) == 8
+    assert len(charts) == 9
     for chart in charts:
         ElementTree.fromstring(chart)
-    for text in ("validation macro F1", "training, total", "training, fusion", "validation, fusion"):
+    for text in (
+        "Accuracy of each branch",
+        "validation macro F1",
+        "training, total",
+        "training, fusion",
+        "validation, fusion",
+    ):
         assert text in parsed.texts
     for text in ("res, validation", "dense, validation", "contrast", "projection"):
         assert text in parsed.texts
@@ -327,7 +333,7 @@ def test_absent_values_leave_a_gap_and_others_that_are_not_finite_are_refused(wo
     lines[3]["loss"]["total"], lines[4]["S"]["res"], lines[6]["R"]["res"] = None, None, None
     lines[7]["gradient_norm"]["res"] = 0.0
     path.write_text("\n".join(map(json.dumps, lines)))
-    assert len(SVG_ELEMENT.findall(read_page(workdir)[0])) == 8
+    assert len(SVG_ELEMENT.findall(read_page(workdir)[0])) == 9
     for value in (float("nan"), float("inf")):
         lines[3]["loss"]["total"] = value
         path.write_text("\n".join(map(json.dumps, lines)))

@@ -66,7 +66,7 @@ def test_worst_windows_are_drawn_with_both_classes_and_confidence(finished):
     _, _, text, page = finished
     assert page.texts.count("lying, taken for sitting") >= 6
     assert page.has("Confidence 99.90 %. Subject 106, recording run0, from sample 0.")
-    assert len(SVG_ELEMENT.findall(text)) == 8 + 2 + 6 + 1  # curves; calibration, subjects; windows; noise
+    assert len(SVG_ELEMENT.findall(text)) == 9 + 2 + 6 + 1  # curves; calibration, subjects; windows; noise
 
 
 def test_robustness_is_shown_with_its_differences(finished):
@@ -77,6 +77,7 @@ def test_robustness_is_shown_with_its_differences(finished):
     assert "70.00 (\N{MINUS SIGN}20.00)" in page.texts  # fallback
     assert "site hip (1 channel)" in page.texts
     assert "30.00 (\N{MINUS SIGN}60.00)" in page.texts  # noise 2
+    assert "+43.21" in page.texts  # Shapley value of res
 
 
 def test_what_is_not_there_is_said_with_what_makes_it(finished, tmp_path):
