@@ -120,7 +120,7 @@ def get_config(datasets="complementary,redundant,noise"):
         # What a method gains beyond this is not the larger steps that it takes.
         faster = {"optimizer.learning_rate": 2 * chosen["optimizer.learning_rate"]}
         named[f"{optimizer}, {PLAIN} at twice the rate"] = chosen | faster | methods()[PLAIN]
-        rows |= named | {f"{optimizer}, {branch} alone": chosen | fields for branch, fields in alone.items()}
+        rows |= {f"{optimizer}, {branch} alone": chosen | fields for branch, fields in alone.items()} | named
         compare += studies.compare_with(f"{optimizer}, {PLAIN}", named)
     config.study.stages = (studies.stage("", rows),)
     config.study.compare = compare
