@@ -136,6 +136,14 @@ def heldout_part(config: ConfigDict, dataset: Dataset) -> Split | None:
     )
 
 
+def confidence_notes(config: ConfigDict, dataset: Dataset) -> list[str]:
+    """Returns a sentence on whose windows the modulation reads, for result.json; none for those that train."""
+    if (part := heldout_part(config, dataset)) is None:
+        return []
+    names = [str(dataset.subject_names.get(subject, subject)) for subject in np.unique(part.subjects).tolist()]
+    return [f"modulation.confidence={HELDOUT}: measured on windows of the subjects {', '.join(names)}"]
+
+
 def averages(config: ConfigDict) -> bool:
     """Returns whether the training state keeps an average."""
     return config.train.selection == EMA

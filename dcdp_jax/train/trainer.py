@@ -23,7 +23,7 @@ from dcdp_jax.runs.model_card import make_card, write_card
 from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.result import make_result
 from dcdp_jax.runs.workdir import check_workdir, claim, make_workdir
-from dcdp_jax.train.build import Run, build_branches, has_validation, prepare
+from dcdp_jax.train.build import Run, build_branches, confidence_notes, has_validation, prepare
 from dcdp_jax.train.classical import train_classical
 from dcdp_jax.train.epoch import (
     Epoch,
@@ -456,7 +456,7 @@ def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]
     )
     check_finite(f"the state of epoch {best_epoch(epochs)}", result, last_checkpoint(member))
     result["precision"] = run.devices.precision
-    result["notes"] += notes
+    result["notes"] += [*notes, *confidence_notes(config, run.dataset)]
     from_first_process(lambda: write_predictions(workdir, run.dataset, test.probabilities))
     card = make_card(config.data, run.dataset, build_branches(config, run.dataset), best_epoch(epochs))
     from_first_process(lambda: write_card(workdir, card))

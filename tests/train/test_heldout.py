@@ -9,7 +9,7 @@ from configs import demo
 from dcdp_jax.config import check_config
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.train.build import build_chain, build_settings, heldout_part, prepare
+from dcdp_jax.train.build import build_chain, build_settings, confidence_notes, heldout_part, prepare
 from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import HeldOut, Signals, heldout_rows, train_step
@@ -126,6 +126,9 @@ def test_the_validation_part_is_asked_unless_subjects_are_named():
     assert set(heldout_part(config, dataset).subjects) == {2, 3}
     assert set(dataset.splits["train"].subjects) == {1, 4}
     assert "data.heldout: subjects 2, 3 neither train nor validate" in dataset.notes
+    note = "modulation.confidence=heldout: measured on windows of the subjects 2, 3"
+    assert confidence_notes(config, dataset) == [note]
+    assert confidence_notes(small(**{"modulation.confidence": "ema"}), dataset) == []
 
 
 @pytest.mark.parametrize(
