@@ -62,9 +62,9 @@ def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: 
             x, y = points(epochs, "epoch", part, key)
             scores.append(Line(f"{label} {name}", colour, x, 100 * y, part == "validation"))
     validated = [
-        {"epoch": record["epoch"], "accuracy": {**part["branches"], FUSION: part["accuracy"]}}
+        {"epoch": record["epoch"], "accuracy": {**found["branches"], FUSION: found["accuracy"]}}
         for record in epochs
-        if len((part := record.get("validation") or {}).get("branches") or ()) > 1
+        if len((found := record.get("validation") or {}).get("branches") or ()) > 1
     ]
     branches = [
         Line(name, INK if name == FUSION else colour, x, 100 * y, name == FUSION)
@@ -72,7 +72,7 @@ def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: 
         for x, y in [points(validated, "epoch", "accuracy", name)]
     ]
     mark = "" if best_epoch is None else f" The dotted line marks the selected epoch, {best_epoch}."
-    found = [
+    charts = [
         Chart(
             "Loss",
             "Cross-entropy of the fusion, and the total with all terms that training minimises." + mark,
@@ -89,7 +89,7 @@ def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: 
             draw("epoch-branches", "Accuracy of each branch", branches, "epoch", "per cent", mark=best_epoch),
         ),
     ]
-    return [chart for chart in found if chart.svg]
+    return [chart for chart in charts if chart.svg]
 
 
 def step_charts(
