@@ -11,15 +11,10 @@ CONTROLS = ("named", "swap", "random", "single")
 
 
 def select_channels(channels: Sequence[Channel], selectors: Sequence[str], field: str) -> tuple[int, ...]:
-    """Returns the ascending indices of the channels that are named or whose group is.
-
-    Args:
-      channels: all channels.
-      selectors: names of channels or groups.
-      field: the config field with the names, for the error.
+    """Returns the ascending indices of the channels that are named or whose group is, by one of the selectors.
 
     Raises:
-      ConfigError: a selector matches nothing, or no channel is chosen.
+      ConfigError: a selector matches nothing, or no channel is chosen; the message begins with the config field.
     """
     for selector in selectors:
         if not any(selector in (c.name, c.group) for c in channels):

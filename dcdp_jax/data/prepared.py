@@ -31,10 +31,7 @@ UNFINISHED = ".unfinished-"
 def load_prepared(spec: DatasetSpec, raw_dir: str, cache_dir: str = "") -> Recordings:
     """Returns the recordings of a published data set; its files are parsed on first use and when they change.
 
-    Args:
-      spec: the data set.
-      raw_dir: see `raw_folder`.
-      cache_dir: see `cache_folder`.
+    For raw_dir see `raw_folder`, for cache_dir `cache_folder`.
 
     Raises:
       DataError: see `raw_folder` and the data set's `read`; or the cache cannot be written.

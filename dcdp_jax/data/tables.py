@@ -224,13 +224,9 @@ def check_pattern(table: ConfigDict, field: str) -> None:
 
 
 def read_rows(path: Path, table: ConfigDict, channels: Sequence[str], folder: Path | None = None) -> Iterator[Rows]:
-    """Yields the recordings of one file, in order of their first rows.
+    """Yields the recordings of one file, in order of their first rows; `channels` are its columns of signals.
 
-    Args:
-      path: the file.
-      table: the `data.table` part of a config.
-      channels: columns of signals.
-      folder: the path below it names the subject and the recording where no column does.
+    The path below the folder names the subject and the recording where no column does.
 
     Raises:
       DataError: the file cannot be read; the message names line and column.

@@ -104,14 +104,9 @@ def single_blanks(text: bytes) -> bytes:
 
 
 def in_blocks(path: Path, parse_block: Callable[[bytes, int], Part]) -> list[Part]:
-    """Parses whole lines of a file, a block at a time, in several threads.
+    """Parses whole lines of a text file, a block at a time, in several threads; returns the results in their order.
 
-    Args:
-      path: of a text file.
-      parse_block: function of the text of some lines and of their position in the file in bytes.
-
-    Returns:
-      Its results in the order of the file; empty for an empty file.
+    The function takes the text of some lines and their position in the file in bytes.
     """
 
     def read_block(start: int, end: int) -> Part:

@@ -15,18 +15,11 @@ Normalized = tuple[jax.Array, jax.Array, jax.Array]
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def normalize(x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None, relu: bool) -> Normalized:
-    """Normalises by the statistics of the global batch (Ioffe and Szegedy 2015).
+    """Normalises (b, ..., c) by the statistics of the global batch (Ioffe and Szegedy 2015), with (c,) scale and bias.
 
     The forward pass reads x twice: for both sums together, and to normalise. The backward pass reads x and the gradient
     twice: for both of its sums together, and for the gradient of x; the normalised values and the mask of the ReLU are
-    computed from x again instead of being kept.
-
-    Args:
-      x: (b, ..., c).
-      scale: (c,).
-      bias: (c,).
-      axis_name: mapped axis over which the batch is split, or None when it is whole.
-      relu: whether negative results are replaced by 0.
+    computed from x again instead of being kept. axis_name is the mapped axis over which the batch is split, or None.
 
     Returns:
       (b, ..., c) in the common type of the arguments; mean and biased variance (c,), which pass no gradient

@@ -45,12 +45,7 @@ def by_kernels(alone: Callable[..., Any], mapped: Callable[..., Any], stride: in
     """Takes one form for one kernel, and another where `jax.vmap` brings several, as for several seeds at once.
 
     The rule of XLA's convolution for several kernels is a grouped convolution, for which there is no fast path on CPU;
-    benchmarks/RESULTS.md has the figures.
-
-    Args:
-      alone: (x, kernel, ..., stride) -> any.
-      mapped: the same function in another form.
-      stride: of both.
+    benchmarks/RESULTS.md has the figures. Both forms are the same function of (x, kernel, ..., stride).
 
     Returns:
       A function of (x, kernel, ...), to be called in the two passes of training alone: what only evaluates has no need

@@ -26,16 +26,9 @@ def make_result(
     parameters: int,
     epochs: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Makes the content of result.json.
+    """Makes the content of result.json from tallies of the selected checkpoint and the epoch records of metrics.jsonl.
 
-    Args:
-      config: of the run.
-      dataset: that it was trained on.
-      validation: of the selected checkpoint; None without a validation part.
-      test: of the selected checkpoint, the only time that the test part is read.
-      device: what trained it.
-      parameters: how many the model has.
-      epochs: the epoch records of metrics.jsonl.
+    The test part is read this once; without a validation part its tally is None.
     """
     rates = sorted(epoch["windows_per_second"] for epoch in epochs)
     return {

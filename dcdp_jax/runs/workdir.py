@@ -33,12 +33,9 @@ BEFORE = (DESCRIPTION, PORTABILITY, DIGESTS, LOCK, UNFINISHED)
 
 
 def check_workdir(workdir: Path, config: dict[str, Any], ignore: str = "(nothing)") -> None:
-    """Checks that a workdir is new or belongs to this config; changes nothing.
+    """Checks that a workdir is new or belongs to this config, as plain data; changes nothing.
 
-    Args:
-      workdir: of the run.
-      config: plain data, see `as_plain_data`.
-      ignore: first part of the names of fields that may differ.
+    Fields whose names begin with `ignore` may differ.
 
     Raises:
       CheckpointError: the workdir holds something else, or a run of another config; the message lists the differences.

@@ -109,10 +109,7 @@ def datasets_of(config: ConfigDict) -> dict[str, ConfigDict]:
 def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
     """Returns the trials of a stage: one per data set, row, fold and seed, those that differ by seed beside each other.
 
-    Args:
-      config: of the study.
-      stage: one of `stages_of`.
-      base: what earlier stages have chosen; a row's own fields come after it.
+    The base are the fields that earlier stages have chosen; a row's own fields come after it.
 
     Raises:
       ConfigError: a row names a field that does not exist, or a value that cannot be.

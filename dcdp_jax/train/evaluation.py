@@ -42,14 +42,8 @@ def evaluation_step(
 ) -> tuple[Tally, jax.Array]:
     """Computes the counts of one padded batch, summed over the devices, and the class probabilities of its windows.
 
-    Args:
-      state: replicated.
-      signals: replicated.
-      batch: this device's share: `starts` (b,), `labels` (b,) and `mask` (b,), False for padding.
-      model: gives `Outputs`; built with this axis_name.
-      window: samples per window.
-      axis_name: of the mapped axis.
-      dtype: as in `train_step`.
+    State and signals are replicated; the batch is this device's share: `starts`, `labels` and `mask`, False for
+    padding, all (b,). For model, axis_name and dtype see `train_step`.
 
     Returns:
       `Tally` and probabilities of the classes (b, k) of the global batch.
