@@ -115,7 +115,7 @@ def measure(asked: argparse.Namespace, stream: bool) -> list[float]:
     state = run.devices.replicate(run.initial_state(config.seed))
     batches = (batches_of(split, rows[at : at + 1], run.steps_per_dispatch) for at in range(steps))
     for given in feed(run.signals, batches, run.dataset.window, run.devices):
-        state, metrics = run.step(state, *given)
+        state, metrics = run.step(state, *given, {})
     metrics["loss"]["total"].block_until_ready()
     return [*peaks, peak()]
 

@@ -19,7 +19,7 @@ from dcdp_jax.losses import total_loss
 from dcdp_jax.models import conv
 from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.state import create_state
-from dcdp_jax.train.step import train_seeds, train_steps
+from dcdp_jax.train.step import StepParts, train_seeds, train_steps
 
 TOLERANCE = 1e-4
 
@@ -60,20 +60,20 @@ def prepare(contender: Contender, sizes: dict[str, Any], began: float) -> Prepar
     signals, given = devices.replicate(signals), devices.shard_ahead(batches)
     jax.block_until_ready((kept[0], signals, given))
     phase("initial state")
+    parts = StepParts(model, optimizer, make_settings(shape.time))
     step = devices.map_step(
         train_steps if seeds == 1 else train_seeds,
         donate_state=True,
-        model=model,
-        optimizer=optimizer,
-        settings=make_settings(shape.time),
+        takes_hyperparameters=True,
+        parts=lambda _: parts,
     )
-    lowered = step.lower(kept[0], signals, given)
+    lowered = step.lower(kept[0], signals, given, {})
     phase("trace")
     compiled = lowered.compile()
     phase("compile")
 
     def run() -> None:
-        kept[0], metrics = compiled(kept[0], signals, given)
+        kept[0], metrics = compiled(kept[0], signals, given, {})
         jax.block_until_ready((kept[0], metrics))
 
     run()

@@ -103,7 +103,7 @@ def build(asked: argparse.Namespace, name: str, devices: Devices) -> tuple[Calla
         BranchSpec("dense", "densenet", tuple(range(first, first + second))),
     )
     model = build_model(config, branches, asked.classes)
-    optimizer, _ = build_chain(config, branches, STEPS_PER_EPOCH)
+    optimizer = build_chain(config, branches, STEPS_PER_EPOCH)
     settings = build_settings(config, SimpleNamespace(window=asked.time, channels=()), STEPS_PER_EPOCH)
     step = devices.map_step(train_step, donate_state=True, model=model, optimizer=optimizer, settings=settings)
     return step, devices.replicate(create_state(model, optimizer, 0, asked.time, first + second))

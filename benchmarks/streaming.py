@@ -17,7 +17,7 @@ import workload
 from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.input_pipeline import divided, feed, send
 from dcdp_jax.train.state import create_state
-from dcdp_jax.train.step import train_steps
+from dcdp_jax.train.step import StepParts, train_steps
 
 SAMPLES = 200_000
 
@@ -50,16 +50,15 @@ def main() -> None:
         }
         for _ in range(asked.steps)
     ]
-    settings = workload.make_settings(asked.time)
+    parts = StepParts(model, optimizer, workload.make_settings(asked.time))
     # One program for both that stream.
     programs = {
         signals: devices.map_step(
             train_steps,
             donate_state=True,
             divide_signals=divided(placed[signals]),
-            model=model,
-            optimizer=optimizer,
-            settings=settings,
+            takes_hyperparameters=True,
+            parts=lambda _: parts,
         )
         for signals in ("resident", "streamed")
     }
@@ -76,7 +75,7 @@ def main() -> None:
             step = programs["resident" if name == "resident" else "streamed"]
             began = time.perf_counter()
             for arguments in given(name):
-                states[name], metrics = step(states[name], *arguments)
+                states[name], metrics = step(states[name], *arguments, {})
                 jax.block_until_ready(metrics)  # as after every record of a run
             seconds[name].append((time.perf_counter() - began) / asked.steps)
     print(

@@ -581,7 +581,8 @@ STUDY_FIELDS = (
     Field(
         "study.seeds_at_once",
         1,
-        "How many seeds of a group are trained by one program, with the files and the results of single runs; see "
+        "How many runs are trained at once by one program, with the files and the results of single runs: seeds of a "
+        "row, or if there are fewer, rows that differ in hyperparameters alone; see "
         "[scaling](scaling.md).",
         low=1,
         high=10**6,

@@ -16,7 +16,7 @@ ALIGN_REDUCTIONS = ("mean", "sum")
 
 
 def cross_entropy(
-    logits: Float[Array, "b k"], labels: Int[Array, "b"], label_smoothing: float = 0.0
+    logits: Float[Array, "b k"], labels: Int[Array, "b"], label_smoothing: float | Float[Array, ""] = 0.0
 ) -> Float[Array, "b"]:
     """Computes -log softmax(logits)[label] per window, against labels smoothed towards uniform.
 
@@ -160,9 +160,9 @@ def total_loss(
     stages: Sequence[Mapping[str, Float[Array, "b _"]]],
     labels: Int[Array, "b"],
     *,
-    align_weight: float,
-    temperature: float,
-    label_smoothing: float = 0.0,
+    align_weight: float | Float[Array, ""],
+    temperature: float | Float[Array, ""],
+    label_smoothing: float | Float[Array, ""] = 0.0,
     align_reduction: str = "mean",
     class_weights: Float[Array, "k"] | None = None,
     mixture: tuple[Int[Array, "b"], Float[Array, "b"]] | None = None,
@@ -217,7 +217,7 @@ def total_loss(
 
 
 def split_total(
-    terms: Mapping[str, Float[Array, ""]], branches: Collection[str], align_weight: float
+    terms: Mapping[str, Float[Array, ""]], branches: Collection[str], align_weight: float | Float[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Splits the total loss into what concerns several branches and what each branch can do alone.
 

@@ -116,7 +116,7 @@ def build_steps(config: ConfigDict, dataset: Dataset, devices: Devices) -> tuple
     """Builds the steps of a config's model for some devices, and its initial state."""
     branches = build_branches(config, dataset)
     model = build_model(config, branches, len(dataset.class_names))
-    optimizer, _ = build_chain(config, branches, STEPS)
+    optimizer = build_chain(config, branches, STEPS)
     settings = build_settings(config, dataset, STEPS)
     steps = Steps(
         devices.map_step(train_step, donate_state=True, model=model, optimizer=optimizer, settings=settings),

@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 
+from dcdp_jax.optim.branches import is_zero
 
-def dropout(h: jax.Array, keys: jax.Array | None, rate: float) -> jax.Array:
+
+def dropout(h: jax.Array, keys: jax.Array | None, rate: float | jax.Array) -> jax.Array:
     """Sets features to zero by chance and divides the others by the share that is kept.
 
     Args:
@@ -16,11 +18,11 @@ def dropout(h: jax.Array, keys: jax.Array | None, rate: float) -> jax.Array:
     Returns:
       (b, ...).
     """
-    if keys is None or rate == 0:
+    if keys is None or is_zero(rate):
         return h
-    keep = 1 - rate
+    keep = jnp.asarray(1 - rate, jnp.float32)
     mask = jax.vmap(lambda key: jax.random.bernoulli(key, keep, h.shape[1:]))(keys)
-    return jnp.where(mask, h / keep, 0)
+    return jnp.where(mask, h / keep.astype(h.dtype), 0)
 
 
 def keys_of_layer(keys: jax.Array | None, layer: int) -> jax.Array | None:

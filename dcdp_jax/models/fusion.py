@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from dcdp_jax.models.dropout import dropout, keys_of_layer
 from dcdp_jax.models.kernels import Dense
+from dcdp_jax.optim.branches import is_zero
 
 FUSIONS = ("concat", "gated", "sum")
 REPLACEMENT_LAYER = 1  # of the random keys
@@ -30,9 +31,9 @@ class FusionHead(nn.Module):
 
     classes: int
     hidden: int = 256
-    dropout: float = 0.5
+    dropout: float | jax.Array = 0.5
     kind: str = "concat"
-    modality_dropout: float = 0.0
+    modality_dropout: float | jax.Array = 0.0
 
     @nn.compact
     def __call__(
@@ -50,7 +51,7 @@ class FusionHead(nn.Module):
         """
         names = list(embeddings)
         read = logits if self.kind == "sum" else embeddings
-        if self.modality_dropout:
+        if not is_zero(self.modality_dropout):
             vectors = [
                 self.param(f"{name}_replacement", nn.initializers.zeros_init(), read[name].shape[-1:]) for name in names
             ]
@@ -71,7 +72,7 @@ class FusionHead(nn.Module):
         return Dense(self.classes)(dropout(h, keys, self.dropout))
 
 
-def replaced_branch(keys: jax.Array | None, branches: int, rate: float) -> jax.Array | None:
+def replaced_branch(keys: jax.Array | None, branches: int, rate: float | jax.Array) -> jax.Array | None:
     """Draws which branch of each window is replaced.
 
     Args:

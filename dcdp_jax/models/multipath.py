@@ -105,8 +105,8 @@ class MultiPath(nn.Module):
     projection: int = 128
     fusion: str = "concat"
     fusion_hidden: int = 256
-    dropout: float = 0.5
-    modality_dropout: float = 0.0
+    dropout: float | jax.Array = 0.5
+    modality_dropout: float | jax.Array = 0.0
     axis_name: str | None = None
 
     @nn.compact

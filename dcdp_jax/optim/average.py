@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
-from dcdp_jax.optim.branches import Labels, branch_names, checked_branches, label_tree
+from dcdp_jax.optim.branches import Labels, branch_names, checked_branches, is_known, is_zero, label_tree
 
 
 class AverageStatisticsState(NamedTuple):
@@ -29,7 +30,7 @@ def average_statistics(
     inner: optax.GradientTransformation,
     labels: Labels,
     keywords: Sequence[str] = ("confidence",),
-    decay: float = 0.9,
+    decay: float | Float[Array, ""] = 0.9,
 ) -> optax.GradientTransformationExtraArgs:
     """Passes on the exponential averages of some keywords of the updates, without bias towards the initial 0.
 
@@ -58,7 +59,7 @@ def average_statistics(
       >>> print({name: float(S) for name, S in state.statistics["confidence"].items()})
       {'dense': 40.0, 'res': 40.0}
     """
-    if not 0 <= decay < 1:
+    if is_known(decay) and not 0 <= decay < 1:
         raise ValueError(f"decay={decay} is not in [0, 1)")
     inner = optax.with_extra_args_support(inner)
 
@@ -80,7 +81,9 @@ def average_statistics(
         weight = decay * state.weight + (1 - decay)
         share = (1 - decay) / weight
         statistics = jax.tree.map(
-            lambda old, new: (old + share * (new.astype(jnp.float32) - old)) if decay else new.astype(jnp.float32),
+            lambda old, new: (
+                new.astype(jnp.float32) if is_zero(decay) else old + share * (new.astype(jnp.float32) - old)
+            ),
             state.statistics,
             given,
         )

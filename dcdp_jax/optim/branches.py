@@ -132,14 +132,23 @@ def scale_by_coefficients(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+def is_known(value: Any) -> bool:
+    """Returns whether a value is a number that can be compared: neither a schedule nor a traced array."""
+    return isinstance(value, Real) or (isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer))
+
+
+def is_zero(value: Any) -> bool:
+    """Returns whether a number is known to be 0, which may switch a part off; a traced number is not."""
+    return is_known(value) and bool(value == 0)
+
+
 def not_negative(name: str, value: Any) -> Any:
     """Returns a strength, such as alpha, as it came. A schedule or traced array, whose value is not known yet, passes.
 
     Raises:
       ValueError: The number is negative or NaN.
     """
-    known = isinstance(value, Real) or (isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer))
-    if known and not value >= 0:
+    if is_known(value) and not value >= 0:
         raise ValueError(f"{name}={value} is negative or no number, expected 0 or more")
     return value
 

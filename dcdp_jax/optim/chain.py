@@ -6,9 +6,10 @@ from typing import Any
 
 import jax
 import optax
+from jaxtyping import Array, Float
 
 from dcdp_jax.optim.average import average_statistics
-from dcdp_jax.optim.branches import Labels
+from dcdp_jax.optim.branches import Labels, is_zero
 from dcdp_jax.optim.decoupled import scale_by_adam_with_decoupled_cgm
 from dcdp_jax.optim.methods import METHODS
 
@@ -16,7 +17,9 @@ OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "constant")
 
 
-def learning_rate_schedule(name: str, peak: float, total_steps: int, warmup_steps: int) -> optax.Schedule:
+def learning_rate_schedule(
+    name: str, peak: float | Float[Array, ""], total_steps: int, warmup_steps: int
+) -> optax.Schedule:
     """Builds a schedule of a linear warm-up, then a cosine to 0 or a constant.
 
     Args:
@@ -48,7 +51,7 @@ def learning_rate_schedule(name: str, peak: float, total_steps: int, warmup_step
     return optax.join_schedules([warmup, after], [warmup_steps])
 
 
-def momentum(beta: float) -> optax.GradientTransformation:
+def momentum(beta: float | Float[Array, ""]) -> optax.GradientTransformation:
     """Replaces the gradient g by m_t = beta m_(t-1) + (1 - beta) g_t, the paper's rule, not debiased.
 
     Args:
@@ -75,17 +78,17 @@ def build_optimizer(
     name: str,
     schedule: optax.Schedule,
     *,
-    b1: float,
-    b2: float,
-    eps: float,
-    weight_decay: float,
-    clip_norm: float,
+    b1: float | Float[Array, ""],
+    b2: float | Float[Array, ""],
+    eps: float | Float[Array, ""],
+    weight_decay: float | Float[Array, ""],
+    clip_norm: float | Float[Array, ""],
     labels: Labels | None = None,
     method: str = "cgm",
     arguments: Mapping[str, Any] = MappingProxyType({}),
     placement: str = "before",
     acts: Callable[[jax.Array], jax.Array] | None = None,
-    decay: float | None = None,
+    decay: float | Float[Array, ""] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Builds the training chain.
 
@@ -129,7 +132,7 @@ def build_optimizer(
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer {name!r} is none of {OPTIMIZERS}")
     moments = momentum(b1) if name == "sgd" else optax.scale_by_adam(b1, b2, eps)
-    clip = [("clip", optax.clip_by_global_norm(clip_norm))] if clip_norm > 0 else []
+    clip = [("clip", optax.clip_by_global_norm(clip_norm))] if not is_zero(clip_norm) else []
     if labels is None:
         chain = [*clip, ("moments", moments)]
     else:

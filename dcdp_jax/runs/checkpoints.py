@@ -1,4 +1,10 @@
-"""Checkpoints of the training state: the last one and the best one, verified when they are read."""
+"""Checkpoints of the training state: the last one and the best one, written by a thread and verified when read.
+
+The thread takes the digest of the arrays, has orbax write and commit them, and takes the digests of the files. Orbax's
+own asynchronous saving offers no call after the commit, when alone the files are final. Both digests are needed: those
+of the files cover what orbax writes beside the arrays, and that of the arrays covers a checkpoint whose save was killed
+between the commit and the digests of its files.
+"""
 
 import contextlib
 import glob
@@ -6,6 +12,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,6 +70,8 @@ class Checkpoints:
         """
         self.folder, self._read_only = folder.absolute(), read_only
         self._files = contextlib.ExitStack()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._saving: Future[None] | None = None
         from_first_process(self._open)
 
     def _open(self) -> None:
@@ -101,15 +110,20 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if is_first_process():
-            self._manager.close()
-            self._files.close()
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+            if is_first_process():
+                self._manager.close()
+                self._files.close()
 
     def numbers(self) -> list[int]:
-        """Returns the numbers of the checkpoints, ascending."""
+        """Returns the numbers of the checkpoints, ascending; waits for the save in progress, and raises its error."""
         return from_first_process(self._numbers)
 
     def _numbers(self) -> list[int]:
+        self.wait()
         return sorted(number for number in self._manager.all_steps() if number != TRIAL)
 
     def notes(self, number: int) -> dict[str, Any]:
@@ -134,7 +148,9 @@ class Checkpoints:
         self._manager.delete(TRIAL)
 
     def save(self, number: int, state: Any, score: float, notes: Mapping[str, Any] | None = None) -> None:
-        """Writes a checkpoint, whole or not at all, and removes those that are not needed any more.
+        """Begins to write a checkpoint, whole or not at all, and to remove those that are not needed any more.
+
+        Returns once the arrays are copied and the save before has ended.
 
         Args:
           number: epochs finished, or whatever the checkpoints of this folder are numbered by; from 1.
@@ -143,12 +159,28 @@ class Checkpoints:
           notes: JSON to keep beside the arrays.
 
         Raises:
+          OSError: there is no room, or the checkpoint before could not be written.
+        """
+        self.wait()
+        if is_first_process():
+            arrays = jax.tree.map(np.array, state)  # copies: the next training step overwrites the buffers of the state
+            self._check_room(arrays, 1, f"checkpoint {number} could not be written: it takes")
+            self._saving = self._thread.submit(self._write, number, arrays, score, dict(notes or {}))
+
+    def wait(self) -> None:
+        """Waits until what was saved is on the disk.
+
+        Raises:
           OSError: it could not be written, as where no space is left.
         """
-        if is_first_process():
-            arrays = jax.tree.map(np.asarray, state)
-            self._check_room(arrays, 1, f"checkpoint {number} could not be written: it takes")
-            self._write(number, arrays, score, dict(notes or {}))
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
+
+    def check(self) -> None:
+        """Raises the OSError of a save that has failed; does not wait for one in progress."""
+        if self._saving is not None and self._saving.done():
+            self.wait()
 
     def _check_room(self, arrays: Any, copies: int, problem: str) -> None:
         needed = copies * (sum(x.nbytes for x in jax.tree.leaves(arrays)) + METADATA_BYTES)
@@ -178,6 +210,7 @@ class Checkpoints:
 
         Raises:
           CheckpointError: it is damaged or belongs to another model; the message says what to do.
+          OSError: what was saved before could not be written.
         """
         return from_first_process(lambda: self._read(number, like))
 
@@ -189,6 +222,7 @@ class Checkpoints:
         return found["state"]
 
     def _restore(self, number: int, **items: Any) -> Any:
+        self.wait()
         # Before orbax opens the files: after a failed read its other reads go on in threads of their own.
         self._verify(self.folder / str(number))
         try:

@@ -78,7 +78,7 @@ def load_model(workdir: Path) -> TrainedModel:
             raise CheckpointError(f"{workdir}: model.name={config.model.name} leaves no model that could be used")
         card = read_card(workdir)
         network = build_model(config, card.branches, len(card.class_names))
-        optimizer, _ = build_chain(config, card.branches, steps_per_epoch=1)
+        optimizer = build_chain(config, card.branches, steps_per_epoch=1)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: not the config of a run ({error})") from error
     like = state_shapes(network, optimizer, card.window, len(card.channels), averages(config))

@@ -1,6 +1,5 @@
 """Runs the trials of a study, several at once; those that differ by seed alone as a group."""
 
-import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from dcdp_jax.studies.groups import Engine
 from dcdp_jax.studies.local_engine import LocalEngine
 from dcdp_jax.studies.ray_engine import RayEngine
 from dcdp_jax.studies.worker import ERROR, has_ended
+from dcdp_jax.train.hyperparameters import program_of
 from dcdp_jax.train.preemption import Sigterm
 
 TRIALS, GROUPS = "trials", "groups"
@@ -93,7 +93,7 @@ def run_trials(
     Raises:
       Terminated: SIGTERM came, and what was done is saved.
     """
-    groups = list(groups_of(trials, workdir))
+    groups = list(groups_of(trials, workdir, study.seeds_at_once))
     waiting = {trial.name: trial for group in groups for trial in group}
     finished = len(trials) - len(waiting)
     engine.submit([write_group(group, workdir, study) for group in groups])
@@ -111,14 +111,21 @@ def run_trials(
             time.sleep(POLL_SECONDS if running else 0)
 
 
-def groups_of(trials: Sequence[Trial], workdir: Path) -> Iterator[list[Trial]]:
-    """Trials without a result; those of one data set, row and fold, which differ by seed alone, together."""
-    for _, group in itertools.groupby(trials, key=lambda trial: (trial.dataset, trial.row, trial.fold)):
-        left = [trial for trial in group if not (folder_of(trial, workdir) / RESULT).exists()]
-        for trial in left:
-            (folder_of(trial, workdir) / ERROR).unlink(missing_ok=True)
-        if left:
-            yield left
+def groups_of(trials: Sequence[Trial], workdir: Path, at_once: int) -> Iterator[Sequence[Trial]]:
+    """Yields the trials without a result in groups, and removes their errors.
+
+    A group has the trials of one data set, row and fold, which differ by seed alone; or, where several are trained at
+    once, so many trials of one program, see `hyperparameters.program_of`.
+    """
+    left = [trial for trial in trials if not (folder_of(trial, workdir) / RESULT).exists()]
+    groups: dict[Any, list[Trial]] = {}
+    for trial in left:
+        (folder_of(trial, workdir) / ERROR).unlink(missing_ok=True)
+        row = (trial.dataset, trial.row, trial.fold)
+        groups.setdefault(row if at_once == 1 else program_of(trial.config), []).append(trial)
+    for group in groups.values():
+        size = len(group) if at_once == 1 else at_once
+        yield from (group[first : first + size] for first in range(0, len(group), size))
 
 
 def write_group(group: Sequence[Trial], workdir: Path, study: ConfigDict) -> Path:

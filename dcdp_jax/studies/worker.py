@@ -29,6 +29,7 @@ ERROR = "error.txt"
 OWNER_SECONDS = 1.0  # less than a process takes until it first writes
 
 _DATASETS: dict[str, Any] = {}
+_RUNS: dict[tuple[str, bool], Any] = {}
 
 
 def as_config(plain: Any) -> Any:
@@ -59,6 +60,22 @@ def dataset_of(data: ConfigDict) -> Any:
     return _DATASETS[fields]
 
 
+def run_of(config: ConfigDict, divide_seeds: bool) -> Any:
+    """Returns what `prepare` builds from a config; the last is kept, as most rows differ in hyperparameters alone."""
+    import jax
+
+    from dcdp_jax.train.build import prepare
+    from dcdp_jax.train.hyperparameters import program_of
+
+    key = program_of(config), divide_seeds
+    if key not in _RUNS:
+        # Before the next is built: it holds a data set, and some 100 MB of compiled programs.
+        _RUNS.clear()
+        jax.clear_caches()
+        _RUNS[key] = prepare(config, dataset_of(config.data), divide_seeds)
+    return _RUNS[key]
+
+
 def train_trials(
     trials: Sequence[tuple[ConfigDict, Path]],
     keep_checkpoints: bool,
@@ -68,7 +85,8 @@ def train_trials(
     """Trains each that has not ended.
 
     Args:
-      trials: config and folder of each; they differ by seed alone. One that has a result or an error is left alone.
+      trials: config and folder of each; they differ by seed alone, or with seeds_at_once are of one
+        program. One that has a result or an error is left alone.
       keep_checkpoints: False removes them once the result is written.
       seeds_at_once: how many one program trains.
       divide_seeds: whether several devices divide those, and not the batch of each.
@@ -79,26 +97,21 @@ def train_trials(
     # After the process has found its devices, and after the command line of the study is known to be sound.
     from dcdp_jax.config import check_config, is_network
     from dcdp_jax.data.download import cache_folder
-    from dcdp_jax.train.build import prepare
     from dcdp_jax.train.devices import keep_compiled_programs
     from dcdp_jax.train.trainer import train_runs
 
     model = left[0][0].model
     # A random partition of the channels depends on the seed.
-    one_network = is_network(model.name) and model.partition != "random"
-    if seeds_at_once > 1 and not one_network:
+    if seeds_at_once > 1 and (not is_network(model.name) or model.partition == "random"):
         print(f"model.name={model.name}, model.partition={model.partition}: no two seeds share a program; one by one")
         seeds_at_once, divide_seeds = 1, False
-    run = None
     for first in range(0, len(left), seeds_at_once):
         together = left[first : first + seeds_at_once]
         config, _ = together[0]
         try:
             keep_compiled_programs(cache_folder(config.data.cache_dir))
             check_config(config)
-            if is_network(model.name) and (run is None or not one_network):
-                run = prepare(config, dataset_of(config.data), divide_seeds)
-            train_runs(together, run, note_failure)
+            train_runs(together, run_of(config, divide_seeds) if is_network(model.name) else None, note_failure)
         except Exception as error:
             for _, folder in together:
                 if not has_ended(folder):
@@ -175,8 +188,6 @@ def main() -> None:
     given = given_files()
     if sys.argv[1:]:
         sys.exit(0 if train_group(Path(sys.argv[1])) else 1)
-    import jax  # here for the reason that train_trials gives
-
     answers = os.fdopen(os.dup(1), "w")
     while True:
         file = given.get()
@@ -184,7 +195,6 @@ def main() -> None:
         sys.argv[1:] = [str(file)]  # result.json has the command, and this one does the same
         if not train_group(file):
             sys.exit(1)  # what has failed may have left less memory, or a GPU in a state in which every trial fails
-        jax.clear_caches()  # or it would keep the programs of every group, some 100 MB each
         print(file, file=answers, flush=True)
 
 

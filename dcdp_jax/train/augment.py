@@ -35,6 +35,7 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.normalize import normalize
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.errors import ConfigError
+from dcdp_jax.optim.branches import is_zero
 from dcdp_jax.train.rotation import (
     Triple,
     accelerations_of,
@@ -69,16 +70,16 @@ class Augmentation(NamedTuple):
       mixup_alpha: of `mixup.draw_pairs`; 0 for none. Every window is mixed.
     """
 
-    probability: float
-    jitter_sigma: float
-    scaling_sigma: float
+    probability: float | jax.Array
+    jitter_sigma: float | jax.Array
+    scaling_sigma: float | jax.Array
     devices: tuple[tuple[Triple, ...], ...]
-    time_warp_sigma: float
+    time_warp_sigma: float | jax.Array
     time_warp_knots: int
     permutation_segments: int
     accelerations: tuple[Triple, ...] = ()
-    rotation_tilt: float = 5.0
-    mixup_alpha: float = 0.0
+    rotation_tilt: float | jax.Array = 5.0
+    mixup_alpha: float | jax.Array = 0.0
 
 
 class Draws(NamedTuple):
@@ -165,13 +166,13 @@ def draw(key: jax.Array, augmentation: Augmentation, t: int, c: int, *, axes: ja
         quaternions = keep_axes(quaternions, axes, a.rotation_tilt)
     rotations = jnp.where(rotated, rotation_matrices(quaternions), jnp.eye(3))
     positions = jnp.arange(t, dtype=jnp.float32)
-    if a.time_warp_sigma:
+    if not is_zero(a.time_warp_sigma):
         positions = jnp.where(warped, warp(1 + a.time_warp_sigma * warping, t), positions)
     if a.permutation_segments > 1:
         positions = jnp.where(permuted, positions[permute(jnp.argsort(uniform[5:]), t)], positions)
     factors = jnp.where(scaled, 1 + a.scaling_sigma * scaling, 1.0)
     noise = jnp.zeros((t, c))
-    if a.jitter_sigma:
+    if not is_zero(a.jitter_sigma):
         noise = jnp.where(jittered, a.jitter_sigma * jax.random.normal(jittering, (t * c,)).reshape(t, c), 0.0)
     return Draws(rotations, positions, factors, noise)
 

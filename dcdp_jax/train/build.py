@@ -1,6 +1,6 @@
 """Builds the data, model, optimiser and compiled steps of a run from its config."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -22,9 +22,10 @@ from dcdp_jax.optim import METHODS, build_optimizer, learning_rate_schedule
 from dcdp_jax.train.augment import build_augmentation
 from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.evaluation import Evaluation, make_evaluate
+from dcdp_jax.train.hyperparameters import program_of, with_hyperparameters
 from dcdp_jax.train.input_pipeline import divided, place_signals
 from dcdp_jax.train.state import TrainState, create_state
-from dcdp_jax.train.step import Signals, StepSettings, train_divided_seeds, train_seeds, train_steps
+from dcdp_jax.train.step import Signals, StepParts, StepSettings, train_divided_seeds, train_seeds, train_steps
 
 
 class Run(NamedTuple):
@@ -34,12 +35,12 @@ class Run(NamedTuple):
       dataset: training, validation and test data.
       devices: over which the steps are mapped.
       signals: the recordings, replicated, or on the host with `data.stream`.
+      program: of the configs whose runs it can train, see `hyperparameters.program_of`.
       initial_state: seed -> state at step 0, on one device.
-      step: mapped `train_steps`: (state, signals, batches) -> (state, metrics); donates the state.
+      step: mapped `train_steps`: (state, signals, batches, hyperparameters) -> (state, metrics); donates the state.
       step_together: the same for several seeds, `train_seeds` or with divide_seeds `train_divided_seeds`.
       divide_seeds: whether the devices divide those seeds, and not the batch.
       evaluate: (state, split) -> `Evaluation`.
-      schedule: learning rate by step.
       steps_per_epoch: number of complete batches in the training part.
       steps_per_dispatch: number of batches that one call of `step` takes.
     """
@@ -47,12 +48,12 @@ class Run(NamedTuple):
     dataset: Dataset
     devices: Devices
     signals: Signals
+    program: str
     initial_state: Callable[[int], TrainState]
     step: Callable[..., Any]
     step_together: Callable[..., Any]
     divide_seeds: bool
     evaluate: Callable[[TrainState, Split], Evaluation]
-    schedule: Callable[[int], Any]
     steps_per_epoch: int
     steps_per_dispatch: int
 
@@ -87,20 +88,24 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
             "--config.train.selection=last or ema"
         )
     model = build_model(config, branches, len(dataset.class_names))
-    optimizer, schedule = build_chain(config, branches, steps_per_epoch)
+    optimizer = build_chain(config, branches, steps_per_epoch)
     signals = place_signals(dataset, devices, config.data.stream, heldout_part(config, dataset))
-    static = {
-        "donate_state": True,
-        "divide_signals": divided(signals),
-        "model": model,
-        "optimizer": optimizer,
-        "settings": build_settings(config, dataset, steps_per_epoch),
-    }
+
+    def parts(numbers: Mapping[str, jax.Array]) -> StepParts:
+        given = with_hyperparameters(config, numbers)
+        return StepParts(
+            build_model(given, branches, len(dataset.class_names)),
+            build_chain(given, branches, steps_per_epoch),
+            build_settings(given, dataset, steps_per_epoch),
+        )
+
+    static = {"donate_state": True, "divide_signals": divided(signals), "takes_hyperparameters": True, "parts": parts}
     together = train_divided_seeds if divide_seeds else train_seeds
     return Run(
         dataset=dataset,
         devices=devices,
         signals=signals,
+        program=program_of(config),
         initial_state=lambda seed: create_state(
             model, optimizer, seed, dataset.window, len(dataset.channels), averages(config)
         ),
@@ -108,7 +113,6 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
         step_together=devices.map_step(together, divide_state=divide_seeds, **static),
         divide_seeds=divide_seeds,
         evaluate=make_evaluate(config, dataset, model, devices, signals),
-        schedule=schedule,
         steps_per_epoch=steps_per_epoch,
         steps_per_dispatch=min(steps_per_epoch, config.train.steps_per_dispatch or devices.steps_per_dispatch()),
     )
@@ -235,15 +239,18 @@ def method_arguments(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]
     return arguments[modulation.name]() if modulation.name in arguments else {}
 
 
+def build_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
+    """Builds the learning rate by step of the `optimizer` part of a config."""
+    total, optimizer = steps_per_epoch * config.train.epochs, config.optimizer
+    warmup = round(optimizer.warmup_fraction * total)
+    return learning_rate_schedule(optimizer.schedule, optimizer.learning_rate, total, warmup)
+
+
 def build_chain(
     config: ConfigDict, branches: tuple[BranchSpec, ...], steps_per_epoch: int
-) -> tuple[optax.GradientTransformationExtraArgs, optax.Schedule]:
-    """Builds the optax chain of the `optimizer`, `cgm` and `modulation` parts of a config, and its learning rate."""
-    total = steps_per_epoch * config.train.epochs
+) -> optax.GradientTransformationExtraArgs:
+    """Builds the optax chain of the `optimizer`, `cgm` and `modulation` parts of a config."""
     optimizer, method = config.optimizer, method_that_acts(config)
-    schedule = learning_rate_schedule(
-        optimizer.schedule, optimizer.learning_rate, total, round(optimizer.warmup_fraction * total)
-    )
     modulation: dict[str, Any] = {}
     if method != "none" and not in_backward_pass(config):
         where = config.cgm if method == "cgm" else config.modulation
@@ -258,9 +265,9 @@ def build_chain(
             modulation["decay"] = config.modulation.confidence_decay if config.modulation.confidence == EMA else 0.0
         if method != "cgm" and (where.start_epoch or where.end_epoch):
             modulation["acts"] = within_epochs(config, where, steps_per_epoch)
-    chain = build_optimizer(
+    return build_optimizer(
         optimizer.name,
-        schedule,
+        build_schedule(config, steps_per_epoch),
         b1=optimizer.b1,
         b2=optimizer.b2,
         eps=optimizer.eps,
@@ -268,7 +275,6 @@ def build_chain(
         clip_norm=optimizer.clip_norm,
         **modulation,
     )
-    return chain, schedule
 
 
 def class_weights(chosen: Sequence[Any], dataset: Dataset) -> tuple[float, ...]:

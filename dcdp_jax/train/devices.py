@@ -174,6 +174,7 @@ class Devices:
         donate_state: bool,
         divide_state: bool = False,
         divide_signals: Any = False,
+        takes_hyperparameters: bool = False,
         **static: Any,
     ) -> Callable[..., Any]:
         """Compiles step(state, signals, batch, **static, axis_name, dtype) for these devices.
@@ -183,12 +184,13 @@ class Devices:
           donate_state: whether the state that is passed in is donated.
           divide_state: whether each device has states of its own, and the step itself maps over axis_name.
           divide_signals: whether the signals are divided as the batch is; a pytree prefix of them.
+          takes_hyperparameters: whether a fourth argument follows the batch, laid out as the state is.
           **static: the step's keyword arguments.
 
         Returns:
-          A function of (state, signals, batch): state and signals replicated, batch and divided signals as `shard`
-          makes them; what it returns is replicated and has no device axis. With divide_state, state and what it returns
-          are as `divide_states` makes them.
+          A function of (state, signals, batch) and perhaps the hyperparameters: all but the batch replicated, batch and
+          divided signals as `shard` makes them; what it returns is replicated and has no device axis. With
+          divide_state, state, hyperparameters and what it returns are as `divide_states` makes them.
         """
 
         def mapped(*arguments: Any) -> Any:
@@ -199,10 +201,11 @@ class Devices:
         axis = STATES if divide_state else AXIS
         if self.strategy == "pmap":
             place = 0 if divide_state else None
+            shares = jax.tree.map(lambda divide: 0 if divide else None, divide_signals)
             return jax.pmap(
                 mapped,
                 axis_name=axis,
-                in_axes=(place, jax.tree.map(lambda divide: 0 if divide else None, divide_signals), 0),
+                in_axes=(place, shares, 0) + (place,) * takes_hyperparameters,
                 out_axes=place,
                 devices=self.devices,
                 donate_argnums=donated,
@@ -212,7 +215,8 @@ class Devices:
         given = jax.tree.map(lambda divide: divided if divide else whole, divide_signals)
         mesh = Mesh(self._mesh.devices, (axis,))
         # The steps average over the devices themselves; with check_vma=True JAX would sum the gradients once more.
-        sharded = jax.shard_map(mapped, mesh=mesh, in_specs=(states, given, divided), out_specs=states, check_vma=False)
+        specs = (states, given, divided) + (states,) * takes_hyperparameters
+        sharded = jax.shard_map(mapped, mesh=mesh, in_specs=specs, out_specs=states, check_vma=False)
         return jax.jit(sharded, donate_argnums=donated)
 
 

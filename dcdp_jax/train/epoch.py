@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +90,14 @@ def nonfinite_values(metrics: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in numbers if not math.isfinite(value)}
 
 
-def check_finite(where: str, metrics: Mapping[str, Any], checkpoint: Path | None) -> None:
-    """Raises NonFiniteError where a number of nested metrics is NaN or infinite; the message begins with `where`."""
+def check_finite(where: str, metrics: Mapping[str, Any], checkpoint: Callable[[], Path | None]) -> None:
+    """Raises NonFiniteError where a number of nested metrics is NaN or infinite; the message begins with `where`.
+
+    It names the last good checkpoint, which `checkpoint` returns, or None where there is none yet.
+    """
     if values := nonfinite_values(metrics):
         what = ", ".join(f"{name} is {value}" for name, value in list(values.items())[:NAMED_IN_MESSAGE])
-        raise NonFiniteError(f"{where}: {what}; {describe_checkpoint(checkpoint)}; {SMALLER_STEPS}")
+        raise NonFiniteError(f"{where}: {what}; {describe_checkpoint(checkpoint())}; {SMALLER_STEPS}")
 
 
 def describe_checkpoint(checkpoint: Path | None) -> str:
@@ -144,9 +147,10 @@ def starting_point(
     return state, epoch, notes
 
 
-def forget_interruption(workdir: Path) -> None:
-    """Removes the checkpoint of `save_interrupted`, once the epoch has a checkpoint of its own."""
+def forget_interruption(workdir: Path, checkpoints: Checkpoints) -> None:
+    """Removes the checkpoint of `save_interrupted`, once that of a later epoch is on the disk."""
     if is_first_process() and (workdir / INTERRUPTED).exists():
+        checkpoints.wait()
         shutil.rmtree(workdir / INTERRUPTED)
 
 

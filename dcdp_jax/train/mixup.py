@@ -10,7 +10,9 @@ import jax.numpy as jnp
 STREAM = 0x6D697875
 
 
-def draw_pairs(seed: int | jax.Array, step: jax.Array, windows: int, alpha: float) -> tuple[jax.Array, jax.Array]:
+def draw_pairs(
+    seed: int | jax.Array, step: jax.Array, windows: int, alpha: float | jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Draws the pairs of a global batch, a function of seed and step.
 
     Args:
@@ -29,7 +31,7 @@ def draw_pairs(seed: int | jax.Array, step: jax.Array, windows: int, alpha: floa
 
 
 def mixup(
-    x: jax.Array, labels: jax.Array, seed: int | jax.Array, step: jax.Array, alpha: float, axis_name: str
+    x: jax.Array, labels: jax.Array, seed: int | jax.Array, step: jax.Array, alpha: float | jax.Array, axis_name: str
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Mixes each window with another of the global batch; the result does not depend on the number of devices.
 

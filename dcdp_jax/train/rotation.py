@@ -80,7 +80,7 @@ def mean_directions(x: jax.Array, vectors: Sequence[Triple]) -> jax.Array:
     return jnp.where(jnp.sum(directions**2, axis=1, keepdims=True) > 0.5, directions, jnp.array([0.0, 0.0, 1.0]))
 
 
-def keep_axes(normals: jax.Array, axes: jax.Array, tilt: float) -> jax.Array:
+def keep_axes(normals: jax.Array, axes: jax.Array, tilt: float | jax.Array) -> jax.Array:
     """Returns rotations by a uniform angle about an axis, followed by a tilt of the axis that is uniform on a cap.
 
     Every quaternion is a product of a turn about the axis, whose vector part is parallel to it, and a tilt, whose
@@ -98,7 +98,7 @@ def keep_axes(normals: jax.Array, axes: jax.Array, tilt: float) -> jax.Array:
     w, vector = normals[:, :1], normals[:, 1:]
     along = jnp.sum(vector * axes, axis=1, keepdims=True)
     across = (vector - along * axes) / jnp.sqrt(jnp.sum(normals**2, axis=1, keepdims=True))
-    across = np.sin(np.radians(tilt / 2)).astype(np.float32) * across
+    across = jnp.sin(jnp.radians(tilt / 2)) * across
     rest = jnp.sqrt((1 - jnp.sum(across**2, axis=1, keepdims=True)) / (w**2 + along**2))
     return jnp.concatenate([rest * w, rest * along * axes + across], axis=1)
 

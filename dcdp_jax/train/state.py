@@ -49,7 +49,7 @@ def with_average(state: TrainState) -> AveragedState:
     return AveragedState(**fields, average={"params": state.params, "batch_stats": state.batch_stats})
 
 
-def update_average(average: Any, variables: Any, step: jax.Array, decay: float) -> Any:
+def update_average(average: Any, variables: Any, step: jax.Array, decay: float | jax.Array) -> Any:
     """Updates an exponential moving average: average <- d * average + (1 - d) * variables.
 
     d is the lesser of `decay` and (1 + step) / (10 + step), so that a short run forgets its initial values, as in

@@ -1,6 +1,6 @@
 """Training steps of one seed or several, written for one device of a mapped axis."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -20,11 +20,13 @@ from dcdp_jax.optim import (
     statistics_of,
     true_class_confidence,
 )
+from dcdp_jax.optim.branches import is_zero
 from dcdp_jax.train.augment import Augmentation, augment
 from dcdp_jax.train.mixup import mixup
 from dcdp_jax.train.state import AveragedState, TrainState, update_average
 
 Batch = Mapping[str, jax.Array]
+Number = float | jax.Array
 
 
 def apply_model(
@@ -130,16 +132,16 @@ class StepSettings(NamedTuple):
     """
 
     window: int
-    align_weight: float
-    temperature: float
-    label_smoothing: float
+    align_weight: Number
+    temperature: Number
+    label_smoothing: Number
     augmentation: Augmentation | None = None
-    classification_modulation: tuple[optax.Schedule, float] | None = None
+    classification_modulation: tuple[optax.Schedule, Number] | None = None
     skip_nonfinite: bool = False
     align_reduction: str = "mean"
     keywords: tuple[str, ...] = ()
     class_weights: tuple[float, ...] = ()
-    average_decay: float = 0.999
+    average_decay: Number = 0.999
     heldout_every: int = 0
 
 
@@ -225,7 +227,8 @@ def train_step(
     keys = window_keys(state.seed, state.step, labels.shape[0], axis_name)
     x = training_windows(signals, batch["starts"], keys, settings)
     mixture = None
-    if settings.augmentation and (alpha := settings.augmentation.mixup_alpha):
+    if settings.augmentation and not is_zero(settings.augmentation.mixup_alpha):
+        alpha = settings.augmentation.mixup_alpha
         x, others, shares = mixup(x, labels, state.seed, state.step, alpha, axis_name)
         mixture = others, shares
 
@@ -309,8 +312,22 @@ def train_step(
     return following, metrics
 
 
+class StepParts(NamedTuple):
+    """The arguments `model`, `optimizer` and `settings` of a `train_step`."""
+
+    model: nn.Module
+    optimizer: optax.GradientTransformationExtraArgs
+    settings: StepSettings
+
+
 def train_steps(
-    state: TrainState, signals: Signals, batches: Batch, **static: Any
+    state: TrainState,
+    signals: Signals,
+    batches: Batch,
+    numbers: Mapping[str, jax.Array],
+    *,
+    parts: Callable[[Mapping[str, jax.Array]], StepParts],
+    **static: Any,
 ) -> tuple[TrainState, dict[str, Any]]:
     """Computes several `train_step`s in one program: a dispatch costs a GPU as much time as a step of a small model.
 
@@ -319,14 +336,18 @@ def train_steps(
       signals: replicated.
       batches: this device's share: `starts` and `labels` (b, n), and `count` (b,), the same number everywhere: how many
         of the n steps to take.
-      **static: of `train_step`.
+      numbers: {field: ()} replicated, see `hyperparameters.hyperparameters`.
+      parts: of the steps, as a function of the numbers.
+      **static: other arguments of `train_step`.
 
     Returns:
       The state after them, and their metrics, each with a leading axis n; those of steps not taken are 0.
     """
+    built = parts(numbers)._asdict()
 
     def one(state: TrainState, i: int | jax.Array) -> tuple[TrainState, dict[str, Any]]:
-        return train_step(state, signals, {name: batches[name][:, i] for name in ("starts", "labels")}, **static)
+        batch = {name: batches[name][:, i] for name in ("starts", "labels")}
+        return train_step(state, signals, batch, **built, **static)
 
     n = batches["starts"].shape[1]
     if n == 1:  # no loop: XLA's convolutions for CPU are slow in one
@@ -343,7 +364,13 @@ def train_steps(
 
 
 def train_seeds(
-    states: TrainState, signals: Signals, batches: Batch, *, seed_axis: int = 1, **static: Any
+    states: TrainState,
+    signals: Signals,
+    batches: Batch,
+    numbers: Mapping[str, jax.Array],
+    *,
+    seed_axis: int = 1,
+    **static: Any,
 ) -> tuple[TrainState, dict[str, Any]]:
     """Computes `train_steps` of several seeds in one program, each with its own windows and random keys.
 
@@ -352,18 +379,19 @@ def train_seeds(
       signals: replicated; shared by all seeds.
       batches: this device's share: `starts` and `labels` (b, s, n), `count` (b,) as in `train_steps`, and `active`
         (b, s), equal in every row: a seed that is not active keeps its state.
+      numbers: {field: (s,)} replicated, as in `train_steps`.
       seed_axis: axis s of the batches; 0 where the devices divide the seeds.
-      **static: of `train_step`.
+      **static: of `train_steps`.
 
     Returns:
       The states after the steps, and their metrics (s, n).
     """
 
-    def one(state: TrainState, batch: Batch, count: jax.Array) -> tuple[TrainState, dict[str, Any]]:
-        return train_steps(state, signals, {**batch, "count": count}, **static)
+    def one(state: TrainState, batch: Batch, count: jax.Array, numbers: Any) -> tuple[TrainState, dict[str, Any]]:
+        return train_steps(state, signals, {**batch, "count": count}, numbers, **static)
 
     windows = {name: batches[name] for name in ("starts", "labels")}
-    following, metrics = jax.vmap(one, in_axes=(0, seed_axis, None))(states, windows, batches["count"])
+    following, metrics = jax.vmap(one, in_axes=(0, seed_axis, None, 0))(states, windows, batches["count"], numbers)
     active = jnp.take(batches["active"], 0, axis=1 - seed_axis)
 
     def chosen(new: jax.Array, old: jax.Array) -> jax.Array:
@@ -373,7 +401,13 @@ def train_seeds(
 
 
 def train_divided_seeds(
-    states: TrainState, signals: Signals, batches: Batch, *, axis_name: str, **static: Any
+    states: TrainState,
+    signals: Signals,
+    batches: Batch,
+    numbers: Mapping[str, jax.Array],
+    *,
+    axis_name: str,
+    **static: Any,
 ) -> tuple[TrainState, dict[str, Any]]:
     """Computes `train_seeds` where each device holds some of the seeds, and of those the whole batch.
 
@@ -381,15 +415,16 @@ def train_divided_seeds(
       states: this device's, every array with a leading axis s.
       signals: replicated.
       batches: of this device's seeds: `starts` and `labels` (s, b, n), `active` (s, b) and `count` (s,).
+      numbers: {field: (s,)} of this device's seeds, as in `train_steps`.
       axis_name: over which the steps average; it has size 1 here.
-      **static: of `train_step`.
+      **static: of `train_steps`.
 
     Returns:
       As `train_seeds`, for the seeds of this device.
     """
 
     def on_whole_batch(batches: Batch) -> tuple[TrainState, dict[str, Any]]:
-        return train_seeds(states, signals, batches, seed_axis=0, axis_name=axis_name, **static)
+        return train_seeds(states, signals, batches, numbers, seed_axis=0, axis_name=axis_name, **static)
 
     found = jax.vmap(on_whole_batch, axis_name=axis_name)(jax.tree.map(lambda x: x[None], dict(batches)))
     return jax.tree.map(lambda x: x[0], found)

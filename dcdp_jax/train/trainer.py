@@ -1,11 +1,11 @@
-"""Training of one run, or of several that differ in their seed, in the order in which it happens."""
+"""Training of one run, or of several of one program, in the order in which it happens."""
 
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -23,7 +23,14 @@ from dcdp_jax.runs.model_card import make_card, write_card
 from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.result import make_result
 from dcdp_jax.runs.workdir import check_workdir, claim, make_workdir
-from dcdp_jax.train.build import Run, build_branches, confidence_notes, has_validation, prepare
+from dcdp_jax.train.build import (
+    Run,
+    build_branches,
+    build_schedule,
+    confidence_notes,
+    has_validation,
+    prepare,
+)
 from dcdp_jax.train.classical import train_classical
 from dcdp_jax.train.epoch import (
     Epoch,
@@ -34,11 +41,13 @@ from dcdp_jax.train.epoch import (
     starting_point,
 )
 from dcdp_jax.train.evaluation import evaluation_record
+from dcdp_jax.train.hyperparameters import hyperparameters, program_of
 from dcdp_jax.train.input_pipeline import batches_of, feed, joint_batches, shuffled_rows
 from dcdp_jax.train.messages import describe, epoch_line, progress_bar, result_lines
 from dcdp_jax.train.preemption import Termination
 from dcdp_jax.train.state import TrainState, count_parameters, shapes_of
 
+T = TypeVar("T")
 SELECTION_SCORE = "f1_macro"
 Failed = Callable[[Path, Exception], None]
 
@@ -91,9 +100,9 @@ def train_runs(trials: Sequence[tuple[ConfigDict, Path]], run: Run | None = None
     are brought level first, while the others wait.
 
     Args:
-      trials: config and workdir of each run: a new folder, or that of a run of the same config. The configs differ in
-        `seed` alone.
-      run: what `prepare` built from one of the configs; built here by default.
+      trials: config and workdir of each run: a new folder, or that of a run of the same config. The configs are
+        those of one program: they differ in `seed` and in hyperparameters alone, see `hyperparameters.program_of`.
+      run: what `prepare` built from a config of this program; built here by default.
       failed: receives the workdir and the error of a run that an error has ended; unless it raises, the others go on.
 
     Raises:
@@ -115,7 +124,10 @@ def train_runs(trials: Sequence[tuple[ConfigDict, Path]], run: Run | None = None
                 else:
                     unfinished.append((config, workdir))
         if unfinished:
-            train_unfinished(unfinished, run or prepare(unfinished[0][0]), failed)
+            run = run or prepare(unfinished[0][0])
+            if any(program_of(config) != run.program for config, _ in unfinished):
+                raise ValueError("the configs are not all of the program that the run was prepared for")
+            train_unfinished(unfinished, run, failed)
 
 
 def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, failed: Failed) -> None:
@@ -130,16 +142,19 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
                 states.append(state)
         if not members:
             return
-        seeds = ", ".join(str(member.config.seed) for member in members)
-        several = f"; seeds {seeds} at once" if len(members) > 1 else ""
+        several = names_of(members) if len(members) > 1 else ""
         config, parameters = members[0].config, count_parameters(members[0].shapes)
-        print(describe(config, run.dataset, parameters, run.devices.describe()) + several)
+        print(
+            describe(config, run.dataset, parameters, run.devices.describe())
+            + (f"; {several} at once" if several else "")
+        )
         for member in members:
             if member.epoch.number > 1 or member.epoch.steps:
                 within = f" and {member.epoch.steps} steps" if member.epoch.steps else ""
                 print(f"{prefix(member, several)}resuming after epoch {member.epoch.number - 1}{within}")
         state = lay_out(states, run)
         states.clear()
+        numbers = lay_out([hyperparameters(member.config) for member in members], run)
         taken = [step_of(member, run) for member in members]
         bar = files.enter_context(progress_bar(config.train.epochs * run.steps_per_epoch * len(members), sum(taken)))
         if not has_validation(run.dataset):
@@ -151,7 +166,7 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
         while any(member.trains() for member in members):
             began = time.perf_counter()
             chosen, steps = next_steps(members, run)
-            state, rate, ended = take_steps(run, state, chosen, steps, failed, termination, bar)
+            state, rate, ended = take_steps(run, state, numbers, chosen, steps, failed, termination, bar)
             for member in chosen:
                 if member.trains() and member.epoch.steps == run.steps_per_epoch:
                     with ending(member, failed):
@@ -171,12 +186,12 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
                         step = step_of(member, run)
                         save_interrupted(member.workdir, state_of(member, state, run), member.epoch, step, member.log)
                 raise Terminated(
-                    f"ended by SIGTERM; the same command resumes the seeds {seeds} where they were"
+                    f"ended by SIGTERM; the same command resumes the {several} where they were"
                     if several
                     else f"ended by SIGTERM after step {step}; the same command resumes there"
                 )
         bar.close()
-        notes = [f"one program trained the seeds {seeds} at once: the times are those of all together"]
+        notes = [f"one program trained the {several} at once: the times are those of all together"]
         for member in members:
             if not member.failed:
                 with ending(member, failed):
@@ -225,8 +240,18 @@ def seconds_without_compiling(run: Run, batch_size: int, rate: float, steps: int
     return run.steps_per_epoch * batch_size / rate if steps > run.steps_per_dispatch else None
 
 
+def names_of(members: Sequence[Member]) -> str:
+    """Returns what messages call several members: by their seeds, or where two have the same seed by their workdirs."""
+    seeds = [str(member.config.seed) for member in members]
+    if len(set(seeds)) == len(seeds):
+        return f"seeds {', '.join(seeds)}"
+    return f"runs {', '.join(member.workdir.name for member in members)}"
+
+
 def prefix(member: Member, several: str) -> str:
-    """Returns the beginning of a line about one of several members."""
+    """Returns the beginning of a line about one of several members, see `names_of`; '' where there is one."""
+    if several.startswith("runs"):
+        return f"{member.workdir.name}: "
     return f"seed {member.config.seed}: " if several else ""
 
 
@@ -256,15 +281,15 @@ def next_steps(members: Sequence[Member], run: Run) -> tuple[list[Member], int]:
     return chosen, min([run.steps_per_epoch - chosen[0].epoch.steps, *ahead])
 
 
-def lay_out(states: Sequence[TrainState], run: Run) -> TrainState:
-    """Puts the states on the devices: one without a seed axis, several with one.
+def lay_out(trees: Sequence[T], run: Run) -> T:
+    """Puts the states or the hyperparameters of all members on the devices: one without a seed axis, several with one.
 
-    Where the devices divide the seeds, each has equally many; the first state fills the places that are left over.
+    Where the devices divide the seeds, each has equally many; the first tree fills the places that are left over.
     """
-    if len(states) == 1 and not run.divide_seeds:
-        return run.devices.replicate(states[0])
-    places = -(-len(states) // len(run.devices)) * len(run.devices) if run.divide_seeds else len(states)
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *states, *[states[0]] * (places - len(states)))
+    if len(trees) == 1 and not run.divide_seeds:
+        return run.devices.replicate(trees[0])
+    places = -(-len(trees) // len(run.devices)) * len(run.devices) if run.divide_seeds else len(trees)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *trees, *[trees[0]] * (places - len(trees)))
     return run.devices.divide_states(stacked) if run.divide_seeds else run.devices.replicate(stacked)
 
 
@@ -276,6 +301,7 @@ def state_of(member: Member, state: TrainState, run: Run) -> TrainState:
 def take_steps(
     run: Run,
     state: TrainState,
+    numbers: Mapping[str, Any],
     members: Sequence[Member],
     steps: int,
     failed: Failed,
@@ -287,6 +313,7 @@ def take_steps(
     Args:
       run: steps and data.
       state: of all members, see `lay_out`; donated.
+      numbers: hyperparameters of all members, see `lay_out`.
       members: those that take the steps, all at the same step; the others keep their state. Their epochs advance. One
         with too many losses or gradients that are not finite fails.
       steps: number of steps.
@@ -321,7 +348,7 @@ def take_steps(
     ) as given:
         while taken < steps and not ended and (training := [member for member in members if member.trains()]):
             count = min(at_once, steps - taken)
-            state, metrics = step(state, *next(given))
+            state, metrics = step(state, *next(given), numbers)
             dispatched.append((metrics, count))
             bar.update(count * len(training))
             if taken == 0:
@@ -386,13 +413,15 @@ def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began
 
     Raises:
       NonFiniteError: a number to be logged is NaN or infinite, as the validation loss of parameters that overflow.
+      OSError: the records, or the checkpoint of an earlier epoch, could not be written.
     """
     epoch, log, asked = member.epoch, member.log, member.config.train
     last = epoch.number == asked.epochs
     before = (epoch.number - 1) * run.steps_per_epoch
+    schedule = build_schedule(member.config, run.steps_per_epoch)
     for number, record in epoch.records:
         record |= {"kind": "step", "epoch": epoch.number, "step": before + number}
-        record["learning_rate"] = float(run.schedule(record["step"] - 1))
+        record["learning_rate"] = float(schedule(record["step"] - 1))
         record["windows"] = asked.batch_size
     summary: dict[str, Any] = {
         "kind": "epoch",
@@ -413,12 +442,13 @@ def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began
     if epoch.nonfinite:
         summary["skipped_steps"] = len(epoch.nonfinite)
     for record in (*(record for _, record in epoch.records), summary):
-        check_finite(f"epoch {epoch.number}", record, last_checkpoint(member))
+        check_finite(f"epoch {epoch.number}", record, lambda: last_checkpoint(member))
+    member.checkpoints.check()
     # The log first: training cannot resume from a checkpoint without its records.
     log.append([*(record for _, record in epoch.records), summary])
     if summary["best"] or last or epoch.number % asked.checkpoint_every == 0:
         member.checkpoints.save(epoch.number, state, score, log.notes())
-        forget_interruption(member.workdir)
+        forget_interruption(member.workdir, member.checkpoints)
     return summary
 
 
@@ -454,7 +484,7 @@ def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]
         parameters=count_parameters(state),
         epochs=epochs,
     )
-    check_finite(f"the state of epoch {best_epoch(epochs)}", result, last_checkpoint(member))
+    check_finite(f"the state of epoch {best_epoch(epochs)}", result, lambda: last_checkpoint(member))
     result["precision"] = run.devices.precision
     result["notes"] += [*notes, *confidence_notes(config, run.dataset)]
     from_first_process(lambda: write_predictions(workdir, run.dataset, test.probabilities))

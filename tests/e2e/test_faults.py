@@ -222,11 +222,11 @@ def test_a_step_left_out_changes_nothing_but_the_counter(on_eight):
     batch = batches_of(split, np.arange(BATCH)[None], 1)
     before = jax.device_get(run.initial_state(0))
     nothing = run.signals._replace(values=run.devices.replicate(run.dataset.signals * np.nan))
-    after, metrics = run.step(run.devices.replicate(before), nothing, run.devices.shard(batch))
+    after, metrics = run.step(run.devices.replicate(before), nothing, run.devices.shard(batch), {})
     assert not metrics["finite"]
     assert int(after.step) == 1
     jax.tree.map(np.testing.assert_array_equal, after.replace(step=0), before.replace(step=0))
-    after, metrics = run.step(run.devices.replicate(before), run.signals, run.devices.shard(batch))
+    after, metrics = run.step(run.devices.replicate(before), run.signals, run.devices.shard(batch), {})
     assert metrics["finite"]
     assert any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (after.params, before.params)), strict=True))
 

@@ -156,19 +156,23 @@ def check_resumes_to_the_same(workdir, expected):
 
 
 def test_killed_within_a_save_and_resumed_is_the_same_to_the_bit(finished, tmp_path):
-    """Killed when a checkpoint's arrays are written but not in place, and when they are and their digests are not."""
+    """Killed when a checkpoint's arrays are written but not in place, and when they are and their digests are not.
+
+    A save is in progress meanwhile: the run has gone on, and logged the next epoch.
+    """
     workdir, checkpoints = tmp_path / "run", tmp_path / "run" / "checkpoints"
     gate = Hold(tmp_path / "gate", "*/checkpoints/2")
     process = start(*ARGUMENTS, f"--workdir={workdir}", **gate.environment)
     wait_for(gate.reached, process)
+    wait_for(lambda: finished_epochs(workdir) == 3, process)
     kill(process)
-    assert finished_epochs(workdir) == 2
     assert not (checkpoints / "2").exists()
     assert any(path.name.startswith("2.") and "tmp" in path.name for path in checkpoints.iterdir())
 
     gate.close("*/checkpoints/4/files.json")
     process = start(*ARGUMENTS, f"--workdir={workdir}", **gate.environment)
     wait_for(gate.reached, process)
+    wait_for(lambda: finished_epochs(workdir) == 5, process)
     kill(process)
     assert (checkpoints / "4").is_dir()
     assert not (checkpoints / "4" / "files.json").exists()

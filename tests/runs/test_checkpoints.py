@@ -1,8 +1,10 @@
 """Checkpoints: the best and the last stay, and damage is noticed and named."""
 
+import concurrent.futures
 import json
 import re
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -36,6 +38,68 @@ def test_restored_to_the_bit(tmp_path):
     saved(tmp_path, [0.1, 0.2])
     with Checkpoints(tmp_path) as checkpoints:
         assert digest(checkpoints.restore(2, like=state_of(0))) == digest(state_of(2))
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """An event that every save waits for before it writes anything."""
+    go_on, write = threading.Event(), Checkpoints._write
+
+    def wait_and_write(self, *arguments):
+        assert go_on.wait(60)
+        write(self, *arguments)
+
+    monkeypatch.setattr(Checkpoints, "_write", wait_and_write)
+    yield go_on
+    go_on.set()
+
+
+def test_a_save_writes_what_the_arrays_were(tmp_path, held):
+    """The caller goes on while the checkpoint is written, and overwrites the arrays."""
+    state = state_of(1)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state, 0.5)
+        checkpoints.check()
+        assert list(tmp_path.iterdir()) == []
+        state["params"]["w"][:] = 0
+        held.set()
+        assert checkpoints.numbers() == [1]
+        assert digest(checkpoints.restore(1, like=state)) == digest(state_of(1))
+
+
+def test_leaving_waits_for_the_save(tmp_path, held):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state_of(1), 0.5)
+        threading.Timer(0.1, held.set).start()
+    assert (tmp_path / "1" / "files.json").exists()
+
+
+def save_again(checkpoints):
+    checkpoints.save(2, state_of(2), 0.5)
+
+
+def fail(*arguments, **options):
+    raise OSError(28, "No space left on device")
+
+
+def save_in_vain(folder, monkeypatch, call):
+    with Checkpoints(folder) as checkpoints:
+        monkeypatch.setattr(checkpoints._manager, "save", fail)
+        checkpoints.save(1, state_of(1), 0.5)
+        concurrent.futures.wait([checkpoints._saving])
+        call(checkpoints)
+        assert call is nothing
+
+
+def nothing(checkpoints):
+    """Leaves the error to the end of the context."""
+
+
+@pytest.mark.parametrize("call", [Checkpoints.wait, Checkpoints.numbers, save_again, Checkpoints.check, nothing])
+def test_a_save_that_fails_is_an_error_of_the_next_call(tmp_path, monkeypatch, call):
+    with pytest.raises(OSError, match=re.escape(f"{tmp_path}: checkpoint 1 could not be written")):
+        save_in_vain(tmp_path, monkeypatch, call)
+    assert list(tmp_path.iterdir()) == []
 
 
 def files_of(folder):

@@ -12,10 +12,11 @@ from configs.studies import default
 from dcdp_jax.config import check_study
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.studies import groups
-from dcdp_jax.studies.engine import engine_of, run_study
+from dcdp_jax.studies.engine import engine_of, folder_of, groups_of, run_study
+from dcdp_jax.studies.grid import stages_of, trials_of
 from dcdp_jax.studies.groups import note_death, terminate
 from dcdp_jax.studies.ray_engine import train_group
-from dcdp_jax.studies.worker import dataset_of, train_trials
+from dcdp_jax.studies.worker import dataset_of, run_of, train_trials
 from tests.e2e.running import WAIT_SECONDS
 
 
@@ -101,6 +102,38 @@ def test_data_is_read_again_where_it_is_another():
     again = dataset_of(data)
     assert again is not first  # one is held, not two
     assert again.fingerprint == first.fingerprint
+
+
+def test_groups_have_the_trials_of_a_row_or_those_of_one_program(tmp_path):
+    study = default.get_config()
+    study.datasets = {"small": default.smallest()}
+    study.study.seeds = (0, 1, 2)
+    rows = {name: {"optimizer.learning_rate": rate} for name, rate in (("a", 0.1), ("c", 0.2))}
+    study.study.stages = (default.stage("", rows | {"b": {"optimizer.name": "sgd"}}),)
+    trials = trials_of(study, stages_of(study)[0], {})
+    finished = folder_of(trials[0], tmp_path)
+    finished.mkdir(parents=True)
+    (finished / "result.json").write_text("")
+
+    def named(at_once):
+        return [[(t.row, t.seed) for t in group] for group in groups_of(trials, tmp_path, at_once)]
+
+    a, c, b = ([(row, seed) for seed in (0, 1, 2)] for row in "acb")
+    assert named(1) == [a[1:], c, b]
+    assert named(4) == [[*a[1:], *c[:2]], c[2:], b]
+
+
+def test_one_program_is_kept_for_rows_that_differ_in_numbers(monkeypatch):
+    built = []
+    monkeypatch.setattr("dcdp_jax.train.build.prepare", lambda config, *_: built.append(config) or config)
+    monkeypatch.setattr("dcdp_jax.studies.worker._RUNS", {})
+    config, same, other = (default.smallest() for _ in range(3))
+    same.update_from_flattened_dict({"seed": 1, "cgm.alpha": 0.1})
+    other.cgm.scope = "head"
+    assert run_of(config, False) is run_of(same, False) is config
+    assert run_of(other, False) is other
+    assert run_of(config, True) is config
+    assert built == [config, other, config]
 
 
 def test_terminate_asks_again(monkeypatch):

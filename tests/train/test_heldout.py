@@ -43,7 +43,7 @@ def make_data():
 def run(count, strategy="pmap", state=None, steps=STEPS):
     """The state before each step, and the metrics of each; last the state after them."""
     config, devices = config_of(), Devices(count, strategy)
-    optimizer, _ = build_chain(config, BRANCHES, STEPS_PER_EPOCH)
+    optimizer = build_chain(config, BRANCHES, STEPS_PER_EPOCH)
     settings = build_settings(config, Data, STEPS_PER_EPOCH)
     step = devices.map_step(train_step, donate_state=True, model=MODEL, optimizer=optimizer, settings=settings)
     signals, batch = make_data()

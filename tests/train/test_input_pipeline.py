@@ -18,7 +18,7 @@ from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.evaluation import evaluation_step
 from dcdp_jax.train.input_pipeline import AHEAD, divided, feed
 from dcdp_jax.train.state import create_state
-from dcdp_jax.train.step import Signals, train_steps
+from dcdp_jax.train.step import Signals, StepParts, train_steps
 from tests.train.test_step import BATCH, CLASSES, SEED, SETTINGS, WINDOW, make_optimizer
 
 STEPS = 10
@@ -66,21 +66,20 @@ def train_and_evaluate(recordings, devices, at_once, augmentation, stream):
         Linear(),
         make_optimizer(labels={"res": "res", "dense": "dense"}),
     )
-    settings = SETTINGS._replace(augmentation=augmentation)
+    parts = StepParts(model, optimizer, SETTINGS._replace(augmentation=augmentation))
     step = devices.map_step(
         train_steps,
         donate_state=True,
         divide_signals=divided(signals),
-        model=model,
-        optimizer=optimizer,
-        settings=settings,
+        takes_hyperparameters=True,
+        parts=lambda _: parts,
     )
     evaluate = devices.map_step(
         evaluation_step, donate_state=False, divide_signals=divided(signals), model=model, window=WINDOW
     )
     state, history = devices.replicate(create_state(model, optimizer, SEED, WINDOW, 5)), []
     for given in feed(signals, dispatches(at_once), WINDOW, devices):
-        state, metrics = step(state, *given)
+        state, metrics = step(state, *given, {})
         history.append(metrics)
     batches = (
         {"starts": b["starts"][:, 0], "labels": b["labels"][:, 0], "mask": b["count"] > 0} for b in dispatches(1)

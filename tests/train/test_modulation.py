@@ -69,7 +69,7 @@ def config_of(name):
 def run(name, count=1, steps=1):
     """Gradient descent with rate 1: the parameters before and after, and the metrics of every step."""
     config, devices = config_of(name), Devices(count, "pmap")
-    optimizer, _ = build_chain(config, BRANCHES, STEPS_PER_EPOCH)
+    optimizer = build_chain(config, BRANCHES, STEPS_PER_EPOCH)
     settings = build_settings(config, Data, STEPS_PER_EPOCH)
     initial = create_state(MODEL, optimizer, SEED, WINDOW, 3)
     step = devices.map_step(train_step, donate_state=True, model=MODEL, optimizer=optimizer, settings=settings)
@@ -176,7 +176,7 @@ def test_coefficients_come_from_the_logits_of_the_branches(name):
 
 def test_runs_with_other_seeds_draw_other_numbers():
     config = config_of("random")
-    optimizer, _ = build_chain(config, BRANCHES, STEPS_PER_EPOCH)
+    optimizer = build_chain(config, BRANCHES, STEPS_PER_EPOCH)
     keys = [optax.tree.get(create_state(MODEL, optimizer, seed, WINDOW, 3).opt_state, "rng_key") for seed in (0, 1, 1)]
     assert (keys[0] != keys[1]).any()
     assert (keys[1] == keys[2]).all()

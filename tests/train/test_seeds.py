@@ -16,7 +16,7 @@ from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.augment import Augmentation
 from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.state import create_state
-from dcdp_jax.train.step import Signals, StepSettings, train_divided_seeds, train_seeds, train_steps
+from dcdp_jax.train.step import Signals, StepParts, StepSettings, train_divided_seeds, train_seeds, train_steps
 
 WINDOW, CLASSES, BATCH, STEPS, CHANNELS = 16, 4, 28, 10, 6
 SEEDS = (3, 11, 4)
@@ -39,7 +39,7 @@ class Small(nn.Module):
 
 MODEL = Small()
 AUGMENTATION = Augmentation(0.5, 0.05, 0.1, (((0, 1, 2),), ((3, 4, 5),)), 0.2, 4, 4)
-STATIC = {"model": MODEL, "settings": StepSettings(WINDOW, 0.7, 0.5, 0.0, augmentation=AUGMENTATION)}
+SETTINGS = StepSettings(WINDOW, 0.7, 0.5, 0.0, augmentation=AUGMENTATION)
 
 
 def make_optimizer():
@@ -56,6 +56,8 @@ def make_optimizer():
 
 
 OPTIMIZER = make_optimizer()
+PARTS = StepParts(MODEL, OPTIMIZER, SETTINGS)
+STATIC = {"donate_state": True, "takes_hyperparameters": True, "parts": lambda _: PARTS}
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +82,14 @@ def initial(seed):
 def alone(signals):
     """{seed: metrics (steps,) and last state} of each seed by itself, a step at a time."""
     devices = Devices(1)
-    step = devices.map_step(train_steps, donate_state=True, optimizer=OPTIMIZER, **STATIC)
+    step = devices.map_step(train_steps, **STATIC)
     on_device = devices.replicate(signals)
     found = {}
     for seed in SEEDS:
         state, history = devices.replicate(initial(seed)), []
         for i in range(STEPS):
             batch = {name: x[:, i : i + 1] for name, x in batches_of(seed).items()}
-            state, metrics = step(state, on_device, devices.shard({**batch, "count": np.ones(BATCH, np.int32)}))
+            state, metrics = step(state, on_device, devices.shard({**batch, "count": np.ones(BATCH, np.int32)}), {})
             history.append(jax.device_get(metrics))
         found[seed] = jax.tree.map(lambda *x: np.concatenate(x), *history), jax.device_get(state)
     return found
@@ -99,13 +101,7 @@ def at_once(signals, count, strategy, divided, steps_at_once=1, inactive=()):
     places = -(-len(SEEDS) // count) * count if divided else len(SEEDS)
     seeds = [*SEEDS, *[SEEDS[0]] * (places - len(SEEDS))]
     axis = 0 if divided else 1
-    step = devices.map_step(
-        train_divided_seeds if divided else train_seeds,
-        donate_state=True,
-        divide_state=divided,
-        optimizer=OPTIMIZER,
-        **STATIC,
-    )
+    step = devices.map_step(train_divided_seeds if divided else train_seeds, divide_state=divided, **STATIC)
     states = jax.tree.map(lambda *x: np.stack(x), *map(initial, seeds))
     states = devices.divide_states(states) if divided else devices.replicate(states)
     laid_out = [x.sharding for x in jax.tree.leaves(states)]
@@ -120,7 +116,7 @@ def at_once(signals, count, strategy, divided, steps_at_once=1, inactive=()):
         }
         batch["active"] = np.stack([active] * BATCH, 1 - axis)
         batch["count"] = np.full(places if divided else BATCH, taken, np.int32)
-        states, metrics = step(states, on_device, devices.shard(batch))
+        states, metrics = step(states, on_device, devices.shard(batch), {})
         history.append(jax.tree.map(lambda x, n=taken: np.asarray(x).reshape(places, -1)[:, :n], metrics))
     assert [x.sharding for x in jax.tree.leaves(states)] == laid_out  # or the second step would be compiled anew
     metrics = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *history)

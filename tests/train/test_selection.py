@@ -19,7 +19,7 @@ from dcdp_jax.train.state import evaluated_state, with_average
 from dcdp_jax.train.step import train_steps
 from dcdp_jax.train.trainer import train
 from tests.e2e.running import read_json
-from tests.train.test_seeds import BATCH, OPTIMIZER, STATIC, STEPS, batches_of, initial, signals
+from tests.train.test_seeds import BATCH, PARTS, STATIC, STEPS, batches_of, initial, signals
 
 __all__ = ["signals"]
 EPOCHS = 3
@@ -61,13 +61,13 @@ def restored(workdir, run, seed=0):
 
 def test_the_average_is_that_of_numpy(signals):
     devices = Devices(1)
-    static = STATIC | {"settings": STATIC["settings"]._replace(average_decay=DECAY)}
-    step = devices.map_step(train_steps, donate_state=True, optimizer=OPTIMIZER, **static)
+    parts = PARTS._replace(settings=PARTS.settings._replace(average_decay=DECAY))
+    step = devices.map_step(train_steps, **STATIC | {"parts": lambda _: parts})
     state, on_device = devices.replicate(with_average(initial(0))), devices.replicate(signals)
     expected = jax.tree.map(lambda x: np.asarray(x, np.float64), [initial(0).params, initial(0).batch_stats])
     for i in range(STEPS):
         batch = {name: x[:, i : i + 1] for name, x in batches_of(0).items()}
-        state, _ = step(state, on_device, devices.shard({**batch, "count": np.ones(BATCH, np.int32)}))
+        state, _ = step(state, on_device, devices.shard({**batch, "count": np.ones(BATCH, np.int32)}), {})
         variables = jax.tree.map(lambda x: np.asarray(x, np.float64), [state.params, state.batch_stats])
         d = min(DECAY, (1 + i) / (10 + i))
         expected = jax.tree.map(lambda old, new, d=d: d * old + (1 - d) * new, expected, variables)

@@ -15,7 +15,7 @@ from dcdp_jax.train import step as step_module
 from dcdp_jax.train.devices import AXIS, Devices, automatic_precision
 from dcdp_jax.train.evaluation import evaluation_step
 from dcdp_jax.train.state import create_state
-from dcdp_jax.train.step import Signals, StepSettings, train_step, train_steps
+from dcdp_jax.train.step import Signals, StepParts, StepSettings, train_step, train_steps
 
 BRANCHES = (BranchSpec("res", "resnet", (0, 1, 2)), BranchSpec("dense", "densenet", (3, 4)))
 LABELS = {"res": "res", "dense": "dense", "fusion": None, "projection": None}
@@ -207,7 +207,8 @@ def several_at_once(signals, at_once, count=1, strategy="pmap"):
     devices = Devices(count, strategy)
     model, optimizer = make_model(), make_optimizer()
     state = devices.replicate(create_state(model, optimizer, SEED, WINDOW, 5))
-    step = devices.map_step(train_steps, donate_state=True, model=model, optimizer=optimizer, settings=SETTINGS)
+    parts = StepParts(model, optimizer, SETTINGS)
+    step = devices.map_step(train_steps, donate_state=True, takes_hyperparameters=True, parts=lambda _: parts)
     on_device = devices.replicate(signals)
     single, history = list(batches()), []
     for first in range(0, STEPS, at_once):
@@ -215,7 +216,7 @@ def several_at_once(signals, at_once, count=1, strategy="pmap"):
         rows = {name: np.stack([batch[name] for batch in chosen], axis=1) for name in single[0]}
         padded = {name: np.pad(x, ((0, 0), (0, at_once - len(chosen))), mode="edge") for name, x in rows.items()}
         padded["count"] = np.full(BATCH, len(chosen), np.int32)
-        state, metrics = step(state, on_device, devices.shard(padded))
+        state, metrics = step(state, on_device, devices.shard(padded), {})
         fetched = jax.device_get(metrics)
         history += [jax.tree.map(lambda x, i=i: x[i], fetched) for i in range(len(chosen))]
     return history, jax.device_get(state)

@@ -9,6 +9,8 @@ import pytest
 
 from configs.studies.default import smallest
 from dcdp_jax.errors import NonFiniteError, Terminated
+from dcdp_jax.runs.checkpoints import Checkpoints
+from dcdp_jax.train import trainer
 from dcdp_jax.train.build import prepare
 from dcdp_jax.train.preemption import Termination
 from dcdp_jax.train.trainer import train, train_runs
@@ -25,7 +27,8 @@ def config_of(seed):
     fields = {"seed": seed, "train.epochs": EPOCHS, "train.log_every": LOG_EVERY, "data.synthetic.minutes": 2.0}
     # The same rate whatever the number of epochs.
     fields |= {"optimizer.schedule": "constant", "optimizer.warmup_fraction": 0.0, "optimizer.learning_rate": 0.02}
-    fields |= {"train.batch_size": 32, "parallel.devices": 1}
+    # With 1e-8 Adam makes whole steps of gradients that are 0 but for rounding.
+    fields |= {"train.batch_size": 32, "parallel.devices": 1, "optimizer.eps": 1e-4}
     config.update_from_flattened_dict(fields)
     return config
 
@@ -107,6 +110,24 @@ def test_results_and_files_are_those_of_single_runs(joint, single):
     check_like_single(joint, single)
 
 
+def test_rows_trained_at_once_are_those_of_single_runs(run, single, tmp_path, capsys):
+    """Two runs of one seed and different numbers; the second has the learning rate of neither."""
+    other = config_of(0)
+    other.update_from_flattened_dict({"optimizer.learning_rate": 0.002, "loss.align_weight": 0.3})
+    train(other, tmp_path / "alone" / "b", run)
+    train_runs([(config_of(0), tmp_path / "a"), (other, tmp_path / "b")], run, never)
+    assert "a: epoch 1/3" in capsys.readouterr().out
+    rates = []
+    for found, wanted in ((tmp_path / "a", single / "0"), (tmp_path / "b", tmp_path / "alone" / "b")):
+        records, expected = ([r for r in records_of(workdir) if r["kind"] == "step"] for workdir in (found, wanted))
+        for record, of_single in zip(records, expected, strict=True):
+            assert record["learning_rate"] == of_single["learning_rate"]
+            assert record["loss"]["total"] == pytest.approx(of_single["loss"]["total"], abs=SMOOTH)
+        rates.append(records[0]["learning_rate"])
+        assert read_json(found / "result.json")["notes"][-1].startswith("one program trained the runs a, b at once")
+    assert rates == [pytest.approx(0.02), pytest.approx(0.002)]
+
+
 def test_terminated_and_resumed_is_the_same_to_the_bit(run, joint, tmp_path, monkeypatch, capsys):
     step = run.steps_per_epoch + run.steps_per_epoch // 2
     assert run.steps_per_epoch // 2 % LOG_EVERY
@@ -123,6 +144,77 @@ def test_terminated_and_resumed_is_the_same_to_the_bit(run, joint, tmp_path, mon
         assert records_of(tmp_path / seed) == records_of(joint / seed)
         assert checkpoint_digests(tmp_path / seed) == checkpoint_digests(joint / seed)
         assert not (tmp_path / seed / "interrupted").exists()
+
+
+def save_and_wait(self, *arguments, **options):
+    save(self, *arguments, **options)
+    self.wait()
+
+
+save = Checkpoints.save
+
+
+def test_checkpoints_written_within_the_epoch_are_the_same(run, single, tmp_path, monkeypatch):
+    """The run goes on while a checkpoint is written, and leaves what one leaves that waits for each."""
+    monkeypatch.setattr(Checkpoints, "save", save_and_wait)
+    train(config_of(0), tmp_path / "run", run)
+    assert records_of(tmp_path / "run") == records_of(single / "0")
+    assert checkpoint_digests(tmp_path / "run") == checkpoint_digests(single / "0")
+
+
+def test_a_failed_save_ends_the_run(run, tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    def save_in_vain(self, *arguments, **options):
+        monkeypatch.setattr(self._manager, "save", fail)
+        save(self, *arguments, **options)
+
+    monkeypatch.setattr(Checkpoints, "save", save_in_vain)
+    with pytest.raises(OSError, match=r"checkpoints: checkpoint 1 could not be written"):
+        train(config_of(0), tmp_path / "run", run)
+
+
+@pytest.fixture(scope="module")
+def sparse():
+    """The run of a config with three epochs from checkpoint to checkpoint, the last epoch of which is tested."""
+    config = config_of(0)
+    config.update_from_flattened_dict({"train.checkpoint_every": 3, "train.selection": "last"})
+    return config, prepare(config)
+
+
+def end_after_epoch(monkeypatch, number):
+    """Ends a run by an interruption from the keyboard, once this epoch is finished."""
+    finish = trainer.finish_epoch
+
+    def finish_and_end(run, member, *arguments):
+        summary = finish(run, member, *arguments)
+        if member.epoch.number == number:
+            raise KeyboardInterrupt
+        return summary
+
+    monkeypatch.setattr(trainer, "finish_epoch", finish_and_end)
+
+
+@pytest.mark.parametrize("epoch", [2, 3])
+def test_resumed_between_checkpoints_is_the_same_to_the_bit(epoch, sparse, tmp_path, monkeypatch):
+    """Ended by SIGTERM within the second epoch, which leaves the only checkpoint, and then after an epoch."""
+    config, run = sparse
+    train(config, tmp_path / "whole", run)
+    assert set(checkpoint_digests(tmp_path / "whole")) == {str(EPOCHS)}
+    with monkeypatch.context() as patch:
+        end_after(patch, run.steps_per_epoch + 2)
+        with pytest.raises(Terminated):
+            train(config, tmp_path / "run", run)
+    assert checkpoint_digests(tmp_path / "run") == {}
+    with monkeypatch.context() as patch:
+        end_after_epoch(patch, epoch)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "run", run)
+    train(config, tmp_path / "run", run)
+    assert records_of(tmp_path / "run") == records_of(tmp_path / "whole")
+    assert checkpoint_digests(tmp_path / "run") == checkpoint_digests(tmp_path / "whole")
+    assert not (tmp_path / "run" / "interrupted").exists()
 
 
 def test_a_seed_that_is_ahead_waits(run, single, tmp_path, monkeypatch):
