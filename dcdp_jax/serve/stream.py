@@ -61,7 +61,7 @@ class Recognizer:
         predict(model, self._ring[None], batch=1)
 
     def push(self, samples: np.ndarray, times: np.ndarray | None = None) -> list[Event]:
-        """Takes the next samples.
+        """Takes the next samples, and returns the answers that have become due, in order.
 
         A channel that is missing is NaN: the branches that have all of theirs answer, see `model.predict`. Samples
         without any value are a gap.
@@ -70,9 +70,6 @@ class Recognizer:
           samples: (n, c) in the order and the units of the card's `inputs`; n may be 0 or any number.
           times: (n,) seconds of each sample, always or never given. With them, samples of any rate are laid evenly at
             the model's, and gaps are seen. Without, samples are 1 / `card.input_rate` apart.
-
-        Returns:
-          The answers that have become due, in order.
 
         Raises:
           DataError: samples of another shape, or times that go back.

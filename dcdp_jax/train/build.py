@@ -278,15 +278,10 @@ def build_chain(
 
 
 def class_weights(chosen: Sequence[Any], dataset: Dataset) -> tuple[float, ...]:
-    """Returns the factor on the cross-entropies of each class that `train.class_weights` asks for.
+    """Returns the factors on the cross-entropies of the k classes that `train.class_weights` chooses; () for none.
 
-    Args:
-      chosen: value of the field, which `check_config` has passed.
-      dataset: k classes and n training windows.
-
-    Returns:
-      (), or k numbers: those given, and 1 for a class without one. `balanced` is n / (m n_c) for a class with n_c
-      training windows, where m classes have any, so that the mean over the training windows is 1.
+    They are those given, and 1 for a class without one. `balanced` is n / (m n_c) for a class with n_c of n training
+    windows, where m classes have any, so that the mean over the training windows is 1.
 
     Raises:
       ConfigError: a name is no class.

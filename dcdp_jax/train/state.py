@@ -52,14 +52,8 @@ def with_average(state: TrainState) -> AveragedState:
 def update_average(average: Any, variables: Any, step: jax.Array, decay: float | jax.Array) -> Any:
     """Updates an exponential moving average: average <- d * average + (1 - d) * variables.
 
-    d is the lesser of `decay` and (1 + step) / (10 + step), so that a short run forgets its initial values, as in
-    TensorFlow's `ExponentialMovingAverage`.
-
-    Args:
-      average: before the step.
-      variables: after the step, a tree of the same structure.
-      step: () number of steps taken before this one.
-      decay: between 0 and 1.
+    d is the lesser of `decay` and (1 + step) / (10 + step), for () steps taken before this one, so that a short run
+    forgets its initial values, as in TensorFlow's `ExponentialMovingAverage`.
     """
     d = jnp.minimum(decay, (1 + step) / (10 + step))
     return jax.tree.map(lambda old, new: d * old + (1 - d) * new, average, variables)

@@ -34,16 +34,8 @@ def apply_model(
 ) -> tuple[Any, Any]:
     """Applies the model in a given dtype. Parameters, statistics, softmax and losses stay in float32.
 
-    Args:
-      model: gives `Outputs`.
-      params: in float32.
-      batch_stats: in float32, and so are the sums that they are made from.
-      x: (b, t, c) windows.
-      dtype: of the activations.
-      **options: of the model's call.
-
     Returns:
-      Outputs in float32, and the updated collections where `mutable` is among the options, else {}.
+      Outputs in float32, and the updated collections where `mutable` is among the options of the call, else {}.
     """
     variables = {"params": jax.tree.map(lambda p: p.astype(dtype), params), "batch_stats": batch_stats}
     found = model.apply(variables, x.astype(dtype), **options)
@@ -95,17 +87,9 @@ HELDOUT_STREAM = 1 << 30  # of the random keys; steps stay below
 
 
 def heldout_rows(seed: int | jax.Array, draw: int | jax.Array, windows: int, among: int, axis_name: str) -> jax.Array:
-    """Draws this device's windows (windows,) of a global batch of held-out ones, with replacement.
+    """Draws this device's rows (windows,) of a global batch among the held-out windows, with replacement.
 
-    Args:
-      seed: of the run.
-      draw: its number.
-      windows: on this device.
-      among: number of held-out windows.
-      axis_name: of the mapped axis.
-
-    Returns:
-      Rows, functions of seed, draw and place in the global batch.
+    They are functions of seed, draw and place in the global batch.
     """
     keys = window_keys(seed, HELDOUT_STREAM + draw, windows, axis_name)
     return jax.vmap(lambda key: jax.random.randint(key, (), 0, among))(keys)
