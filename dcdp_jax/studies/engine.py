@@ -147,7 +147,7 @@ def write_group(group: Sequence[Trial], workdir: Path, study: ConfigDict) -> Pat
 
 
 def folder_of(trial: Trial, workdir: Path) -> Path:
-    """The workdir of a trial."""
+    """Returns the workdir of a trial."""
     return workdir / TRIALS / trial.name
 
 
@@ -162,7 +162,7 @@ def outcome_of(trial: Trial, workdir: Path) -> Outcome:
 
 
 def outcome_line(outcome: Outcome) -> str:
-    """One line of progress."""
+    """Returns one line of progress."""
     trial, result = outcome.trial, outcome.result
     part = "held-out" if is_inner(trial) else "test"
     head = f"{trial.dataset}, {trial.row}, fold {trial.fold}, seed {trial.seed}: "

@@ -61,7 +61,7 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def draw_scores(outcomes: Sequence[Outcome], stages: Sequence[StageOutcome]) -> Figure:
-    """Box plots of the test accuracy per row, grouped by stage, with a point for every trial."""
+    """Draws box plots of the test accuracy per row, grouped by stage, with a point for every trial."""
     rows = [(stage.stage.name, row.name) for stage in stages for row in stage.stage.rows if not stage.stage.inner]
     values = {name: list(test_scores(outcomes, name, "accuracy").values()) for _, name in rows}
     figure = Figure(figsize=(6.5, 0.7 + 0.24 * len(rows)), layout="constrained")
@@ -90,7 +90,7 @@ def draw_scores(outcomes: Sequence[Outcome], stages: Sequence[StageOutcome]) -> 
 
 
 def draw_confusion(outcomes: Sequence[Outcome]) -> Figure:
-    """The confusion matrix of one row over all its trials, in percent of the true class."""
+    """Draws the confusion matrix of one row over all its trials, in percent of the true class."""
     results = [outcome.result for outcome in outcomes if outcome.result]
     counts = np.sum([result["confusion"] for result in results], axis=0)
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -112,7 +112,7 @@ def draw_confusion(outcomes: Sequence[Outcome]) -> Figure:
 
 
 def draw_modulation(outcomes: Sequence[Outcome], workdir: Path) -> Figure | None:
-    """M, R and the norm of the applied update per branch over the epochs, a line of panels per row; None without R."""
+    """Draws M, R and the norm of the update per branch over the epochs, a line of panels per row; None without R."""
     rows = {}
     for row in dict.fromkeys(outcome.trial.row for outcome in outcomes):
         curves = [read_curves(folder_of(o.trial, workdir)) for o in outcomes if o.trial.row == row]
@@ -145,7 +145,7 @@ def draw_modulation(outcomes: Sequence[Outcome], workdir: Path) -> Figure | None
 
 
 def plot_branches(axes: Axes, curves: Sequence[Curve], style: str) -> None:
-    """Mean and range over trials, a colour per branch; nothing where a trial has no such curve."""
+    """Plots mean and range over trials, a colour per branch; nothing where a trial has no such curve."""
     if not all(curves):
         return
     for i, branch in enumerate(curves[0]):
@@ -157,7 +157,7 @@ def plot_branches(axes: Axes, curves: Sequence[Curve], style: str) -> None:
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
-    """{quantity: {branch: (epochs,)}} of a run's metrics.jsonl, over the steps of an epoch; R on validation too.
+    """Reads {quantity: {branch: (epochs,)}} of a run over the steps of an epoch; R on validation too.
 
     A model without branches, and one that takes no steps, has no curves.
     """

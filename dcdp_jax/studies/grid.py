@@ -58,19 +58,19 @@ class Trial(NamedTuple):
 
 
 def trial_name(dataset: str, row: str, config: ConfigDict) -> str:
-    """Data set, row, fold and seed for a person, and a digest of all that the config computes with."""
+    """Returns data set, row, fold and seed for a person, and a digest of all that the config computes with."""
     computed = [(k, v) for k, v in sorted(flatten(as_plain_data(config))) if k not in LOCATIONS]
     digest = hashlib.sha256(json.dumps(computed).encode()).hexdigest()[:10]
     return f"{slug(dataset)}-{slug(row)}-fold{config.data.fold}-seed{config.seed}-{digest}"
 
 
 def slug(text: str) -> str:
-    """Text as part of a file's name."""
+    """Returns a text as part of a file's name."""
     return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")
 
 
 def stages_of(config: ConfigDict) -> list[Stage]:
-    """The stages of a study.
+    """Returns the stages of a study.
 
     Raises:
       ConfigError: `study.stages` is not what configs/studies/default.py says, or a row's name is used twice.
@@ -99,7 +99,7 @@ def stages_of(config: ConfigDict) -> list[Stage]:
 
 
 def datasets_of(config: ConfigDict) -> dict[str, ConfigDict]:
-    """{name: config} of the data sets, the small synthetic one where the study is to be quick."""
+    """Returns {name: config} of the data sets, the small synthetic one where the study is to be quick."""
     datasets = config.quick.datasets if config.study.quick else config.datasets
     if not datasets:
         raise ConfigError("datasets is empty, expected {name: config}")
@@ -142,13 +142,13 @@ def is_inner(trial: Trial) -> bool:
 
 
 def fields_for(dataset: str, fields: Fields) -> dict[str, Any]:
-    """The fields that concern a data set, without its name."""
+    """Returns the fields that concern a data set, without its name."""
     split = {field: field.rpartition(":") for field in fields}
     return {last: fields[field] for field, (name, _, last) in split.items() if name in ("", dataset)}
 
 
 def with_fields(config: ConfigDict, fields: Fields) -> ConfigDict:
-    """A copy of a config with some fields set.
+    """Returns a copy of a config with some fields set.
 
     Raises:
       ConfigError: there is no such field, or its type is another.

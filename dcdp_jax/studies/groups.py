@@ -72,7 +72,7 @@ def give(process: subprocess.Popen[bytes], file: Path) -> None:
 
 
 def has_answered(process: subprocess.Popen[bytes]) -> bool:
-    """Whether a process that takes more is done with the group that it was given; true once for each."""
+    """Returns whether a process that takes more is done with the group that it was given; true once for each."""
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], 0)
     return bool(ready and process.stdout.readline())

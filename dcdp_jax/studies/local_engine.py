@@ -72,14 +72,14 @@ def start_on_share(file: Path, place: int, workers: int) -> subprocess.Popen[byt
 
 
 def gpus_available() -> list[str]:
-    """CUDA devices, found without starting CUDA in this process."""
+    """Finds the CUDA devices without starting CUDA in this process."""
     if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
         return visible.split(",")
     return [path.name.removeprefix("nvidia") for path in sorted(Path("/dev").glob("nvidia[0-9]*"))]
 
 
 def share_of(things: Sequence[Any], place: int, workers: int) -> list[Any]:
-    """The things that one of several workers may use; shared where there are fewer than workers."""
+    """Returns the things that one of several workers may use; shared where there are fewer than workers."""
     if len(things) >= workers:
         return list(np.array_split(np.array(things), workers)[place].tolist())
     return [things[place % len(things)]] if things else []

@@ -27,7 +27,7 @@ def make_page(
 
 
 def provenance(outcomes: Sequence[Outcome]) -> str:
-    """Machine, versions, commits and time, as the results have them."""
+    """Returns machine, versions, commits and time, as the results have them."""
     results = [outcome.result for outcome in outcomes if outcome.result]
     devices = sorted({result["device"] for result in results})
     jax = sorted({result["versions"]["jax"] for result in results})
@@ -40,7 +40,7 @@ def provenance(outcomes: Sequence[Outcome]) -> str:
 
 
 def trial_list(outcomes: Sequence[Outcome]) -> str:
-    """The folder of every trial with the scores that the tables are made from."""
+    """Returns the folder of every trial with the scores that the tables are made from."""
     header = [
         "| `trials/` | selected epoch | validation macro F1 | test accuracy | test macro F1 |",
         "|" + " --- |" * 5,

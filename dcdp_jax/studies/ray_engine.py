@@ -85,7 +85,7 @@ class RayEngine:
 
 
 def import_ray() -> Any:
-    """Ray, which is an extra."""
+    """Imports Ray, which is an extra."""
     try:
         import ray
     except ImportError as error:

@@ -33,24 +33,24 @@ _RUNS: dict[tuple[str, bool], Any] = {}
 
 
 def as_config(plain: Any) -> Any:
-    """A config from its plain data, with tuples where JSON has lists."""
+    """Makes a config from its plain data, with tuples where JSON has lists."""
     if isinstance(plain, dict):
         return ConfigDict({name: as_config(value) for name, value in plain.items()})
     return tuple(map(as_config, plain)) if isinstance(plain, list) else plain
 
 
 def has_ended(folder: Path) -> bool:
-    """Whether the trial of a folder has a result or an error."""
+    """Returns whether the trial of a folder has a result or an error."""
     return (folder / RESULT).exists() or (folder / ERROR).exists()
 
 
 def log_of(file: Path) -> Path:
-    """Where the output of a process goes while it trains a group."""
+    """Returns where the output of a process goes while it trains a group."""
     return file.with_suffix(".log")
 
 
 def dataset_of(data: ConfigDict) -> Any:
-    """The data set of a config's `data`; the last one is kept, as most groups of a study have the same."""
+    """Builds the data set of a config's `data`; the last one is kept, as most groups of a study have the same."""
     from dcdp_jax.data.dataset import build_dataset
 
     fields = json.dumps(data.to_dict(), sort_keys=True)
@@ -130,7 +130,7 @@ def note_failure(folder: Path, error: Exception) -> None:
 
 
 def given_files() -> queue.Queue[Path]:
-    """Those named on standard input; ends this process as soon as that is closed."""
+    """Returns a queue of the files named on standard input; ends this process as soon as that is closed."""
     files: queue.Queue[Path] = queue.Queue()
 
     def read() -> None:
