@@ -131,6 +131,7 @@ def test_sigterm_is_passed_on(study_file, tmp_path):
         assert not list(tmp_path.glob("run/trials/*/error.txt"))
 
 
+@pytest.mark.slow
 def test_several_seeds_at_once_killed_and_resumed(tmp_path):
     path = tmp_path / "one_row.py"
     path.write_text(ONE_ROW)

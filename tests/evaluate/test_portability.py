@@ -58,8 +58,21 @@ def test_every_step_lowers_for_every_platform(model, dataset):
     assert {(lowering.step, lowering.platform) for lowering in found} == expected
 
 
+class Small(nn.Module):
+    """A classifier that compiles at once."""
+
+    classes: int
+    width: int
+    axis_name: str | None
+
+    @nn.compact
+    def __call__(self, x, train=False, keys=None):
+        del train, keys
+        return nn.Dense(self.classes)(x.mean(axis=1))
+
+
 class OnlyOnCPU(nn.Module):
-    """A classifier with an operation that no other platform has."""
+    """The same with an operation that no other platform has."""
 
     classes: int
     width: int
@@ -74,7 +87,8 @@ class OnlyOnCPU(nn.Module):
 def test_an_operation_of_one_platform_turns_it_red(tmp_path, monkeypatch, capsys):
     for name in set(BASELINES) - {"cnn"}:
         monkeypatch.delitem(portability.BASELINES, name)
-    monkeypatch.setattr(portability, "MAIN_MODEL", "cnn")  # in the place of a model that takes longer to compile
+    monkeypatch.setattr(portability, "MAIN_MODEL", "cnn")
+    monkeypatch.setitem(portability.BASELINES, "cnn", Small)
     monkeypatch.setattr(portability, "DEVICE_COUNTS", (1,))
     config = small_config("cnn")
     assert cli.portability(config, tmp_path) == 0
