@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.audit import audit
 from dcdp_jax.data.datasets import find_dataset
 from dcdp_jax.data.loading import read_recordings
-from dcdp_jax.data.normalize import Normalizer, covered_samples, fit_normalizer
+from dcdp_jax.data.normalize import Normalizer, covered_samples, fit_normalizer, outlying_channel
 from dcdp_jax.data.partition import partition, select_channels
 from dcdp_jax.data.pool import Pool, make_pool
 from dcdp_jax.data.protocols import TEST_SHARE, VALIDATION_SHARE, Protocol, hold_out, listed, train_on_validation
@@ -157,6 +157,8 @@ def build_dataset(config: ConfigDict) -> Dataset:
             raise ConfigError(empty_part(config, pool, protocol, split))
     training = covered_samples(windows["train"].start, config.window, len(pool.labels))
     normalizer = fit_normalizer(pool.signals, training, config.normalize)
+    if config.normalize != "none" and (found := outlying_channel(pool.signals, training, normalizer)):
+        raise DataError(outlier_message(pool, training, *found))
     proved = audit(
         pool,
         protocol,
@@ -251,6 +253,17 @@ def empty_part(config: ConfigDict, pool: Pool, protocol: Protocol, split: str) -
         f"data.window={config.window}: no window fits into the {split} part of protocol {protocol.name}: its longest "
         f"contiguous stretch has {longest} samples, its longest stretch of one class {longest_run}; choose a shorter "
         f"window, other classes or another protocol"
+    )
+
+
+def outlier_message(pool: Pool, training: np.ndarray, channel: int, usual: float) -> str:
+    """Returns a message that names the most extreme training sample of a channel, see `outlying_channel`."""
+    distances = np.where(training, np.abs(pool.signals[:, channel] - np.median(pool.signals[training, channel])), 0)
+    at = int(distances.argmax())
+    return (
+        f"channel {pool.channels[channel].name}: {pool.signals[at, channel]:g} ({pool.describe(at)}), where 99.9 % of "
+        f"the training samples lie within {usual:g} of the median; normalised with it the others would be equal: "
+        "correct the value or leave it empty"
     )
 
 

@@ -9,6 +9,8 @@ from dcdp_jax.errors import ConfigError
 
 METHODS = ("zscore", "minmax", "none")
 BLOCK = 1 << 14  # samples that are held in double precision at a time
+SAMPLE = 10_000  # of the training samples, from which the usual values are told
+MOST_SPREAD = 1e5  # of the standard deviation or range, in terms of the usual values
 
 
 def normalize(x: Any, shift: Any, scale: Any) -> Any:
@@ -71,6 +73,26 @@ def fit_normalizer(signals: np.ndarray, training: np.ndarray, method: str) -> No
     mean = sum(block.sum(axis=0) for block in blocks(signals, training)) / count
     variance = sum(np.square(block - mean).sum(axis=0) for block in blocks(signals, training)) / count
     return to_normalizer(mean, np.sqrt(variance))
+
+
+def outlying_channel(signals: np.ndarray, training: np.ndarray, normalizer: Normalizer) -> tuple[int, float] | None:
+    """Finds a channel of which a few extreme samples set the scale, so that normalisation makes all others equal.
+
+    Args:
+      signals: (t, c).
+      training: see `fit_normalizer`.
+      normalizer: fitted on them.
+
+    Returns:
+      The channel and the 99.9th percentile of its distances to the median, on a part of the training samples; None
+      where no channel's normalised distances are below 1e-5.
+    """
+    rows = np.flatnonzero(training)
+    values = signals[rows[:: -(-len(rows) // SAMPLE)]].astype(np.float64)
+    usual = np.quantile(np.abs(values - np.median(values, axis=0)), 0.999, axis=0)
+    # A channel that counts as constant has the scale 1.
+    (channels,) = np.nonzero((usual > 0) & (normalizer.scale < 1) & (usual * normalizer.scale * MOST_SPREAD < 1))
+    return (int(channels[0]), float(usual[channels[0]])) if len(channels) else None
 
 
 def to_normalizer(shift: np.ndarray, spread: np.ndarray) -> Normalizer:

@@ -174,6 +174,11 @@ def check_fields(table: ConfigDict, any_channels: bool = True) -> tuple[Channel,
     check_values({f"data.table.{name}": value for name, value in table.items()}, fields_of("data.table"))
     if len(table.delimiter) != 1 or table.delimiter in '\r\n"':
         raise ConfigError(f"data.table.delimiter={table.delimiter!r} must be one character between fields")
+    if table.time_format and table.time_unit != "datetime":
+        raise ConfigError(
+            f"data.table.time_format={table.time_format!r} is of dates, and data.table.time_unit={table.time_unit!r} "
+            "reads numbers; set --config.data.table.time_unit=datetime, or leave the format empty"
+        )
     if table.delimiter == table.decimal:
         raise ConfigError(f"data.table.delimiter and data.table.decimal are both {table.decimal!r}")
     if (any_channels and not table.channels) or not are_tuples_of_text(table.channels, 4):

@@ -1,7 +1,9 @@
 """Readers of the files of a run; a file that is damaged or out of range is an error that names it."""
 
 import csv
+import functools
 import io
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dcdp_jax.errors import CheckpointError
-from dcdp_jax.runs.files import CONFIG, METRICS, PREDICTIONS, RESULT, ROBUSTNESS, WORST_WINDOWS, read_recorded
+from dcdp_jax.runs.files import (
+    CONFIG,
+    DIGESTS,
+    METRICS,
+    PREDICTIONS,
+    RESULT,
+    ROBUSTNESS,
+    WORST_WINDOWS,
+    read_recorded,
+)
 from dcdp_jax.runs.schemas import EpochRecord, Result, Robustness, StepRecord, WorstWindows, decode
 
 # Of predictions.csv; the probabilities of all classes follow.
@@ -69,16 +80,28 @@ def read_run(workdir: Path) -> FinishedRun:
 
 
 def read_result(workdir: Path) -> dict[str, Any]:
-    """Reads result.json; see `dcdp_jax.runs.schemas.Result`.
+    """Reads result.json; see `dcdp_jax.runs.schemas.Result`. Says on standard error where the folder has no digests.
 
     Raises:
       CheckpointError: it is missing or damaged, or its confusion matrix does not fit its classes.
     """
     result: Any = decode(read_recorded(workdir, RESULT), Result, workdir / RESULT)
+    if not (workdir / DIGESTS).exists():
+        say_unverified(workdir)
     k, rows = len(result["class_names"]), result["confusion"]
     if [len(row) for row in rows] != [k] * k:
         raise CheckpointError(f"{workdir / RESULT}: confusion is not {k} x {k}, as class_names has {k} names; {EDITED}")
     return result
+
+
+@functools.cache
+def say_unverified(workdir: Path) -> None:
+    """Says on standard error, once per folder, that its files cannot be verified."""
+    print(
+        f"warning: {workdir} has no {DIGESTS}: it was removed, or an earlier version wrote the run; its files are read "
+        "unverified",
+        file=sys.stderr,
+    )
 
 
 def read_config(workdir: Path) -> dict[str, Any]:

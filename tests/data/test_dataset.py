@@ -187,6 +187,18 @@ def test_a_class_without_training_windows_is_noted():
     assert any("no training window has the class" in note for note in dataset.notes)
 
 
+def test_an_extreme_sample_that_would_hide_all_others_is_named(readers):
+    recordings = random_recordings("dsads", 0)
+    readers(recordings)
+    data = small(name="dsads", protocol="standard", window=5, step=5)
+    build_dataset(data)
+    (first,) = [r for r in recordings if r.subject == 1][:1]
+    first.signals[3, 2] = -1e17
+    channel = first.channels[2].name
+    with pytest.raises(DataError, match=rf"channel {channel}: -1e\+17 \(subject 1, run .*, sample 3\), where 99\.9 %"):
+        build_dataset(data)
+
+
 def test_incomplete_data_is_marked_or_refused(readers):
     recordings = random_recordings("dsads", 0)
     data = small(name="dsads", protocol="standard", window=5, step=5)

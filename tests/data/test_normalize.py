@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcdp_jax.data.normalize import BLOCK, covered_samples, fit_normalizer
+from dcdp_jax.data.normalize import BLOCK, covered_samples, fit_normalizer, outlying_channel
 from dcdp_jax.errors import ConfigError
 
 
@@ -53,3 +53,18 @@ def test_none_and_constant_channels(signals):
 def test_unknown_method(signals):
     with pytest.raises(ConfigError, match=r"data\.normalize='robust' is none of zscore, minmax, none"):
         fit_normalizer(signals, np.ones(len(signals), bool), "robust")
+
+
+@pytest.mark.parametrize("method", ["zscore", "minmax"])
+def test_a_channel_whose_scale_a_few_extreme_samples_set_is_found(signals, method):
+    training = np.arange(len(signals)) > 10
+    signals[:, 0] = 1 + 1e-9 * np.arange(len(signals))  # constant within rounding
+    signals[20, 2] = 1e3
+    assert outlying_channel(signals, training, fit_normalizer(signals, training, method)) is None
+    signals[5, 2] = 1e17  # trains nobody
+    assert outlying_channel(signals, training, fit_normalizer(signals, training, method)) is None
+    signals[20, 2] = 1e17
+    usual = np.quantile(np.abs(signals[training, 2] - np.median(signals[training, 2])), 0.999)
+    channel, found = outlying_channel(signals, training, fit_normalizer(signals, training, method))
+    assert channel == 2
+    np.testing.assert_allclose(found, usual, rtol=0.2)  # told from a part of the samples

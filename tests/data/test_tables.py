@@ -249,6 +249,7 @@ def test_bad_parquet_cells_are_named(tmp_path):
     ("field", "value", "message"),
     [
         ("time_unit", "minutes", r"'minutes' is none of s, ms, us, ns, datetime"),
+        ("time_format", "%H:%M:%S", r"='%H:%M:%S' is of dates, and data\.table\.time_unit='s' reads numbers"),
         ("resample", "cubic", r"'cubic' is none of linear, nearest"),
         ("missing", "zero", r"'zero' is none of interpolate, split, error"),
         ("rate", 0.0, "0.0 is not above 0"),

@@ -10,7 +10,7 @@ from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs.checkpoints import Checkpoints
 from dcdp_jax.runs.files import record
 from dcdp_jax.runs.model_card import read_card, write_card
-from dcdp_jax.runs.reading import read_run
+from dcdp_jax.runs.reading import read_result, read_run
 from tests.report.making import write_everything
 from tests.report.test_report import change_result, make_workdir
 from tests.serve.making import make_card
@@ -88,6 +88,13 @@ def test_some_damage_to_each_file(copied, name):
         read_files(copied)  # a run that has not left it
     else:
         assert check(path, None, read_files, copied, expected) == (name in may_lack)
+
+
+def test_a_folder_without_digests_is_read_and_said_once_to_be_unverified(copied, capsys):
+    (copied / "files.json").unlink()
+    read_result(copied)
+    read_result(copied)
+    assert capsys.readouterr().err.count(f"warning: {copied} has no files.json") == 1
 
 
 @pytest.mark.slow
