@@ -21,9 +21,11 @@ test test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 test: $(VENV)/installed
 	$(PYTEST) -m "not slow" $(TESTS)
 
-# What takes long by its nature, and what needs the packages of the extra `test-all` or Chromium.
+# What takes long by its nature, and what needs the packages of the extra `test-all`, Chromium or npm. With EXTRAS= a
+# test that lacks one of these is skipped and listed; otherwise it fails.
+EXTRAS ?= --require-extras
 test-slow: $(VENV)/installed-all
-	$(PYTEST) -m "slow or extra" --require-extras $(TESTS)
+	$(PYTEST) -m "slow or extra" $(EXTRAS) $(TESTS)
 
 # The same on a Python of one's choice, in an environment of its own: jax 0.10 on 3.11, jax 0.12 on 3.12.
 test-3.11 test-3.12: test-%:

@@ -18,7 +18,7 @@ from dcdp_jax import cli
 ROOT = Path(__file__).parents[2]
 HOLDING = Path(__file__).with_name("holding")
 # A process that hangs fails its test, and one on a busy machine does not: this is far above what any of them takes.
-WAIT_SECONDS = 500
+WAIT_SECONDS = 1100
 # The smallest network and data that the demo's config allows. With a constant learning rate, modulated in every
 # epoch, the compiled programs are the same for any number of epochs, so that tests share them.
 SMALL = (

@@ -37,10 +37,11 @@ def test_quick_form(name, tmp_path):
     lines = (tmp_path / "run" / "tables" / "synthetic.md").read_text().splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
     header, rows = cells[0], [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
-    assert [row["Row"].removesuffix(" (chosen)") for row in rows] == ROWS[name]
-    assert {row["n"] for row in rows} == {"2"}
+    expected = [(row, "2") for row in ROWS[name]], [(f"{row}, ensemble of 2", "1") for row in ROWS[name]]
+    found = [(row["Row"].removesuffix(" (chosen)"), row["n"]) for row in rows]
+    assert (found[::2], found[1::2]) == expected
     assert sum(row["Row"].endswith("(chosen)") for row in rows) == (4 if "Stage" in header else 0)
     figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
     kinds = ("scores", "confusion", "modulation")
     assert figures == {f"synthetic-{kind}.{ending}" for kind in kinds for ending in ("svg", "png")}
-    assert len(list((tmp_path / "run").glob("trials/*/result.json"))) == 2 * len(rows)
+    assert len(list((tmp_path / "run").glob("trials/*/result.json"))) == len(rows)
