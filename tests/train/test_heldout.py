@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 from configs import demo
+from configs.studies.default import smallest
 from dcdp_jax.config import check_config
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.errors import ConfigError
+from dcdp_jax.runs.reading import read_metrics, read_result
 from dcdp_jax.train.build import build_chain, build_settings, confidence_notes, heldout_part, prepare
 from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import HeldOut, Signals, heldout_rows, train_step
+from dcdp_jax.train.trainer import train
 from tests.train.test_modulation import BATCH, BRANCHES, CLASSES, FIELDS, MODEL, SEED, STEPS_PER_EPOCH, WINDOW, Data
 
 EVERY, STEPS, TRAINING, SAMPLES = 2, 5, 200, 360
@@ -129,6 +132,24 @@ def test_the_validation_part_is_asked_unless_subjects_are_named():
     note = "modulation.confidence=heldout: measured on windows of the subjects 2, 3"
     assert confidence_notes(config, dataset) == [note]
     assert confidence_notes(small(**{"modulation.confidence": "ema"}), dataset) == []
+
+
+def test_a_run_records_the_confidence_and_whose_it_was(tmp_path):
+    config = smallest()
+    fields = {"train.epochs": 1, "train.batch_size": 16, "train.log_every": 1, "data.synthetic.minutes": 1.0}
+    heldout = {"modulation.confidence": "heldout", "modulation.confidence_every": EVERY, "data.heldout": (1,)}
+    config.update_from_flattened_dict(fields | heldout | {"cgm.placement": "after"})
+    train(config, tmp_path)
+    steps = [record for record in read_metrics(tmp_path)[0] if record["kind"] == "step"]
+    asked = [record["modulation_confidence"] for record in steps]
+    assert asked[0] == asked[1] != asked[2] == asked[3]
+    assert all(0 < S < 16 for confidence in asked for S in confidence.values())
+    for record, confidence in zip(steps, asked, strict=True):
+        R = confidence["res"] / confidence["dense"]
+        assert record["M"]["res"] == pytest.approx(1 - np.tanh(0.9 * max(R - 1, 0)), abs=1e-5)
+    result = read_result(tmp_path)
+    assert result["subjects"]["heldout"] == [1]
+    assert "modulation.confidence=heldout: measured on windows of the subjects 1" in result["notes"]
 
 
 @pytest.mark.parametrize(
