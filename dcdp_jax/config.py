@@ -77,6 +77,8 @@ def check_config(config: ConfigDict) -> None:
             f"train.selection={BEST!r} chooses an epoch by the validation part, and data.validation='none' leaves "
             "none; set --config.train.selection=last or ema"
         )
+    if values["data.left_out_class"] and not is_network(values["model.name"]):
+        raise ConfigError(f"data.left_out_class needs a network, and model.name={values['model.name']} is none")
     check_branches(values["model.branches"])
     one = len(values["model.branches"]) < 2 or values["model.partition"] == "single"
     if values["model.modality_dropout"] and one and values["model.name"] == MAIN_MODEL:

@@ -55,6 +55,7 @@ SECTIONS = {
     "train": "",
     "augment": "Augmentation of training windows; `dcdp_jax/train/augment.py` documents the order.",
     "parallel": "Devices and processes; see [scaling](scaling.md).",
+    "serve": "How a trained model answers; see [using a model](using_a_model.md).",
     "study": "Read from the configs of `configs/studies/` only. A study is a grid of data sets, rows, folds and seeds, "
     "and each point of it is a training run.",
 }
@@ -114,6 +115,12 @@ FIELDS = (
         "the others are divided.",
     ),
     Field("data.classes", (), "Names of the classes to keep; if empty, those of the protocol.", items=str),
+    Field(
+        "data.left_out_class",
+        "",
+        "A class that neither trains nor validates, so that the model does not have it; its windows of the test part "
+        "measure whether the model knows that it does not know them. If empty, none.",
+    ),
     Field("data.channels", (), "Names or groups of the channels to keep; if empty, all.", items=str),
     Field("data.decimate", 1, "Keep every n-th sample.", low=1, high=10**9),
     Field(
@@ -522,6 +529,22 @@ FIELDS = (
         "Index of this process; the only field that differs between them.",
         low=0,
         high=10**6,
+        affects_result=False,
+    ),
+    #
+    Field(
+        "serve.coverage",
+        0.95,
+        "Share of the validation windows that are answered: the threshold of confidence for `unknown` is the largest "
+        "one that this share reaches. It is chosen at the end of training and stored in model.json.",
+        above=0,
+        high=1,
+    ),
+    Field(
+        "serve.unknown",
+        False,
+        "Whether predict and stream scale the probabilities by the temperature in model.json, and answer `unknown` "
+        "below its threshold.",
         affects_result=False,
     ),
 )

@@ -64,6 +64,7 @@ class Dataset:
       offsets: (r + 1,) int64 first sample of each recording in `signals`, and t.
       runs: r names of recordings.
       subject_names: {number: name} of subjects that the data calls by something else than their number.
+      unknown: windows of the test part that have `data.left_out_class`, with the label k; None without such a class.
     """
 
     signals: np.ndarray
@@ -85,6 +86,7 @@ class Dataset:
     offsets: np.ndarray
     runs: tuple[str, ...]
     subject_names: Mapping[int, str]
+    unknown: Split | None = None
 
 
 def build_dataset(config: ConfigDict) -> Dataset:
@@ -115,6 +117,9 @@ def build_dataset(config: ConfigDict) -> Dataset:
     outside = spec.tested_within(config, recordings) if config.within else set()
     choice = choose_fold(config, recordings) if config.within else spec.choose(config, recordings)
     task = spec.task(config.within or config.protocol, recordings.class_names, config.classes)
+    class_names = trained_classes(task.classes, config.left_out_class)
+    if config.left_out_class:
+        task = task._replace(classes=(*class_names, config.left_out_class))
     digests = [digest for digest, r in zip(digests, recordings, strict=True) if r.subject not in outside]
     kept = [
         relabel(keep_channels(decimate(r, config.decimate), config.channels), task)
@@ -152,6 +157,17 @@ def build_dataset(config: ConfigDict) -> Dataset:
     )
     pool = make_pool(views, length, names)
     windows = split_windows(config, pool, protocol)
+    tested = windows["test"]
+    if config.left_out_class:
+        windows, unknown = separate_class(pool, windows, len(class_names), config.window)
+        if not len(unknown.start):
+            raise ConfigError(
+                f"data.left_out_class={config.left_out_class!r}: no window of the test part has this class"
+            )
+        notes.append(
+            f"data.left_out_class={config.left_out_class!r}: no window of it trains or validates; its "
+            f"{len(unknown.start)} windows of the test part are unknown to the model"
+        )
     for split, index in windows.items():
         if len(index.label) == 0:
             raise ConfigError(empty_part(config, pool, protocol, split))
@@ -162,19 +178,16 @@ def build_dataset(config: ConfigDict) -> Dataset:
     proved = audit(
         pool,
         protocol,
-        windows,
+        {**windows, "test": tested},
         config.window,
         normalizer,
         config.normalize,
         [digests[i] for i in order],
         config.join_recordings,
     )
-    splits = {
-        split: Split(index.start.astype(np.int32), index.label, pool.subjects[pool.recording_of(index.start)])
-        for split, index in windows.items()
-    }
-    counts = {split: count_classes(part.labels, task.classes) for split, part in splits.items()}
-    if unseen := [name for name in task.classes if not counts["train"][name]]:
+    splits = {split: make_split(pool, index) for split, index in windows.items()}
+    counts = {split: count_classes(part.labels, class_names) for split, part in splits.items()}
+    if unseen := [name for name in class_names if not counts["train"][name]]:
         if protocol.every_class:
             raise DataError(
                 f"data.protocol={protocol.name}, data.fold={config.fold}: no training window has the class "
@@ -188,7 +201,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
         splits=splits,
         window=config.window,
         normalizer=normalizer,
-        class_names=task.classes,
+        class_names=class_names,
         channels=pool.channels,
         inputs=inputs,
         marks=tuple(marks),
@@ -203,7 +216,43 @@ def build_dataset(config: ConfigDict) -> Dataset:
         offsets=pool.offsets,
         runs=pool.runs,
         subject_names=names,
+        unknown=make_split(pool, unknown) if config.left_out_class else None,
     )
+
+
+def make_split(pool: Pool, index: WindowIndex) -> Split:
+    """Returns windows with their subjects."""
+    return Split(index.start.astype(np.int32), index.label, pool.subjects[pool.recording_of(index.start)])
+
+
+def trained_classes(classes: tuple[str, ...], left_out: str) -> tuple[str, ...]:
+    """Returns the classes without the one that is left out; all where `left_out` is empty.
+
+    Raises:
+      ConfigError: there is no such class, or fewer than two are left.
+    """
+    kept = tuple(name for name in classes if name != left_out)
+    if left_out and (len(kept) == len(classes) or len(kept) < 2):
+        raise ConfigError(
+            f"data.left_out_class={left_out!r}: expected one of {', '.join(classes)}, and at least two others"
+        )
+    return kept
+
+
+def separate_class(
+    pool: Pool, windows: Mapping[str, WindowIndex], label: int, window: int
+) -> tuple[dict[str, WindowIndex], WindowIndex]:
+    """Takes the windows that hold a sample of a class out of all parts.
+
+    Returns:
+      The other windows of each part, and those of the test part whose label is the class.
+    """
+    samples = np.concatenate([[0], np.cumsum(pool.labels == label)])
+    kept = {}
+    for split, index in windows.items():
+        clear = (samples[index.start + window] == samples[index.start]) & (index.label != label)
+        kept[split] = WindowIndex(*(column[clear] for column in index))
+    return kept, WindowIndex(*(column[windows["test"].label == label] for column in windows["test"]))
 
 
 def arrange(protocol: Protocol) -> tuple[list[int], Protocol]:

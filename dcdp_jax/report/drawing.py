@@ -67,7 +67,7 @@ def draw(
     x_label: str,
     y_label: str,
     scale: str = "linear",
-    mark: int | None = None,
+    mark: float | None = None,
     whole: bool = True,
 ) -> str:
     """Draws one chart.

@@ -10,6 +10,7 @@ from dcdp_jax.report.examples import Window, colour_table, window_charts
 from dcdp_jax.report.loss_terms import share_table
 from dcdp_jax.report.page import percent, write_page
 from dcdp_jax.report.plots import by_subject, draw_reliability, draw_subjects
+from dcdp_jax.report.rejection import rejection_section
 from dcdp_jax.report.robustness import absent_table, noise_chart, noise_table, shapley_table
 from dcdp_jax.runs.reading import FinishedRun, Predictions, read_run
 from dcdp_jax.values import flatten
@@ -36,6 +37,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         confusion=tables.confusion_table(result),
         parts=tables.split_table(result["windows"], result["subjects"]),
         **_predictions(run),
+        rejection=rejection_section(run),
         epoch_charts=epoch_charts(run.steps, run.epochs, result["best_epoch"]),
         loss_terms=share_table(run.steps, config.get("loss.align_weight")),
         step_charts=step_charts(run.steps, run.epochs, list(result["branches"]), config.get("train.batch_size")),

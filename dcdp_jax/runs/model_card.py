@@ -12,6 +12,7 @@ from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.models.multipath import BranchSpec
+from dcdp_jax.rejection import Rejection
 from dcdp_jax.runs.files import CARD, as_json, read_recorded, write_recorded
 from dcdp_jax.runs.schemas import Number, Positive, decode
 from dcdp_jax.versions import version_of
@@ -40,6 +41,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
       branches: each reads its own of the channels; none for a baseline.
       best_epoch: number of its checkpoint.
       marks: those of its result, any of synthetic, leaky, incomplete.
+      rejection: what makes an answer `unknown`; None without a validation part.
       format: of the file.
     """
 
@@ -59,6 +61,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     branches: tuple[BranchSpec, ...]
     best_epoch: Number
     marks: tuple[str, ...]
+    rejection: Rejection | None = None
     format: Literal[1] = 1
 
     def __post_init__(self) -> None:
@@ -90,7 +93,13 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return content | {name: [part._asdict() for part in getattr(self, name)] for name in RECORDS}
 
 
-def make_card(data: Mapping[str, Any], dataset: Dataset, branches: Sequence[BranchSpec], best_epoch: int) -> ModelCard:
+def make_card(
+    data: Mapping[str, Any],
+    dataset: Dataset,
+    branches: Sequence[BranchSpec],
+    best_epoch: int,
+    rejection: Rejection | None = None,
+) -> ModelCard:
     """Makes the card of a trained model.
 
     Args:
@@ -98,6 +107,7 @@ def make_card(data: Mapping[str, Any], dataset: Dataset, branches: Sequence[Bran
       dataset: made from it.
       branches: of its network.
       best_epoch: number of its checkpoint.
+      rejection: chosen on its validation part; None without one.
 
     Returns:
       `ModelCard`.
@@ -119,6 +129,7 @@ def make_card(data: Mapping[str, Any], dataset: Dataset, branches: Sequence[Bran
         branches=tuple(branches),
         best_epoch=best_epoch,
         marks=dataset.marks,
+        rejection=rejection,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs.files import (
+    CARD,
     CONFIG,
     DIGESTS,
     METRICS,
@@ -22,6 +23,7 @@ from dcdp_jax.runs.files import (
     WORST_WINDOWS,
     read_recorded,
 )
+from dcdp_jax.runs.model_card import ModelCard, read_card
 from dcdp_jax.runs.schemas import EpochRecord, Result, Robustness, StepRecord, WorstWindows, decode
 
 # Of predictions.csv; the probabilities of all classes follow.
@@ -63,6 +65,7 @@ class FinishedRun(NamedTuple):
     predictions: Predictions | None
     worst: dict[str, Any] | None
     robustness: dict[str, Any] | None
+    card: ModelCard | None
 
 
 def read_run(workdir: Path) -> FinishedRun:
@@ -75,7 +78,14 @@ def read_run(workdir: Path) -> FinishedRun:
     steps, epochs = read_metrics(workdir)
     predictions = read_predictions(workdir, result)
     return FinishedRun(
-        result, read_config(workdir), steps, epochs, predictions, read_worst_windows(workdir), read_robustness(workdir)
+        result,
+        read_config(workdir),
+        steps,
+        epochs,
+        predictions,
+        read_worst_windows(workdir),
+        read_robustness(workdir),
+        read_card(workdir) if (workdir / CARD).exists() else None,
     )
 
 

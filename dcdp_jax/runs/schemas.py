@@ -35,6 +35,32 @@ class Scores(TypedDict):
     ece: Share
 
 
+class Detection(TypedDict):
+    """Share of the known windows, and of those of the class that was left out, below a threshold of confidence."""
+
+    false_alarms: Share
+    found: Share
+
+
+class AllowedDetection(Detection):
+    """Detection at the threshold with the largest share of false alarms that is allowed."""
+
+    allowed: Share
+
+
+class LeftOut(TypedDict):
+    """How windows of the class that was left out of training are told from the others, by their low confidence.
+
+    `auroc` is the area under the ROC curve.
+    """
+
+    name: str
+    windows: Number
+    auroc: Share
+    found: list[AllowedDetection]
+    at_threshold: NotRequired[Detection]
+
+
 class Result(TypedDict):
     """result.json; other keys are kept."""
 
@@ -46,6 +72,7 @@ class Result(TypedDict):
     validation: NotRequired[Scores]
     branches: dict[str, Share]
     confusion: list[list[Count]]
+    left_out: NotRequired[LeftOut]
     windows: dict[str, Count]
     subjects: dict[str, list[int | str]]
     marks: Names

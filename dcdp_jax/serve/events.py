@@ -8,6 +8,8 @@ import numpy as np
 
 from dcdp_jax.runs.model_card import ModelCard
 
+UNKNOWN, UNKNOWN_NAME = -2, "unknown"
+
 
 class Event(NamedTuple):
     """The prediction for one window.
@@ -15,7 +17,8 @@ class Event(NamedTuple):
     Attributes:
       start: seconds, of its first sample.
       end: seconds, when its last sample has passed.
-      label: index of the class, -1 where there is no answer because sensors are missing.
+      label: index of the class, `UNKNOWN` where the confidence is too low, -1 where there is no answer because sensors
+        are missing.
       probabilities: (k,) NaN where there is no answer; with smoothing they are the smoothed ones.
       missing: branches that lack a channel.
       stretch: number of the contiguous stretch that it lies in, from 0.
@@ -30,16 +33,16 @@ class Event(NamedTuple):
 
     @property
     def confidence(self) -> float:
-        """Returns the probability of the predicted class; NaN where there is no prediction."""
-        return float(self.probabilities[self.label])
+        """Returns the probability of the most probable class; NaN where there is no prediction."""
+        return float(self.probabilities.max())
 
     def class_name(self, card: ModelCard) -> str:
         """Returns the name of the predicted class; '' where there is no prediction."""
-        return card.class_names[self.label] if self.label >= 0 else ""
+        return class_name(card, self.label)
 
     def as_json(self, card: ModelCard) -> dict[str, Any]:
         """Returns the event as JSON types, with null where there is no prediction."""
-        answered = self.label >= 0
+        answered = self.label != -1
         return {
             "start": round(self.start, 6),
             "end": round(self.end, 6),
@@ -54,13 +57,18 @@ class Event(NamedTuple):
         }
 
 
+def class_name(card: ModelCard, label: int) -> str:
+    """Returns the name of a class; 'unknown' for `UNKNOWN`, '' where there is no prediction."""
+    return UNKNOWN_NAME if label == UNKNOWN else card.class_names[label] if label >= 0 else ""
+
+
 class Segment(NamedTuple):
     """Consecutive windows of one class.
 
     Attributes:
       start: seconds.
       end: seconds.
-      label: index of the class.
+      label: index of the class, or `UNKNOWN`.
       confidence: mean over the windows.
       windows: how many.
     """
@@ -92,7 +100,7 @@ def merge_events(events: Sequence[Event]) -> list[Segment]:
     return [
         Segment(start, end, run[0].label, float(np.mean([event.confidence for event in run])), len(run))
         for (start, end), run in zip(bounds, runs, strict=True)
-        if run[0].label >= 0
+        if run[0].label != -1
     ]
 
 

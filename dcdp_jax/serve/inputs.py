@@ -54,7 +54,7 @@ def read_input(path: Path, card: ModelCard, data: ConfigDict) -> list[Input]:
         raise DataError(f"{path}: no such file")
     spec = find_dataset(card.dataset)
     if spec.read_one and (recordings := spec.read_one(path)) is not None:
-        task = spec.task(card.protocol, chosen=data.classes)
+        task = spec.task(card.protocol, chosen=card.class_names)
         return [prepare(str(path), relabel(recording, task), card) for recording in recordings]
     if is_table(path):
         return read_table(path, card, data.table)

@@ -21,7 +21,7 @@ from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.channels import listed
 from dcdp_jax.serve.events import Event
 from dcdp_jax.serve.inputs import reading_fields
-from dcdp_jax.serve.model import TrainedModel, load_model
+from dcdp_jax.serve.model import TrainedModel, load_serving_model
 from dcdp_jax.serve.stream import Recognizer
 
 WHERE = "standard input"
@@ -35,7 +35,7 @@ def stream(config: ConfigDict, workdir: Path, smoothing: tuple[str, int]) -> Non
     Raises:
       UserError: the run is not finished, or what comes is not what the model reads.
     """
-    model = load_model(workdir)
+    model = load_serving_model(config, workdir)
     try:
         for answer in answers(model, read_blocks(sys.stdin.buffer), config.data.table, smoothing):
             print(json.dumps(answer), flush=True)
@@ -147,6 +147,8 @@ class Reader:
         if not self.names:
             self.sources[""] = self._new_source()
         introduce(self.card, columns, self.table)
+        if self.model.rejection:
+            print(f"unknown below a confidence of {self.model.rejection.threshold:.3f}", file=sys.stderr)
 
     def _new_source(self) -> Source:
         table = self.table

@@ -9,18 +9,30 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from dcdp_jax.config import is_network, with_defaults
 from dcdp_jax.data.normalize import normalize
-from dcdp_jax.errors import CheckpointError, DataError
+from dcdp_jax.errors import CheckpointError, ConfigError, DataError
+from dcdp_jax.rejection import Rejection
 from dcdp_jax.runs.checkpoints import Checkpoints
-from dcdp_jax.runs.files import CHECKPOINTS, CONFIG
+from dcdp_jax.runs.files import CARD, CHECKPOINTS, CONFIG
 from dcdp_jax.runs.model_card import ModelCard, read_card
 from dcdp_jax.runs.reading import read_config, read_result
+from dcdp_jax.serve.events import UNKNOWN_NAME
 from dcdp_jax.train.build import averages, build_chain, build_model
 from dcdp_jax.train.state import evaluated_state, state_shapes
 
-__all__ = ["ModelCard", "Prediction", "Probabilities", "TrainedModel", "forward", "load_model", "predict"]
+__all__ = [
+    "ModelCard",
+    "Prediction",
+    "Probabilities",
+    "TrainedModel",
+    "forward",
+    "load_model",
+    "load_serving_model",
+    "predict",
+]
 
 BATCH = 64
 Array = jax.Array | np.ndarray
@@ -33,11 +45,13 @@ class TrainedModel(NamedTuple):
       card: what it reads, and what its answers mean.
       network: gives `Outputs` of normalised windows (b, t, c).
       variables: its parameters and running statistics, on the device.
+      rejection: what makes an answer `unknown`; None answers every window.
     """
 
     card: ModelCard
     network: nn.Module
     variables: Any
+    rejection: Rejection | None = None
 
 
 class Probabilities(NamedTuple):
@@ -91,6 +105,33 @@ def load_model(workdir: Path) -> TrainedModel:
     state = evaluated_state(state)
     variables = jax.tree.map(jnp.asarray, {"params": state.params, "batch_stats": state.batch_stats})
     return TrainedModel(card, network, variables)
+
+
+def load_serving_model(config: ConfigDict, workdir: Path) -> TrainedModel:
+    """Loads a model as the `serve` part of a config asks for it.
+
+    Args:
+      config: of the run.
+      workdir: of the run.
+
+    Returns:
+      `TrainedModel`.
+
+    Raises:
+      CheckpointError: see `load_model`.
+      ConfigError: the model has no threshold, or a class with the name of rejected answers.
+    """
+    model = load_model(workdir)
+    if not config.serve.unknown:
+        return model
+    if model.card.rejection is None:
+        raise ConfigError(
+            f"serve.unknown=True: {workdir / CARD} has no threshold; training chooses it on the validation part, which "
+            "data.validation=none leaves out"
+        )
+    if UNKNOWN_NAME in model.card.class_names:
+        raise ConfigError(f"serve.unknown=True: the model has a class {UNKNOWN_NAME!r} of its own; rename that class")
+    return model._replace(rejection=model.card.rejection)
 
 
 def network_probabilities(

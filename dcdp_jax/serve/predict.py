@@ -12,9 +12,9 @@ from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.windows import window_starts
 from dcdp_jax.runs.files import write_atomically
 from dcdp_jax.runs.model_card import ModelCard
-from dcdp_jax.serve.events import Event, Segment, merge_events
+from dcdp_jax.serve.events import UNKNOWN, Event, Segment, class_name, merge_events
 from dcdp_jax.serve.inputs import Input, names_of, read_input
-from dcdp_jax.serve.model import TrainedModel, load_model, predict
+from dcdp_jax.serve.model import TrainedModel, load_serving_model, predict
 from dcdp_jax.serve.smoothing import Smoother
 
 PREDICTIONS = "predictions"
@@ -44,7 +44,7 @@ def predict_recording(
     bounds = np.append(recording.starts, len(recording.labels))
     starts = window_starts(np.stack([bounds[:-1], bounds[1:]], axis=1), card.window, card.step)
     stretches = np.searchsorted(recording.starts, starts, side="right") - 1
-    smoother = Smoother(*smoothing)
+    smoother = Smoother(*smoothing, model.rejection)
     events: list[Event] = []
     for first in range(0, len(starts), BLOCK):
         some = starts[first : first + BLOCK]
@@ -80,7 +80,7 @@ def predict_files(config: ConfigDict, workdir: Path, paths: Sequence[str], smoot
       UserError: the run is not finished, or a file cannot be read or is not what the model reads.
       OSError: a file could not be written.
     """
-    model = load_model(workdir)
+    model = load_serving_model(config, workdir)
     for path in map(Path, paths):
         inputs = read_input(path, model.card, config.data)
         for name, item in zip(names_of(inputs), inputs, strict=True):
@@ -110,12 +110,21 @@ def predict_input(
     truth = [window_label(recording, item.time, event, card) for event in events]
     if known := [event.label == label for event, label in zip(events, truth, strict=True) if label != UNLABELLED]:
         print(f"  {sum(known)} of {len(known)} windows of one class are labelled as in the file")
+    if model.rejection:
+        print(f"  {unknown_line(events, card)}")
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "windows.csv", windows_table(card, events, truth))
     write_atomically(folder / "segments.csv", segments_table(card, segments))
     title = f"{where.removeprefix(str(path.parent) + '/')}, by a model trained on {trained_on}"
     save_timeline(draw_timeline(card, recording, item.time, events, segments, title), folder / "timeline")
     print(f"  {len(segments)} segment{'s' if len(segments) != 1 else ''}: {folder}")
+
+
+def unknown_line(events: Sequence[Event], card: ModelCard) -> str:
+    """Returns how many windows are unknown, and which classes the model knows where all are."""
+    unknown = sum(event.label == UNKNOWN for event in events)
+    line = f"{unknown} of {len(events)} windows are unknown"
+    return line + (f": the model knows {', '.join(card.class_names)}" if unknown == len(events) else "")
 
 
 def window_label(recording: Recording, time: np.ndarray, event: Event, card: ModelCard) -> int:
@@ -159,7 +168,7 @@ def windows_table(card: ModelCard, events: Sequence[Event], truth: Sequence[int]
 def segments_table(card: ModelCard, segments: Sequence[Segment]) -> str:
     """Returns the content of segments.csv."""
     rows = (
-        [f"{s.start:.3f}", f"{s.end:.3f}", card.class_names[s.label], number(s.confidence), str(s.windows)]
+        [f"{s.start:.3f}", f"{s.end:.3f}", class_name(card, s.label), number(s.confidence), str(s.windows)]
         for s in segments
     )
     return as_csv(["start", "end", "class", "confidence", "windows"], rows)

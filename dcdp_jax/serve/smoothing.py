@@ -1,10 +1,12 @@
-"""Smooths predictions over the last few windows, by their mean or by majority."""
+"""Smooths predictions over the last few windows, by their mean or by majority, and rejects those of low confidence."""
 
 from collections import deque
 
 import numpy as np
 
 from dcdp_jax.errors import ConfigError
+from dcdp_jax.rejection import Rejection, scale_probabilities
+from dcdp_jax.serve.events import UNKNOWN
 
 METHODS = ("mean", "majority")
 
@@ -14,14 +16,18 @@ class Smoother:
 
     `mean`: their mean. `majority`: the share of them that say each class; of several equal ones the class that was said
     last is the answer.
+
+    With a rejection, the probabilities are scaled first, and the answer is `UNKNOWN` where the mean confidence of the
+    same vectors is below the threshold; without smoothing, the window's own confidence.
     """
 
-    def __init__(self, method: str = "", over: int = 1) -> None:
+    def __init__(self, method: str = "", over: int = 1, rejection: Rejection | None = None) -> None:
         """Starts with nothing.
 
         Args:
           method: one of `METHODS`, or '' for none: every answer stands for itself.
           over: m.
+          rejection: temperature and threshold; None answers every window.
 
         Raises:
           ConfigError: an unknown method, or no positive number.
@@ -30,7 +36,7 @@ class Smoother:
             raise ConfigError(f"smoothing={method!r} is none of {', '.join(METHODS)}")
         if over < 1:
             raise ConfigError(f"smoothing over {over} answers, expected 1 at least")
-        self.method = method
+        self.method, self.rejection = method, rejection
         self._last: deque[np.ndarray] = deque(maxlen=over if method else 1)
 
     def reset(self) -> None:
@@ -38,15 +44,30 @@ class Smoother:
         self._last.clear()
 
     def __call__(self, probabilities: np.ndarray) -> tuple[int, np.ndarray]:
-        """Adds one (k,) vector and gives the class and the (k,) smoothed vector; -1 and NaN where it is NaN itself."""
+        """Adds a vector of probabilities.
+
+        Args:
+          probabilities: (k,) of the next window.
+
+        Returns:
+          The class, or `UNKNOWN`, and the (k,) smoothed vector; -1 and NaN where the given vector is NaN.
+        """
         if np.isnan(probabilities).any():
             return -1, probabilities
+        if self.rejection:
+            probabilities = scale_probabilities(probabilities, self.rejection.temperature)
         self._last.append(probabilities)
+        label, smooth = self._smooth()
+        if self.rejection and np.mean([p.max() for p in self._last]) < self.rejection.threshold:
+            label = UNKNOWN
+        return label, smooth
+
+    def _smooth(self) -> tuple[int, np.ndarray]:
         if self.method != "majority":
             mean = np.mean(self._last, axis=0)
             return int(mean.argmax()), mean
         said = [int(p.argmax()) for p in self._last]
-        shares = np.bincount(said, minlength=len(probabilities)) / len(said)
+        shares = np.bincount(said, minlength=len(self._last[-1])) / len(said)
         most = max(reversed(said), key=lambda label: shares[label])
         return most, shares
 

@@ -49,7 +49,7 @@ class Recognizer:
           ConfigError: the smoothing cannot be used.
         """
         self.model, self.card = model, model.card
-        self._smoother = Smoother(*smoothing)
+        self._smoother = Smoother(*smoothing, model.rejection)
         self._repeats = Repeats(repeated, max_gap)
         self._clock = EvenClock(self.card.input_rate, max_gap, method, missing, keep_rows, absent)
         self._received = 0

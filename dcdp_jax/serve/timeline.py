@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.runs.files import write_atomically
 from dcdp_jax.runs.model_card import ModelCard
-from dcdp_jax.serve.events import Event, Segment
+from dcdp_jax.serve.events import UNKNOWN, Event, Segment, class_name
 
 STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -33,6 +33,7 @@ CLASS_COLOURS = (
 # One for each line of a panel that has a legend.
 LINES = ("#14171b", "#5f6b7a", "#a3adb8", "#c0304f", "#1f6fb4", "#1a8a5f")
 MOST_NAMED = len(LINES)  # panels with more lines have no legend
+UNKNOWN_COLOUR = "#dde1e6"
 RESOLUTION = 130  # dots per inch
 
 
@@ -68,7 +69,7 @@ def draw_timeline(
         axes[-1].xaxis.set_major_formatter(FuncFormatter(clock))
         axes[-1].set_xlabel("time (min:s)")
         figure.legend(
-            handles=[Patch(color=colour(label), label=readable(card.class_names[label])) for label in shown],
+            handles=[Patch(color=colour(label), label=readable(class_name(card, label))) for label in shown],
             loc="outside lower center",
             ncols=6,
             frameon=False,
@@ -117,7 +118,7 @@ def draw_band(ax: Axes, name: str, segments: Sequence[Segment], card: ModelCard,
     for segment in segments:
         length = segment.end - segment.start
         ax.barh(0, length, left=segment.start, height=1, color=colour(segment.label), lw=0)
-        text = readable(card.class_names[segment.label])
+        text = readable(class_name(card, segment.label))
         if length > letter * len(text):
             middle = segment.start + length / 2
             ax.text(middle, 0, text, ha="center", va="center", color=on(colour(segment.label)), fontsize=6.5)
@@ -150,8 +151,8 @@ def save_timeline(figure: Figure, path: Path) -> None:
 
 
 def colour(label: int) -> str:
-    """Returns the colour of a class."""
-    return CLASS_COLOURS[label % len(CLASS_COLOURS)]
+    """Returns the colour of a class, or of `UNKNOWN`."""
+    return UNKNOWN_COLOUR if label == UNKNOWN else CLASS_COLOURS[label % len(CLASS_COLOURS)]
 
 
 def on(background: str) -> str:

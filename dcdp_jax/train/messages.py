@@ -59,9 +59,11 @@ def result_lines(result: dict[str, Any], workdir: Path) -> str:
     branches = ", ".join(f"{name} {accuracy:.4f}" for name, accuracy in result["branches"].items())
     alone = f"; branches alone: {branches}" if branches else ""
     marks = f" [{', '.join(result['marks'])}]" if result["marks"] else ""
+    left_out = result.get("left_out")
+    unknown = f"\nunknown {left_out['name']}: area under the ROC curve {left_out['auroc']:.4f}" if left_out else ""
     return (
         f"{result['dataset']}{marks}, protocol {result['protocol']}, {chosen}\n"
         f"test: accuracy {test['accuracy']:.4f}, macro F1 {test['f1_macro']:.4f}, weighted F1 "
-        f"{test['f1_weighted']:.4f} on {result['windows']['test']:,} windows{alone}\n"
+        f"{test['f1_weighted']:.4f} on {result['windows']['test']:,} windows{alone}{unknown}\n"
         f"{workdir / RESULT}"
     )

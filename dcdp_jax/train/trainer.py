@@ -16,6 +16,7 @@ from dcdp_jax.config import BEST, as_plain_data, check_config, is_network
 from dcdp_jax.data.dataset import Split
 from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import NonFiniteError, Terminated
+from dcdp_jax.rejection import detection, fit_rejection
 from dcdp_jax.runs.checkpoints import Checkpoints
 from dcdp_jax.runs.files import CHECKPOINTS, RESULT, as_json, write_recorded
 from dcdp_jax.runs.log import MetricsLog
@@ -460,6 +461,8 @@ def best_epoch(epochs: Sequence[dict[str, Any]]) -> int:
 def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]:
     """Tests the selected state once, and writes predictions, model card and result.
 
+    Temperature and threshold of the card are chosen on the validation part.
+
     Args:
       run: evaluation and data.
       member: with all epochs finished.
@@ -485,10 +488,21 @@ def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]
         epochs=epochs,
     )
     check_finite(f"the state of epoch {best_epoch(epochs)}", result, lambda: last_checkpoint(member))
+    rejection = None
+    if validation:
+        labels = run.dataset.splits["validation"].labels
+        rejection = fit_rejection(validation.probabilities, labels, config.serve.coverage)
+    if unknown := run.dataset.unknown:
+        # The evaluation counts by label, and the model has no class for these windows.
+        asked = run.evaluate(state, dataclasses.replace(unknown, labels=np.zeros_like(unknown.labels)))
+        check_finite(f"the windows of {config.data.left_out_class}", asked.tally.scores(), lambda: last_checkpoint(member))
+        result["left_out"] = {"name": config.data.left_out_class, "windows": len(unknown.labels)} | detection(
+            test.probabilities, asked.probabilities, rejection
+        )
     result["precision"] = run.devices.precision
     result["notes"] += [*notes, *confidence_notes(config, run.dataset)]
     from_first_process(lambda: write_predictions(workdir, run.dataset, test.probabilities))
-    card = make_card(config.data, run.dataset, build_branches(config, run.dataset), best_epoch(epochs))
+    card = make_card(config.data, run.dataset, build_branches(config, run.dataset), best_epoch(epochs), rejection)
     from_first_process(lambda: write_card(workdir, card))
     member.log.finish()
     # The result last: a run is finished once it has one.

@@ -377,3 +377,46 @@ def test_unlabelled_recordings_have_no_window(readers):
     readers([dataclasses.replace(r, labels=np.full_like(r.labels, UNLABELLED)) for r in random_recordings("dsads", 0)])
     with pytest.raises(ConfigError, match=r"no window fits .* its longest stretch of one class 0"):
         build_dataset(small(name="dsads", protocol="standard", window=5))
+
+
+def test_a_left_out_class_neither_trains_nor_validates():
+    whole, without = build_dataset(small()), build_dataset(small(left_out_class="walk"))
+    walk = whole.class_names.index("walk")
+    assert without.class_names == tuple(name for name in whole.class_names if name != "walk")
+    assert without.fingerprint == whole.fingerprint
+    for split, part in without.splits.items():
+        kept = whole.splits[split].labels != walk
+        np.testing.assert_array_equal(part.starts, whole.splits[split].starts[kept])
+        names = [without.class_names[label] for label in part.labels]
+        assert names == [whole.class_names[label] for label in whole.splits[split].labels[kept]]
+    np.testing.assert_array_equal(
+        without.unknown.starts, whole.splits["test"].starts[whole.splits["test"].labels == walk]
+    )
+    assert whole.unknown is None
+    assert any("no window of it trains or validates" in note for note in without.notes)
+    assert not np.array_equal(without.normalizer.scale, whole.normalizer.scale)
+
+
+@pytest.mark.parametrize("rule", ["last", "majority", "drop_mixed"])
+def test_windows_that_hold_a_sample_of_a_left_out_class_are_in_no_part(rule):
+    without = build_dataset(small(left_out_class="walk", label_rule=rule))
+    whole = build_dataset(small(label_rule="last", window=1, step=1))
+    walk = np.zeros(len(whole.signals), bool)
+    for part in whole.splits.values():
+        walk[part.starts[part.labels == whole.class_names.index("walk")]] = True
+    np.testing.assert_array_equal(whole.signals, without.signals)
+    for part in without.splits.values():
+        assert not walk[part.starts[:, None] + np.arange(32)].any()
+    assert walk[without.unknown.starts[:, None] + np.arange(32)].any(axis=1).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"left_out_class": "swim"}, "data.left_out_class='swim': expected one of stand, sit"),
+        ({"left_out_class": "walk", "classes": ("walk", "run")}, "and at least two others"),
+    ],
+)
+def test_classes_that_cannot_be_left_out(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        build_dataset(small(**fields))

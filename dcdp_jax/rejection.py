@@ -1,0 +1,165 @@
+"""Temperature scaling of probabilities, and the confidence below which an answer is `unknown`.
+
+Shapes: n windows, k classes. The confidence of a window is the largest of its scaled probabilities (Hendrycks and
+Gimpel 2017); the scaling is that of Guo et al. 2017.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+TEMPERATURES = (0.05, 20.0)
+FALSE_ALARMS = (0.01, 0.05, 0.1, 0.2)
+SMALLEST = float(np.finfo(np.float32).tiny)
+
+
+class Rejection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A rule that rejects answers, chosen on validation windows.
+
+    Attributes:
+      temperature: divides the logarithms of the probabilities.
+      threshold: an answer with a lower confidence is `unknown`.
+      coverage: share of the validation windows that the threshold keeps, at least.
+    """
+
+    temperature: Annotated[float, Meta(gt=0)]
+    threshold: Annotated[float, Meta(ge=0, le=1)]
+    coverage: Annotated[float, Meta(gt=0, le=1)]
+
+
+def scale_probabilities(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Computes softmax(log(p) / temperature), which is softmax(logits / temperature).
+
+    Args:
+      probabilities: (..., k) from a softmax; NaN stays NaN.
+      temperature: above 0; above 1 it lowers the confidence.
+
+    Returns:
+      (..., k) float64.
+
+    >>> scale_probabilities(np.array([0.8, 0.2]), 2.0).round(3).tolist()
+    [0.667, 0.333]
+    """
+    scaled = np.log(np.maximum(np.asarray(probabilities, np.float64), SMALLEST)) / temperature
+    powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Returns the mean of -log of the probability of the true class, for (n, k) probabilities and (n,) labels."""
+    true = np.take_along_axis(np.asarray(probabilities, np.float64), labels[:, None], axis=1)
+    return float(-np.log(np.maximum(true, SMALLEST)).mean())
+
+
+def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Finds the temperature with the least cross-entropy, within `TEMPERATURES`.
+
+    Args:
+      probabilities: (n, k) from a softmax.
+      labels: (n,) true classes.
+
+    Returns:
+      The temperature; 1 where every window is right, because the cross-entropy then has no minimum.
+    """
+    from scipy.optimize import minimize_scalar
+
+    if np.all(probabilities.argmax(axis=1) == labels):
+        return 1.0
+    # The cross-entropy is convex in 1 / temperature, so that it has one minimum over the logarithm, too.
+    found = minimize_scalar(
+        lambda exponent: cross_entropy(scale_probabilities(probabilities, np.exp(exponent)), labels),
+        bounds=np.log(TEMPERATURES),
+        method="bounded",
+        options={"xatol": 1e-7},
+    )
+    return float(np.exp(found.x))
+
+
+def choose_threshold(confidence: np.ndarray, coverage: float) -> float:
+    """Returns the largest threshold that at least this share of the confidences (n,) reaches.
+
+    >>> choose_threshold(np.array([0.9, 0.5, 0.7, 0.8]), coverage=0.75)
+    0.7
+    """
+    may_reject = int(np.floor(len(confidence) * (1 - coverage) + 1e-9))
+    return float(np.sort(confidence)[min(may_reject, len(confidence) - 1)])
+
+
+def fit_rejection(probabilities: np.ndarray, labels: np.ndarray, coverage: float) -> Rejection:
+    """Chooses temperature and threshold on validation windows.
+
+    Args:
+      probabilities: (n, k) of the validation windows.
+      labels: (n,) true classes.
+      coverage: share of the windows that the threshold keeps, at least.
+
+    Returns:
+      `Rejection`.
+    """
+    temperature = fit_temperature(probabilities, labels)
+    confidence = scale_probabilities(probabilities, temperature).max(axis=1)
+    return Rejection(temperature, choose_threshold(confidence, coverage), coverage)
+
+
+def accuracy_by_coverage(right: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Computes accuracy against coverage: for every threshold, the share of windows kept and the accuracy among them.
+
+    Args:
+      right: (n,) bool, whether the predicted class is the true one; n at least 1.
+      confidence: (n,).
+
+    Returns:
+      Coverage (m,) ascending to 1, and accuracy (m,); one point for each different confidence.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    last = np.append(np.diff(confidence[order]) != 0, True)
+    kept = np.arange(1, len(order) + 1)
+    return (kept / len(order))[last], (np.cumsum(right[order]) / kept)[last]
+
+
+def area_under_roc(known: np.ndarray, unknown: np.ndarray) -> float:
+    """Computes the area under the ROC curve of finding unknown windows by their low confidence.
+
+    It is the probability that an unknown window has a lower confidence than a known one, ties counted by half.
+
+    Args:
+      known: (n,) confidences of windows of the classes that were trained.
+      unknown: (m,) confidences of windows of another class.
+
+    Returns:
+      0.5 for chance, 1 for a perfect separation.
+
+    >>> area_under_roc(np.array([0.9, 0.6]), np.array([0.5, 0.6]))
+    0.875
+    """
+    ordered = np.sort(known)
+    below, reached = (np.searchsorted(ordered, unknown, side=side) for side in ("left", "right"))
+    return float(1 - np.mean((below + reached) / 2) / len(known))
+
+
+def detection(known: np.ndarray, unknown: np.ndarray, rejection: Rejection | None) -> dict[str, Any]:
+    """Measures how well low confidence finds windows of a class that was left out of training.
+
+    Args:
+      known: (n, k) probabilities of test windows of the trained classes.
+      unknown: (m, k) probabilities of test windows of the class that was left out.
+      rejection: of the run; None without a validation part: nothing is scaled, and there is no threshold.
+
+    Returns:
+      `auroc`; `found`: one {`false_alarms`: share of known windows called unknown, `found`: share of unknown windows
+      called unknown} for each of `FALSE_ALARMS`, which is the largest share of false alarms; `at_threshold`: the same
+      for the threshold, if there is one.
+    """
+    temperature = rejection.temperature if rejection else 1.0
+    a, b = (scale_probabilities(p, temperature).max(axis=1) for p in (known, unknown))
+
+    def outcome(threshold: float) -> dict[str, float]:
+        return {"false_alarms": float(np.mean(a < threshold)), "found": float(np.mean(b < threshold))}
+
+    found = {
+        "auroc": area_under_roc(a, b),
+        "found": [{"allowed": share} | outcome(choose_threshold(a, 1 - share)) for share in FALSE_ALARMS],
+    }
+    return found | ({"at_threshold": outcome(rejection.threshold)} if rejection else {})

@@ -1,0 +1,107 @@
+"""Makes the section of the report on confidence: temperature scaling, accuracy against coverage, unknown windows."""
+
+from typing import Any
+
+import numpy as np
+
+from dcdp_jax.calibration import calibration
+from dcdp_jax.rejection import accuracy_by_coverage, choose_threshold, cross_entropy, scale_probabilities
+from dcdp_jax.report.charts import Chart
+from dcdp_jax.report.drawing import PALETTE, Line, draw
+from dcdp_jax.report.page import number, percent
+from dcdp_jax.report.plots import draw_reliability
+from dcdp_jax.report.tables import Table
+from dcdp_jax.runs.reading import FinishedRun
+
+COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
+
+
+def rejection_section(run: FinishedRun) -> dict[str, Any] | None:
+    """Returns the values of the section; None where the run has no threshold or no probabilities.
+
+    Args:
+      run: its test probabilities, its card, and its result.
+
+    Returns:
+      `rule`, a sentence; `charts`; the tables `scaling` and `coverage`; `left_out` of the result, and its table
+      `detection`; both are None where no class was left out.
+    """
+    predictions = run.predictions
+    if not run.card or not run.card.rejection or predictions is None or predictions.probabilities is None:
+        return None
+    rejection = run.card.rejection
+    names = run.result["class_names"]
+    labels = np.array([names.index(true) for *_, true in predictions.windows])
+    scaled = scale_probabilities(predictions.probabilities, rejection.temperature)
+    confidence = scaled.max(axis=1)
+    bins = calibration(predictions.right, confidence.astype(np.float32))
+    before = calibration(predictions.right, predictions.confidence)
+    scaling = Table(
+        ["", "Before", "After"],
+        [
+            ["Expected calibration error, %", percent(before.error()), percent(bins.error())],
+            [
+                "Cross-entropy",
+                *(number(cross_entropy(p, labels), "{:.4f}") for p in (predictions.probabilities, scaled)),
+            ],
+        ],
+    )
+    coverage, accuracy = accuracy_by_coverage(predictions.right, confidence)
+    curve = Line("test part", PALETTE[0], 100 * coverage, 100 * accuracy)
+    at_threshold = 100 * float(np.mean(confidence >= rejection.threshold))
+    thresholds = {f"{100 * share:g}": choose_threshold(confidence, share) for share in COVERAGES}
+    thresholds["model.json"] = rejection.threshold
+    rows = []
+    for name, threshold in thresholds.items():
+        answered = predictions.right[confidence >= threshold]
+        rows.append(
+            [
+                name,
+                number(threshold, "{:.4f}"),
+                percent(len(answered) / len(confidence)),
+                percent(float(answered.mean()) if len(answered) else None),
+            ]
+        )
+    return {
+        "rule": f"Temperature {rejection.temperature:.3f} and threshold {rejection.threshold:.4f}, chosen on the "
+        "validation part: the least cross-entropy, and the largest threshold that answers "
+        f"{percent(rejection.coverage)} % of its windows.",
+        "charts": [
+            Chart(
+                "Reliability after temperature scaling",
+                "As above, with the probabilities divided by the temperature before the softmax.",
+                draw_reliability("scaled", "Reliability diagram after temperature scaling", bins),
+            ),
+            Chart(
+                "Accuracy against coverage",
+                "Accuracy among the windows that are answered, for every threshold. The dotted line is the coverage of "
+                "the threshold in model.json.",
+                draw(
+                    "coverage",
+                    "Accuracy against coverage",
+                    [curve],
+                    "windows answered, per cent",
+                    "accuracy, per cent",
+                    mark=at_threshold,
+                    whole=False,
+                ),
+            ),
+        ],
+        "scaling": scaling,
+        "coverage": Table(["Answered at least, %", "Threshold", "Answered, %", "Accuracy, %"], rows),
+        "left_out": run.result.get("left_out"),
+        "detection": left_out_table(run.result.get("left_out")),
+    }
+
+
+def left_out_table(left_out: dict[str, Any] | None) -> Table | None:
+    """Returns the shares of known and of left-out windows that are called unknown; None without such windows."""
+    if left_out is None:
+        return None
+    rows = [
+        [f"at most {percent(row['allowed'])} % of the known", percent(row["false_alarms"]), percent(row["found"])]
+        for row in left_out["found"]
+    ]
+    if at := left_out.get("at_threshold"):
+        rows.append(["threshold in model.json", percent(at["false_alarms"]), percent(at["found"])])
+    return Table(["Called unknown", "Known windows, %", f"{left_out['name']}, %"], rows)
