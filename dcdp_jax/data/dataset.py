@@ -64,6 +64,8 @@ class Dataset:
       offsets: (r + 1,) int64 first sample of each recording in `signals`, and t.
       runs: r names of recordings.
       subject_names: {number: name} of subjects that the data calls by something else than their number.
+      labels: (t,) int32 class index of each sample, or `UNLABELLED`.
+      test_stretches: (s, 2) int64 first sample and the one after the last of each contiguous stretch of the test part.
       unknown: windows of the test part that have `data.left_out_class`, with the label k; None without such a class.
     """
 
@@ -86,6 +88,8 @@ class Dataset:
     offsets: np.ndarray
     runs: tuple[str, ...]
     subject_names: Mapping[int, str]
+    labels: np.ndarray
+    test_stretches: np.ndarray
     unknown: Split | None = None
 
 
@@ -216,6 +220,8 @@ def build_dataset(config: ConfigDict) -> Dataset:
         offsets=pool.offsets,
         runs=pool.runs,
         subject_names=names,
+        labels=np.where(pool.labels < len(class_names), pool.labels, UNLABELLED).astype(np.int32),
+        test_stretches=pool.stretches(protocol.intervals["test"], config.join_recordings),
         unknown=make_split(pool, unknown) if config.left_out_class else None,
     )
 

@@ -7,9 +7,20 @@ from ml_collections import ConfigDict
 from dcdp_jax.config import as_plain_data, check_config, is_network
 from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import CheckpointError, ConfigError
+from dcdp_jax.evaluate.continuous import grade_test_part
 from dcdp_jax.evaluate.robustness import measure_robustness, robustness_lines
+from dcdp_jax.evaluate.segments import segment_lines
 from dcdp_jax.runs.checkpoints import Checkpoints
-from dcdp_jax.runs.files import CHECKPOINTS, PREDICTIONS, RESULT, ROBUSTNESS, WORST_WINDOWS, as_json, write_recorded
+from dcdp_jax.runs.files import (
+    CHECKPOINTS,
+    PREDICTIONS,
+    RESULT,
+    ROBUSTNESS,
+    SEGMENTS,
+    WORST_WINDOWS,
+    as_json,
+    write_recorded,
+)
 from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.reading import read_result
 from dcdp_jax.runs.workdir import check_workdir, claim
@@ -18,9 +29,10 @@ from dcdp_jax.train.state import evaluated_state
 
 
 def evaluate_run(config: ConfigDict, workdir: Path) -> None:
-    """Evaluates the best checkpoint of a finished run again and measures its robustness.
+    """Evaluates the best checkpoint of a finished run again, measures its robustness and grades its segments.
 
-    Compares the scores with result.json, writes robustness.json, and writes predictions.csv and worst_windows.json
+    Compares the scores with result.json, writes robustness.json, writes segments.json where the test part has
+    continuous recordings, and writes predictions.csv and worst_windows.json
     where one of them is missing.
 
     Raises:
@@ -46,8 +58,11 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
             raise CheckpointError(f"{workdir / RESULT}: {part} {', '.join(off)} differ from what the checkpoint gives")
     print(f"as in {workdir / RESULT}")
     robustness = measure_robustness(config, run.dataset, run.devices, state, run.signals)
+    grades = grade_test_part(run.dataset, config.data.step, lambda split: run.evaluate(state, split).probabilities)
     with claim(workdir, as_plain_data(config)):
         if not all(from_first_process((workdir / name).exists) for name in (PREDICTIONS, WORST_WINDOWS)):
             from_first_process(lambda: write_predictions(workdir, run.dataset, found.probabilities))
         from_first_process(lambda: write_recorded(workdir, ROBUSTNESS, as_json(robustness)))
-    print(robustness_lines(robustness))
+        if grades:
+            from_first_process(lambda: write_recorded(workdir, SEGMENTS, as_json(grades)))
+    print("\n".join([robustness_lines(robustness), *(segment_lines(grades) if grades else [])]))

@@ -12,6 +12,7 @@ from dcdp_jax.report.page import percent, write_page
 from dcdp_jax.report.plots import by_subject, draw_reliability, draw_subjects
 from dcdp_jax.report.rejection import rejection_section
 from dcdp_jax.report.robustness import absent_table, noise_chart, noise_table, shapley_table
+from dcdp_jax.report.segments import segment_tables
 from dcdp_jax.runs.reading import FinishedRun, Predictions, read_run
 from dcdp_jax.values import flatten
 
@@ -38,6 +39,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         parts=tables.split_table(result["windows"], result["subjects"]),
         **_predictions(run),
         rejection=rejection_section(run),
+        segments=run.segments and segment_tables(run.segments),
         epoch_charts=epoch_charts(run.steps, run.epochs, result["best_epoch"]),
         loss_terms=share_table(run.steps, config.get("loss.align_weight")),
         step_charts=step_charts(run.steps, run.epochs, list(result["branches"]), config.get("train.batch_size")),

@@ -20,11 +20,12 @@ from dcdp_jax.runs.files import (
     PREDICTIONS,
     RESULT,
     ROBUSTNESS,
+    SEGMENTS,
     WORST_WINDOWS,
     read_recorded,
 )
 from dcdp_jax.runs.model_card import ModelCard, read_card
-from dcdp_jax.runs.schemas import EpochRecord, Result, Robustness, StepRecord, WorstWindows, decode
+from dcdp_jax.runs.schemas import EpochRecord, Result, Robustness, SegmentGrades, StepRecord, WorstWindows, decode
 
 # Of predictions.csv; the probabilities of all classes follow.
 COLUMNS = ("recording", "start", "subject", "true", "predicted", "confidence")
@@ -66,6 +67,7 @@ class FinishedRun(NamedTuple):
     worst: dict[str, Any] | None
     robustness: dict[str, Any] | None
     card: ModelCard | None
+    segments: dict[str, Any] | None
 
 
 def read_run(workdir: Path) -> FinishedRun:
@@ -86,6 +88,7 @@ def read_run(workdir: Path) -> FinishedRun:
         read_worst_windows(workdir),
         read_robustness(workdir),
         read_card(workdir) if (workdir / CARD).exists() else None,
+        read_segments(workdir),
     )
 
 
@@ -218,4 +221,12 @@ def read_robustness(workdir: Path) -> dict[str, Any] | None:
     if not (workdir / ROBUSTNESS).exists():
         return None
     found: Any = decode(read_recorded(workdir, ROBUSTNESS), Robustness, workdir / ROBUSTNESS)
+    return found
+
+
+def read_segments(workdir: Path) -> dict[str, Any] | None:
+    """Reads segments.json; None where segments were not graded; raises CheckpointError where it is damaged."""
+    if not (workdir / SEGMENTS).exists():
+        return None
+    found: Any = decode(read_recorded(workdir, SEGMENTS), SegmentGrades, workdir / SEGMENTS)
     return found

@@ -170,6 +170,31 @@ class Robustness(TypedDict):
     noise: list[Noise]
 
 
+class SegmentCounts(TypedDict):
+    """Number of segments of a class."""
+
+    true: Count
+    predicted: Count
+
+
+class Onset(TypedDict):
+    """Delays in seconds between true segments and the first predicted one of their class that overlaps them."""
+
+    segments: Count
+    found: Count
+    mean: float | None
+    median: float | None
+
+
+class SegmentGrades(TypedDict):
+    """segments.json, see `dcdp_jax.evaluate.segments.grade_segments`."""
+
+    map: dict[str, Share]
+    seconds: dict[str, dict[str, Amount]]
+    segments: dict[str, SegmentCounts]
+    onset: Onset
+
+
 class WorstChannel(TypedDict):
     """A channel of worst_windows.json."""
 

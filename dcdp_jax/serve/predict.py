@@ -10,9 +10,10 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.windows import window_starts
-from dcdp_jax.runs.files import write_atomically
+from dcdp_jax.evaluate.segments import Segment, divide, grade_segments, segment_lines, true_segments
+from dcdp_jax.runs.files import write_atomically, write_json
 from dcdp_jax.runs.model_card import ModelCard
-from dcdp_jax.serve.events import UNKNOWN, Event, Segment, class_name, merge_events
+from dcdp_jax.serve.events import UNKNOWN, Event, class_name, merge_events
 from dcdp_jax.serve.inputs import Input, names_of, read_input
 from dcdp_jax.serve.model import TrainedModel, load_serving_model, predict
 from dcdp_jax.serve.smoothing import Smoother
@@ -70,6 +71,8 @@ def missing_branches(card: ModelCard, complete: np.ndarray) -> tuple[str, ...]:
 def predict_files(config: ConfigDict, workdir: Path, paths: Sequence[str], smoothing: tuple[str, int]) -> None:
     """Predicts files and leaves windows.csv, segments.csv and a picture for each recording; says what it does.
 
+    A recording with labels has grades.json as well, see `dcdp_jax.evaluate.segments.grade_segments`.
+
     Args:
       config: of the run.
       workdir: of the run, finished.
@@ -113,6 +116,10 @@ def predict_input(
     if model.rejection:
         print(f"  {unknown_line(events, card)}")
     folder.mkdir(parents=True, exist_ok=True)
+    if labelled := true_segments(recording.labels, item.time, recording.starts, card.rate):
+        grades = grade_segments(divide(labelled, segments), card.class_names)
+        write_json(folder / "grades.json", grades)
+        print("\n".join(f"  {line}" for line in segment_lines(grades)))
     write_atomically(folder / "windows.csv", windows_table(card, events, truth))
     write_atomically(folder / "segments.csv", segments_table(card, segments))
     title = f"{where.removeprefix(str(path.parent) + '/')}, by a model trained on {trained_on}"

@@ -1,7 +1,6 @@
 """Draws a recording: its signals, the predictions with their confidence, and the true labels if there are any."""
 
 import io
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from dcdp_jax.data.recording import UNLABELLED, Recording
+from dcdp_jax.data.recording import Recording
+from dcdp_jax.evaluate.segments import Segment, true_segments
 from dcdp_jax.runs.files import write_atomically
 from dcdp_jax.runs.model_card import ModelCard
-from dcdp_jax.serve.events import UNKNOWN, Event, Segment, class_name
+from dcdp_jax.serve.events import UNKNOWN, Event, class_name
 
 STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -130,14 +130,7 @@ def draw_band(ax: Axes, name: str, segments: Sequence[Segment], card: ModelCard,
 
 def label_segments(recording: Recording, time: np.ndarray) -> list[Segment]:
     """Returns the stretches of one true label; none where there are no labels."""
-    labels = recording.labels
-    new = np.union1d(np.flatnonzero(np.diff(labels)) + 1, recording.starts)
-    bounds = np.append(new, len(labels))
-    return [
-        Segment(float(time[a]), float(time[b - 1]) + 1 / recording.rate, int(labels[a]), 1.0, 0)
-        for a, b in itertools.pairwise(bounds)
-        if labels[a] != UNLABELLED
-    ]
+    return true_segments(recording.labels, time, recording.starts, recording.rate)
 
 
 def save_timeline(figure: Figure, path: Path) -> None:

@@ -129,7 +129,11 @@ def test_evaluate_repeats_the_result_and_measures_robustness(copied):
     robustness = read_json(copied / "robustness.json")
     assert robustness["clean"] == pytest.approx({name: test[name] for name in ("accuracy", "f1_macro")}, abs=1e-9)
     assert [row["name"] for row in robustness["absent"] if row["kind"] == "branch"] == ["res", "dense"]
-    assert "Not measured yet" not in (copied / "report.html").read_text()
+    page = (copied / "report.html").read_text()
+    assert "Not measured yet" not in page
+    segments = read_json(copied / "segments.json")
+    assert f"mAP {segments['map']['0.3']:.3f} at 0.3" in output
+    assert f"{segments['onset']['found']} of {segments['onset']['segments']} true segments are overlapped" in page
 
 
 def test_another_config_in_the_workdir_is_refused(finished):

@@ -11,6 +11,7 @@ import pytest
 from configs import default, demo
 from dcdp_jax.data.datasets import synthetic
 from dcdp_jax.errors import DataError
+from dcdp_jax.evaluate.segments import TRUE_KINDS, Segment, divide, time_errors
 from dcdp_jax.serve.inputs import prepare, read_input
 from dcdp_jax.serve.live import answers
 from dcdp_jax.serve.predict import predict_files, predict_recording
@@ -60,7 +61,10 @@ def read(path):
 
 def test_predict_leaves_tables_and_pictures(predicted, events, model):
     folder, output = predicted
-    assert sorted(p.name for p in folder.iterdir()) == ["segments.csv", "timeline.png", "timeline.svg", "windows.csv"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "grades.json",
+        *("segments.csv", "timeline.png", "timeline.svg", "windows.csv"),
+    ]
     rows = read(folder / "windows.csv")
     names = model.card.class_names
     assert list(rows[0]) == ["start", "end", "class", "confidence", "label", *(f"p_{name}" for name in names)]
@@ -98,6 +102,33 @@ def test_segments_are_those_of_the_windows(predicted):
         assert float(segment["confidence"]) == pytest.approx(np.mean([float(w["confidence"]) for w in part]), abs=2e-6)
         assert float(part[0]["start"]) <= float(segment["start"]) < float(segment["end"]) <= float(part[-1]["end"])
     assert not any(float(s["start"]) < 28 and float(s["end"]) > 28.1 for s in segments), "none across the pause"
+
+
+def test_segments_are_graded_against_the_labels(predicted, recording):
+    folder, output = predicted
+    grades = json.loads((folder / "grades.json").read_text())
+    time = np.arange(len(recording.labels)) / 25
+    time[700:] += 10
+    labels = [Segment(*s) for s in segments_by_hand(recording.labels, time)]
+    found = [
+        Segment(float(row["start"]), float(row["end"]), synthetic.CLASS_NAMES.index(row["class"]))
+        for row in read(folder / "segments.csv")
+    ]
+    for label, name in enumerate(synthetic.CLASS_NAMES):
+        expected = time_errors(divide(labels, found), label)
+        assert grades["seconds"][name] == pytest.approx(expected, abs=0.05)
+    true = sum(grades["seconds"][name][kind] for name in synthetic.CLASS_NAMES for kind in TRUE_KINDS)
+    assert true == pytest.approx(len(recording.labels) / 25, abs=0.01)
+    assert f"mAP {grades['map']['0.3']:.3f} at 0.3" in output
+
+
+def segments_by_hand(labels, time):
+    """(start, end, label) of every stretch of one label, divided at the pause."""
+    first = 0
+    for t in range(1, len(labels) + 1):
+        if t == len(labels) or labels[t] != labels[first] or time[t] - time[t - 1] > 1:
+            yield float(time[first]), float(time[t - 1]) + 1 / 25, int(labels[first])
+            first = t
 
 
 def test_stream_answers_as_samples_come_and_as_predict_does(finished, table, predicted):
