@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from dcdp_jax.calibration import calibration
-from dcdp_jax.rejection import accuracy_by_coverage, choose_threshold, cross_entropy, scale_probabilities
+from dcdp_jax.rejection import Rejection, accuracy_by_coverage, choose_threshold, cross_entropy, scale_probabilities
 from dcdp_jax.report.charts import Chart
 from dcdp_jax.report.drawing import PALETTE, Line, draw
 from dcdp_jax.report.page import number, percent
@@ -20,16 +20,16 @@ def rejection_section(run: FinishedRun) -> dict[str, Any] | None:
     """Returns the values of the section; None where the run has no threshold or no probabilities.
 
     Args:
-      run: its test probabilities, its card, and its result.
+      run: its test probabilities and its result.
 
     Returns:
       `rule`, a sentence; `charts`; the tables `scaling` and `coverage`; `left_out` of the result, and its table
       `detection`; both are None where no class was left out.
     """
     predictions = run.predictions
-    if not run.card or not run.card.rejection or predictions is None or predictions.probabilities is None:
+    if "rejection" not in run.result or predictions is None or predictions.probabilities is None:
         return None
-    rejection = run.card.rejection
+    rejection = Rejection(**run.result["rejection"])
     names = run.result["class_names"]
     labels = np.array([names.index(true) for *_, true in predictions.windows])
     scaled = scale_probabilities(predictions.probabilities, rejection.temperature)

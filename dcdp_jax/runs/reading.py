@@ -13,7 +13,6 @@ import numpy as np
 
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs.files import (
-    CARD,
     CONFIG,
     DIGESTS,
     METRICS,
@@ -24,7 +23,6 @@ from dcdp_jax.runs.files import (
     WORST_WINDOWS,
     read_recorded,
 )
-from dcdp_jax.runs.model_card import ModelCard, read_card
 from dcdp_jax.runs.schemas import EpochRecord, Result, Robustness, SegmentGrades, StepRecord, WorstWindows, decode
 
 # Of predictions.csv; the probabilities of all classes follow.
@@ -66,7 +64,6 @@ class FinishedRun(NamedTuple):
     predictions: Predictions | None
     worst: dict[str, Any] | None
     robustness: dict[str, Any] | None
-    card: ModelCard | None
     segments: dict[str, Any] | None
 
 
@@ -87,7 +84,6 @@ def read_run(workdir: Path) -> FinishedRun:
         predictions,
         read_worst_windows(workdir),
         read_robustness(workdir),
-        read_card(workdir) if (workdir / CARD).exists() else None,
         read_segments(workdir),
     )
 

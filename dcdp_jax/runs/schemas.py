@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from dcdp_jax.errors import CheckpointError
+from dcdp_jax.rejection import Rejection
 
 T = TypeVar("T")
 # JSON has no NaN and no infinity, and the decoder refuses numbers beyond float64: every float is finite.
@@ -72,6 +73,7 @@ class Result(TypedDict):
     validation: NotRequired[Scores]
     branches: dict[str, Share]
     confusion: list[list[Count]]
+    rejection: NotRequired[Rejection]
     left_out: NotRequired[LeftOut]
     windows: dict[str, Count]
     subjects: dict[str, list[int | str]]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import msgspec
 import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
@@ -492,6 +493,7 @@ def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]
     if validation:
         labels = run.dataset.splits["validation"].labels
         rejection = fit_rejection(validation.probabilities, labels, config.serve.coverage)
+        result["rejection"] = msgspec.structs.asdict(rejection)
     if unknown := run.dataset.unknown:
         # The evaluation counts by label, and the model has no class for these windows.
         asked = run.evaluate(state, dataclasses.replace(unknown, labels=np.zeros_like(unknown.labels)))

@@ -65,12 +65,18 @@ def test_a_damaged_card_names_file_and_field(field, value, message, tmp_path):
     assert str(tmp_path / CARD) in str(raised.value)
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("field", [field for field in FIELDS if field != "rejection"])
 def test_every_field_is_needed(field):
     content = make_card().as_json()
     del content[field]
     with pytest.raises(ValueError, match=f"required field `{field}`|no model card"):
         card_from_json(content)
+
+
+def test_a_card_of_a_run_without_a_validation_part_has_no_rejection():
+    content = make_card().as_json()
+    assert content.pop("rejection") is None
+    assert card_from_json(content).rejection is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", '"card"', "\xff"])

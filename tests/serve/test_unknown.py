@@ -166,11 +166,13 @@ def test_without_a_validation_part_it_is_refused_in_one_line(trained):
 
 def test_smoothing_rejects_by_the_mean_confidence():
     for method in ("mean", "majority"):
-        smoother = Smoother(method, 2, Rejection(1.0, 0.6, 0.9))
+        smoother = Smoother(method, 2, Rejection(1.0, 0.55, 0.9))
         assert [smoother(p)[0] for p in (A, B, B, A)] == [0, 0 if method == "mean" else 1, UNKNOWN, 0]
     np.testing.assert_allclose(Smoother("", 1, Rejection(2.0, 0.9, 0.9))(A)[1], np.sqrt(A) / np.sqrt(A).sum())
 
 
-def test_a_card_keeps_it(trained):
-    content = json.loads((trained[1] / "model.json").read_text())
-    assert set(content["rejection"]) == {"temperature", "threshold", "coverage"}
+def test_card_and_result_hold_it(trained):
+    _, workdir = trained
+    card, result = (json.loads((workdir / name).read_text()) for name in ("model.json", "result.json"))
+    assert set(card["rejection"]) == {"temperature", "threshold", "coverage"}
+    assert result["rejection"] == card["rejection"]
