@@ -19,6 +19,7 @@ MODES = {
     "describe": "write describe.html: the data set of a config, before training",
     "predict": "predict the activities of files, each named by --input",
     "stream": "predict rows of a table as they arrive on standard input",
+    "adapt": "train a model's classifiers on labelled files of its wearer, and write a model beside the old one",
     "export": "write a finished run's model for use without this package",
     "compare": "write compare.html: the finished runs in the folders that follow the flags",
     "ensemble": "write the mean probabilities of the finished runs that follow the flags, scored as a run",
@@ -29,7 +30,7 @@ CONFIG = config_flags.DEFINE_config_file(
 )
 WORKDIR = flags.DEFINE_string("workdir", "", "folder for the run's files; default runs/NAME of the config")
 MODE = flags.DEFINE_enum("mode", "train", list(MODES), "what to do, see above")
-INPUT = flags.DEFINE_multi_string("input", [], "predict: a table or a file of the data set")
+INPUT = flags.DEFINE_multi_string("input", [], "predict, adapt: a table or a file of the data set")
 SMOOTHING = flags.DEFINE_string(
     "smoothing", "", "predict, stream, export of web: mean:N or majority:N of the last N windows"
 )
@@ -86,6 +87,7 @@ def main(arguments: Sequence[str]) -> int:
             "describe": describe,
             "predict": use_model,
             "stream": use_model,
+            "adapt": use_model,
             "export": export_model,
             "portability": portability,
         }
@@ -110,15 +112,15 @@ def main(arguments: Sequence[str]) -> int:
 
 def check_flags(mode: str, paths: Sequence[str], smoothing: str, formats: Sequence[str]) -> None:
     """Raises UserError for flags that the mode does not read, or cannot do without."""
-    if paths and mode != "predict":
-        raise UserError(f"--input is for --mode=predict, and this is --mode={mode}")
+    if paths and mode not in ("predict", "adapt"):
+        raise UserError(f"--input is for --mode=predict and --mode=adapt, and this is --mode={mode}")
     if smoothing and mode not in ("predict", "stream") and not (mode == "export" and "web" in formats):
         raise UserError(
             "--smoothing is for --mode=predict and --mode=stream, or --mode=export --formats=web; "
             f"this is --mode={mode}" + (f" --formats={','.join(formats)}" if mode == "export" else "")
         )
-    if mode == "predict" and not paths:
-        raise UserError("--mode=predict needs --input=FILE, a table or a file of the data set; it may be repeated")
+    if mode in ("predict", "adapt") and not paths:
+        raise UserError(f"--mode={mode} needs --input=FILE, a table or a file of the data set; it may be repeated")
     stems = [Path(path).stem for path in paths]
     if twice := [stem for stem in stems if stems.count(stem) > 1]:
         raise UserError(f"two inputs are named {twice[0]!r}, and would have one folder of predictions")
@@ -167,8 +169,9 @@ def ensemble(runs: Sequence[Path], workdir: Path) -> None:
 
 
 def use_model(config: ConfigDict, workdir: Path) -> None:
-    """Predicts the activities of files, or of rows that arrive on standard input."""
+    """Predicts the activities of files, or of rows that arrive on standard input; or adapts a model to files."""
     from dcdp_jax.serve.live import stream
+    from dcdp_jax.serve.personal import adapt_run
     from dcdp_jax.serve.predict import predict_files
 
     # How a table is read is said of what is predicted; the model was trained on tables of its own.
@@ -176,6 +179,8 @@ def use_model(config: ConfigDict, workdir: Path) -> None:
     smoothing = parse_smoothing(SMOOTHING.value)
     if MODE.value == "predict":
         predict_files(config, workdir, INPUT.value, smoothing)
+    elif MODE.value == "adapt":
+        adapt_run(config, workdir, INPUT.value)
     else:
         stream(config, workdir, smoothing)
 

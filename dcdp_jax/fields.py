@@ -121,6 +121,14 @@ FIELDS = (
         "A class that neither trains nor validates, so that the model does not have it; its windows of the test part "
         "measure whether the model knows that it does not know them. If empty, none.",
     ),
+    Field(
+        "data.calibration",
+        0.0,
+        "Seconds of each class, the first of each test subject, that are kept out of the test part, so that "
+        "`--mode=evaluate` can adapt the classifiers to the subject with them; it may differ from that of the run.",
+        low=0,
+        high=1e6,
+    ),
     Field("data.channels", (), "Names or groups of the channels to keep; if empty, all.", items=str),
     Field("data.decimate", 1, "Keep every n-th sample.", low=1, high=10**9),
     Field(
@@ -532,6 +540,22 @@ FIELDS = (
         affects_result=False,
     ),
     #
+    Field(
+        "serve.adapt",
+        "none",
+        "With `norm`, the statistics of batch normalisation follow the windows that predict and stream answer, "
+        "beginning at those of training for each recording.",
+        choices=("none", "norm"),
+        affects_result=False,
+    ),
+    Field(
+        "serve.adapt_rate",
+        0.01,
+        "With `serve.adapt=norm`, weight of each window in the running averages.",
+        above=0,
+        high=1,
+        affects_result=False,
+    ),
     Field(
         "serve.coverage",
         0.95,

@@ -12,7 +12,15 @@ from dcdp_jax.data.loading import read_recordings
 from dcdp_jax.data.normalize import Normalizer, covered_samples, fit_normalizer, outlying_channel
 from dcdp_jax.data.partition import partition, select_channels
 from dcdp_jax.data.pool import Pool, make_pool
-from dcdp_jax.data.protocols import TEST_SHARE, VALIDATION_SHARE, Protocol, hold_out, listed, train_on_validation
+from dcdp_jax.data.protocols import (
+    TEST_SHARE,
+    VALIDATION_SHARE,
+    Protocol,
+    hold_out,
+    listed,
+    set_aside_calibration,
+    train_on_validation,
+)
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, content_digest, fingerprint
 from dcdp_jax.data.spec import choose_fold
 from dcdp_jax.data.views import decimate, interval_cuts, keep_channels, relabel, view_recording
@@ -66,6 +74,7 @@ class Dataset:
       subject_names: {number: name} of subjects that the data calls by something else than their number.
       labels: (t,) int32 class index of each sample, or `UNLABELLED`.
       test_stretches: (s, 2) int64 first sample and the one after the last of each contiguous stretch of the test part.
+      calibration: windows of the test subjects to adapt with; None without `data.calibration`.
       unknown: windows of the test part that have `data.left_out_class`, with the label k; None without such a class.
     """
 
@@ -90,6 +99,7 @@ class Dataset:
     subject_names: Mapping[int, str]
     labels: np.ndarray
     test_stretches: np.ndarray
+    calibration: Split | None = None
     unknown: Split | None = None
 
 
@@ -150,6 +160,8 @@ def build_dataset(config: ConfigDict) -> Dataset:
         protocol = hold_out(protocol, recordings, config.heldout)
     if protocol.leaky:
         marks.append("leaky")
+    if config.calibration:
+        protocol = set_aside_calibration(protocol, recordings, config.calibration, len(class_names))
     notes += protocol.notes
 
     order, protocol = arrange(protocol)
@@ -190,6 +202,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
         config.join_recordings,
     )
     splits = {split: make_split(pool, index) for split, index in windows.items()}
+    calibration = splits.pop("calibration", None)
     counts = {split: count_classes(part.labels, class_names) for split, part in splits.items()}
     if unseen := [name for name in class_names if not counts["train"][name]]:
         if protocol.every_class:
@@ -222,6 +235,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
         subject_names=names,
         labels=np.where(pool.labels < len(class_names), pool.labels, UNLABELLED).astype(np.int32),
         test_stretches=pool.stretches(protocol.intervals["test"], config.join_recordings),
+        calibration=calibration,
         unknown=make_split(pool, unknown) if config.left_out_class else None,
     )
 

@@ -5,8 +5,11 @@ the module of the data set. Where the source of a protocol has no validation par
 protocol's notes, which the result records.
 """
 
+import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from dcdp_jax.data.pool import Interval
 from dcdp_jax.data.recording import Recording, Recordings
@@ -227,6 +230,51 @@ def hold_out(protocol: Protocol, recordings: Sequence[Recording], names: Collect
     note = f"data.heldout: subjects {listed(sorted(chosen))} neither train nor validate"
     intervals = {"train": left, **{k: v for k, v in protocol.intervals.items() if k != "train"}, "heldout": held}
     return protocol._replace(intervals=intervals, notes=(*protocol.notes, note))
+
+
+def set_aside_calibration(
+    protocol: Protocol, recordings: Sequence[Recording], seconds: float, classes: int
+) -> Protocol:
+    """Divides the test part: the first seconds of each class of each test subject are the part `calibration`.
+
+    A model may be adapted to a subject with this part; the rest of the subject's samples tests it. The two share
+    subjects, and no sample.
+
+    Args:
+      protocol: any but a leaky one.
+      recordings: those that it divides, with labels; the recordings of a subject are in the order in which they count.
+      seconds: of samples of each class, from the beginning of the subject's test recordings; above 0.
+      classes: k; samples with another label stay in the test part.
+
+    Raises:
+      ConfigError: the protocol is leaky.
+    """
+    if protocol.leaky:
+        raise ConfigError(
+            f"data.calibration={seconds:g}: the windows of protocol {protocol.name} are random ones, and have no first "
+            "seconds; choose another protocol"
+        )
+    left: dict[tuple[int, int], int] = {}
+    parts: dict[str, list[Interval]] = {"calibration": [], "test": []}
+    for i, start, stop in sorted(protocol.intervals["test"]):
+        recording = recordings[i]
+        changes = np.flatnonzero(np.diff(recording.labels[start:stop])) + 1 + start
+        bounds = [start, *changes.tolist(), stop]
+        for a, b in itertools.pairwise(bounds):
+            label = int(recording.labels[a])
+            key = (recording.subject, label)
+            needed = left.setdefault(key, round(seconds * recording.rate)) if 0 <= label < classes else 0
+            taken = min(needed, b - a)
+            left[key] = needed - taken
+            for split, part in (("calibration", Interval(i, a, a + taken)), ("test", Interval(i, a + taken, b))):
+                if part.start == part.stop:
+                    continue
+                if parts[split] and parts[split][-1][::2] == part[:2]:  # goes on where the one before ends
+                    parts[split][-1] = parts[split][-1]._replace(stop=part.stop)
+                else:
+                    parts[split].append(part)
+    note = f"data.calibration={seconds:g}: the first {seconds:g} s of each class of each test subject test nothing"
+    return protocol._replace(intervals={**protocol.intervals, **parts}, notes=(*protocol.notes, note))
 
 
 def last_fifths(recordings: Sequence[Recording], choice: Choice) -> Protocol:

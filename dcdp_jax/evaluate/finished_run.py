@@ -1,17 +1,22 @@
 """`--mode=evaluate`: the best checkpoint of a finished run, evaluated again."""
 
 from pathlib import Path
+from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from dcdp_jax.config import as_plain_data, check_config, is_network
+from dcdp_jax.data.dataset import Dataset, build_dataset
 from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import CheckpointError, ConfigError
+from dcdp_jax.evaluate.calibrated import calibration_line, measure_calibration
 from dcdp_jax.evaluate.continuous import grade_test_part
 from dcdp_jax.evaluate.robustness import measure_robustness, robustness_lines
 from dcdp_jax.evaluate.segments import segment_lines
 from dcdp_jax.runs.checkpoints import Checkpoints
 from dcdp_jax.runs.files import (
+    CALIBRATION,
     CHECKPOINTS,
     PREDICTIONS,
     RESULT,
@@ -22,24 +27,29 @@ from dcdp_jax.runs.files import (
     write_recorded,
 )
 from dcdp_jax.runs.predictions import write_predictions
-from dcdp_jax.runs.reading import read_result
+from dcdp_jax.runs.reading import read_config, read_result
 from dcdp_jax.runs.workdir import check_workdir, claim
-from dcdp_jax.train.build import has_validation, prepare
-from dcdp_jax.train.state import evaluated_state
+from dcdp_jax.train.build import build_branches, build_model, has_validation, prepare
+from dcdp_jax.train.state import TrainState, evaluated_state
 
 
 def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     """Evaluates the best checkpoint of a finished run again, measures its robustness and grades its segments.
 
-    Compares the scores with result.json, writes robustness.json, writes segments.json where the test part has
-    continuous recordings, and writes predictions.csv and worst_windows.json
-    where one of them is missing.
+    Compares the scores with result.json, writes robustness.json, segments.json where the test part has continuous
+    recordings, and calibration.json with `data.calibration`, which need not be that of the run; writes predictions.csv
+    and worst_windows.json where one of them is missing.
 
     Raises:
       UserError: the workdir holds no finished run of this config, or its scores are not repeated to 1e-4.
     """
     result = from_first_process(lambda: read_result(workdir))
+    if "adapted" in result["marks"]:
+        raise CheckpointError(f"{workdir} holds an adapted model, which no longer has the scores of its {RESULT}")
     check_config(config)
+    calibration, config = config.data.calibration, config.copy_and_resolve_references()
+    stored = from_first_process(lambda: read_config(workdir))
+    config.data.calibration = stored.get("data", {}).get("calibration", 0.0)
     from_first_process(lambda: check_workdir(workdir, as_plain_data(config)))
     if not is_network(config.model.name):
         raise ConfigError(
@@ -59,10 +69,26 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     print(f"as in {workdir / RESULT}")
     robustness = measure_robustness(config, run.dataset, run.devices, state, run.signals)
     grades = grade_test_part(run.dataset, config.data.step, lambda split: run.evaluate(state, split).probabilities)
+    calibrated = calibration and adapt_test_subjects(config, run.dataset, state, calibration)
     with claim(workdir, as_plain_data(config)):
         if not all(from_first_process((workdir / name).exists) for name in (PREDICTIONS, WORST_WINDOWS)):
             from_first_process(lambda: write_predictions(workdir, run.dataset, found.probabilities))
         from_first_process(lambda: write_recorded(workdir, ROBUSTNESS, as_json(robustness)))
         if grades:
             from_first_process(lambda: write_recorded(workdir, SEGMENTS, as_json(grades)))
+        if calibrated:
+            from_first_process(lambda: write_recorded(workdir, CALIBRATION, as_json(calibrated)))
     print("\n".join([robustness_lines(robustness), *(segment_lines(grades) if grades else [])]))
+    if calibrated:
+        print(calibration_line(calibrated))
+
+
+def adapt_test_subjects(config: ConfigDict, dataset: Dataset, state: TrainState, seconds: float) -> dict[str, Any]:
+    """Measures adaptation to the test subjects with their first seconds of each class, see `measure_calibration`."""
+    if config.data.calibration != seconds:
+        data = config.data.copy_and_resolve_references()
+        data.calibration = seconds
+        dataset = build_dataset(data)
+    network = build_model(config, build_branches(config, dataset), len(dataset.class_names))
+    variables = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
+    return measure_calibration(dataset, network, variables, seconds)

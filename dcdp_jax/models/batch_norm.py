@@ -9,6 +9,9 @@ from jax import lax
 
 EPSILON = 1e-5
 MOMENTUM = 0.9
+# Collection of mean and biased variance of each layer's input, of one device, which is written outside of training
+# where it is mutable.
+INPUT_STATISTICS = "input_statistics"
 
 Normalized = tuple[jax.Array, jax.Array, jax.Array]
 
@@ -133,6 +136,10 @@ class _Normalization(nn.Module):
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
         if not train:
+            if self.is_mutable_collection(INPUT_STATISTICS) and not self.is_initializing():
+                mean, variance = batch_statistics(x, None)
+                self.put_variable(INPUT_STATISTICS, "mean", mean)
+                self.put_variable(INPUT_STATISTICS, "var", variance)
             y = affine(x, running_mean.value, running_variance.value, scale, bias)
             y = nn.relu(y) if self.relu else y
             return y.astype(jnp.result_type(x, scale, bias))

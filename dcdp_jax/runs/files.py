@@ -14,7 +14,7 @@ from dcdp_jax.errors import CheckpointError
 
 CONFIG, RESULT, METRICS, CARD = "config.json", "result.json", "metrics.jsonl", "model.json"
 PREDICTIONS, WORST_WINDOWS, ROBUSTNESS = "predictions.csv", "worst_windows.json", "robustness.json"
-SEGMENTS = "segments.json"
+SEGMENTS, CALIBRATION = "segments.json", "calibration.json"
 CHECKPOINTS, INTERRUPTED, TENSORBOARD = "checkpoints", "interrupted", "tensorboard"
 DESCRIPTION, PORTABILITY, NONFINITE = "describe.html", "portability.md", "nonfinite.json"
 # SHA-256 of the other files in a folder, and of this table itself.
@@ -22,7 +22,7 @@ DIGESTS = "files.json"
 UNFINISHED = ".*.writing"
 # What is done about a damaged file; a file that is not listed cannot be made again.
 EVALUATE_AGAIN = "remove it and run the command again with --mode=evaluate, which writes it"
-REPAIR = dict.fromkeys((PREDICTIONS, WORST_WINDOWS, ROBUSTNESS, SEGMENTS), EVALUATE_AGAIN)
+REPAIR = dict.fromkeys((PREDICTIONS, WORST_WINDOWS, ROBUSTNESS, SEGMENTS, CALIBRATION), EVALUATE_AGAIN)
 
 
 def unfinished(path: Path) -> Path:

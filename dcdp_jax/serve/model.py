@@ -21,7 +21,7 @@ from dcdp_jax.runs.model_card import ModelCard, read_card
 from dcdp_jax.runs.reading import read_config, read_result
 from dcdp_jax.serve.events import UNKNOWN_NAME
 from dcdp_jax.train.build import averages, build_chain, build_model
-from dcdp_jax.train.state import evaluated_state, state_shapes
+from dcdp_jax.train.state import TrainState, evaluated_state, state_shapes
 
 __all__ = [
     "ModelCard",
@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 BATCH = 64
+NORM = "norm"
 Array = jax.Array | np.ndarray
 
 
@@ -46,12 +47,15 @@ class TrainedModel(NamedTuple):
       network: gives `Outputs` of normalised windows (b, t, c).
       variables: its parameters and running statistics, on the device.
       rejection: what makes an answer `unknown`; None answers every window.
+      adapt: weight of each window in the statistics of batch normalisation, see `AdaptingModel`; 0 leaves those of
+        training.
     """
 
     card: ModelCard
     network: nn.Module
     variables: Any
     rejection: Rejection | None = None
+    adapt: float = 0.0
 
 
 class Probabilities(NamedTuple):
@@ -85,6 +89,18 @@ def load_model(workdir: Path) -> TrainedModel:
       CheckpointError: it holds no finished run of a network, or a file of it is damaged.
     """
     read_result(workdir)
+    card, network, like = describe_state(workdir)
+    state = evaluated_state(restore_state(workdir, card, like))
+    variables = jax.tree.map(jnp.asarray, {"params": state.params, "batch_stats": state.batch_stats})
+    return TrainedModel(card, network, variables)
+
+
+def describe_state(workdir: Path) -> tuple[ModelCard, nn.Module, TrainState]:
+    """Returns the card and the network of a finished run, and the shapes of its state.
+
+    Raises:
+      CheckpointError: see `load_model`.
+    """
     path = workdir / CONFIG
     try:
         config = with_defaults(read_config(workdir))
@@ -95,16 +111,18 @@ def load_model(workdir: Path) -> TrainedModel:
         optimizer = build_chain(config, card.branches, steps_per_epoch=1)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: not the config of a run ({error})") from error
-    like = state_shapes(network, optimizer, card.window, len(card.channels), averages(config))
+    return card, network, state_shapes(network, optimizer, card.window, len(card.channels), averages(config))
+
+
+def restore_state(workdir: Path, card: ModelCard, like: TrainState) -> TrainState:
+    """Reads the best checkpoint of a finished run, see `describe_state`; raises CheckpointError, see `load_model`."""
     if not (workdir / CHECKPOINTS / str(card.best_epoch)).is_dir():
         raise CheckpointError(f"{workdir / CHECKPOINTS}: the checkpoint {card.best_epoch} is missing")
     with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
         state = checkpoints.restore(card.best_epoch, like=like)
     if jax.tree.map(np.shape, state) != jax.tree.map(np.shape, like):
-        raise CheckpointError(f"{path}: the checkpoint {card.best_epoch} is not of a model of this config")
-    state = evaluated_state(state)
-    variables = jax.tree.map(jnp.asarray, {"params": state.params, "batch_stats": state.batch_stats})
-    return TrainedModel(card, network, variables)
+        raise CheckpointError(f"{workdir / CONFIG}: the checkpoint {card.best_epoch} is not of a model of this config")
+    return state
 
 
 def load_serving_model(config: ConfigDict, workdir: Path) -> TrainedModel:
@@ -119,9 +137,13 @@ def load_serving_model(config: ConfigDict, workdir: Path) -> TrainedModel:
 
     Raises:
       CheckpointError: see `load_model`.
-      ConfigError: the model has no threshold, or a class with the name of rejected answers.
+      ConfigError: the model has no threshold, a class with the name of rejected answers, or no batch normalisation.
     """
     model = load_model(workdir)
+    if config.serve.adapt == NORM:
+        if not model.variables["batch_stats"]:
+            raise ConfigError(f"serve.adapt={NORM!r}: the model of {workdir} has no batch normalisation")
+        model = model._replace(adapt=config.serve.adapt_rate)
     if not config.serve.unknown:
         return model
     if model.card.rejection is None:
@@ -190,14 +212,18 @@ def predict(model: TrainedModel, windows: np.ndarray, batch: int = BATCH) -> Pre
     Raises:
       DataError: windows of another shape.
     """
-    found = probabilities(model, windows, batch)
+    return answer(model.card, probabilities(model, windows, batch), windows)
+
+
+def answer(card: ModelCard, found: Probabilities, windows: np.ndarray) -> Prediction:
+    """Chooses the answers about windows (n, t, c) from the probabilities of the fusion and of the branches."""
     there: np.ndarray = np.all(np.isfinite(windows), axis=1)
-    groups = [branch.channels for branch in model.card.branches] or [tuple(range(there.shape[1]))]
+    groups = [branch.channels for branch in card.branches] or [tuple(range(there.shape[1]))]
     complete = np.stack([there[:, list(group)].all(axis=1) for group in groups], axis=1)
     whole: np.ndarray = np.all(complete, axis=1, keepdims=True)
-    answer = np.where(whole, found.fusion, np.nan)
+    given = np.where(whole, found.fusion, np.nan)
     if found.branches:
-        each = np.stack([found.branches[branch.name] for branch in model.card.branches], axis=1)
+        each = np.stack([found.branches[branch.name] for branch in card.branches], axis=1)
         some = np.any(complete, axis=1) & ~whole[:, 0]
-        answer[some] = np.mean(each[some], axis=1, where=complete[some, :, None])
-    return Prediction(answer, complete)
+        given[some] = np.mean(each[some], axis=1, where=complete[some, :, None])
+    return Prediction(given, complete)

@@ -13,6 +13,7 @@ from dcdp_jax.data.windows import window_starts
 from dcdp_jax.evaluate.segments import Segment, divide, grade_segments, segment_lines, true_segments
 from dcdp_jax.runs.files import write_atomically, write_json
 from dcdp_jax.runs.model_card import ModelCard
+from dcdp_jax.serve.adaptation import AdaptingModel
 from dcdp_jax.serve.events import UNKNOWN, Event, class_name, merge_events
 from dcdp_jax.serve.inputs import Input, names_of, read_input
 from dcdp_jax.serve.model import TrainedModel, load_serving_model, predict
@@ -47,10 +48,12 @@ def predict_recording(
     stretches = np.searchsorted(recording.starts, starts, side="right") - 1
     smoother = Smoother(*smoothing, model.rejection)
     events: list[Event] = []
+    adapting = AdaptingModel(model) if model.adapt else None
     for first in range(0, len(starts), BLOCK):
         some = starts[first : first + BLOCK]
         # One at a time, as in a stream: the program for larger batches rounds differently, up to 1e-6 in probability.
-        found = predict(model, recording.signals[some[:, None] + np.arange(card.window)], batch=1)
+        windows = recording.signals[some[:, None] + np.arange(card.window)]
+        found = adapting.predict(windows) if adapting else predict(model, windows, batch=1)
         for start, stretch, p, there in zip(
             some.tolist(), stretches[first : first + BLOCK].tolist(), found.probabilities, found.complete, strict=True
         ):

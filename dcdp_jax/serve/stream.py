@@ -8,9 +8,10 @@ import numpy as np
 from dcdp_jax.data.resample import Even, EvenClock, Repeats
 from dcdp_jax.data.views import COMPUTED_VIEWS, LowPass, accelerations, computed_signals
 from dcdp_jax.errors import DataError
+from dcdp_jax.serve.adaptation import AdaptingModel
 from dcdp_jax.serve.events import Event
 from dcdp_jax.serve.inputs import is_gap
-from dcdp_jax.serve.model import TrainedModel, predict
+from dcdp_jax.serve.model import Prediction, TrainedModel, predict
 from dcdp_jax.serve.predict import missing_branches
 from dcdp_jax.serve.smoothing import Smoother
 
@@ -58,7 +59,8 @@ class Recognizer:
         self._ring = np.zeros((self.card.window, len(self.card.channels)), np.float32)
         self._times = np.zeros(self.card.window)
         self._restart()
-        predict(model, self._ring[None], batch=1)
+        self._adapting = AdaptingModel(model) if model.adapt else None
+        self._answer(np.full_like(self._ring, np.nan) if self._adapting else self._ring)  # NaN adapts nothing
 
     def push(self, samples: np.ndarray, times: np.ndarray | None = None) -> list[Event]:
         """Takes the next samples, and returns the answers that have become due, in order.
@@ -151,9 +153,13 @@ class Recognizer:
         added = computed_signals(source, self.card.view, self._low_pass or (lambda x: x))
         return np.concatenate([samples, *added.values()], axis=1)
 
+    def _answer(self, window: np.ndarray) -> Prediction:
+        """Answers a window (t, c)."""
+        return self._adapting.predict(window[None]) if self._adapting else predict(self.model, window[None], batch=1)
+
     def _predict(self) -> Event:
         card, oldest = self.card, self._kept % self.card.window
-        found = predict(self.model, np.roll(self._ring, -oldest, axis=0)[None], batch=1)
+        found = self._answer(np.roll(self._ring, -oldest, axis=0))
         label, smooth = self._smoother(found.probabilities[0])
         return Event(
             start=float(self._times[oldest]),

@@ -121,8 +121,11 @@ def test_evaluate_repeats_the_result_and_measures_robustness(copied):
     before = [(copied / name).read_bytes() for name in names]
     (copied / "worst_windows.json").unlink()  # as its error advises where it is damaged
     assert "Not measured yet" in (copied / "report.html").read_text()
-    status, output, errors = launch(*ARGUMENTS, f"--workdir={copied}", "--mode=evaluate")
+    status, output, errors = launch(*ARGUMENTS, f"--workdir={copied}", "--mode=evaluate", "--config.data.calibration=5")
     assert status == 0, errors
+    calibrated = read_json(copied / "calibration.json")
+    assert calibrated["seconds"] == 5
+    assert f"before accuracy {calibrated['before']['accuracy']:.4f}" in output
     test = read_json(copied / "result.json")["test"]
     assert f"accuracy {test['accuracy']:.4f}" in output
     assert [(copied / name).read_bytes() for name in names] == before

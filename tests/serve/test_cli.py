@@ -226,7 +226,7 @@ def test_lines_that_cannot_be_read(lines, message, model, capsys):
     [
         (("--mode=predict",), "--mode=predict needs --input=FILE"),
         (("--mode=predict", "--input=a/x.csv", "--input=b/x.csv"), "two inputs are named 'x'"),
-        (("--mode=stream", "--input=x.csv"), "--input is for --mode=predict"),
+        (("--mode=stream", "--input=x.csv"), "--input is for --mode=predict and --mode=adapt"),
         (("--mode=stream", "--smoothing=median:3"), "expected mean:N or majority:N"),
         (("--smoothing=mean:3",), "--smoothing is for --mode=predict and --mode=stream"),
         (("--mode=export", "--smoothing=mean:3"), "--mode=export --formats=web; this is --mode=export --formats=jax"),

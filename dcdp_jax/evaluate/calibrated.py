@@ -1,0 +1,103 @@
+"""Measures what a few labelled seconds of each test subject bring: its classifiers are adapted, and the rest tests."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from dcdp_jax.data.dataset import Dataset, Split
+from dcdp_jax.data.normalize import normalize
+from dcdp_jax.errors import ConfigError
+from dcdp_jax.metrics import scores
+from dcdp_jax.models.multipath import MultiPath
+from dcdp_jax.train.classifiers import BATCH, train_classifiers
+
+SCORES = ("accuracy", "f1_macro")
+
+
+def measure_calibration(dataset: Dataset, network: nn.Module, variables: Any, seconds: float) -> dict[str, Any]:
+    """Adapts the classifiers to each test subject with its calibration windows, and tests them on its other windows.
+
+    Args:
+      dataset: with `calibration`.
+      network: of the run.
+      variables: its `params` and `batch_stats`.
+      seconds: `data.calibration`.
+
+    Returns:
+      `before` and `after`: accuracy and macro F1 over all test subjects that have both kinds of windows; `subjects`:
+      {name: {`windows`, `calibration_windows`, `before`, `after`: accuracy}}.
+
+    Raises:
+      ConfigError: the model has no branches, or no subject has both kinds of windows.
+    """
+    assert dataset.calibration is not None
+    if not isinstance(network, MultiPath):
+        raise ConfigError(
+            f"data.calibration={seconds:g} adapts the classifiers of branches, and this model has none; set it to 0"
+        )
+    test, given, classes = dataset.splits["test"], dataset.calibration, len(dataset.class_names)
+
+    @jax.jit
+    def predict(params: Any, x: Any) -> jax.Array:
+        outputs = network.apply({**variables, "params": params}, normalize(x, *dataset.normalizer))
+        return outputs.fusion.argmax(axis=-1)
+
+    def confusion(params: Any, part: Split) -> np.ndarray:
+        windows, predicted = windows_of(dataset, part), []
+        for first in range(0, len(windows), BATCH):
+            some = windows[first : first + BATCH]
+            padded = np.pad(some, ((0, BATCH - len(some)), (0, 0), (0, 0)))
+            predicted.append(np.asarray(predict(params, padded))[: len(some)])
+        counts = np.zeros((classes, classes), np.int64)
+        np.add.at(counts, (part.labels, np.concatenate(predicted)), 1)
+        return counts
+
+    subjects, before, after = {}, [], []
+    for subject in np.intersect1d(test.subjects, given.subjects).tolist():
+        own, labelled = (select(part, part.subjects == subject) for part in (test, given))
+        params = train_classifiers(
+            network, variables, dataset.normalizer, windows_of(dataset, labelled), labelled.labels
+        )
+        before.append(confusion(variables["params"], own))
+        after.append(confusion(params, own))
+        subjects[dataset.subject_names.get(subject, str(subject))] = {
+            "windows": len(own.labels),
+            "calibration_windows": len(labelled.labels),
+            "before": scores(before[-1])["accuracy"],
+            "after": scores(after[-1])["accuracy"],
+        }
+    if not subjects:
+        raise ConfigError(f"data.calibration={seconds:g}: no test subject has windows left to test; set fewer seconds")
+    found = {name: scores(np.sum(counts, axis=0)) for name, counts in (("before", before), ("after", after))}
+    return {
+        "seconds": seconds,
+        **{name: {score: values[score] for score in SCORES} for name, values in found.items()},
+        "subjects": subjects,
+    }
+
+
+def windows_of(dataset: Dataset, part: Split) -> np.ndarray:
+    """Returns the windows (n, t, c) of a part, not normalised."""
+    return dataset.signals[part.starts[:, None] + np.arange(dataset.window)]
+
+
+def select(part: Split, rows: np.ndarray) -> Split:
+    """Returns some of the windows of a part."""
+    return Split(part.starts[rows], part.labels[rows], part.subjects[rows])
+
+
+def calibration_line(measured: Mapping[str, Any]) -> str:
+    """Formats the scores as a line of text."""
+    changes = [row["after"] - row["before"] for row in measured["subjects"].values()]
+    return f"calibration with {measured['seconds']:g} s of each class, {len(changes)} subjects: " + "; ".join(
+        [
+            *(
+                f"{name} accuracy {measured[name]['accuracy']:.4f}, macro F1 {measured[name]['f1_macro']:.4f}"
+                for name in ("before", "after")
+            ),
+            f"by subject {100 * min(changes):+.2f} to {100 * max(changes):+.2f} points",
+        ]
+    )

@@ -1,0 +1,72 @@
+"""Adapts batch normalisation to the wearer of a model, without labels: its statistics follow the windows answered."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from dcdp_jax.data.normalize import normalize
+from dcdp_jax.models.batch_norm import INPUT_STATISTICS
+from dcdp_jax.serve.model import Array, Prediction, Probabilities, TrainedModel, answer
+
+
+def update_statistics(running: Any, batch: Any, rate: float | jax.Array) -> Any:
+    """Updates a running average of mean and mean square, kept as mean and variance.
+
+    Args:
+      running: the `batch_stats` of a network: nested dicts, the innermost {`mean`, `var`: (c,)}.
+      batch: statistics of the same layers, from one batch.
+      rate: weight of the batch, from 0 to 1.
+
+    Returns:
+      The statistics of a mixture of both, by these weights: the variance between the means counts as well.
+    """
+
+    def mix(old: dict[str, jax.Array], new: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        step = new["mean"] - old["mean"]
+        variance = (1 - rate) * old["var"] + rate * new["var"] + rate * (1 - rate) * step * step
+        return {"mean": old["mean"] + rate * step, "var": variance}
+
+    return jax.tree.map(mix, running, batch, is_leaf=lambda node: "var" in node)
+
+
+@functools.partial(jax.jit, static_argnames="network")
+def adapting_step(
+    network: nn.Module, variables: Any, shift: Array, scale: Array, windows: Array, rate: float | jax.Array
+) -> tuple[Probabilities, Any]:
+    """Computes the probabilities of windows (b, t, c), and the statistics after them."""
+    outputs, found = network.apply(variables, normalize(windows, shift, scale), mutable=[INPUT_STATISTICS])
+    probabilities = Probabilities(
+        jax.nn.softmax(outputs.fusion), {name: jax.nn.softmax(z) for name, z in outputs.branches.items()}
+    )
+    return probabilities, update_statistics(variables["batch_stats"], found[INPUT_STATISTICS], rate)
+
+
+class AdaptingModel:
+    """A model whose statistics of batch normalisation are a running average over the windows that it has answered.
+
+    It begins at the statistics of training. Each window is answered with the statistics of those before it, and then
+    has the weight `model.adapt` in them. A window that lacks a channel changes nothing.
+
+    Attributes:
+      model: with the statistics so far.
+    """
+
+    def __init__(self, model: TrainedModel) -> None:
+        """Begins at the statistics of training."""
+        self.model = model
+        self._normalizer = tuple(np.array(x, np.float32) for x in (model.card.shift, model.card.scale))
+
+    def predict(self, windows: np.ndarray) -> Prediction:
+        """Answers windows (n, t, c) one after the other; see `dcdp_jax.serve.model.predict`."""
+        model, found = self.model, []
+        for window in np.asarray(windows, np.float32):
+            given = adapting_step(model.network, model.variables, *self._normalizer, window[None], model.adapt)
+            probabilities, statistics = given
+            if np.isfinite(window).all():
+                model = model._replace(variables={**model.variables, "batch_stats": statistics})
+            found.append(probabilities)
+        self.model = model
+        return answer(model.card, jax.tree.map(lambda *parts: np.concatenate(parts), *found), windows)

@@ -1,0 +1,101 @@
+"""--mode=adapt: trains the classifiers of a model on labelled recordings of its wearer; writes a new model."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from ml_collections import ConfigDict
+
+from dcdp_jax.data.normalize import Normalizer
+from dcdp_jax.data.windows import index_windows
+from dcdp_jax.errors import ConfigError, DataError
+from dcdp_jax.models.multipath import MultiPath
+from dcdp_jax.runs.checkpoints import Checkpoints
+from dcdp_jax.runs.files import CHECKPOINTS, CONFIG, RESULT, as_json, read_recorded, write_recorded
+from dcdp_jax.runs.model_card import ModelCard, write_card
+from dcdp_jax.runs.reading import read_result
+from dcdp_jax.serve.inputs import Input, read_input
+from dcdp_jax.serve.model import describe_state, load_model, restore_state
+from dcdp_jax.train.classifiers import train_classifiers
+from dcdp_jax.train.state import AveragedState
+
+ADAPTED = "adapted"
+
+
+def adapt_run(config: ConfigDict, workdir: Path, paths: Sequence[str]) -> None:
+    """Adapts the model of a run to labelled recordings, and writes WORKDIR/adapted/NAME, a folder to predict with.
+
+    Args:
+      config: of the run.
+      workdir: of the run, finished.
+      paths: files with labels; NAME is that of the first.
+
+    Raises:
+      UserError: the run is not finished, or the files are not what the model reads, or hold too few labels.
+      OSError: a file could not be written.
+    """
+    model = load_model(workdir)
+    if not isinstance(model.network, MultiPath):
+        raise ConfigError(f"--mode=adapt trains the classifiers of branches, and the model of {workdir} has none")
+    inputs = [item for path in paths for item in read_input(Path(path), model.card, config.data)]
+    windows, labels = labelled_windows(model.card, inputs)
+    counts = np.bincount(labels, minlength=len(model.card.class_names))
+    if np.count_nonzero(counts) < 2:
+        raise DataError(
+            f"{', '.join(paths)}: {len(labels)} windows of {model.card.window} samples lie within one label of "
+            f"{', '.join(model.card.class_names)} and lack no value; expected windows of two classes at least"
+        )
+    normalizer = Normalizer(*(np.array(x, np.float32) for x in (model.card.shift, model.card.scale)))
+    params = train_classifiers(model.network, model.variables, normalizer, windows, labels)
+    named = {name: n for name, n in zip(model.card.class_names, counts.tolist(), strict=True) if n}
+    folder = workdir / ADAPTED / Path(paths[0]).stem
+    write_adapted(workdir, folder, model.card, params, {"files": list(paths), "windows": named})
+    print(f"adapted on {', '.join(f'{n} windows of {name}' for name, n in named.items())}")
+    print(f"to use it, repeat the command of the run with --workdir={folder}")
+
+
+def labelled_windows(card: ModelCard, inputs: Sequence[Input]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the windows (n, t, c) within one label, without missing values, and their classes (n,)."""
+    found, labels = [np.zeros((0, card.window, len(card.channels)), np.float32)], [np.zeros(0, np.int32)]
+    for item in inputs:
+        recording = item.recording
+        bounds = np.append(recording.starts, len(recording.labels))
+        stretches = np.stack([bounds[:-1], bounds[1:]], axis=1)
+        index = index_windows(recording.labels, stretches, card.window, card.step)
+        found.append(recording.signals[index.start[:, None] + np.arange(card.window)])
+        labels.append(index.label)
+    windows, classes = np.concatenate(found), np.concatenate(labels)
+    whole = np.isfinite(windows).all(axis=(1, 2))
+    return windows[whole], classes[whole]
+
+
+def write_adapted(workdir: Path, folder: Path, card: ModelCard, params: Any, adapted: dict[str, Any]) -> None:
+    """Writes the folder of an adapted model, whole or not at all, in the place of one of the same name.
+
+    Its result.json has the mark `adapted`: its scores are those of the run, before. The threshold for `unknown` was
+    chosen for other classifiers, and is left out.
+    """
+    _, _, like = describe_state(workdir)
+    state = restore_state(workdir, card, like)
+    if isinstance(state, AveragedState):
+        state = state.replace(average={**state.average, "params": params})
+    else:
+        state = state.replace(params=params)
+    result = read_result(workdir)
+    result["marks"] = [*result["marks"], ADAPTED]
+    result[ADAPTED] = adapted
+    folder.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{ADAPTED}.", suffix=".writing", dir=folder.parent) as temporary:
+        new = Path(temporary) / "new"
+        new.mkdir()
+        with Checkpoints(new / CHECKPOINTS) as checkpoints:
+            checkpoints.save(card.best_epoch, state, 0.0)
+        write_recorded(new, CONFIG, read_recorded(workdir, CONFIG))
+        write_card(new, msgspec.structs.replace(card, rejection=None, marks=(*card.marks, ADAPTED)))
+        write_recorded(new, RESULT, as_json(result))
+        if folder.exists():
+            folder.rename(Path(temporary) / "before")
+        new.rename(folder)

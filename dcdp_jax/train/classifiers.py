@@ -1,0 +1,85 @@
+"""Trains the classifiers of a finished network on a few labelled windows of one person; the backbones stay."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from dcdp_jax.data.normalize import Normalizer, normalize
+from dcdp_jax.models.fusion import FusionHead
+from dcdp_jax.models.multipath import MultiPath
+
+STEPS = 200
+LEARNING_RATE = 1e-3
+PULL = 0.1  # weight of the squared distance from the parameters before
+BATCH = 64
+
+
+def classify(network: MultiPath, params: Any, embeddings: dict[str, jax.Array]) -> list[jax.Array]:
+    """Returns the logits (n, k) of the fusion and of each branch's classifier, of embeddings {branch: (n, d)}."""
+    # JAX sorts the keys of what it returns, and the fusion reads the branches in their own order.
+    ordered = {branch.name: embeddings[branch.name] for branch in network.branches}
+    classifiers = {name: params[name]["classifier"] for name in ordered}
+    logits = {name: h @ classifiers[name]["kernel"] + classifiers[name]["bias"] for name, h in ordered.items()}
+    head = FusionHead(network.classes, network.fusion_hidden, 0.0, network.fusion, network.modality_dropout)
+    return [head.apply({"params": params["fusion"]}, ordered, logits, None), *logits.values()]
+
+
+def train_classifiers(
+    network: MultiPath, variables: Any, normalizer: Normalizer, windows: np.ndarray, labels: np.ndarray
+) -> Any:
+    """Trains the fusion and the branches' classifiers on all windows at once; everything else stays as it is.
+
+    The loss is the sum of the cross-entropies, each the mean over the classes that are there, and `PULL` times the
+    squared distance from the parameters before, so that classes without a window are not unlearned. Adam takes
+    `STEPS` steps.
+
+    Args:
+      network: the network.
+      variables: `params` and `batch_stats`.
+      normalizer: of its training part.
+      windows: (n, t, c) in the recordings' own units.
+      labels: (n,).
+
+    Returns:
+      The parameters of the network.
+    """
+    embed = jax.jit(lambda x: network.apply(variables, normalize(x, *normalizer)).embeddings)
+    padded = np.pad(windows, ((0, -len(windows) % BATCH), (0, 0), (0, 0)))
+    parts = [jax.device_get(embed(padded[i : i + BATCH])) for i in range(0, len(padded), BATCH)]
+    embeddings = jax.tree.map(lambda *values: np.concatenate(values)[: len(windows)], *parts)
+    counts = np.bincount(labels)
+    weights = 1 / (np.count_nonzero(counts) * counts[labels])
+    before = classifier_parameters(network, variables["params"])
+    optimizer = optax.adam(LEARNING_RATE)
+
+    def loss_of(trained: Any) -> jax.Array:
+        logits = classify(network, trained, embeddings)
+        entropy = sum(jnp.sum(weights * optax.softmax_cross_entropy_with_integer_labels(z, labels)) for z in logits)
+        return entropy + PULL * optax.tree.norm(jax.tree.map(jnp.subtract, trained, before), squared=True)
+
+    @jax.jit
+    def train(trained: Any) -> Any:
+        def step(_: int, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+            trained, state = carry
+            updates, state = optimizer.update(jax.grad(loss_of)(trained), state)
+            return optax.apply_updates(trained, updates), state
+
+        return jax.lax.fori_loop(0, STEPS, step, (trained, optimizer.init(trained)))[0]
+
+    trained = jax.device_get(train(before))
+    params = dict(variables["params"])
+    if "fusion" in params:  # the sum of the branches' logits has no parameters
+        params["fusion"] = trained["fusion"]
+    for branch in network.branches:
+        params[branch.name] = {**params[branch.name], **trained[branch.name]}
+    return params
+
+
+def classifier_parameters(network: MultiPath, params: Any) -> Any:
+    """Returns the parameters that `train_classifiers` trains, in their places."""
+    return {"fusion": params.get("fusion", {})} | {
+        branch.name: {"classifier": params[branch.name]["classifier"]} for branch in network.branches
+    }
