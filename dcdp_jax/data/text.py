@@ -226,8 +226,8 @@ def is_finite_number(field: bytes) -> bool:
     return NUMBER.fullmatch(field) is not None and abs(float(field)) <= LARGEST
 
 
-def codes_to_labels(path: Path, codes: np.ndarray, classes: dict[int, int]) -> np.ndarray:
-    """Returns (t,) int32 class indices for a publisher's (t,) numeric codes, one on each line of a file.
+def codes_to_labels(path: Path, codes: np.ndarray, classes: dict[int, int], first_line: int = 1) -> np.ndarray:
+    """Returns (t,) int32 class indices for a publisher's (t,) numeric codes, one on each line of a file from the first.
 
     Raises:
       DataError: a code that is not among classes, {code: class index}; the message names the line.
@@ -237,7 +237,7 @@ def codes_to_labels(path: Path, codes: np.ndarray, classes: dict[int, int]) -> n
     unknown = np.flatnonzero(known[position] != codes)
     if unknown.size:
         raise DataError(
-            f"{path}, line {1 + unknown[0]}: label {codes[unknown[0]]:.10g}, expected one of "
+            f"{path}, line {first_line + unknown[0]}: label {codes[unknown[0]]:.10g}, expected one of "
             f"{', '.join(map(str, known))}"
         )
     return np.array([classes[code] for code in known], np.int32)[position]

@@ -24,6 +24,10 @@ NAMES = {
     "uci_har": [(s, "1") for s in range(1, 31)],
     "hapt": [(s, f"{s}{run}") for s in range(1, 31) for run in "ab"],
     "dsads": [(s, str(s)) for s in range(1, 9)],
+    "mhealth": [(s, "1") for s in range(1, 11)],
+    "harth": [(s, "1") for s in (6, 8, 9, 10, *range(12, 30))],
+    "motionsense": [(s, f"{s}{run}") for s in range(1, 25) for run in "ab"],
+    "usc_had": [(s, f"{s}{run}") for s in range(1, 15) for run in "ab"],
     "synthetic": [(s, "1") for s in range(1, 11)],
     "table": [(s, f"{s}{run}") for s in range(1, 6) for run in "ab"],
 }

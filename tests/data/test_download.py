@@ -356,7 +356,15 @@ def test_real_archives_from_download_to_folder(name, raw_dir, tmp_path):
 
 
 def test_published_downloads_are_the_documented_ones():
-    numbers = {"opportunity": 226, "pamap2": 231, "uci_har": 240, "hapt": 341, "dsads": 256}
+    numbers = {
+        "opportunity": 226,
+        "pamap2": 231,
+        "uci_har": 240,
+        "hapt": 341,
+        "dsads": 256,
+        "mhealth": 319,
+        "harth": 779,
+    }
     for name, number in numbers.items():
         known = DATASETS[name].source
         assert known.url == f"https://archive.ics.uci.edu/static/public/{number}/{known.archive}"

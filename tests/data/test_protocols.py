@@ -21,6 +21,10 @@ WANTED = {
     "uci_har": {"official", "loso", "groups", "random"},
     "hapt": {"official", "loso", "groups", "random"},
     "dsads": {"standard", "loso", "groups", "random"},
+    "mhealth": {"standard", "loso", "groups", "random"},
+    "harth": {"loso", "groups", "random"},
+    "motionsense": {"loso", "groups", "random"},
+    "usc_had": {"standard", "loso", "groups", "random"},
     "synthetic": {"subject", "loso", "groups", "random"},
     "table": {"subject", "recording", "loso", "groups", "random"},
 }

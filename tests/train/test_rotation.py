@@ -4,7 +4,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dcdp_jax.data.datasets import dsads, hapt, opportunity, pamap2, synthetic, uci_har, wisdm
+from dcdp_jax.data.datasets import (
+    dsads,
+    hapt,
+    harth,
+    mhealth,
+    motionsense,
+    opportunity,
+    pamap2,
+    synthetic,
+    uci_har,
+    usc_had,
+    wisdm,
+)
 from dcdp_jax.data.recording import Channel, Recording
 from dcdp_jax.data.views import view_recording
 from dcdp_jax.train.rotation import accelerations_of, devices_of, keep_axes, rotate, rotation_matrices
@@ -24,6 +36,10 @@ SIZES = {
     "wisdm": (wisdm.CHANNELS, [1]),
     "pamap2": ((*pamap2.CHANNELS, pamap2.HEART_RATE_CHANNEL), [4, 4, 4]),
     "dsads": (dsads.CHANNELS, [3] * 5),
+    "mhealth": (mhealth.CHANNELS, [1, 3, 3]),
+    "harth": (harth.CHANNELS, [1, 1]),
+    "motionsense": (motionsense.CHANNELS, [3]),
+    "usc_had": (usc_had.CHANNELS, [2]),
     "synthetic": (synthetic.CHANNELS, [2] * 3),
     # Bluetooth accelerometers, jacket units, shoes without their Euler angles and compass.
     "opportunity": (opportunity.CHANNELS, [1] * 12 + [3] * 5 + [4] * 2),

@@ -4,8 +4,9 @@ The first channel of every sample is its number, so that a test can say which sa
 """
 
 import numpy as np
+from scipy.io import savemat
 
-from dcdp_jax.data.datasets import dsads, opportunity, uci_har
+from dcdp_jax.data.datasets import dsads, harth, mhealth, opportunity, uci_har
 
 
 def lines(rows, delimiter=" "):
@@ -113,6 +114,52 @@ def write_uci_har(folder, rng):
             (signals / f"{name}_{split}.txt").write_text(text)
 
 
+def write_mhealth(folder, rng):
+    folder.mkdir(parents=True, exist_ok=True)
+    for subject, samples in ((1, 12), (10, 9)):
+        values = rng.normal(0, 1, (samples, mhealth.COLUMNS)).round(5).astype("U12")
+        values[:, 0] = np.arange(1000 * subject, 1000 * subject + samples).astype("U12")
+        values[:, mhealth.LABEL] = np.repeat(rng.integers(0, 13, 4), 3)[:samples].astype("U12")
+        (folder / f"mHealth_subject{subject}.log").write_text(lines(values, "\t"))
+
+
+def write_harth(folder, rng):
+    """Two people; the second file has line numbers in front, and the first a gap after its ninth line."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for subject, samples in ((6, 14), (15, 10)):
+        values = rng.normal(0, 1, (samples, 6)).round(6).astype("U12")
+        values[:, 0] = np.arange(1000 * subject, 1000 * subject + samples).astype("U12")
+        steps = np.arange(samples) * 20 + 5000 * (np.arange(samples) >= 9) * (subject == 6)
+        stamps = (np.datetime64("2019-01-12T00:00:00.000") + steps).astype("U23")
+        codes = np.repeat(rng.choice(list(harth.CLASSES), 4), 4)[:samples].astype("U12")
+        rows = np.concatenate([[[stamp.replace("T", " ")] for stamp in stamps], values, codes[:, None]], axis=1)
+        names = ["timestamp", *(channel.name for channel in harth.CHANNELS), "label"]
+        if subject == 15:
+            rows = np.concatenate([np.arange(samples).astype("U12")[:, None], rows], axis=1)
+            names = ["index", *names]
+        (folder / f"S{subject:03d}.csv").write_text(lines([names, *rows], ","))
+
+
+def write_motionsense(folder, rng):
+    names = [*(f"attitude.{angle}" for angle in ("roll", "pitch", "yaw"))]
+    names += [f"{sensor}.{axis}" for sensor in ("gravity", "rotationRate", "userAcceleration") for axis in "xyz"]
+    for trial, subject, samples in (("dws_1", 1, 12), ("jog_16", 24, 9)):
+        (folder / trial).mkdir(parents=True, exist_ok=True)
+        values = rng.normal(0, 1, (samples, len(names))).round(6).astype("U12")
+        values[:, names.index("userAcceleration.x")] = np.arange(1000 * subject, 1000 * subject + samples).astype("U12")
+        rows = np.concatenate([np.arange(samples).astype("U12")[:, None], values], axis=1)
+        (folder / trial / f"sub_{subject}.csv").write_text(lines([["", *names], *rows], ","))
+
+
+def write_usc_had(folder, rng):
+    for subject, name, samples in ((1, "a1t1", 12), (13, "a12t5", 9)):
+        (folder / f"Subject{subject}").mkdir(parents=True, exist_ok=True)
+        readings = rng.normal(0, 1, (samples, 6))
+        readings[:, 0] = np.arange(1000 * subject, 1000 * subject + samples)
+        content = {"title": "USC Human Motion Database", "subject": str(subject), "sensor_readings": readings}
+        savemat(folder / f"Subject{subject}" / f"{name}.mat", content)
+
+
 WRITERS = {
     "uci_har": write_uci_har,
     "opportunity": write_opportunity,
@@ -120,6 +167,10 @@ WRITERS = {
     "wisdm": write_wisdm,
     "hapt": write_hapt,
     "dsads": write_dsads,
+    "mhealth": write_mhealth,
+    "harth": write_harth,
+    "motionsense": write_motionsense,
+    "usc_had": write_usc_had,
 }
 
 

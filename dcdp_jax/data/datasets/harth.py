@@ -1,0 +1,96 @@
+"""HARTH: 22 subjects in daily life, 12 activities, accelerometers at the lower back and the thigh, 50 Hz.
+
+Logacjov et al. 2021. A file per subject, harth/S006.csv to S029.csv, with a line of column names: `timestamp`, `back_x`
+to `thigh_z` (g) and `label`. Three files have a column more, of line numbers, which is not read. Where time stamps are
+more than a tenth of a second apart, a new stretch begins.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dcdp_jax.data.completeness import describe_counts, find_data_files, missing_names, shortage
+from dcdp_jax.data.download import Source
+from dcdp_jax.data.headed import HEADER_LINES, read_named
+from dcdp_jax.data.protocols import COMMON
+from dcdp_jax.data.recording import Channel, Recording, Recordings
+from dcdp_jax.data.spec import DatasetSpec
+from dcdp_jax.data.text import codes_to_labels, stretch_starts
+from dcdp_jax.errors import DataError
+
+CLASSES = {
+    1: "walking",
+    2: "running",
+    3: "shuffling",
+    4: "stairs_ascending",
+    5: "stairs_descending",
+    6: "standing",
+    7: "sitting",
+    8: "lying",
+    13: "cycling_sit",
+    14: "cycling_stand",
+    130: "cycling_sit_inactive",
+    140: "cycling_stand_inactive",
+}
+CLASS_NAMES = tuple(CLASSES.values())
+CODES = {code: label for label, code in enumerate(CLASSES)}
+RATE = 50.0
+LONGEST_STEP = 0.1  # seconds
+SUBJECTS = (6, 8, 9, 10, *range(12, 30))
+ROWS = 6_461_328  # of the published files
+CHANNELS = tuple(Channel(f"{site}_{axis}", "acc", site, "g") for site in ("back", "thigh") for axis in "xyz")
+SOURCE = Source(
+    dataset="harth",
+    folder="harth",
+    pattern="S[0-9][0-9][0-9].csv",
+    url="https://archive.ics.uci.edu/static/public/779/harth.zip",
+    size=150_000_000,
+    unpacked_limit=2 << 30,
+)
+
+
+def read_file(path: Path) -> Recording:
+    """Reads the recording of a subject."""
+    match = re.fullmatch(r"S(\d{3})\.csv", path.name)
+    if match is None or int(match[1]) not in SUBJECTS:
+        raise DataError(f"{path}: expected S006.csv to S029.csv, without S007 and S011")
+    values, time = read_named(path, [*(channel.name for channel in CHANNELS), "label"], "timestamp")
+    return Recording(
+        signals=values[:, :-1].astype(np.float32),
+        labels=codes_to_labels(path, values[:, -1], CODES, first_line=1 + HEADER_LINES),
+        subject=int(match[1]),
+        run="1",
+        rate=RATE,
+        channels=CHANNELS,
+        starts=stretch_starts(path, time, LONGEST_STEP),
+    )
+
+
+def read(folder: Path) -> Recordings:
+    """Reads the recordings of all subjects, in the order of their numbers."""
+    recordings = [read_file(path) for path in find_data_files(folder, SOURCE.pattern)]
+    notes = (describe_counts(recordings, CLASS_NAMES),)
+    return Recordings(recordings, CLASS_NAMES, notes=notes, missing=tuple(shortfall(recordings)))
+
+
+def shortfall(recordings: Sequence[Recording]) -> list[str]:
+    """Returns how these recordings fall short of the published ones, one sentence each."""
+    present = [f"S{r.subject:03d}.csv" for r in recordings]
+    expected = [f"S{subject:03d}.csv" for subject in SUBJECTS]
+    return missing_names("files", present, expected) + shortage("lines", sum(len(r.labels) for r in recordings), ROWS)
+
+
+DATASET = DatasetSpec(
+    name="harth",
+    description=__doc__,
+    class_names=CLASS_NAMES,
+    channels=CHANNELS,
+    rate=RATE,
+    source=SOURCE,
+    read=read,
+    read_one=lambda path: [read_file(path)] if re.fullmatch(r"S\d{3}\.csv", path.name) else None,
+    example="S006.csv",
+    protocols=COMMON,
+)

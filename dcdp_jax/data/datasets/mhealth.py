@@ -1,0 +1,99 @@
+"""MHEALTH: 10 subjects, 12 activities, three units at chest, left ankle and right lower arm, 50 Hz.
+
+Banos et al. 2014. A file per subject, mHealth_subjectN.log: 24 numbers on every line, separated by tabs; the
+acceleration of the chest (m/s^2), two leads of an electrocardiogram, then acceleration, angular rate (deg/s) and
+magnetic field (of the device's own scale) of the ankle and of the arm, and the label, 0 for none of the activities. The
+electrocardiogram is not read.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from dcdp_jax.data.completeness import describe_counts, find_data_files, missing_names, shortage
+from dcdp_jax.data.download import Source
+from dcdp_jax.data.protocols import COMMON, fixed
+from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
+from dcdp_jax.data.spec import DatasetSpec
+from dcdp_jax.data.text import codes_to_labels, read_columns
+from dcdp_jax.errors import DataError
+
+CLASS_NAMES = (
+    "standing",
+    "sitting",
+    "lying",
+    "walking",
+    "climbing_stairs",
+    "waist_bends_forward",
+    "frontal_elevation_of_arms",
+    "knees_bending",
+    "cycling",
+    "jogging",
+    "running",
+    "jumping",
+)
+RATE = 50.0
+SUBJECTS = 10
+ROWS = 1_215_745  # of the published files
+COLUMNS, LABEL = 24, 23
+SIGNALS = (0, 1, 2, *range(5, 23))
+CHANNELS = tuple(
+    Channel(f"{site}_{group}_{axis}", group, site, {"acc": "m/s^2", "gyro": "deg/s", "mag": "local"}[group])
+    for site, groups in (("chest", ("acc",)), ("ankle", ("acc", "gyro", "mag")), ("arm", ("acc", "gyro", "mag")))
+    for group in groups
+    for axis in "xyz"
+)
+CODES = {0: UNLABELLED} | {code: code - 1 for code in range(1, len(CLASS_NAMES) + 1)}
+SOURCE = Source(
+    dataset="mhealth",
+    folder="MHEALTHDATASET",
+    pattern="mHealth_subject*.log",
+    url="https://archive.ics.uci.edu/static/public/319/mhealth+dataset.zip",
+    size=75_000_000,
+    unpacked_limit=1 << 30,
+)
+
+
+def read_file(path: Path) -> Recording:
+    """Reads the recording of a subject."""
+    match = re.fullmatch(r"mHealth_subject(\d+)\.log", path.name)
+    if match is None or not 1 <= int(match[1]) <= SUBJECTS:
+        raise DataError(f"{path}: expected mHealth_subject1.log to mHealth_subject{SUBJECTS}.log")
+    signals, codes = read_columns(path, COLUMNS, SIGNALS, (LABEL,), delimiter="\t")
+    return Recording(
+        signals=signals,
+        labels=codes_to_labels(path, codes[:, 0], CODES),
+        subject=int(match[1]),
+        run="1",
+        rate=RATE,
+        channels=CHANNELS,
+    )
+
+
+def read(folder: Path) -> Recordings:
+    """Reads the recordings of all subjects, in the order of their numbers."""
+    paths = find_data_files(folder, SOURCE.pattern)
+    recordings = sorted(map(read_file, paths), key=lambda recording: recording.subject)
+    notes = (describe_counts(recordings, CLASS_NAMES),)
+    return Recordings(recordings, CLASS_NAMES, notes=notes, missing=tuple(shortfall(recordings)))
+
+
+def shortfall(recordings: Sequence[Recording]) -> list[str]:
+    """Returns how these recordings fall short of the published ones, one sentence each."""
+    present = [f"mHealth_subject{r.subject}.log" for r in recordings]
+    expected = [f"mHealth_subject{n}.log" for n in range(1, SUBJECTS + 1)]
+    return missing_names("files", present, expected) + shortage("lines", sum(len(r.labels) for r in recordings), ROWS)
+
+
+DATASET = DatasetSpec(
+    name="mhealth",
+    description=__doc__,
+    class_names=CLASS_NAMES,
+    channels=CHANNELS,
+    rate=RATE,
+    source=SOURCE,
+    read=read,
+    read_one=lambda path: [read_file(path)] if re.fullmatch(r"mHealth_subject\d+\.log", path.name) else None,
+    example="mHealth_subject1.log",
+    protocols={"standard": fixed("standard", (8,), (9, 10)), **COMMON},
+)

@@ -1,0 +1,149 @@
+"""MHEALTH, HARTH, MotionSense and USC-HAD: what is read is what the files say, and what is damaged is named."""
+
+import csv
+
+import numpy as np
+import pytest
+from scipy.io import loadmat, savemat
+
+from dcdp_jax.data.datasets import DATASETS, harth, mhealth, motionsense, usc_had
+from dcdp_jax.data.recording import UNLABELLED
+from dcdp_jax.errors import DataError
+from tests.data.datasets import small
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_mhealth(tmp_path):
+    found = mhealth.read(small.write("mhealth", tmp_path))
+    for recording in found:
+        table = np.loadtxt(tmp_path / f"mHealth_subject{recording.subject}.log", delimiter="\t")
+        np.testing.assert_array_equal(recording.signals[:, :3], table[:, :3].astype(np.float32))
+        np.testing.assert_array_equal(recording.signals[:, 3:], table[:, 5:23].astype(np.float32))
+        codes = table[:, 23].astype(int)
+        np.testing.assert_array_equal(recording.labels, np.where(codes == 0, UNLABELLED, codes - 1))
+    assert [r.subject for r in found] == [1, 10]
+    assert found.missing[0].startswith("8 of 10 files are missing: mHealth_subject2.log")
+    assert found.missing[1] == "21 of 1,215,745 lines"
+
+
+def test_harth(tmp_path):
+    found = harth.read(small.write("harth", tmp_path))
+    for recording in found:
+        rows = rows_of(tmp_path / f"S{recording.subject:03d}.csv")
+        expected = np.array([[row[c.name] for c in harth.CHANNELS] for row in rows], np.float32)
+        np.testing.assert_array_equal(recording.signals, expected)
+        names = [harth.CLASS_NAMES[label] for label in recording.labels]
+        assert names == [harth.CLASSES[int(row["label"])] for row in rows]
+    assert [r.starts.tolist() for r in found] == [[0, 9], [0]]
+    assert [r.subject for r in found] == [6, 15]
+    assert found.missing[0].startswith("20 of 22 files are missing: S008.csv")
+
+
+def test_motionsense(tmp_path):
+    found = motionsense.read(small.write("motionsense", tmp_path))
+    for recording in found:
+        rows = rows_of(tmp_path / recording.run / f"sub_{recording.subject}.csv")
+        expected = np.array([[row[name] for name in motionsense.COLUMNS] for row in rows], np.float32)
+        np.testing.assert_array_equal(recording.signals, expected)
+    assert [(r.subject, r.run, set(r.labels.tolist())) for r in found] == [(1, "dws_1", {0}), (24, "jog_16", {5})]
+    assert motionsense.CHANNELS[6].name == "gyro_x"
+    assert motionsense.COLUMNS[6] == "rotationRate.x"
+    assert found.missing[0].startswith("358 of 360 files are missing")
+
+
+def test_usc_had(tmp_path):
+    found = usc_had.read(small.write("usc_had", tmp_path))
+    for recording in found:
+        content = loadmat(tmp_path / f"Subject{recording.subject}" / f"{recording.run}.mat")
+        np.testing.assert_array_equal(recording.signals, content["sensor_readings"].astype(np.float32))
+    assert [(r.subject, r.run, set(r.labels.tolist())) for r in found] == [(1, "a1t1", {0}), (13, "a12t5", {11})]
+    assert found.missing[0].startswith("838 of 840 files are missing")
+
+
+@pytest.mark.parametrize("name", ["mhealth", "harth", "motionsense", "usc_had"])
+def test_every_subject_can_be_left_out_and_grouped(name):
+    assert {"loso", "groups"} <= set(DATASETS[name].protocols)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "change", "message"),
+    [
+        ("mhealth", "mHealth_subject1.log", lambda t: t.replace("\t", " ", 1), "line 1: 23 columns, expected 24"),
+        ("mhealth", "mHealth_subject1.log", lambda t: "\t".join(["0"] * 23 + ["13"]) + "\n" + t, "line 1: label 13"),
+        ("harth", "S006.csv", lambda t: t.replace("thigh_z", "thigh"), "expected the columns back_x"),
+        ("harth", "S006.csv", lambda t: t.partition("\n")[0] + "\n", "no line below the column names"),
+        ("harth", "S006.csv", lambda t: t.replace(".020,", ".020,x", 1), "invalid value 'x"),
+        (
+            "harth",
+            "S006.csv",
+            lambda t: t.replace(".020,6001", ".020,", 1),
+            "line 3, column 'back_x': no finite number",
+        ),
+        ("harth", "S006.csv", lambda t: t.replace(".020,6001", ".020,1e39", 1), "line 3, column 'back_x'"),
+        ("harth", "S006.csv", lambda t: t.replace("2019-01-12 00:00:00.020", "noon"), "invalid value 'noon'"),
+        ("harth", "S006.csv", lambda t: t.rsplit(",", 1)[0] + ",9\n", "line 15: label 9, expected one of 1, 2"),
+        ("motionsense", "dws_1/sub_1.csv", lambda t: t.replace("\n", ",1\n", 2), "Expected 14 columns|columns, got"),
+        ("motionsense", "dws_1/sub_1.csv", lambda t: "", "Empty CSV file"),
+    ],
+)
+def test_damaged_files_are_named(name, file, change, message, tmp_path):
+    folder = small.write(name, tmp_path)
+    path = folder / file
+    path.write_text(change(path.read_text()))
+    with pytest.raises(DataError, match=message) as raised:
+        DATASETS[name].read(folder)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no MATLAB file", "not a MATLAB file of version 5"),
+        ({"readings": np.zeros((3, 6))}, "sensor_readings is absent"),
+        ({"sensor_readings": np.zeros((3, 5))}, r"sensor_readings is of shape \(3, 5\)"),
+        ({"sensor_readings": np.full((3, 6), np.nan)}, "sample 0: acc_x is not a finite number"),
+        ({"sensor_readings": np.full((3, 6), 1e39)}, "sample 0: acc_x is not a finite number"),
+    ],
+)
+def test_damaged_matlab_files_are_named(content, message, tmp_path):
+    folder = small.write("usc_had", tmp_path)
+    path = folder / "Subject1" / "a1t1.mat"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        savemat(path, content)
+    with pytest.raises(DataError, match=message) as raised:
+        usc_had.read(folder)
+    assert str(path) in str(raised.value)
+
+
+def test_a_truncated_matlab_file_is_named(tmp_path):
+    path = small.write("usc_had", tmp_path) / "Subject1" / "a1t1.mat"
+    whole = path.read_bytes()
+    for length in range(0, len(whole) - 8, 17):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"a1t1\.mat"):
+            usc_had.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "message"),
+    [
+        ("mhealth", "mHealth_subject11.log", "expected mHealth_subject1.log to mHealth_subject10.log"),
+        ("harth", "S007.csv", "expected S006.csv to S029.csv, without S007 and S011"),
+        ("motionsense", "dws_4/sub_1.csv", "expected a trial as dws_1 or jog_16"),
+        ("motionsense", "dws_1/sub_25.csv", "sub_1.csv to sub_24.csv"),
+        ("usc_had", "Subject15/a1t1.mat", "expected Subject1 to Subject14"),
+        ("usc_had", "Subject1/a13t1.mat", "a1t1.mat to a12t5.mat"),
+    ],
+)
+def test_names_out_of_range(name, file, message, tmp_path):
+    folder = small.write(name, tmp_path)
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_text("")
+    with pytest.raises(DataError, match=message):
+        DATASETS[name].read(folder)
