@@ -12,5 +12,5 @@ def get_config():
     config.data.protocol = "groups"
     config.data.window = 128
     config.data.step = 64
-    config.model.branches = (("res", "resnet", ("acc", "gravity")), ("dense", "densenet", ("gyro",)))
+    config.model.branches = (("res", "resnet", ("acc",)), ("dense", "densenet", ("gyro",)))
     return config

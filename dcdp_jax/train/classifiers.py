@@ -48,8 +48,8 @@ def train_classifiers(
     """
     embed = jax.jit(lambda x: network.apply(variables, normalize(x, *normalizer)).embeddings)
     padded = np.pad(windows, ((0, -len(windows) % BATCH), (0, 0), (0, 0)))
-    parts = [jax.device_get(embed(padded[i : i + BATCH])) for i in range(0, len(padded), BATCH)]
-    embeddings = jax.tree.map(lambda *values: np.concatenate(values)[: len(windows)], *parts)
+    parts = [embed(padded[i : i + BATCH]) for i in range(0, len(padded), BATCH)]
+    embeddings = jax.tree.map(lambda *values: jnp.concatenate(values)[: len(windows)], *parts)
     counts = np.bincount(labels)
     weights = 1 / (np.count_nonzero(counts) * counts[labels])
     before = classifier_parameters(network, variables["params"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from configs import default
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.data.datasets import synthetic
-from dcdp_jax.data.protocols import by_subjects, random_windows, set_aside_calibration
+from dcdp_jax.data.protocols import NO_CHOICE, by_subjects, random_windows, set_aside_calibration
 from dcdp_jax.data.recording import Channel, Recording
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.evaluate.calibrated import measure_calibration
@@ -59,7 +59,7 @@ def test_calibration_never_touches_tested_seconds(runs, seconds):
 def test_random_windows_have_no_first_seconds():
     recordings = [make_recording(1, 0, [0] * 9)]
     with pytest.raises(ConfigError, match=r"data\.calibration=5: the windows of protocol random"):
-        set_aside_calibration(random_windows(recordings, None), recordings, 5, CLASSES)
+        set_aside_calibration(random_windows(recordings, NO_CHOICE), recordings, 5, CLASSES)
 
 
 def small(**fields):

@@ -59,7 +59,7 @@ def read_file(path: Path) -> Recording:
     match = re.fullmatch(r"mHealth_subject(\d+)\.log", path.name)
     if match is None or not 1 <= int(match[1]) <= SUBJECTS:
         raise DataError(f"{path}: expected mHealth_subject1.log to mHealth_subject{SUBJECTS}.log")
-    signals, codes = read_columns(path, COLUMNS, SIGNALS, (LABEL,), delimiter="\t")
+    signals, codes = read_columns(path, COLUMNS, SIGNALS, (LABEL,), aligned=True)
     return Recording(
         signals=signals,
         labels=codes_to_labels(path, codes[:, 0], CODES),

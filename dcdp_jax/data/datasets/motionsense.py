@@ -35,7 +35,7 @@ ROWS = 1_412_865  # of the published files
 COLUMNS = tuple(f"{sensor}.{axis}" for sensor in ("userAcceleration", "gravity", "rotationRate") for axis in "xyz")
 CHANNELS = tuple(
     Channel(f"{name}_{axis}", group, "pocket", unit)
-    for name, group, unit in (("user_acc", "acc", "g"), ("gravity", "gravity", "g"), ("gyro", "gyro", "rad/s"))
+    for name, group, unit in (("user_acc", "acc", "g"), ("gravity", "acc", "g"), ("gyro", "gyro", "rad/s"))
     for axis in "xyz"
 )
 NAME = re.compile(r"/(dws|ups|sit|std|wlk|jog)_(\d+)/sub_(\d+)\.csv$")

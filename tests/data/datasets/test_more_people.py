@@ -72,7 +72,7 @@ def test_every_subject_can_be_left_out_and_grouped(name):
 @pytest.mark.parametrize(
     ("name", "file", "change", "message"),
     [
-        ("mhealth", "mHealth_subject1.log", lambda t: t.replace("\t", " ", 1), "line 1: 23 columns, expected 24"),
+        ("mhealth", "mHealth_subject1.log", lambda t: t.replace("\t", "", 1), "line 1: 23 columns, expected 24"),
         ("mhealth", "mHealth_subject1.log", lambda t: "\t".join(["0"] * 23 + ["13"]) + "\n" + t, "line 1: label 13"),
         ("harth", "S006.csv", lambda t: t.replace("thigh_z", "thigh"), "expected the columns back_x"),
         ("harth", "S006.csv", lambda t: t.partition("\n")[0] + "\n", "no line below the column names"),
