@@ -40,6 +40,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         **_predictions(run),
         rejection=rejection_section(run),
         segments=run.segments and segment_tables(run.segments),
+        calibrated=run.calibration and tables.calibration_table(run.calibration),
         epoch_charts=epoch_charts(run.steps, run.epochs, result["best_epoch"]),
         loss_terms=share_table(run.steps, config.get("loss.align_weight")),
         step_charts=step_charts(run.steps, run.epochs, list(result["branches"]), config.get("train.batch_size")),

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dcdp_jax.report.page import number, percent
+from dcdp_jax.report.page import number, percent, signed
 
 SCORES = {
     "accuracy": "Accuracy",
@@ -104,6 +104,18 @@ def confusion_table(result: Mapping[str, Any]) -> Shaded:
         ]
         rows.append((name, cells))
     return Shaded("true ↓ \xa0 predicted →", names, rows)
+
+
+def calibration_table(calibration: Mapping[str, Any]) -> Table:
+    """Returns the accuracy of each test subject before and after the adaptation of calibration.json, and of all."""
+    columns = ("windows", "calibration_windows", "before", "after")
+    rows = [[name, *(row[column] for column in columns)] for name, row in calibration["subjects"].items()]
+    totals = [sum(row[i] for row in rows) for i in (1, 2)]
+    rows.append(["all", *totals, *(calibration[name]["accuracy"] for name in ("before", "after"))])
+    return Table(
+        ["Subject", "Windows tested", "Windows to adapt", "Before, %", "After, %", "Difference"],
+        [[*row[:3], percent(row[3]), percent(row[4]), signed(row[4] - row[3])] for row in rows],
+    )
 
 
 def split_table(windows: Mapping[str, int], subjects: Mapping[str, Sequence[int | str]]) -> Table:

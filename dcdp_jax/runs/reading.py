@@ -13,6 +13,7 @@ import numpy as np
 
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs.files import (
+    CALIBRATION,
     CONFIG,
     DIGESTS,
     METRICS,
@@ -23,7 +24,16 @@ from dcdp_jax.runs.files import (
     WORST_WINDOWS,
     read_recorded,
 )
-from dcdp_jax.runs.schemas import EpochRecord, Result, Robustness, SegmentGrades, StepRecord, WorstWindows, decode
+from dcdp_jax.runs.schemas import (
+    Calibrated,
+    EpochRecord,
+    Result,
+    Robustness,
+    SegmentGrades,
+    StepRecord,
+    WorstWindows,
+    decode,
+)
 
 # Of predictions.csv; the probabilities of all classes follow.
 COLUMNS = ("recording", "start", "subject", "true", "predicted", "confidence")
@@ -65,6 +75,7 @@ class FinishedRun(NamedTuple):
     worst: dict[str, Any] | None
     robustness: dict[str, Any] | None
     segments: dict[str, Any] | None
+    calibration: dict[str, Any] | None
 
 
 def read_run(workdir: Path) -> FinishedRun:
@@ -85,6 +96,7 @@ def read_run(workdir: Path) -> FinishedRun:
         read_worst_windows(workdir),
         read_robustness(workdir),
         read_segments(workdir),
+        read_calibration(workdir),
     )
 
 
@@ -225,4 +237,12 @@ def read_segments(workdir: Path) -> dict[str, Any] | None:
     if not (workdir / SEGMENTS).exists():
         return None
     found: Any = decode(read_recorded(workdir, SEGMENTS), SegmentGrades, workdir / SEGMENTS)
+    return found
+
+
+def read_calibration(workdir: Path) -> dict[str, Any] | None:
+    """Reads calibration.json; None where it was not measured; raises CheckpointError where it is damaged."""
+    if not (workdir / CALIBRATION).exists():
+        return None
+    found: Any = decode(read_recorded(workdir, CALIBRATION), Calibrated, workdir / CALIBRATION)
     return found

@@ -197,6 +197,24 @@ class SegmentGrades(TypedDict):
     onset: Onset
 
 
+class CalibratedSubject(TypedDict):
+    """Accuracy on a test subject's windows, before and after the classifiers were adapted to the subject."""
+
+    windows: Number
+    calibration_windows: Number
+    before: Share
+    after: Share
+
+
+class Calibrated(TypedDict):
+    """calibration.json, see `dcdp_jax.evaluate.calibrated.measure_calibration`."""
+
+    seconds: Positive
+    before: RobustScores
+    after: RobustScores
+    subjects: dict[str, CalibratedSubject]
+
+
 class WorstChannel(TypedDict):
     """A channel of worst_windows.json."""
 

@@ -497,7 +497,9 @@ def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]
     if unknown := run.dataset.unknown:
         # The evaluation counts by label, and the model has no class for these windows.
         asked = run.evaluate(state, dataclasses.replace(unknown, labels=np.zeros_like(unknown.labels)))
-        check_finite(f"the windows of {config.data.left_out_class}", asked.tally.scores(), lambda: last_checkpoint(member))
+        check_finite(
+            f"the windows of {config.data.left_out_class}", asked.tally.scores(), lambda: last_checkpoint(member)
+        )
         result["left_out"] = {"name": config.data.left_out_class, "windows": len(unknown.labels)} | detection(
             test.probabilities, asked.probabilities, rejection
         )

@@ -134,6 +134,7 @@ def test_evaluate_repeats_the_result_and_measures_robustness(copied):
     assert [row["name"] for row in robustness["absent"] if row["kind"] == "branch"] == ["res", "dense"]
     page = (copied / "report.html").read_text()
     assert "Not measured yet" not in page
+    assert "Adaptation to the test subjects" in page
     segments = read_json(copied / "segments.json")
     assert f"mAP {segments['map']['0.3']:.3f} at 0.3" in output
     assert f"{segments['onset']['found']} of {segments['onset']['segments']} true segments are overlapped" in page
