@@ -59,7 +59,7 @@ def test_calibration_never_touches_tested_seconds(runs, seconds):
 def test_random_windows_have_no_first_seconds():
     recordings = [make_recording(1, 0, [0] * 9)]
     with pytest.raises(ConfigError, match=r"data\.calibration=5: the windows of protocol random"):
-        set_aside_calibration(random_windows(recordings, NO_CHOICE), recordings, 5, CLASSES)
+        set_aside_calibration(random_windows(recordings, NO_CHOICE), recordings, 5.0, CLASSES)
 
 
 def small(**fields):
