@@ -47,6 +47,7 @@ def with_hyperparameters(config: ConfigDict, numbers: Mapping[str, jax.Array]) -
 def program_of(config: ConfigDict) -> str:
     """Returns a text that is the same for all configs with which one `build.Run` can train."""
     values = dict(flatten(as_plain_data(config)))
+    values["train.skip_nonfinite"] = values["train.skip_nonfinite"] > 0  # all that the step reads of it
     arguments = hyperparameters(config)
     free = {*arguments, "train.checkpoint_every"}
     if config.model.partition != "random":  # a random partition of the channels depends on the seed

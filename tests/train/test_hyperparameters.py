@@ -268,6 +268,14 @@ def test_a_number_that_is_0_stays_a_constant():
     assert program_of(config_of()) != program_of(config_of(**{"model.dropout": 0.0}))
 
 
+def test_fields_that_the_step_does_not_read_leave_the_program_as_it_is():
+    def program(**fields):
+        return program_of(config_of(**fields))
+
+    assert program(**{"train.checkpoint_every": 3, "seed": 5}) == program()
+    assert program(**{"train.skip_nonfinite": 8}) == program(**{"train.skip_nonfinite": 2}) != program()
+
+
 def test_a_run_of_another_program_is_refused(dataset, tmp_path):
     run = build.prepare(config_of(), dataset)
     with pytest.raises(ValueError, match="not all of the program"):
