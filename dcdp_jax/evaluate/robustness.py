@@ -1,7 +1,8 @@
-"""Measures the robustness of a trained model to absent sensors and noise.
+"""Measures the robustness of a trained model to absent sensors, noise, and devices that are worn or sample otherwise.
 
 Measured on the test part after the model was selected; nothing is chosen by it. An absent channel is replaced by its
 training mean; noise is added to the normalised signal, in units of its standard deviation on the training windows.
+Rotations act on the signals in the units of the recordings.
 """
 
 import sys
@@ -24,10 +25,13 @@ from dcdp_jax.train.build import build_branches, build_model
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.evaluation import evaluation_batch_size, padded_batches
 from dcdp_jax.train.input_pipeline import divided, feed
+from dcdp_jax.train.rotation import Triple, devices_of, rotate, rotation_matrices
 from dcdp_jax.train.state import TrainState
 from dcdp_jax.train.step import Batch, Signals, apply_model, gather_windows
 
 NOISE_LEVELS = (0.1, 0.25, 0.5, 1.0, 2.0)
+# Degrees of rotation, shares of the sampling rate, and shares of the samples that are lost.
+WORN_LEVELS = {"rotation": (10.0, 45.0, 180.0), "rate": (0.5, 0.25), "lost": (0.1, 0.3, 0.5)}
 SCORES = ("accuracy", "f1_macro")
 NOTE = "Measured on the test part after the model was selected; nothing was chosen by it."
 
@@ -40,25 +44,104 @@ class Corruption(NamedTuple):
       mean: (c,) of the normalised training windows.
       deviation: (c,) standard deviation of the normalised training windows.
       noise: () standard deviation of the Gaussian noise that is added, in units of `deviation`.
-      seed: () of the noise.
+      rotation: () degrees by which each device is rotated, about an axis that is drawn for each window.
+      rate: () sampling rate of the device as a share of the model's, at most 1; its samples are interpolated.
+      lost: () share of the samples that are lost; the others are interpolated. A window's first one is never lost.
+      seed: () of noise, axes and losses.
     """
 
     present: jax.Array | np.ndarray
     mean: jax.Array | np.ndarray
     deviation: jax.Array | np.ndarray
     noise: jax.Array | np.ndarray
+    rotation: jax.Array | np.ndarray
+    rate: jax.Array | np.ndarray
+    lost: jax.Array | np.ndarray
     seed: jax.Array | np.ndarray
 
 
-def corrupt(x: jax.Array, rows: jax.Array, corruption: Corruption) -> jax.Array:
-    """Adds noise to (b, t, c) normalised windows, and replaces the absent channels.
+def corrupt(
+    x: jax.Array,
+    rows: jax.Array,
+    corruption: Corruption,
+    devices: Sequence[Sequence[Triple]] = (),
+    shift: jax.Array | float = 0.0,
+    scale: jax.Array | float = 1.0,
+) -> jax.Array:
+    """Disturbs (b, t, c) normalised windows: rotation, rate, losses, noise, and absent channels last.
 
-    Each window's index in its part, (b,) rows, determines the noise with the seed, whatever the batch.
+    Seed and index of a window in its part determine what is drawn, whatever the batch. A disturbance of level 0, or
+    of rate 1, changes no bit.
+
+    Args:
+      x: windows.
+      rows: index of each.
+      corruption: what to do.
+      devices: channels that turn together, see `devices_of`.
+      shift: (c,) of the normaliser.
+      scale: (c,) of the normaliser.
+
+    Returns:
+      Windows of the same shape.
     """
-    key = jax.random.key(corruption.seed)
-    drawn = jax.vmap(lambda row: jax.random.normal(jax.random.fold_in(key, row), x.shape[1:]))(rows)
+    keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.key(corruption.seed), row))(rows)
+    if devices:
+        raw = x / scale + shift
+        turned = jax.vmap(lambda window, key: rotate(window, turns(key, corruption.rotation, len(devices)), devices))(
+            raw, keys
+        )
+        x = x + (turned - raw) * scale
+    x = at_rate(x, corruption.rate)
+    lost = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, 2), x.shape[1:2]))(keys) < corruption.lost
+    x = bridge(x, lost)
+    drawn = jax.vmap(lambda key: jax.random.normal(key, x.shape[1:]))(keys)
     noisy = x + corruption.noise * corruption.deviation * drawn
     return jnp.where(corruption.present, noisy, corruption.mean)
+
+
+def turns(key: jax.Array, degrees: jax.Array | np.ndarray, count: int) -> jax.Array:
+    """Returns (count, 3, 3) rotations by an angle about axes that are uniform on the sphere."""
+    drawn = jax.random.normal(jax.random.fold_in(key, 1), (count, 3))
+    axes = drawn / jnp.linalg.norm(drawn, axis=1, keepdims=True)
+    half = jnp.radians(degrees) / 2
+    return rotation_matrices(jnp.concatenate([jnp.full((count, 1), jnp.cos(half)), jnp.sin(half) * axes], axis=1))
+
+
+def at_rate(x: jax.Array, rate: jax.Array | np.ndarray) -> jax.Array:
+    """Samples (b, t, c) windows at a share of their rate, from the first sample on, and interpolates back linearly.
+
+    What follows a window's last sample is not known: its end takes the place of the next one.
+    """
+    last = x.shape[1] - 1
+    place = jnp.arange(last + 1, dtype=x.dtype)
+    before = jnp.floor(place * rate) / rate
+    after = jnp.minimum(before + 1 / rate, last)
+
+    def value(at: jax.Array) -> jax.Array:
+        low = jnp.floor(at).astype(jnp.int32)
+        return between(x[:, low], x[:, jnp.minimum(low + 1, last)], at - low)
+
+    return between(value(before), value(after), (place - before) / jnp.where(after > before, after - before, 1))
+
+
+def bridge(x: jax.Array, lost: jax.Array) -> jax.Array:
+    """Interpolates the samples of (b, t, c) windows that are lost, (b, t) bool, between those before and after.
+
+    Those after the last that is left repeat it. The first is never lost.
+    """
+    place = jnp.arange(x.shape[1])
+    there = ~lost | (place == 0)
+    before = jax.lax.cummax(jnp.where(there, place, 0), axis=1)
+    after = jax.lax.cummin(jnp.where(there, place, len(place)), axis=1, reverse=True)
+    after = jnp.where(after == len(place), before, after)
+    weight = ((place - before) / jnp.where(after > before, after - before, 1)).astype(x.dtype)
+    one, other = (jnp.take_along_axis(x, index[..., None], axis=1) for index in (before, after))
+    return one + weight[..., None] * (other - one)
+
+
+def between(one: jax.Array, other: jax.Array, weight: jax.Array) -> jax.Array:
+    """Returns values (b, t, c) between two, at (t,) weights from 0 to 1 of the other."""
+    return one + weight[:, None] * (other - one)
 
 
 def remaining_branches(logits: Mapping[str, jax.Array], heard: Mapping[str, jax.Array]) -> jax.Array:
@@ -74,6 +157,7 @@ def corrupted_step(
     *,
     model: nn.Module,
     branches: tuple[BranchSpec, ...],
+    turning: tuple[tuple[Triple, ...], ...],
     window: int,
     axis_name: str,
     dtype: Any = jnp.float32,
@@ -86,6 +170,7 @@ def corrupted_step(
       batch: this device's share: `starts`, `labels`, `rows` and `mask`, all (b,), see `padded_batches`.
       model: gives `Outputs`; built with this axis_name.
       branches: of the model; none for a baseline.
+      turning: channels of each device, see `devices_of`.
       window: samples per window.
       axis_name: of the mapped axis.
       dtype: in which the network computes.
@@ -95,7 +180,8 @@ def corrupted_step(
       `fallback` the same where every branch has a present channel, else that of `remaining_branches`.
     """
     signals, corruption = given
-    x = corrupt(gather_windows(signals, batch["starts"], window), batch["rows"], corruption)
+    x = gather_windows(signals, batch["starts"], window)
+    x = corrupt(x, batch["rows"], corruption, turning, signals.shift, signals.scale)
     outputs, _ = apply_model(model, state.params, state.batch_stats, x, dtype)
     fused = outputs.fusion.argmax(axis=-1)
     predictions = {"fused": fused}
@@ -136,27 +222,30 @@ def absences(dataset: Dataset, branches: Sequence[BranchSpec]) -> list[Absence]:
 def measure_robustness(
     config: ConfigDict, dataset: Dataset, devices: Devices, state: TrainState, signals: Signals
 ) -> dict[str, Any]:
-    """Evaluates the test part for each branch, site and group that can be absent, and for each level of noise.
+    """Evaluates the test part for each branch, site and group that can be absent, and for each level of disturbance.
 
     Returns:
       The content of robustness.json.
     """
     branches, classes = build_branches(config, dataset), len(dataset.class_names)
+    turning = devices_of(dataset.channels)
     step = devices.map_step(
         corrupted_step,
         donate_state=False,
         divide_signals=(divided(signals), False),
         model=build_model(config, branches, classes),
         branches=branches,
+        turning=turning,
         window=dataset.window,
     )
     split, size = dataset.splits["test"], evaluation_batch_size(config, devices)
     mean, deviation = training_statistics(dataset)
 
-    def confusions(absent: Sequence[int] = (), noise: float = 0.0) -> dict[str, np.ndarray]:
+    def confusions(absent: Sequence[int] = (), **levels: float) -> dict[str, np.ndarray]:
         present = np.ones(len(dataset.channels), bool)
         present[list(absent)] = False
-        asked = Corruption(present, mean, deviation, np.array(noise, np.float32), np.array(config.seed, np.uint32))
+        asked = undisturbed(present, mean, deviation, config.seed)
+        asked = asked._replace(**{name: np.array(level, np.float32) for name, level in levels.items()})
         corruption = devices.replicate(asked)
         given = feed(signals, padded_batches(split, size), dataset.window, devices)
         return count_part(step, state, given, corruption)
@@ -193,10 +282,22 @@ def measure_robustness(
         ],
         "shapley": shapley_values({members: worth(members) for members in coalitions(names)}, names),
         "noise": [{"level": level, "fused": outcome(confusions(noise=level))["fused"]} for level in NOISE_LEVELS],
+        "worn": [
+            {"kind": kind, "level": level, "fused": outcome(confusions(**{kind: level}))["fused"]}
+            for kind, levels in WORN_LEVELS.items()
+            if turning or kind != "rotation"
+            for level in levels
+        ],
         "device": devices.describe(),
         "git_revision": git_revision(),
         "command": " ".join(sys.argv),
     }
+
+
+def undisturbed(present: np.ndarray, mean: np.ndarray, deviation: np.ndarray, seed: int) -> Corruption:
+    """Returns the corruption that does nothing but to the channels that are not present."""
+    zero = np.float32(0)
+    return Corruption(present, mean, deviation, zero, zero, np.float32(1), zero, np.uint32(seed))
 
 
 def count_part(
@@ -230,5 +331,6 @@ def robustness_lines(robustness: Mapping[str, Any]) -> str:
         [
             *(line(f"without {row['kind']} {row['name']}", row) for row in robustness["absent"]),
             *(line(f"noise {row['level']:g}", row) for row in robustness["noise"]),
+            *(line(f"{row['kind']} {row['level']:g}", row) for row in robustness["worn"]),
         ]
     )

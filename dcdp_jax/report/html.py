@@ -11,7 +11,7 @@ from dcdp_jax.report.loss_terms import share_table
 from dcdp_jax.report.page import percent, write_page
 from dcdp_jax.report.plots import by_subject, draw_reliability, draw_subjects
 from dcdp_jax.report.rejection import rejection_section
-from dcdp_jax.report.robustness import absent_table, noise_chart, noise_table, shapley_table
+from dcdp_jax.report.robustness import absent_table, noise_chart, noise_table, shapley_table, worn_table
 from dcdp_jax.report.segments import segment_tables
 from dcdp_jax.runs.reading import FinishedRun, Predictions, read_run
 from dcdp_jax.values import flatten
@@ -50,6 +50,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
             "shapley": shapley_table(run.robustness),
             "chart": noise_chart(run.robustness),
             "noise": noise_table(run.robustness),
+            "worn": worn_table(run.robustness),
         },
     )
 

@@ -1,4 +1,4 @@
-"""Makes the tables and the chart of robustness.json: scores without a branch or a sensor, and with noise."""
+"""Makes the tables and the chart of robustness.json: scores without a sensor, with noise, and worn otherwise."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,6 +46,15 @@ def noise_table(robustness: Mapping[str, Any]) -> Table:
     return Table(["Noise, standard deviations", *(f"{label}, %" for label in SCORES.values())], rows)
 
 
+def worn_table(robustness: Mapping[str, Any]) -> Table:
+    """Returns the scores of devices that are worn or sample otherwise; in brackets the difference to the clean ones."""
+    rows = [
+        [worn_name(row), *(_changed(row["fused"][score], robustness["clean"][score]) for score in SCORES)]
+        for row in robustness.get("worn", [])
+    ]
+    return Table(["Worn or sampled otherwise", *(f"{label}, %" for label in SCORES.values())], rows)
+
+
 def noise_chart(robustness: Mapping[str, Any]) -> Chart:
     """Draws accuracy and macro F1 over the level of noise."""
     lines = [
@@ -62,6 +71,18 @@ def noise_points(robustness: Mapping[str, Any], score: str) -> tuple[np.ndarray,
     levels = [0.0, *(row["level"] for row in robustness["noise"])]
     values = [robustness["clean"][score], *(row["fused"][score] for row in robustness["noise"])]
     return np.array(levels), 100 * np.array(values)
+
+
+def worn_name(row: Mapping[str, Any]) -> str:
+    """Returns what a row of `worn` is about, as `rotated by 45 degrees`.
+
+    >>> worn_name({"kind": "lost", "level": 0.1})
+    '10 % of the samples lost'
+    """
+    if row["kind"] == "rotation":
+        return f"rotated by {row['level']:g} degrees"
+    share = f"{100 * row['level']:g} %"
+    return f"{share} of the sampling rate" if row["kind"] == "rate" else f"{share} of the samples lost"
 
 
 def absence_name(row: Mapping[str, Any]) -> str:

@@ -163,6 +163,14 @@ class Noise(TypedDict):
     fused: RobustScores
 
 
+class Worn(TypedDict):
+    """Scores of devices that are rotated, sample at another rate or lose samples."""
+
+    kind: Literal["rotation", "rate", "lost"]
+    level: Amount
+    fused: RobustScores
+
+
 class Robustness(TypedDict):
     """robustness.json. `shapley`: what each branch adds to the test accuracy, see `evaluate.shapley`."""
 
@@ -170,6 +178,7 @@ class Robustness(TypedDict):
     absent: list[Absence]
     shapley: NotRequired[Values]
     noise: list[Noise]
+    worn: NotRequired[list[Worn]]
 
 
 class SegmentCounts(TypedDict):

@@ -38,14 +38,17 @@ VARIABLE = "ONNXRUNTIME_WEB"
 NETWORK = "model.onnx"
 SOURCES = Path(__file__).with_name("web")
 GRAVITY = 9.80665  # m/s^2 in a g
-# What a phone reports of each group, and how many of a unit are one of the phone's (m/s^2 and degrees per second).
-SENSORS: Mapping[str, tuple[str, Mapping[str, str], Mapping[str, float]]] = {
+# What a phone reports of each group: its name, the field of an event and its parts by axis, and how many of a unit are
+# one of the phone's, which are m/s^2 and degrees per second.
+SENSORS: Mapping[str, tuple[str, str, Mapping[str, str], Mapping[str, float]]] = {
     "acc": (
+        "acceleration",
         "accelerationIncludingGravity",
         {"x": "x", "y": "y", "z": "z"},
         {"m/s^2": 1.0, "m/s2": 1.0, "m/s²": 1.0, "g": 1 / GRAVITY, "mg": 1000 / GRAVITY},
     ),
     "gyro": (
+        "rotation",
         "rotationRate",
         {"x": "alpha", "y": "beta", "z": "gamma"},
         {"deg/s": 1.0, "rad/s": math.pi / 180},
@@ -219,7 +222,7 @@ def motion_sources(inputs: Sequence[Channel]) -> list[dict[str, Any] | None]:
     sources: list[dict[str, Any] | None] = []
     one_site = len({channel.site for channel in inputs}) == 1
     for channel in inputs:
-        field, parts, factors = SENSORS.get(channel.group, ("", {}, {}))
+        _, field, parts, factors = SENSORS.get(channel.group, ("", "", {}, {}))
         axis = channel.name[-1:].lower()
         rivals = [c for c in inputs if c.group == channel.group and c.name[-1:].lower() == axis]
         total = len(rivals) == 1 or (channel.name.startswith("total_") and len(rivals) == 2)
@@ -241,7 +244,10 @@ def index_page(card: ModelCard, exported: Mapping[str, Any], page_card: Mapping[
         ("an answer every", f"{card.step / card.rate:g} s"),
         ("smoothing", f"{site_smoothing(page_card['smoothing'])}"),
     ]
-    sources = [f"{s['field']}.{s['part']}" if s else "" for s in page_card["motion"]]
+    sources = [
+        f"{SENSORS[c.group][0]} {c.name[-1]}" if s else ""
+        for c, s in zip(card.inputs, page_card["motion"], strict=True)
+    ]
     return TEMPLATES.get_template("index.html.j2").render(
         title=card.dataset,
         classes=[name.replace("_", " ") for name in card.class_names],

@@ -4,18 +4,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from configs import demo
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.evaluate import robustness
-from dcdp_jax.evaluate.robustness import Corruption, absences, corrupt, measure_robustness, training_statistics
+from dcdp_jax.evaluate.robustness import absences, corrupt, measure_robustness, training_statistics, undisturbed
 from dcdp_jax.metrics import scores
 from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.train.build import build_branches
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.evaluation import padded_batches
 from dcdp_jax.train.input_pipeline import feed, place_signals
+from dcdp_jax.train.rotation import devices_of
 from dcdp_jax.train.step import Signals
 from tests.train.linear import Linear, head_probabilities, normalised_windows, random_state
 
@@ -130,7 +132,7 @@ def test_noise_is_that_of_the_seed_and_the_row(state, dataset, measured, channel
 @pytest.mark.parametrize(("strategy", "count", "stream"), [("pmap", 7, False), ("jit", 8, False), ("pmap", 7, True)])
 def test_any_number_of_devices_gives_the_same(strategy, count, stream, config, dataset, state, measured):
     again = measure(config, dataset, state, count, strategy, stream)
-    for part in ("clean", "absent", "shapley", "noise"):
+    for part in ("clean", "absent", "shapley", "noise", "worn"):
         assert again[part] == measured[part]
 
 
@@ -147,31 +149,125 @@ def test_all_corruptions_are_one_program(config, dataset, state, monkeypatch):
     assert len(traces) == 1
 
 
+def corruption(present, mean, deviation, seed=0, **levels):
+    levels = {name: np.float32(level) for name, level in levels.items()}
+    return undisturbed(np.array(present), mean, deviation, seed)._replace(**levels)
+
+
 def test_channels_are_silenced_one_by_one():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4, 6, 3)).astype(np.float32)
     mean, deviation = np.array([5.0, 6.0, 7.0], np.float32), np.array([1.0, 2.0, 0.0], np.float32)
     present = np.array([True, False, True])
-    quiet = corrupt(x, jnp.arange(4), Corruption(present, mean, deviation, np.float32(0), np.uint32(3)))
+    quiet = corrupt(x, jnp.arange(4), corruption(present, mean, deviation, 3))
     np.testing.assert_array_equal(quiet[..., [0, 2]], x[..., [0, 2]])
     np.testing.assert_array_equal(quiet[..., 1], np.full((4, 6), 6.0))
     every = np.ones(3, bool)
-    noisy = corrupt(x, jnp.arange(4), Corruption(every, mean, deviation, np.float32(0.5), np.uint32(3)))
-    twice = corrupt(x, jnp.arange(4), Corruption(every, mean, deviation, np.float32(1.0), np.uint32(3)))
+    noisy = corrupt(x, jnp.arange(4), corruption(every, mean, deviation, 3, noise=0.5))
+    twice = corrupt(x, jnp.arange(4), corruption(every, mean, deviation, 3, noise=1.0))
     np.testing.assert_array_equal(noisy[..., 2], x[..., 2])  # a channel without deviation has no noise
     np.testing.assert_allclose(twice - x, 2 * (noisy - x), atol=1e-5)
     assert np.abs(noisy - x)[..., :2].min() > 0
-    part = corrupt(x[2:], jnp.arange(2, 4), Corruption(every, mean, deviation, np.float32(0.5), np.uint32(3)))
+    part = corrupt(x[2:], jnp.arange(2, 4), corruption(every, mean, deviation, 3, noise=0.5))
     np.testing.assert_array_equal(part, noisy[2:])
-    other = corrupt(x, jnp.arange(4), Corruption(every, mean, deviation, np.float32(0.5), np.uint32(4)))
+    other = corrupt(x, jnp.arange(4), corruption(every, mean, deviation, 4, noise=0.5))
     assert np.abs(other - noisy)[..., :2].min() > 0
 
 
 def test_noise_has_the_deviation_asked_for():
     x = np.zeros((200, 50, 2), np.float32)
     deviation = np.array([1.0, 3.0], np.float32)
-    given = Corruption(np.ones(2, bool), np.zeros(2, np.float32), deviation, np.float32(0.5), np.uint32(0))
+    given = corruption(np.ones(2, bool), np.zeros(2, np.float32), deviation, noise=0.5)
     np.testing.assert_allclose(np.std(corrupt(x, jnp.arange(200), given), axis=(0, 1)), [0.5, 1.5], rtol=0.02)
+
+
+def windows_of_vectors():
+    """(n, t, 7) of two vectors of one device and one channel beside them, with a normaliser."""
+    rng = np.random.default_rng(0)
+    shift, scale = rng.normal(size=7).astype(np.float32), rng.uniform(0.5, 2, 7).astype(np.float32)
+    return rng.normal(size=(5, 16, 7)).astype(np.float32), shift, scale, (((0, 1, 2), (5, 3, 4)),)
+
+
+def disturbed(x, shift, scale, devices, rows=None, **levels):
+    present, zero, one = np.ones(7, bool), np.zeros(7, np.float32), np.ones(7, np.float32)
+    rows = np.arange(len(x)) if rows is None else rows
+    return np.asarray(corrupt(x, jnp.asarray(rows), corruption(present, zero, one, 3, **levels), devices, shift, scale))
+
+
+@pytest.mark.parametrize("degrees", [10.0, 45.0, 180.0])
+def test_a_rotation_turns_all_vectors_of_a_device_by_the_angle(degrees):
+    x, shift, scale, devices = windows_of_vectors()
+    found = disturbed(x, shift, scale, devices, rotation=degrees)
+    raw, turned = (np.asarray(w, np.float64) / scale + shift for w in (x, found))
+    np.testing.assert_array_equal(found[..., 6], x[..., 6])
+    axes = []
+    for window, other in zip(raw, turned, strict=True):
+        rotation, distance = Rotation.align_vectors(
+            np.concatenate([other[:, list(vector)] for vector in devices[0]]),
+            np.concatenate([window[:, list(vector)] for vector in devices[0]]),
+        )
+        assert distance < 1e-3
+        assert rotation.magnitude() == pytest.approx(np.radians(degrees), abs=1e-4)
+        axes.append(rotation.as_rotvec() / rotation.magnitude())
+    assert np.abs(np.array(axes) @ axes[0])[1:].max() < 0.999  # each window about an axis of its own
+    np.testing.assert_array_equal(disturbed(x[2:], shift, scale, devices, np.arange(2, 5), rotation=degrees), found[2:])
+
+
+@pytest.mark.parametrize("every", [2, 4])
+def test_a_lower_rate_keeps_every_few_samples_and_interpolates(every):
+    x, shift, scale, devices = windows_of_vectors()
+    kept = np.append(np.arange(0, 16, every), 15)  # the end of a window stands for what follows it
+    expected = np.empty_like(x)
+    for window, result in zip(x, expected, strict=True):
+        for c in range(7):
+            result[:, c] = np.interp(np.arange(16), kept, window[kept, c])
+    np.testing.assert_allclose(disturbed(x, shift, scale, devices, rate=1 / every), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_lost_samples_are_interpolated(share):
+    x, shift, scale, devices = windows_of_vectors()
+    found = disturbed(x, shift, scale, devices, lost=share)
+    key = jax.random.key(3)
+    for row, (window, result) in enumerate(zip(x, found, strict=True)):
+        drawn = np.asarray(jax.random.uniform(jax.random.fold_in(jax.random.fold_in(key, row), 2), (16,)))
+        kept = np.flatnonzero((drawn >= share) | (np.arange(16) == 0))
+        for c in range(7):
+            np.testing.assert_allclose(result[:, c], np.interp(np.arange(16), kept, window[kept, c]), atol=1e-6)
+    assert np.abs(found - x).max() > 0.1
+
+
+def test_no_disturbance_changes_no_bit():
+    x, shift, scale, devices = windows_of_vectors()
+    np.testing.assert_array_equal(disturbed(x, shift, scale, devices), x)
+
+
+def test_the_rows_of_worn_devices_are_those_of_the_levels(state, dataset, measured, channels):
+    rows = [(row["kind"], row["level"]) for row in measured["worn"]]
+    assert rows == [
+        *(("rotation", level) for level in (10, 45, 180)),
+        *(("rate", level) for level in (0.5, 0.25)),
+        *(("lost", level) for level in (0.1, 0.3, 0.5)),
+    ]
+    x = normalised_windows(dataset, dataset.splits["test"])
+    kept = np.append(np.arange(0, 20, 4), 19)
+    slow = np.stack([np.interp(np.arange(20), kept, row) for row in x[:, kept].transpose(0, 2, 1).reshape(-1, 6)])
+    slow = slow.reshape(len(x), -1, 20).transpose(0, 2, 1)
+    heads = head_probabilities(slow, state, channels)
+    expected = expected_scores(dataset.splits["test"].labels, heads["fusion"], len(dataset.class_names))
+    assert measured["worn"][4]["fused"]["accuracy"] == pytest.approx(expected["accuracy"], abs=1e-9)
+    raw = x / dataset.normalizer.scale + dataset.normalizer.shift
+    for row, window in enumerate(raw):
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), row), 1)
+        triples = devices_of(dataset.channels)
+        axes = np.asarray(jax.random.normal(key, (len(triples), 3)), np.float64)
+        for axis, vectors in zip(axes / np.linalg.norm(axes, axis=1, keepdims=True), triples, strict=True):
+            for vector in map(list, vectors):  # half a turn about an axis a is 2 a a' - 1
+                window[:, vector] = 2 * (window[:, vector] @ axis)[:, None] * axis - window[:, vector]
+    heads = head_probabilities((raw - dataset.normalizer.shift) * dataset.normalizer.scale, state, channels)
+    expected = expected_scores(dataset.splits["test"].labels, heads["fusion"], len(dataset.class_names))
+    assert measured["worn"][2]["fused"]["accuracy"] == pytest.approx(expected["accuracy"], abs=1e-9)
+    assert len({row["fused"]["f1_macro"] for row in measured["worn"][:3]}) == 3
 
 
 def test_the_branches_that_are_left_are_meaned():
@@ -210,15 +306,16 @@ def test_the_fallback_is_the_fusion_where_every_branch_hears_something(config, d
         donate_state=False,
         model=Linear(build_branches(config, dataset)),
         branches=build_branches(config, dataset),
+        turning=(),
         window=dataset.window,
     )
     present = np.ones(len(dataset.channels), bool)
     present[[0, len(dataset.channels) - 1]] = False
     one, zero = np.ones(len(present), np.float32), np.zeros(len(present), np.float32)
-    asked = Corruption(present, zero, one, np.float32(0), np.uint32(0))
-    signals, corruption, on_device = devices.replicate((signals_of(dataset), asked, state))
+    asked = corruption(present, zero, one)
+    signals, asked, on_device = devices.replicate((signals_of(dataset), asked, state))
     batches = list(padded_batches(dataset.splits["test"], 56))
-    counts = robustness.count_part(step, on_device, feed(signals, batches, dataset.window, devices), corruption)
+    counts = robustness.count_part(step, on_device, feed(signals, batches, dataset.window, devices), asked)
     np.testing.assert_array_equal(counts["fused"], counts["fallback"])
     assert counts["fused"].sum() == len(dataset.splits["test"].labels) == sum(b["mask"].sum() for b in batches)
 

@@ -370,6 +370,16 @@ def test_a_file_is_predicted_as_by_predict_and_nothing_is_sent(page, model, site
 
 @needs_browser
 @pytest.mark.extra
+def test_a_second_file_takes_the_place_of_the_first(page, tmp_path):
+    first = write_table(tmp_path / "first.csv", noise(4000, 6))
+    second = write_table(tmp_path / "second.csv", noise(100, 6, seed=1))
+    page.choose("#file", first)
+    assert len(predicted_in(page, second)) == 11
+    assert "second.csv: 4.0 s, 11 windows" in page.evaluate(STATUS)
+
+
+@needs_browser
+@pytest.mark.extra
 def test_a_file_without_the_gyroscope_is_answered_by_the_other_branch(page, model, tmp_path):
     path = write_table(tmp_path / "acc.csv", noise(200, 3), NAMES[:3])
     table = default.get_config().data.table

@@ -44,8 +44,9 @@ export class History {
 // A canvas for each group of the model's inputs.
 export class Signals {
   constructor(parent, inputs) {
-    const groups = Map.groupBy ? Map.groupBy(inputs, (channel) => channel.group) : grouped(inputs);
-    this.panels = Array.from(groups, ([group, channels]) => {
+    const groups = new Set(inputs.map((channel) => channel.group));
+    this.panels = Array.from(groups, (group) => {
+      const channels = inputs.filter((channel) => channel.group === group);
       const units = [...new Set(channels.map((channel) => channel.unit))];
       const figure = element("figure");
       const caption = element("figcaption", `${group} [${units.join(", ")}]`);
@@ -109,12 +110,6 @@ export class Signals {
       context.fillText(low.toPrecision(2), 2, height - 3);
     }
   }
-}
-
-function grouped(channels) {
-  const groups = new Map();
-  for (const channel of channels) groups.set(channel.group, [...(groups.get(channel.group) ?? []), channel]);
-  return groups;
 }
 
 function line(context, points) {

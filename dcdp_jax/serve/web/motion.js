@@ -42,6 +42,8 @@ export class Motion {
       }
     }
     window.addEventListener("devicemotion", this.listener);
+    // A dark screen would end the events; not every browser can keep it on.
+    this.wake = navigator.wakeLock?.request("screen").catch(() => null);
     this.timer = setTimeout(() => {
       if (this.first === null) this.#fail("motion sensors: nothing came; this device has none, or they are turned off");
     }, WAIT);
@@ -50,10 +52,10 @@ export class Motion {
   stop() {
     clearTimeout(this.timer);
     window.removeEventListener("devicemotion", this.listener);
+    this.wake?.then((lock) => lock?.release());
   }
 
   #fail(message) {
-    this.stop();
     this.onError(new InputError(message));
   }
 

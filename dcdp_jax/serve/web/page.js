@@ -38,6 +38,7 @@ function note(sentences) {
   byId("notes").replaceChildren(...sentences.filter(Boolean).map((sentence) => element("li", sentence)));
 }
 
+// Starts a recording and returns what is shown of it; what was shown before is no longer added to.
 function begin(live) {
   stopMotion();
   Object.assign(shown, { events: [], history: new History(live ? LIVE_SECONDS : Infinity), live, done: false });
@@ -45,6 +46,7 @@ function begin(live) {
   byId("result").hidden = false;
   note([]);
   draw();
+  return shown;
 }
 
 function draw() {
@@ -62,7 +64,7 @@ function draw() {
       const swatch = element("span", "", "swatch");
       paint(swatch, card, segment.label);
       name.append(swatch, readable(card.class_names[segment.label]));
-      row.append(element("td", `${clock(segment.start)} - ${clock(segment.end)}`), name);
+      row.append(element("th", `${clock(segment.start)} - ${clock(segment.end)}`), name);
       row.append(element("td", segment.confidence.toFixed(2)));
       return row;
     }),
@@ -89,39 +91,43 @@ function drawPresent(event) {
 }
 
 async function openFile(file) {
-  begin(false);
+  const { events, history } = begin(false);
   say(`reading ${file.name} ...`);
-  const { time, values, absent } = readTable(file.name, await readText(file), card);
+  const text = await readText(file);
+  if (shown.events !== events) return; // another recording was begun
+  const { time, values, absent } = readTable(file.name, text, card);
   const { reading } = card;
   const recognizer = new Recognizer(model, {
     absent,
     repeated: reading.repeated,
     missing: reading.missing,
     keepRows: !reading.time,
-    onSamples: (piece) => shown.history.add(piece),
+    onSamples: (piece) => history.add(piece),
   });
   const notes = [absenceNote(card, absent), checkRate(file.name, time, card), strangeNote(values)];
   note(notes);
   for (let row = 0; row < values.length; row += CHUNK) {
     const rows = { time: time.slice(row, row + CHUNK), values: values.slice(row, row + CHUNK) };
-    shown.events.push(...(await recognizer.push(rows)));
+    events.push(...(await recognizer.push(rows)));
+    if (shown.events !== events) return;
     say(`${file.name}: ${Math.round((100 * row) / values.length)} %`);
     await new Promise((resolve) => setTimeout(resolve));
   }
-  shown.events.push(...(await recognizer.finish()));
+  events.push(...(await recognizer.finish()));
+  if (shown.events !== events) return;
   if (recognizer.repeats.repeated) {
     note([...notes, `${recognizer.repeats.repeated} of ${values.length} rows have the time of the row before.`]);
   }
   shown.done = true;
   draw();
-  const seconds = shown.history.time.length / card.input_rate;
-  if (!shown.events.length) {
+  const seconds = history.time.length / card.input_rate;
+  if (!events.length) {
     throw new InputError(
       `${file.name}: ${seconds.toFixed(1)} s; nothing is predicted: the longest part without a gap has ` +
-        `${longestPart(shown.history).toFixed(1)} s, and a window ${(card.window / card.rate).toFixed(2)} s`,
+        `${longestPart(history).toFixed(1)} s, and a window ${(card.window / card.rate).toFixed(2)} s`,
     );
   }
-  say(`${file.name}: ${seconds.toFixed(1)} s, ${shown.events.length} windows; ${speed(shown.events)}`);
+  say(`${file.name}: ${seconds.toFixed(1)} s, ${events.length} windows; ${speed(events)}`);
 }
 
 // Returns the seconds of the longest stretch without a gap.
@@ -157,11 +163,10 @@ function stopMotion() {
 }
 
 async function startMotion() {
-  begin(true);
+  const { events, history } = begin(true);
   let recognizer = null;
   let queue = Promise.resolve();
   let waiting = false; // whether a frame will be drawn
-  const later = (work) => (queue = queue.then(work).catch(fail));
   motion = new Motion(card, {
     onStart: (absent) => {
       note([absenceNote(card, absent)]);
@@ -169,13 +174,13 @@ async function startMotion() {
         absent,
         repeated: "drop",
         missing: "split",
-        onSamples: (piece) => shown.history.add(piece),
+        onSamples: (piece) => history.add(piece),
       });
     },
-    onRows: (rows) =>
-      later(async () => {
-        shown.events.push(...(await recognizer.push(rows)));
-        const { events } = shown;
+    onRows: (rows) => {
+      const work = async () => {
+        events.push(...(await recognizer.push(rows)));
+        if (shown.events !== events || shown.done) return;
         say(events.length ? `live; ${speed(events.slice(-20))}` : `live; the first answer after ${card.window / card.rate} s`);
         if (waiting) return;
         waiting = true;
@@ -183,16 +188,19 @@ async function startMotion() {
           waiting = false;
           draw();
         });
-      }),
-    onError: (error) => {
-      stopMotion();
-      fail(error);
+      };
+      queue = queue.then(work).catch(failMotion);
     },
+    onError: failMotion,
   });
   byId("motion").textContent = "Stop";
   say("waiting for the motion sensors ...");
   await motion.start();
-  navigator.wakeLock?.request("screen").catch(() => {}); // a dark screen ends the events; not every browser can hold it
+}
+
+function failMotion(error) {
+  stopMotion();
+  fail(error);
 }
 
 async function main() {
@@ -212,7 +220,7 @@ async function main() {
       shown.done = true;
       stopMotion();
       say("stopped");
-    } else startMotion().catch(fail);
+    } else startMotion().catch(failMotion);
   });
   const why = whyNoMotion(card);
   byId("motion").disabled = Boolean(why);
