@@ -65,8 +65,8 @@ def corrupt(
     rows: jax.Array,
     corruption: Corruption,
     devices: Sequence[Sequence[Triple]] = (),
-    shift: jax.Array | float = 0.0,
-    scale: jax.Array | float = 1.0,
+    shift: jax.Array | np.ndarray | float = 0.0,
+    scale: jax.Array | np.ndarray | float = 1.0,
 ) -> jax.Array:
     """Disturbs (b, t, c) normalised windows: rotation, rate, losses, noise, and absent channels last.
 
@@ -241,11 +241,11 @@ def measure_robustness(
     split, size = dataset.splits["test"], evaluation_batch_size(config, devices)
     mean, deviation = training_statistics(dataset)
 
-    def confusions(absent: Sequence[int] = (), **levels: float) -> dict[str, np.ndarray]:
+    def confusions(absent: Sequence[int] = (), kind: str = "noise", level: float = 0.0) -> dict[str, np.ndarray]:
         present = np.ones(len(dataset.channels), bool)
         present[list(absent)] = False
         asked = undisturbed(present, mean, deviation, config.seed)
-        asked = asked._replace(**{name: np.array(level, np.float32) for name, level in levels.items()})
+        asked = asked._replace(**{kind: np.array(level, np.float32)})
         corruption = devices.replicate(asked)
         given = feed(signals, padded_batches(split, size), dataset.window, devices)
         return count_part(step, state, given, corruption)
@@ -281,9 +281,9 @@ def measure_robustness(
             for absence in absences(dataset, branches)
         ],
         "shapley": shapley_values({members: worth(members) for members in coalitions(names)}, names),
-        "noise": [{"level": level, "fused": outcome(confusions(noise=level))["fused"]} for level in NOISE_LEVELS],
+        "noise": [{"level": level, "fused": outcome(confusions(level=level))["fused"]} for level in NOISE_LEVELS],
         "worn": [
-            {"kind": kind, "level": level, "fused": outcome(confusions(**{kind: level}))["fused"]}
+            {"kind": kind, "level": level, "fused": outcome(confusions(kind=kind, level=level))["fused"]}
             for kind, levels in WORN_LEVELS.items()
             if turning or kind != "rotation"
             for level in levels
@@ -296,8 +296,8 @@ def measure_robustness(
 
 def undisturbed(present: np.ndarray, mean: np.ndarray, deviation: np.ndarray, seed: int) -> Corruption:
     """Returns the corruption that does nothing but to the channels that are not present."""
-    zero = np.float32(0)
-    return Corruption(present, mean, deviation, zero, zero, np.float32(1), zero, np.uint32(seed))
+    zero, one = np.zeros((), np.float32), np.ones((), np.float32)
+    return Corruption(present, mean, deviation, zero, zero, one, zero, np.array(seed, np.uint32))
 
 
 def count_part(
