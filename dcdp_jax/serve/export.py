@@ -51,6 +51,11 @@ def export_run(config: ConfigDict, workdir: Path, formats: Sequence[str], smooth
         raise ConfigError(f"--formats={unknown[0]} is none of {', '.join(FILES)}")
     if not formats:
         raise ConfigError(f"--formats is empty; choose of {', '.join(FILES)}")
+    if "web" in formats and (config.serve.unknown or config.serve.adapt != "none"):
+        raise ConfigError(
+            "--formats=web: the page answers every window and adapts to nobody; leave serve.unknown=False and "
+            "serve.adapt='none'"
+        )
     model = load_model(workdir)
     result = read_result(workdir)
     site = web.make_site(config.data.table, smoothing) if "web" in formats else None

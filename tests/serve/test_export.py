@@ -182,6 +182,11 @@ def test_what_cannot_be_exported_is_said(copied, tmp_path):
         export.export_run(demo.get_config(), copied, ["jax", "pickle"])
     with pytest.raises(CheckpointError, match="holds no finished run"):
         export.export_run(demo.get_config(), tmp_path, ["jax"])
+    for field, value in (("unknown", True), ("adapt", "norm")):
+        other = demo.get_config()
+        other.serve[field] = value
+        with pytest.raises(ConfigError, match=r"the page answers every window and adapts to nobody; leave serve\."):
+            export.export_run(other, tmp_path, ["web"])
     other = demo.get_config()
     other.data.synthetic.subjects, other.data.synthetic.minutes = 4, 4.0
     with pytest.raises(DataError, match="the data is not that of the run"):
