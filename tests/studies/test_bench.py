@@ -14,7 +14,7 @@ SEEDS = range(20)
 def accuracies(folder, fields):
     """Test accuracy of the smallest task by seed, of runs that share their programs."""
     config = imbalance.synthetic("complementary")
-    config.update_from_flattened_dict(imbalance.OPTIMIZERS["AdamW"] | fields)
+    config.update_from_flattened_dict({**imbalance.OPTIMIZERS["AdamW"], **fields, "parallel.devices": 1})
     run, found = prepare(config), []
     for seed in SEEDS:
         own = config.copy_and_resolve_references()
