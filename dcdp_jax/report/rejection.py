@@ -69,7 +69,7 @@ def rejection_section(run: FinishedRun) -> dict[str, Any] | None:
         "charts": [
             Chart(
                 "Reliability after temperature scaling",
-                "As above, with the probabilities divided by the temperature before the softmax.",
+                "As above, with the logits divided by the temperature.",
                 draw_reliability("scaled", "Reliability diagram after temperature scaling", bins),
             ),
             Chart(
