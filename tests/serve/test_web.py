@@ -282,7 +282,7 @@ def test_a_runtime_that_is_not_the_pinned_one_is_refused(tmp_path, monkeypatch):
 
 def test_tables_that_the_page_cannot_read_are_refused_at_the_export():
     table = default.get_config().data.table
-    table.time_format = "%Y"
+    table.time_unit, table.time_format = "datetime", "%Y"
     with pytest.raises(ConfigError, match=r"data\.table\.time_format='%Y', and the page reads tables without it"):
         web.make_site(table, ("", 1))
 
