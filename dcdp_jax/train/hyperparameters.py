@@ -1,7 +1,7 @@
 """Hyperparameters: the numbers of a config that are arguments of the compiled training step, not constants in it.
 
 Runs that differ in these numbers and in their seed share one compiled program. The hyperparameters are the fields of
-type float outside `data`, except `optimizer.warmup_fraction`, which makes a whole number of steps. A number that is 0
+type float outside `data` and `serve`, except `optimizer.warmup_fraction`, which makes a whole number of steps. A number that is 0
 stays a constant, since 0 may switch a part of the step off: dropout, clipping, jitter or mixup, for example.
 """
 
@@ -20,7 +20,7 @@ NAMES = tuple(
     field.name
     for field in FIELDS
     if isinstance(field.default, float)
-    and not field.name.startswith("data.")
+    and not field.name.startswith(("data.", "serve."))
     and field.name != "optimizer.warmup_fraction"
 )
 
