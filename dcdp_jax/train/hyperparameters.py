@@ -1,8 +1,8 @@
 """Hyperparameters: the numbers of a config that are arguments of the compiled training step, not constants in it.
 
 Runs that differ in these numbers and in their seed share one compiled program. The hyperparameters are the fields of
-type float outside `data` and `serve`, except `optimizer.warmup_fraction`, which makes a whole number of steps. A number that is 0
-stays a constant, since 0 may switch a part of the step off: dropout, clipping, jitter or mixup, for example.
+type float outside `data` and `serve`, except `optimizer.warmup_fraction`, which makes a whole number of steps. A number
+that is 0 stays a constant, since 0 may switch a part of the step off: dropout, clipping, jitter or mixup, for example.
 """
 
 import json
