@@ -12,19 +12,23 @@ from dcdp_jax.configs.studies import default
 from dcdp_jax.errors import ConfigError
 
 MAIN = "DCDP-HAR"
-# Widths are the published ones at model.width=64, see docs/baselines.md.
+# All networks are trained with the optimiser and the epochs of the data set's config, 100 unless set otherwise, and at
+# model.width=64 they have the published widths (docs/baselines.md has the sources).
 NETWORKS = {
-    "CNN": {"model.name": "cnn"},
+    "CNN": {"model.name": "cnn"},  # Zeng et al. 2014
     "LSTM": {"model.name": "lstm"},
-    "LSTM-CNN": {"model.name": "lstm_cnn"},
-    "CNN-GRU": {"model.name": "cnn_gru"},
-    "ELK": {"model.name": "elk"},
-    "DanHAR": {"model.name": "danhar"},
-    "DeepConvLSTM": {"model.name": "deepconvlstm"},
+    "LSTM-CNN": {"model.name": "lstm_cnn"},  # Xia et al. 2020
+    "CNN-GRU": {"model.name": "cnn_gru"},  # Dua et al. 2021
+    "ELK": {"model.name": "elk"},  # after Ding et al. 2022
+    "DanHAR": {"model.name": "danhar"},  # Gao et al. 2021
+    "DeepConvLSTM": {"model.name": "deepconvlstm"},  # Ordonez and Roggen 2016
+    # github.com/hfawaz/InceptionTime: 1500 epochs, batch 64, on sets of some hundred series: fewer updates than here
     "InceptionTime": {"model.name": "inception_time"},
+    # github.com/teco-kit/ISWC22-HAR: at most 150 epochs, batch 256, Adam 0.001, ended after 15 without a gain
     "TinyHAR": {"model.name": "tinyhar"},
-    "Transformer": {"model.name": "transformer"},
+    "Transformer": {"model.name": "transformer"},  # Vaswani et al. 2017
 }
+# Fitted once, with the settings of their sources (dcdp_jax/models/classical).
 CLASSICAL = {
     "Random forest": {"model.name": "random_forest"},
     "Linear": {"model.name": "linear"},

@@ -23,7 +23,7 @@ SCORE_NAMES = {
 CSV_COLUMNS = (
     *("dataset", "protocols", "marks", "stage", "row", "chosen", "failed", "validation", "score"),
     *("n", "mean", "deviation", "low", "high", "paper", "difference", "p", "compared_with"),
-    *("parameters", "ensemble", "subjects", "subjects_low", "subjects_high", "subjects_p"),
+    *("parameters", "seconds", "ensemble", "subjects", "subjects_low", "subjects_high", "subjects_p"),
 )
 # What `train.selection` of a run says was tested.
 TESTED = {
@@ -67,7 +67,8 @@ def columns(table: Table) -> tuple[list[str], list[list[str]]]:
     staged = any(line.stage for line in table.lines)
     with_paper = [score for score in scores if any(line.cells[score].paper is not None for line in table.lines)]
     by_subject = has_subjects(table)
-    header = [*(["Stage"] if staged else []), "Row", "n", "Parameters", f"Validation {SCORE_NAMES[table.selection]}"]
+    header = [*(["Stage"] if staged else []), "Row", "n", "Parameters", "Seconds of training"]
+    header.append(f"Validation {SCORE_NAMES[table.selection]}")
     for score in scores:
         header.append(SCORE_NAMES[score])
         header += ["Paper", "Ours - paper"] if score in with_paper else []
@@ -78,7 +79,8 @@ def columns(table: Table) -> tuple[list[str], list[list[str]]]:
     for line in table.lines:
         n = str(line.finished) + (f" ({line.failed} failed)" if line.failed else "")
         text = [*([line.stage] if staged else []), line.row + (" (chosen)" if line.best else ""), n]
-        text += ["" if line.parameters is None else f"{line.parameters:,.0f}", number(line.validation)]
+        text += ["" if size is None else f"{size:,.0f}" for size in (line.parameters, line.seconds)]
+        text.append(number(line.validation))
         for score in scores:
             cell = line.cells[score]
             text.append("" if cell.summary is None and (line.ensemble or line.inner) else summary_text(cell.summary))
@@ -133,7 +135,7 @@ def as_csv(table: Table) -> str:
                     *(table.dataset, ";".join(table.protocols), ";".join(table.marks), line.stage, line.row),
                     *(line.best, line.failed, line.validation, score, *summary),
                     *(cell.paper, cell.difference, cell.p, table.compare.get(line.row)),
-                    *(line.parameters, line.ensemble),
+                    *(line.parameters, line.seconds, line.ensemble),
                     *(line.subjects if line.subjects and score == "accuracy" else (None,) * 4),
                 ]
             )

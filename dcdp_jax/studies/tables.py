@@ -58,6 +58,7 @@ class Line(NamedTuple):
       finished: trials with a result; of an ensemble, the folds.
       failed: trials that ended with an error.
       parameters: of the model, a mean where trials differ; None where none was finished.
+      seconds: of training, the mean over trials; None where none was finished, and for an ensemble.
       subjects: its accuracy over the test subjects; None where no trial left predictions, and for an ensemble.
       ensemble: how many trials it is the mean of; '' for a row.
       inner: whether it was trained in folds over the training subjects, and has not read the test part.
@@ -71,6 +72,7 @@ class Line(NamedTuple):
     finished: int
     failed: int
     parameters: float | None
+    seconds: float | None = None
     subjects: OverSubjects | None = None
     ensemble: str = ""
     inner: bool = False
@@ -131,7 +133,7 @@ def make_tables(
         for stage in stages:
             for row in [row.name for row in stage.stage.rows]:
                 of_row = [outcome for outcome in here if outcome.trial.row == row]
-                parameters = [outcome.result["parameters"] for outcome in of_row if outcome.result]
+                finished = [outcome.result for outcome in of_row if outcome.result]
                 lines.append(
                     Line(
                         stage.stage.name,
@@ -139,9 +141,10 @@ def make_tables(
                         len(stages) > 1 and row == stage.best,
                         percent(validation_mean(here, row, selection)),
                         cells[row],
-                        len(parameters),
-                        sum(outcome.result is None for outcome in of_row),
-                        float(np.mean(parameters)) if parameters else None,
+                        len(finished),
+                        len(of_row) - len(finished),
+                        mean_of(finished, "parameters"),
+                        mean_of(finished, "wall_seconds"),
                         over_subjects[row],
                         inner=stage.stage.inner,
                     )
@@ -216,6 +219,11 @@ def test_scores(outcomes: Sequence[Outcome], row: str, score: str) -> dict[tuple
         for outcome in outcomes
         if outcome.trial.row == row and outcome.result
     }
+
+
+def mean_of(results: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    """Returns the mean of a number of result.json, or None without results."""
+    return float(np.mean([result[key] for result in results])) if results else None
 
 
 def percent(share: float | None) -> float | None:

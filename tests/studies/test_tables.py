@@ -29,7 +29,7 @@ def outcome(row, seed, value, dataset="set", marks=()):
         return Outcome(trial, None, "ConfigError: no")
     scores = {"accuracy": value, "f1_macro": value - 0.1}
     result = {"test": scores, "validation": {"f1_macro": value / 2}, "protocol": "subject", "marks": list(marks)}
-    result["parameters"] = 1000 * len(row)
+    result |= {"parameters": 1000 * len(row), "wall_seconds": 10.0 + seed}
     return Outcome(trial, result, None)
 
 
@@ -57,6 +57,7 @@ def test_csv_holds_the_numbers():
     assert float(row["difference"]) == pytest.approx(np.mean(ACCURACY["without"]) - np.mean(ACCURACY["main"]))
     assert float(row["p"]) == pytest.approx(p)  # one test with a p: Holm leaves it
     assert row["compared_with"] == "main"
+    assert [float(row[k]) for k in ("parameters", "seconds")] == [7000, 11]
     assert float(found["main", "f1_macro"]["mean"]) == pytest.approx(82)
     assert found["main", "accuracy"]["difference"] == ""
 
@@ -68,7 +69,7 @@ def test_failed_trials_are_counted_and_compared_over_common_seeds_only():
     assert (found["dead", "accuracy"]["n"], found["dead", "accuracy"]["failed"]) == ("0", "3")
     text = as_markdown(table())
     assert "1 (2 failed)" in text
-    assert "| dead | 0 (3 failed) |  |  | failed |" in text
+    assert "| dead | 0 (3 failed) |  |  |  | failed |" in text
 
 
 def test_markdown_says_protocol_marks_paper_and_intervals():
@@ -101,7 +102,7 @@ def test_a_row_without_validation_part_has_no_validation_score():
     rows = [Row("a", {}), Row("b", {})]
     assert best_row(Stage("", rows), trials, "f1_macro") is None
     (made,) = make_tables([StageOutcome(Stage("", rows), trials, None)], ("accuracy",), "f1_macro", {}, ())
-    assert "| b | 1 | 1,000 |  | 80.00 |" in as_markdown(made)
+    assert "| b | 1 | 1,000 | 10 |  | 80.00 |" in as_markdown(made)
 
 
 def predicted(row, seed, fold, subjects, lead):
@@ -116,6 +117,7 @@ def predicted(row, seed, fold, subjects, lead):
     result = {
         "test": {"accuracy": accuracy_score(true, guess), "f1_macro": f1_score(true, guess, average="macro")},
         **{"protocol": "groups", "marks": [], "class_names": NAMES, "parameters": 1000, "selection": "last"},
+        "wall_seconds": 5.0,
     }
     trial = Trial("set", row, seed, fold, smallest(), f"{row}-{fold}-{seed}")
     return Outcome(trial, result, None, Predictions(people, guess == true, p.max(axis=1), windows, p))
