@@ -187,6 +187,13 @@ def check_modulation(values: Mapping[str, Any]) -> None:
             raise ConfigError(f"{confidence}: cgm.scope='classification' reads the training batch; set it to {TRAIN!r}")
     if values["modulation.confidence"] == HELDOUT and values["data.stream"]:
         raise ConfigError(f"{confidence} reads windows beside those of the batch; set --config.data.stream=False")
+    one_gradient = f"train.sam_rho={values['train.sam_rho']:g} takes one gradient of the total loss, and"
+    if values["train.sam_rho"] and "unimodal" in METHODS[method].keywords:
+        raise ConfigError(f"{one_gradient} {method} needs those of two of its parts; set --config.train.sam_rho=0")
+    if values["train.sam_rho"] and method == "cgm" and values["cgm.scope"] == "classification":
+        raise ConfigError(
+            f"{one_gradient} cgm.scope=classification changes it inside the backward pass; set --config.train.sam_rho=0"
+        )
     if not METHODS[method].optional and (start or end):
         raise ConfigError(f"modulation.start_epoch and end_epoch must be 0: {method} acts in every epoch or in none")
 

@@ -426,6 +426,15 @@ FIELDS = (
         "windows of each class, with mean 1 over the windows; or `((class, factor), ...)`, 1 for classes that are not "
         "named; () for none. The sum over a batch is divided by `train.batch_size`, not by the sum of the factors.",
     ),
+    Field(
+        "train.sam_rho",
+        0.0,
+        "Sharpness-aware minimisation: each step takes the gradient at the parameters that lie this far away in the "
+        "direction in which the loss rises most, at nearly twice the time; 0 for never. The source has 0.05. A "
+        "modulation acts on that gradient, by the confidence at the parameters themselves.",
+        low=0,
+        high=100,
+    ),
     Field("train.log_every", 10, "Steps between records of metrics.", low=1, high=10**9),
     Field(
         "train.selection",

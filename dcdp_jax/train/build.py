@@ -315,6 +315,7 @@ def build_settings(config: ConfigDict, dataset: Dataset, steps_per_epoch: int) -
         else None,
         skip_nonfinite=config.train.skip_nonfinite > 0,
         class_weights=class_weights(config.train.class_weights, dataset),
+        sam_rho=config.train.sam_rho,
         keywords=METHODS[method].keywords if method not in ("none", "cgm") else (),
         average_decay=config.train.ema_decay,
         heldout_every=config.modulation.confidence_every

@@ -113,6 +113,7 @@ class StepSettings(NamedTuple):
       average_decay: of the average in an `AveragedState`.
       heldout_every: number of steps from one draw of held-out windows to the next; 0 where the training batch says how
         confident the branches are.
+      sam_rho: radius of sharpness-aware minimisation, see `perturb`; 0 for none.
     """
 
     window: int
@@ -127,6 +128,7 @@ class StepSettings(NamedTuple):
     class_weights: tuple[float, ...] = ()
     average_decay: Number = 0.999
     heldout_every: int = 0
+    sam_rho: float = 0.0
 
 
 def training_windows(signals: Signals, starts: jax.Array, keys: jax.Array, settings: StepSettings) -> jax.Array:
@@ -176,6 +178,22 @@ def heldout_statistics(
         return batch_statistics(last, outputs.branches, held.labels[rows], axis_name)
 
     return jax.lax.cond(state.step % settings.heldout_every == 0, drawn, lambda: last)
+
+
+def perturb(params: Any, gradients: Any, rho: float) -> Any:
+    """Returns the parameters at which sharpness-aware minimisation takes the gradient.
+
+    They lie at the Euclidean distance rho in the direction in which the loss rises most (Foret et al. 2021, «Sharpness-
+    Aware Minimization for Efficiently Improving Generalization», equation 2). The second gradient nearly doubles the
+    time of a step.
+
+    Args:
+      params: of the network.
+      gradients: of the loss of the global batch.
+      rho: the distance.
+    """
+    scale = rho / jnp.maximum(optax.global_norm(gradients), 1e-12)
+    return jax.tree.map(lambda p, g: p + scale * g, params, gradients)
 
 
 def train_step(
@@ -264,6 +282,9 @@ def train_step(
         (total, (outputs, terms, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         gradients = incoming = jax.lax.pmean(gradients, axis_name)
         given = {}
+    if settings.sam_rho:  # outputs, losses and running statistics are those of the parameters themselves
+        sharp, _ = jax.grad(loss_of, has_aux=True)(perturb(state.params, gradients, settings.sam_rho))
+        gradients = incoming = jax.lax.pmean(sharp, axis_name)
     S = true_class_confidence(outputs.branches, labels, axis_name)
     given |= batch_statistics(settings.keywords, outputs.branches, labels, axis_name) | {"confidence": S}
     if settings.heldout_every:
