@@ -66,6 +66,12 @@ def check_config(config: ConfigDict) -> None:
         from dcdp_jax.data.tables import check_fields
 
         check_fields(config.data.table)
+    rule = values["data.label_rule"]
+    if values["data.train_starts"] != "fixed" and rule != "mode":
+        raise ConfigError(
+            f"data.train_starts={values['data.train_starts']!r} moves windows within the samples of one label, and "
+            f"those of data.label_rule={rule!r} may have several; set --config.data.label_rule=mode"
+        )
     check_class_weights(values["train.class_weights"])
     if tuple(values["train.class_weights"]) == (BALANCED,) and values["train.sampling"] == BALANCED:
         raise ConfigError(

@@ -140,6 +140,14 @@ FIELDS = (
     Field("data.window", 128, "Samples per window.", low=1, high=10**9),
     Field("data.step", 64, "Samples from one window to the next, in training and testing.", low=1, high=10**9),
     Field(
+        "data.train_starts",
+        "fixed",
+        "Where training windows begin: `fixed`, one `data.step` after the other; or `random`, up to half a step away "
+        "from there within the contiguous samples of one label, drawn anew for each window and epoch. Validation and "
+        "test windows and classical models have the fixed ones.",
+        choices=("fixed", "random"),
+    ),
+    Field(
         "data.label_rule",
         "mode",
         "Label of a window that spans several, see `dcdp_jax/data/windows.py`.",

@@ -39,11 +39,14 @@ class Split:
       starts: (n,) int32 first sample of each window in `Dataset.signals`.
       labels: (n,) int32 class index.
       subjects: (n,) int32 subject of each window.
+      bounds: (n, 2) int32 first and last sample at which each window may begin, see `start_bounds`; None where all
+        begin at `starts`.
     """
 
     starts: np.ndarray
     labels: np.ndarray
     subjects: np.ndarray
+    bounds: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,6 +206,8 @@ def build_dataset(config: ConfigDict) -> Dataset:
     )
     splits = {split: make_split(pool, index) for split, index in windows.items()}
     calibration = splits.pop("calibration", None)
+    if config.train_starts == "random":
+        splits["train"] = dataclasses.replace(splits["train"], bounds=start_bounds(config, pool, protocol, splits))
     counts = {split: count_classes(part.labels, class_names) for split, part in splits.items()}
     if unseen := [name for name in class_names if not counts["train"][name]]:
         if protocol.every_class:
@@ -309,6 +314,29 @@ def split_windows(config: ConfigDict, pool: Pool, protocol: Protocol) -> dict[st
         split: index_windows(pool.labels, pool.stretches(parts, join), config.window, config.step, config.label_rule)
         for split, parts in protocol.intervals.items()
     }
+
+
+def start_bounds(config: ConfigDict, pool: Pool, protocol: Protocol, splits: Mapping[str, Split]) -> np.ndarray:
+    """Returns the first and the last sample (n, 2) at which each training window may begin.
+
+    They lie half of `data.step` to either side of its own begin, or nearer, so that the window stays within the
+    contiguous samples of its label in the training part of one recording.
+
+    Raises:
+      ConfigError: the protocol draws test windows among those that overlap with training windows.
+    """
+    if protocol.leaky:
+        raise ConfigError(
+            "data.train_starts='random' would move training windows onto tested samples with "
+            f"data.protocol={protocol.name}; set --config.data.train_starts=fixed"
+        )
+    starts = splits["train"].starts
+    stretches = pool.stretches(protocol.intervals["train"], config.join_recordings)
+    runs = cut_at_label_changes(pool.labels, stretches)
+    first, end = runs[np.searchsorted(runs[:, 0], starts, side="right") - 1].T
+    half = config.step // 2
+    bounds = [np.maximum(starts - half, first), np.minimum(starts + half, end - config.window)]
+    return np.stack(bounds, axis=1).astype(np.int32)
 
 
 def empty_part(config: ConfigDict, pool: Pool, protocol: Protocol, split: str) -> str:

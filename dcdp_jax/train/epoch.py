@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dcdp_jax.data.dataset import Dataset
+from dcdp_jax.data.dataset import Dataset, Split
 from dcdp_jax.distributed import from_first_process, is_first_process
 from dcdp_jax.errors import CheckpointError, NonFiniteError
 from dcdp_jax.runs.checkpoints import Checkpoints
@@ -155,13 +155,19 @@ def forget_interruption(workdir: Path, checkpoints: Checkpoints) -> None:
 
 
 def nonfinite_error(
-    workdir: Path, dataset: Dataset, step: int, values: dict[str, str], rows: Sequence[int], checkpoint: Path | None
+    workdir: Path,
+    dataset: Dataset,
+    split: Split,
+    step: int,
+    values: dict[str, str],
+    rows: Sequence[int],
+    checkpoint: Path | None,
 ) -> NonFiniteError:
     """Writes nonfinite.json and returns the error that names it.
 
-    The values, {metric: nan or inf}, are those of a step, whose windows are rows of the training part.
+    The values, {metric: nan or inf}, are those of a step, whose windows are rows of the training part in its epoch.
     """
-    windows = [window_record(dataset, int(row)) for row in rows]
+    windows = [window_record(dataset, split, int(row)) for row in rows]
     saved = str(checkpoint) if checkpoint else None
     if is_first_process():
         content = {"step": step, "values": values, "last_good_checkpoint": saved, "windows": windows}
@@ -180,9 +186,8 @@ def nonfinite_error(
     )
 
 
-def window_record(dataset: Dataset, row: int) -> dict[str, Any]:
+def window_record(dataset: Dataset, split: Split, row: int) -> dict[str, Any]:
     """Describes a training window: row, subject, first sample in the concatenated recordings, class, finite or not."""
-    split = dataset.splits["train"]
     start = int(split.starts[row])
     return {
         "row": row,

@@ -4,6 +4,7 @@ A device that is sent a batch's windows receives them concatenated, as its own r
 these. The steps are therefore the same in both cases, and so are the numbers.
 """
 
+import dataclasses
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,21 @@ from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.step import HeldOut, Signals
 
 AHEAD = 2  # number of dispatches sent to the devices before they are needed
+
+
+STARTS_STREAM = 1  # of the random numbers of an epoch
+
+
+def windows_of_epoch(split: Split, config: ConfigDict, epoch: int) -> Split:
+    """Returns the training part with the begins of its windows in an epoch, a function of (seed, epoch).
+
+    They are uniform between the bounds of each window; without bounds the part itself is returned.
+    """
+    if split.bounds is None:
+        return split
+    rng = np.random.default_rng((config.seed, epoch, STARTS_STREAM))
+    starts = rng.integers(split.bounds[:, 0], split.bounds[:, 1], dtype=np.int32, endpoint=True)
+    return dataclasses.replace(split, starts=starts)
 
 
 def shuffled_rows(split: Split, config: ConfigDict, epoch: int, steps: int) -> np.ndarray:
@@ -49,7 +65,7 @@ def balanced_rows(rng: np.random.Generator, labels: np.ndarray, windows: int) ->
 
 
 def batches_of(split: Split, rows: np.ndarray, size: int) -> dict[str, np.ndarray]:
-    """Returns the next n batches of rows (steps, b) of the training part for `train_steps`.
+    """Returns the next n batches of rows (steps, b) of the training part in an epoch, for `train_steps`.
 
     These are `starts` and `labels` (b, n), the last batch repeated where fewer than n are left, and their `count` (b,).
     """
@@ -63,18 +79,18 @@ def batches_of(split: Split, rows: np.ndarray, size: int) -> dict[str, np.ndarra
 
 
 def joint_batches(
-    split: Split, rows: Mapping[int, np.ndarray], size: int, places: int, divide_seeds: bool
+    splits: Mapping[int, Split], rows: Mapping[int, np.ndarray], size: int, places: int, divide_seeds: bool
 ) -> dict[str, np.ndarray]:
     """Returns the next batches for `train_seeds`, or with divide_seeds for `train_divided_seeds`.
 
     Args:
-      split: training part.
-      rows: {place: (steps, b) windows that are left} of the active seeds.
+      splits: {place: training part in the epoch} of the active seeds.
+      rows: {place: (steps, b) windows that are left} of them.
       size: n, number of batches in one dispatch.
       places: number of states, those of seeds that are not active included.
       divide_seeds: whether the devices divide the seeds, and not the batch.
     """
-    found = {place: batches_of(split, left, size) for place, left in rows.items()}
+    found = {place: batches_of(splits[place], left, size) for place, left in rows.items()}
     some = next(iter(found.values()))
     each: Sequence[dict[str, np.ndarray]] = [found.get(place, some) for place in range(places)]
     axis = 0 if divide_seeds else 1

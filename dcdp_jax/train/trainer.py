@@ -44,7 +44,7 @@ from dcdp_jax.train.epoch import (
 )
 from dcdp_jax.train.evaluation import evaluation_record
 from dcdp_jax.train.hyperparameters import hyperparameters, program_of
-from dcdp_jax.train.input_pipeline import batches_of, feed, joint_batches, shuffled_rows
+from dcdp_jax.train.input_pipeline import batches_of, feed, joint_batches, shuffled_rows, windows_of_epoch
 from dcdp_jax.train.messages import describe, epoch_line, progress_bar, result_lines
 from dcdp_jax.train.preemption import Termination
 from dcdp_jax.train.state import TrainState, count_parameters, shapes_of
@@ -329,6 +329,7 @@ def take_steps(
     """
     config, split, begin = members[0].config, run.dataset.splits["train"], members[0].epoch.steps
     every, before, at_once = config.train.log_every, step_of(members[0], run), run.steps_per_dispatch
+    splits = {member.place: windows_of_epoch(split, member.config, member.epoch.number) for member in members}
     rows = {
         member.place: shuffled_rows(split, member.config, member.epoch.number, run.steps_per_epoch)[begin:][:steps]
         for member in members
@@ -338,9 +339,9 @@ def take_steps(
 
     def batches(taken: int) -> dict[str, np.ndarray]:
         if places is None:
-            return batches_of(split, rows[0][taken:], at_once)
+            return batches_of(splits[0], rows[0][taken:], at_once)
         left = {place: member_rows[taken:] for place, member_rows in rows.items()}
-        return joint_batches(split, left, at_once, places, run.divide_seeds)
+        return joint_batches(splits, left, at_once, places, run.divide_seeds)
 
     step = run.step if places is None else run.step_together
     dispatched: list[tuple[dict[str, Any], int]] = []
@@ -387,11 +388,12 @@ def hand_out(
 
 def stopped_by_nonfinite(run: Run, member: Member, may_skip: int) -> NonFiniteError:
     """Returns the error that names the first non-finite step over the limit, its windows and the last checkpoint."""
-    epoch, split = member.epoch, run.dataset.splits["train"]
+    epoch = member.epoch
+    split = windows_of_epoch(run.dataset.splits["train"], member.config, epoch.number)
     found = epoch.nonfinite[min(may_skip, len(epoch.nonfinite) - 1)]
     rows = shuffled_rows(split, member.config, epoch.number, run.steps_per_epoch)[found["step"] - 1]
     step = (epoch.number - 1) * run.steps_per_epoch + found["step"]
-    return nonfinite_error(member.workdir, run.dataset, step, found["values"], rows, last_checkpoint(member))
+    return nonfinite_error(member.workdir, run.dataset, split, step, found["values"], rows, last_checkpoint(member))
 
 
 def last_checkpoint(member: Member) -> Path | None:
