@@ -128,7 +128,7 @@ class StepSettings(NamedTuple):
     class_weights: tuple[float, ...] = ()
     average_decay: Number = 0.999
     heldout_every: int = 0
-    sam_rho: float = 0.0
+    sam_rho: Number = 0.0
 
 
 def training_windows(signals: Signals, starts: jax.Array, keys: jax.Array, settings: StepSettings) -> jax.Array:
@@ -180,7 +180,7 @@ def heldout_statistics(
     return jax.lax.cond(state.step % settings.heldout_every == 0, drawn, lambda: last)
 
 
-def perturb(params: Any, gradients: Any, rho: float) -> Any:
+def perturb(params: Any, gradients: Any, rho: Number) -> Any:
     """Returns the parameters at which sharpness-aware minimisation takes the gradient.
 
     They lie at the Euclidean distance rho in the direction in which the loss rises most (Foret et al. 2021, «Sharpness-
@@ -282,7 +282,7 @@ def train_step(
         (total, (outputs, terms, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         gradients = incoming = jax.lax.pmean(gradients, axis_name)
         given = {}
-    if settings.sam_rho:  # outputs, losses and running statistics are those of the parameters themselves
+    if not is_zero(settings.sam_rho):  # outputs, losses and running statistics are those of the parameters themselves
         sharp, _ = jax.grad(loss_of, has_aux=True)(perturb(state.params, gradients, settings.sam_rho))
         gradients = incoming = jax.lax.pmean(sharp, axis_name)
     S = true_class_confidence(outputs.branches, labels, axis_name)

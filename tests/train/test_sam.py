@@ -1,11 +1,14 @@
 """Sharpness-aware minimisation: a step against optax's own, on any number of devices and for several seeds at once."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from configs.studies.default import smallest
 from dcdp_jax.config import check_config
 from dcdp_jax.configs import demo
 from dcdp_jax.errors import ConfigError
@@ -14,6 +17,7 @@ from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, perturb, train_step
+from dcdp_jax.train.trainer import train
 from tests.train.test_class_balance import BATCH, SETTINGS, WINDOW, step_on
 from tests.train.test_input_pipeline import Linear
 
@@ -112,7 +116,14 @@ def test_what_it_cannot_go_with_is_refused(fields, error):
         check_config(config)
 
 
-def test_cgm_in_the_chain_goes_with_it():
-    config = demo.get_config()
-    config.train.sam_rho = 0.05
-    check_config(config)
+def test_training_with_cgm_in_the_chain(tmp_path):
+    """The radius is an argument of the compiled step."""
+    losses = []
+    for rho in (0.0, 0.5):
+        config = smallest()
+        fields = {"train.sam_rho": rho, "train.epochs": 1, "data.synthetic.minutes": 1.0, "parallel.devices": 1}
+        config.update_from_flattened_dict(fields)
+        train(config, tmp_path / str(rho))
+        losses.append(json.loads((tmp_path / str(rho) / "result.json").read_text())["test"]["loss"])
+    assert np.isfinite(losses).all()
+    assert losses[0] != losses[1]
