@@ -192,7 +192,7 @@ def perturb(params: Any, gradients: Any, rho: Number) -> Any:
       gradients: of the loss of the global batch.
       rho: the distance.
     """
-    scale = rho / jnp.maximum(optax.global_norm(gradients), 1e-12)
+    scale = rho / jnp.maximum(optax.tree.norm(gradients), 1e-12)
     return jax.tree.map(lambda p, g: p + scale * g, params, gradients)
 
 
