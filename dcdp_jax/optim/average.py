@@ -52,7 +52,8 @@ def average_statistics(
     Example:
       >>> from dcdp_jax.optim import scale_by_rank
       >>> labels = {"res": "res", "dense": "dense"}
-      >>> tx, params = average_statistics(scale_by_rank(labels), labels, decay=0.5), {"res": jnp.ones(1), "dense": 1.0}
+      >>> params = {"res": jnp.ones(1), "dense": jnp.ones(1)}
+      >>> tx = average_statistics(scale_by_rank(labels), labels, decay=0.5)
       >>> state = tx.init(params)
       >>> for res in (60.0, 30.0):
       ...     _, state = tx.update(params, state, confidence={"res": res, "dense": 40.0})

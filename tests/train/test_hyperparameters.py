@@ -291,7 +291,7 @@ def test_rows_trained_at_once_are_those_of_each_alone(dataset):
     numbers = lay_out([hyperparameters(config) for config in configs], run)
     for i in range(STEPS):
         left = {place: rows[place][i:] for place in rows}
-        batch = joint_batches(dataset.splits["train"], left, 1, 2, divide_seeds=False)
+        batch = joint_batches(dict.fromkeys(left, dataset.splits["train"]), left, 1, 2, divide_seeds=False)
         state, metrics = run.step_together(state, run.signals, run.devices.shard(batch), numbers)
     for place, config in enumerate(configs):
         alone, history = steps_of(run, place, hyperparameters(config), first=place)
