@@ -11,11 +11,16 @@ import fnmatch
 import os
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 
 GATE = Path(os.environ["HOLD_GATE"])
+# Python writes the number of each signal that it handles into a pipe, where any thread can read it.
+READ, WRITE = os.pipe()
+os.set_blocking(READ, False)
+os.set_blocking(WRITE, False)
+signal.set_wakeup_fd(WRITE, warn_on_full_buffer=False)
+SIGNALS = bytearray()
 
 
 def hold(event, arguments):
@@ -25,9 +30,8 @@ def hold(event, arguments):
     if fnmatch.fnmatch(target, read_pattern()):
         with GATE.with_suffix(".reached").open("a") as reached:
             reached.write(f"{target}\n")
-        with noting_sigterm() as received:
-            while read_pattern() and not received:
-                time.sleep(0.02)
+        while read_pattern() and not terminated():
+            time.sleep(0.02)
 
 
 def read_pattern():
@@ -37,24 +41,11 @@ def read_pattern():
         return ""
 
 
-@contextlib.contextmanager
-def noting_sigterm():
-    """Yields a list that is no longer empty once SIGTERM has arrived and been handled."""
-    received = []
-    handler = signal.getsignal(signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield received
-        return
-
-    def note(number, frame):
-        handler(number, frame)
-        received.append(number)
-
-    signal.signal(signal.SIGTERM, note)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGTERM, handler)
+def terminated():
+    """Returns whether SIGTERM has arrived, also where it is the main thread that handles it."""
+    with contextlib.suppress(BlockingIOError):
+        SIGNALS.extend(os.read(READ, 1024))
+    return signal.SIGTERM in SIGNALS
 
 
 sys.addaudithook(hold)
