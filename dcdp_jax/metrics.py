@@ -56,6 +56,20 @@ def scores(counts: Num[np.ndarray, "k k"] | Num[Array, "k k"]) -> dict[str, floa
     return result
 
 
+def count_predictions(
+    labels: Int[np.ndarray, "b"], predicted: Int[np.ndarray, "b"], classes: int
+) -> Int[np.ndarray, "k k"]:
+    """Counts windows by true class (rows) and predicted class (columns).
+
+    Example:
+      >>> count_predictions(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
+      [[1, 1], [0, 1]]
+    """
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (labels, predicted), 1)
+    return counts
+
+
 class Tally(struct.PyTreeNode):
     """Sums over windows, from which every reported score is made. Tallies are merged by adding their leaves.
 

@@ -1,5 +1,6 @@
 """Compares the files of a published data set with what was published."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -29,6 +30,30 @@ def describe_counts(recordings: Sequence[Recording], class_names: Sequence[str])
         f"{len(recordings)} recordings of {len({r.subject for r in recordings})} subjects, {len(labels):,} samples: "
         f"{classes}, unlabelled {np.count_nonzero(labels < 0):,}"
     )
+
+
+def described(
+    recordings: list[Recording],
+    class_names: tuple[str, ...],
+    missing: Sequence[str],
+    notes: Sequence[str] = (),
+) -> Recordings:
+    """Returns recordings with a note on their counts ahead of others, and with how they fall short, if they do."""
+    counts = describe_counts(recordings, class_names)
+    return Recordings(recordings, class_names, notes=(counts, *notes), missing=tuple(missing))
+
+
+def read_each(folder: Path, pattern: str, read_file: Callable[[Path], Recording]) -> list[Recording]:
+    """Reads the files of a data set that has a recording in each.
+
+    Returns:
+      The recordings in the order of their subjects, those of one subject by the numbers in the names of their runs.
+
+    Raises:
+      DataError: no file matches the pattern, or one cannot be read.
+    """
+    recordings = [read_file(path) for path in find_data_files(folder, pattern)]
+    return sorted(recordings, key=lambda r: (r.subject, *map(int, re.findall(r"\d+", r.run))))
 
 
 def gather(

@@ -105,6 +105,10 @@ class Dataset:
     calibration: Split | None = None
     unknown: Split | None = None
 
+    def windows_at(self, starts: np.ndarray) -> np.ndarray:
+        """Returns the windows (n, window, c) that begin at samples (n,), not normalised."""
+        return self.signals[starts[:, None] + np.arange(self.window)]
+
 
 def build_dataset(config: ConfigDict) -> Dataset:
     """Reads, divides, windows, fits the normaliser and audits, in this order.
@@ -192,7 +196,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
             raise ConfigError(empty_part(config, pool, protocol, split))
     training = covered_samples(windows["train"].start, config.window, len(pool.labels))
     normalizer = fit_normalizer(pool.signals, training, config.normalize)
-    if config.normalize != "none" and (found := outlying_channel(pool.signals, training, normalizer)):
+    if found := outlying_channel(pool.signals, training, normalizer):
         raise DataError(outlier_message(pool, training, *found))
     proved = audit(
         pool,

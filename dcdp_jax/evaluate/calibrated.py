@@ -10,7 +10,7 @@ import numpy as np
 from dcdp_jax.data.dataset import Dataset, Split
 from dcdp_jax.data.normalize import normalize
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.metrics import scores
+from dcdp_jax.metrics import count_predictions, scores
 from dcdp_jax.models.multipath import MultiPath
 from dcdp_jax.train.classifiers import BATCH, train_classifiers
 
@@ -46,20 +46,18 @@ def measure_calibration(dataset: Dataset, network: nn.Module, variables: Any, se
         return outputs.fusion.argmax(axis=-1)
 
     def confusion(params: Any, part: Split) -> np.ndarray:
-        windows, predicted = windows_of(dataset, part), []
+        windows, predicted = dataset.windows_at(part.starts), []
         for first in range(0, len(windows), BATCH):
             some = windows[first : first + BATCH]
             padded = np.pad(some, ((0, BATCH - len(some)), (0, 0), (0, 0)))
             predicted.append(np.asarray(predict(params, padded))[: len(some)])
-        counts = np.zeros((classes, classes), np.int64)
-        np.add.at(counts, (part.labels, np.concatenate(predicted)), 1)
-        return counts
+        return count_predictions(part.labels, np.concatenate(predicted), classes)
 
     subjects, before, after = {}, [], []
     for subject in np.intersect1d(test.subjects, given.subjects).tolist():
         own, labelled = (select(part, part.subjects == subject) for part in (test, given))
         params = train_classifiers(
-            network, variables, dataset.normalizer, windows_of(dataset, labelled), labelled.labels
+            network, variables, dataset.normalizer, dataset.windows_at(labelled.starts), labelled.labels
         )
         before.append(confusion(variables["params"], own))
         after.append(confusion(params, own))
@@ -77,11 +75,6 @@ def measure_calibration(dataset: Dataset, network: nn.Module, variables: Any, se
         **{name: {score: values[score] for score in SCORES} for name, values in found.items()},
         "subjects": subjects,
     }
-
-
-def windows_of(dataset: Dataset, part: Split) -> np.ndarray:
-    """Returns the windows (n, t, c) of a part, not normalised."""
-    return dataset.signals[part.starts[:, None] + np.arange(dataset.window)]
 
 
 def select(part: Split, rows: np.ndarray) -> Split:

@@ -9,7 +9,8 @@ import numpy as np
 
 from dcdp_jax.calibration import calibration
 from dcdp_jax.errors import CheckpointError, UserError
-from dcdp_jax.metrics import scores
+from dcdp_jax.metrics import count_predictions, scores
+from dcdp_jax.rejection import cross_entropy
 from dcdp_jax.runs.files import DIGESTS, PREDICTIONS, RESULT, as_json, write_recorded
 from dcdp_jax.runs.predictions import write_table
 from dcdp_jax.runs.reading import WINDOW_COLUMNS, read_config, read_predictions, read_result
@@ -107,16 +108,19 @@ def mean_probabilities(probabilities: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack(probabilities).mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
-def count_predictions(windows: Sequence[Sequence[str]], probabilities: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def count_windows(windows: Sequence[Sequence[str]], probabilities: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Counts the windows by true class, the last item of a window, and the class of the highest probability.
 
     Returns:
       (k, k) int64, true classes in rows.
     """
+    return count_predictions(true_labels(windows, names), probabilities.argmax(axis=1), len(names))
+
+
+def true_labels(windows: Sequence[Sequence[str]], names: Sequence[str]) -> np.ndarray:
+    """Returns the (n,) classes of windows, whose last item is the name."""
     number = {name: i for i, name in enumerate(names)}
-    counts = np.zeros((len(names), len(names)), np.int64)
-    np.add.at(counts, ([number[window[-1]] for window in windows], probabilities.argmax(axis=1)), 1)
-    return counts
+    return np.array([number[window[-1]] for window in windows], np.int64)
 
 
 def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, Any]:
@@ -129,9 +133,7 @@ def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, An
     first = members[0].result
     results = [member.result for member in members]
     windows, names = members[0].windows, first["class_names"]
-    counts = count_predictions(windows, mean, names)
-    true = np.array([names.index(window[-1]) for window in windows])
-    given = np.maximum(mean[np.arange(len(true)), true], np.finfo(np.float32).tiny).astype(np.float64)
+    counts, true = count_windows(windows, mean, names), true_labels(windows, names)
     bins = calibration(mean.argmax(axis=1) == true, mean.max(axis=1))
 
     def common(key: str) -> dict[str, Any]:
@@ -142,7 +144,7 @@ def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, An
         "protocol": first["protocol"],
         "seed": first["seed"],
         "class_names": names,
-        "test": scores(counts) | {"loss": float(-np.log(given).mean()), "ece": bins.error()},
+        "test": scores(counts) | {"loss": cross_entropy(mean, true), "ece": bins.error()},
         "branches": {},
         "confusion": counts.tolist(),
         "windows": common("windows"),

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
 from dcdp_jax.data.dataset import Dataset
+from dcdp_jax.data.normalize import Normalizer
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.models.multipath import BranchSpec
@@ -86,6 +88,11 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     def input_rate(self) -> float:
         """Samples per second of a recording like those of the training."""
         return self.rate * self.decimate
+
+    @property
+    def normalizer(self) -> Normalizer:
+        """Shift and scale in the precision of the network."""
+        return Normalizer(np.array(self.shift, np.float32), np.array(self.scale, np.float32))
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain data; `card_from_json` makes an equal card of it."""

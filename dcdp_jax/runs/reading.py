@@ -94,9 +94,9 @@ def read_run(workdir: Path) -> FinishedRun:
         epochs,
         predictions,
         read_worst_windows(workdir),
-        read_robustness(workdir),
-        read_segments(workdir),
-        read_calibration(workdir),
+        read_measured(workdir, ROBUSTNESS, Robustness),
+        read_measured(workdir, SEGMENTS, SegmentGrades),
+        read_measured(workdir, CALIBRATION, Calibrated),
     )
 
 
@@ -213,9 +213,9 @@ def read_worst_windows(workdir: Path) -> dict[str, Any] | None:
       CheckpointError: it is damaged.
     """
     path = workdir / WORST_WINDOWS
-    if not path.exists():
+    worst = read_measured(workdir, WORST_WINDOWS, WorstWindows)
+    if worst is None:
         return None
-    worst: Any = decode(read_recorded(workdir, WORST_WINDOWS), WorstWindows, path)
     channels = len(worst["channels"])
     for window in worst["windows"]:
         if {len(row) for row in window["values"]} != {channels}:
@@ -224,25 +224,9 @@ def read_worst_windows(workdir: Path) -> dict[str, Any] | None:
     return worst
 
 
-def read_robustness(workdir: Path) -> dict[str, Any] | None:
-    """Reads robustness.json; None where it was not measured; raises CheckpointError where it is damaged."""
-    if not (workdir / ROBUSTNESS).exists():
+def read_measured(workdir: Path, name: str, schema: Any) -> dict[str, Any] | None:
+    """Reads a file that not every run has; None without one; raises CheckpointError where it is damaged."""
+    if not (workdir / name).exists():
         return None
-    found: Any = decode(read_recorded(workdir, ROBUSTNESS), Robustness, workdir / ROBUSTNESS)
-    return found
-
-
-def read_segments(workdir: Path) -> dict[str, Any] | None:
-    """Reads segments.json; None where segments were not graded; raises CheckpointError where it is damaged."""
-    if not (workdir / SEGMENTS).exists():
-        return None
-    found: Any = decode(read_recorded(workdir, SEGMENTS), SegmentGrades, workdir / SEGMENTS)
-    return found
-
-
-def read_calibration(workdir: Path) -> dict[str, Any] | None:
-    """Reads calibration.json; None where it was not measured; raises CheckpointError where it is damaged."""
-    if not (workdir / CALIBRATION).exists():
-        return None
-    found: Any = decode(read_recorded(workdir, CALIBRATION), Calibrated, workdir / CALIBRATION)
+    found: Any = decode(read_recorded(workdir, name), schema, workdir / name)
     return found

@@ -57,7 +57,7 @@ class AdaptingModel:
     def __init__(self, model: TrainedModel) -> None:
         """Begins at the statistics of training."""
         self.model = model
-        self._normalizer = tuple(np.array(x, np.float32) for x in (model.card.shift, model.card.scale))
+        self._normalizer = model.card.normalizer
 
     def predict(self, windows: np.ndarray) -> Prediction:
         """Answers windows (n, t, c) one after the other; see `dcdp_jax.serve.model.predict`."""

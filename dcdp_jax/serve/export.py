@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.dataset import Dataset, build_dataset
 from dcdp_jax.distributed import is_first_process
 from dcdp_jax.errors import ConfigError, DataError, ExportError
-from dcdp_jax.metrics import scores
+from dcdp_jax.metrics import count_predictions, scores
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.runs.reading import read_result
 from dcdp_jax.serve import standalone, web
@@ -219,7 +219,7 @@ def some_windows(dataset: Dataset, part: str, most: int | None = None) -> np.nda
     starts = dataset.splits[part].starts
     if most is not None and len(starts) > most:
         starts = starts[np.linspace(0, len(starts) - 1, most).round().astype(int)]
-    return dataset.signals[starts[:, None] + np.arange(dataset.window)]
+    return dataset.windows_at(starts)
 
 
 def quantisation_loss(whole: Run, run: Run, dataset: Dataset, part: str, batch: int = 256) -> dict[str, Any]:
@@ -229,10 +229,10 @@ def quantisation_loss(whole: Run, run: Run, dataset: Dataset, part: str, batch: 
     counts = {name: np.zeros((classes, classes), np.int64) for name in ("float32", "int8")}
     for first in range(0, len(split.labels), batch):
         starts, labels = split.starts[first : first + batch], split.labels[first : first + batch]
-        windows = dataset.signals[starts[:, None] + np.arange(dataset.window)]
+        windows = dataset.windows_at(starts)
         padded = np.pad(windows, ((0, batch - len(windows)), (0, 0), (0, 0)))
         for name, found in (("float32", np.asarray(whole(padded))[: len(labels)]), ("int8", run(windows))):
-            np.add.at(counts[name], (labels, found.argmax(1)), 1)
+            counts[name] += count_predictions(labels, found.argmax(1), classes)
     facts: dict[str, Any] = {"windows": len(split.labels)}
     for name, matrix in counts.items():
         facts[name] = {score: scores(matrix)[score] for score in ("accuracy", "f1_macro")}

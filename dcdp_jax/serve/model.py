@@ -175,8 +175,7 @@ def forward(model: TrainedModel) -> Callable[[Array], Probabilities]:
     It takes (b, t, c) float32 windows in the recordings' own units and gives `Probabilities`, whose `fusion` is the
     prediction; for `jax.jit` and `jax.export`.
     """
-    shift, scale = (np.array(x, np.float32) for x in (model.card.shift, model.card.scale))
-    return functools.partial(network_probabilities, model.network, model.variables, shift, scale)
+    return functools.partial(network_probabilities, model.network, model.variables, *model.card.normalizer)
 
 
 def probabilities(model: TrainedModel, windows: np.ndarray, batch: int = BATCH) -> Probabilities:
@@ -192,13 +191,12 @@ def probabilities(model: TrainedModel, windows: np.ndarray, batch: int = BATCH) 
     shape = (card.window, len(card.channels))
     if windows.ndim != 3 or windows.shape[1:] != shape:
         raise DataError(f"windows of shape {windows.shape}, expected (n, {shape[0]}, {shape[1]})")
-    shift, scale = (np.array(x, np.float32) for x in (card.shift, card.scale))
-    found = []
+    normalizer, found = card.normalizer, []
     # An empty batch too, so that the shapes and names of no windows are those of some.
     for first in range(0, max(len(windows), 1), batch):
         some = np.asarray(windows[first : first + batch], np.float32)
         padded = np.pad(some, ((0, batch - len(some)), (0, 0), (0, 0)))
-        given = compiled(model.network, model.variables, shift, scale, padded)
+        given = compiled(model.network, model.variables, *normalizer, padded)
         found.append(given)
     return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(windows)], *found)
 

@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.normalize import Normalizer
 from dcdp_jax.data.windows import index_windows
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.models.multipath import MultiPath
@@ -48,8 +47,7 @@ def adapt_run(config: ConfigDict, workdir: Path, paths: Sequence[str]) -> None:
             f"{', '.join(paths)}: {len(labels)} windows of {model.card.window} samples lie within one label of "
             f"{', '.join(model.card.class_names)} and lack no value; expected windows of two classes at least"
         )
-    normalizer = Normalizer(*(np.array(x, np.float32) for x in (model.card.shift, model.card.scale)))
-    params = train_classifiers(model.network, model.variables, normalizer, windows, labels)
+    params = train_classifiers(model.network, model.variables, model.card.normalizer, windows, labels)
     named = {name: n for name, n in zip(model.card.class_names, counts.tolist(), strict=True) if n}
     folder = workdir / ADAPTED / Path(paths[0]).stem
     write_adapted(workdir, folder, model.card, params, {"files": list(paths), "windows": named})

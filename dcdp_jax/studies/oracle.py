@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from dcdp_jax.errors import CheckpointError
-from dcdp_jax.evaluate.ensemble import count_predictions
+from dcdp_jax.evaluate.ensemble import count_windows
 from dcdp_jax.metrics import scores
+from dcdp_jax.rejection import SMALLEST
 from dcdp_jax.studies.engine import Outcome
 from dcdp_jax.studies.statistics import Interval, bootstrap, holm, paired_p
 
-SMALLEST = np.finfo(np.float32).tiny
 Runs = Mapping[tuple[int, int], Outcome]
 Oracles = Mapping[str, Sequence[str]]
 
@@ -118,7 +118,7 @@ def product_accuracy(members: Sequence[Outcome]) -> float:
         windows, names = predictions.windows, outcome.result["class_names"]
         logs.append(np.log(np.maximum(predictions.probabilities, SMALLEST).astype(np.float64)))
     assert windows is not None
-    return float(scores(count_predictions(windows, np.sum(logs, axis=0), names))["accuracy"])
+    return float(scores(count_windows(windows, np.sum(logs, axis=0), names))["accuracy"])
 
 
 def gains_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: Oracles) -> list[Gain]:

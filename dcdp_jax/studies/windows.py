@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dcdp_jax.errors import CheckpointError
-from dcdp_jax.evaluate.ensemble import count_predictions, mean_probabilities
+from dcdp_jax.evaluate.ensemble import count_windows, mean_probabilities
 from dcdp_jax.metrics import scores
 from dcdp_jax.studies.engine import Outcome
 
@@ -77,7 +77,7 @@ def ensemble_of(outcomes: Sequence[Outcome]) -> Ensemble | None:
                 )
         results = [member.result for member in members if member.result]
         mean = mean_probabilities([one.probabilities for one in predictions if one.probabilities is not None])
-        found.append(scores(count_predictions(windows, mean, results[0]["class_names"])))
+        found.append(scores(count_windows(windows, mean, results[0]["class_names"])))
         parameters.append(sum(result["parameters"] for result in results))
     if not found:
         return None

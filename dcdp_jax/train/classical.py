@@ -38,7 +38,7 @@ SAMPLE = 2048  # number of training windows that features may be chosen by
 
 def windows_of(dataset: Dataset, starts: np.ndarray) -> np.ndarray:
     """Returns the normalised windows (n, t, c) that begin at some samples."""
-    return normalize(dataset.signals[starts[:, None] + np.arange(dataset.window)], *dataset.normalizer)
+    return normalize(dataset.windows_at(starts), *dataset.normalizer)
 
 
 def features_of(features: Features, dataset: Dataset, split: Split) -> np.ndarray:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from dcdp_jax.data.completeness import describe_counts, find_data_files, missing_names, shortage
+from dcdp_jax.data.completeness import described, find_data_files, missing_names, shortage
 from dcdp_jax.data.download import Source
 from dcdp_jax.data.protocols import COMMON, fixed
 from dcdp_jax.data.recording import Channel, Recording, Recordings
@@ -73,8 +73,7 @@ def read(folder: Path) -> Recordings:
             raise DataError(f"{path}: expected a01 to a{len(CLASS_NAMES)}, p1 to p{SUBJECTS}, s01 to s{SEGMENTS}")
         segments[activity, subject][segment] = path
     recordings = [read_recording(*key, paths) for key, paths in segments.items()]
-    notes = (describe_counts(recordings, CLASS_NAMES),)
-    return Recordings(recordings, CLASS_NAMES, notes=notes, missing=tuple(shortfall(recordings)))
+    return described(recordings, CLASS_NAMES, shortfall(recordings))
 
 
 def read_recording(activity: int, subject: int, paths: dict[int, Path]) -> Recording:

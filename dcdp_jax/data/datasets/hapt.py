@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dcdp_jax.data.completeness import describe_counts, find_data_files, shortage
+from dcdp_jax.data.completeness import described, find_data_files, shortage
 from dcdp_jax.data.datasets.uci_har import CLASS_NAMES as BASIC_CLASS_NAMES
 from dcdp_jax.data.datasets.uci_har import OFFICIAL
 from dcdp_jax.data.download import Source
@@ -62,8 +62,7 @@ def read(folder: Path) -> Recordings:
         f"RawData/labels.txt labels experiment {experiment}, which has no files"
         for experiment in sorted(set(intervals[:, 0].tolist()) - have)
     ]
-    notes.insert(0, describe_counts(recordings, CLASS_NAMES))
-    return Recordings(recordings, CLASS_NAMES, notes=tuple(notes), missing=tuple(shortfall(recordings)))
+    return described(recordings, CLASS_NAMES, shortfall(recordings), notes)
 
 
 def read_intervals(path: Path) -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dcdp_jax.data.completeness import describe_counts, find_data_files, missing_names, shortage
+from dcdp_jax.data.completeness import described, missing_names, read_each, shortage
 from dcdp_jax.data.download import Source
 from dcdp_jax.data.headed import HEADER_LINES, read_named
 from dcdp_jax.data.protocols import COMMON
@@ -70,9 +70,8 @@ def read_file(path: Path) -> Recording:
 
 def read(folder: Path) -> Recordings:
     """Reads the recordings of all subjects, in the order of their numbers."""
-    recordings = [read_file(path) for path in find_data_files(folder, SOURCE.pattern)]
-    notes = (describe_counts(recordings, CLASS_NAMES),)
-    return Recordings(recordings, CLASS_NAMES, notes=notes, missing=tuple(shortfall(recordings)))
+    recordings = read_each(folder, SOURCE.pattern, read_file)
+    return described(recordings, CLASS_NAMES, shortfall(recordings))
 
 
 def shortfall(recordings: Sequence[Recording]) -> list[str]:
@@ -83,8 +82,6 @@ def shortfall(recordings: Sequence[Recording]) -> list[str]:
 
 
 DATASET = DatasetSpec(
-    name="harth",
-    description=__doc__,
     class_names=CLASS_NAMES,
     channels=CHANNELS,
     rate=RATE,

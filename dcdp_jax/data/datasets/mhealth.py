@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dcdp_jax.data.completeness import describe_counts, find_data_files, missing_names, shortage
+from dcdp_jax.data.completeness import described, missing_names, read_each, shortage
 from dcdp_jax.data.download import Source
 from dcdp_jax.data.protocols import COMMON, fixed
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
@@ -72,10 +72,8 @@ def read_file(path: Path) -> Recording:
 
 def read(folder: Path) -> Recordings:
     """Reads the recordings of all subjects, in the order of their numbers."""
-    paths = find_data_files(folder, SOURCE.pattern)
-    recordings = sorted(map(read_file, paths), key=lambda recording: recording.subject)
-    notes = (describe_counts(recordings, CLASS_NAMES),)
-    return Recordings(recordings, CLASS_NAMES, notes=notes, missing=tuple(shortfall(recordings)))
+    recordings = read_each(folder, SOURCE.pattern, read_file)
+    return described(recordings, CLASS_NAMES, shortfall(recordings))
 
 
 def shortfall(recordings: Sequence[Recording]) -> list[str]:
@@ -86,8 +84,6 @@ def shortfall(recordings: Sequence[Recording]) -> list[str]:
 
 
 DATASET = DatasetSpec(
-    name="mhealth",
-    description=__doc__,
     class_names=CLASS_NAMES,
     channels=CHANNELS,
     rate=RATE,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dcdp_jax.data.completeness import describe_counts, shortage
+from dcdp_jax.data.completeness import described, shortage
 from dcdp_jax.data.download import Source
 from dcdp_jax.data.protocols import COMMON, fixed
 from dcdp_jax.data.recording import Channel, Recording, Recordings
@@ -57,8 +57,7 @@ def read(folder: Path) -> Recordings:
     """
     recordings = [recording for split in ("train", "test") for recording in read_split(folder / split, split)]
     recordings.sort(key=lambda r: r.subject)
-    notes = (describe_counts(recordings, CLASS_NAMES),)
-    return Recordings(recordings, CLASS_NAMES, notes=notes, missing=tuple(shortfall(recordings)))
+    return described(recordings, CLASS_NAMES, shortfall(recordings))
 
 
 def read_split(folder: Path, split: str) -> list[Recording]:

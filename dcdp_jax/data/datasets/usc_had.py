@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dcdp_jax.data.completeness import describe_counts, find_data_files, missing_names
+from dcdp_jax.data.completeness import described, missing_names, read_each
 from dcdp_jax.data.download import Source
 from dcdp_jax.data.protocols import COMMON, fixed
 from dcdp_jax.data.recording import Channel, Recording, Recordings
@@ -93,10 +93,8 @@ def read_file(path: Path) -> Recording:
 
 def read(folder: Path) -> Recordings:
     """Reads all recordings, in the order of subject, activity and trial."""
-    recordings = [read_file(path) for path in find_data_files(folder, SOURCE.pattern)]
-    recordings.sort(key=lambda recording: (recording.subject, *map(int, recording.run[1:].split("t"))))
-    notes = (describe_counts(recordings, CLASS_NAMES),)
-    return Recordings(recordings, CLASS_NAMES, notes=notes, missing=tuple(shortfall(recordings)))
+    recordings = read_each(folder, SOURCE.pattern, read_file)
+    return described(recordings, CLASS_NAMES, shortfall(recordings))
 
 
 def shortfall(recordings: Sequence[Recording]) -> list[str]:
@@ -107,8 +105,6 @@ def shortfall(recordings: Sequence[Recording]) -> list[str]:
 
 
 DATASET = DatasetSpec(
-    name="usc_had",
-    description=__doc__,
     class_names=CLASS_NAMES,
     channels=CHANNELS,
     rate=RATE,

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dcdp_jax.data.completeness import describe_counts, missing_names
+from dcdp_jax.data.completeness import described, missing_names
 from dcdp_jax.data.download import Source
 from dcdp_jax.data.pool import Interval
 from dcdp_jax.data.protocols import COMMON, SPLITS, TEST_SHARE, VALIDATION_SHARE, Choice, Protocol, fixed
@@ -77,9 +77,8 @@ def read(folder: Path) -> Recordings:
     if not len(records.user):
         raise DataError(f"{folder / FILE}: no record is a measurement")
     recordings = by_user(records)
-    notes.insert(0, describe_counts(recordings, CLASS_NAMES))
     missing = shortfall(recordings, left_out.tolist(), len(malformed))
-    return Recordings(recordings, CLASS_NAMES, notes=tuple(notes), missing=tuple(missing))
+    return described(recordings, CLASS_NAMES, missing, notes)
 
 
 def repetitions(records: Records) -> np.ndarray:
