@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from dcdp_jax.models.kernels import parameter
+
 EPSILON = 1e-5
 MOMENTUM = 0.9
 # Collection of mean and biased variance of each layer's input, of one device, which is written outside of training
@@ -58,6 +60,7 @@ def affine(x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array,
 Saved = tuple[jax.Array, ...]
 
 
+@partial(jax.jit, static_argnums=(3, 4))
 def _forward(
     x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None, relu: bool
 ) -> tuple[Normalized, Saved]:
@@ -73,6 +76,7 @@ def _forward(
     return (y, mean, variance), (x, *kept, *like)
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def _backward(
     axis_name: str | None, relu: bool, saved: Saved, gradients: Normalized
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -133,8 +137,8 @@ class _Normalization(nn.Module):
         shape = x.shape[-1:]
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         running_variance = self.variable("batch_stats", "var", jnp.ones, shape)
-        scale = self.param("scale", nn.initializers.ones, shape)
-        bias = self.param("bias", nn.initializers.zeros, shape)
+        scale = parameter(self, "scale", nn.initializers.ones, shape)
+        bias = parameter(self, "bias", nn.initializers.zeros, shape)
         if not train:
             if self.is_mutable_collection(INPUT_STATISTICS) and not self.is_initializing():
                 mean, variance = batch_statistics(x, None)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dcdp_jax.models.kernels import he_normal
+from dcdp_jax.models.kernels import he_normal, parameter
 
 
 def library_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
@@ -32,10 +32,12 @@ def convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     return library_convolution(x, kernel, stride)
 
 
+@partial(jax.jit, static_argnums=(2,))
 def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return by_kernels(library_convolution, convolution_as_products, stride)(x, kernel), (x, kernel)
 
 
+@partial(jax.jit, static_argnums=(0,))
 def _backward(stride: int, saved: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
     return by_kernels(gradients_by_platform, gradients_as_products, stride)(*saved, g)
 
@@ -130,8 +132,8 @@ class Conv1D(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """(b, t, c) -> (b, ceil(t / stride), features)."""
-        kernel = self.param("kernel", he_normal, (self.kernel, x.shape[-1], self.features))
+        kernel = parameter(self, "kernel", he_normal, (self.kernel, x.shape[-1], self.features))
         # With a stride the product would read a slice, and XLA (jax 0.11) aborts where it fuses the two for a GPU.
         is_product = self.kernel == 1 and self.stride == 1
         h = pointwise(x, kernel) if is_product else convolution(x, kernel, self.stride)
-        return h + self.param("bias", nn.initializers.zeros, (self.features,)) if self.bias else h
+        return h + parameter(self, "bias", nn.initializers.zeros, (self.features,)) if self.bias else h

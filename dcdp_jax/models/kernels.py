@@ -39,6 +39,17 @@ def draw_kernels(params: Any, key: jax.Array) -> Any:
     return jax.tree.unflatten(jax.tree.structure(params), found)
 
 
+def parameter(module: nn.Module, name: str, initializer: Any, shape: tuple[int, ...]) -> jax.Array:
+    """Returns a parameter of a module, and initialises it where the module has none yet.
+
+    The same as Flax's `module.param` but for its check of the shape, which traces the initializer at every call and
+    takes a fifth of the time in which a training step is traced.
+    """
+    if module.has_variable("params", name):
+        return module.get_variable("params", name)
+    return module.param(name, initializer, shape)
+
+
 def is_kernel(path: Any) -> bool:
     """Whether a path into the parameters ends in `kernel`."""
     return bool(path[-1].key == "kernel")

@@ -130,17 +130,26 @@ class Checkpoints:
         """Returns what was noted beside the arrays of a checkpoint; raises CheckpointError where it is damaged."""
         return from_first_process(lambda: self._restore(number, check=ocp.args.JsonRestore())["check"]["notes"])
 
-    def prove(self, state: Any) -> None:
+    def prove(self, state: Any, proved: set[Path]) -> None:
         """Saves a state, reads it back and removes it, so that what cannot work fails before training and not after it.
+
+        Args:
+          state: a pytree of arrays.
+          proved: folders of runs in which a state like this one was saved and read back, so that the next trial of a
+            study only checks that there is room; the folder of this run is added.
 
         Raises:
           OSError: it could not be written, or there is no room for the checkpoints of a run.
           CheckpointError: it could not be read back.
         """
-        from_first_process(lambda: self._prove(jax.tree.map(np.asarray, state)))
+        runs = self.folder.parent.parent
+        from_first_process(lambda: self._prove(jax.tree.map(np.asarray, state), runs in proved))
+        proved.add(runs)
 
-    def _prove(self, arrays: Any) -> None:
+    def _prove(self, arrays: Any, proved: bool) -> None:
         self._check_room(arrays, MOST_CHECKPOINTS, "the checkpoints of a run could not be written: they take")
+        if proved:
+            return
         if TRIAL in self._manager.all_steps():
             self._manager.delete(TRIAL)
         self._write(TRIAL, arrays, 0.0, {})

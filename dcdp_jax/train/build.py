@@ -1,6 +1,7 @@
 """Builds the data, model, optimiser and compiled steps of a run from its config."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -43,6 +44,7 @@ class Run(NamedTuple):
       evaluate: (state, split) -> `Evaluation`.
       steps_per_epoch: number of complete batches in the training part.
       steps_per_dispatch: number of batches that one call of `step` takes.
+      proved: folders in which one of its runs has saved a checkpoint and read it back.
     """
 
     dataset: Dataset
@@ -56,6 +58,7 @@ class Run(NamedTuple):
     evaluate: Callable[[TrainState, Split], Evaluation]
     steps_per_epoch: int
     steps_per_dispatch: int
+    proved: set[Path]
 
 
 def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bool = False) -> Run:
@@ -115,6 +118,7 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
         evaluate=make_evaluate(config, dataset, model, devices, signals),
         steps_per_epoch=steps_per_epoch,
         steps_per_dispatch=min(steps_per_epoch, config.train.steps_per_dispatch or devices.steps_per_dispatch()),
+        proved=set(),
     )
 
 

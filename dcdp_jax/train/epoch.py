@@ -113,9 +113,15 @@ def save_interrupted(workdir: Path, state: TrainState, epoch: Epoch, step: int, 
 
 
 def starting_point(
-    workdir: Path, checkpoints: Checkpoints, initial: TrainState
+    workdir: Path, checkpoints: Checkpoints, initial: TrainState, proved: set[Path]
 ) -> tuple[TrainState, Epoch, Mapping[str, Any]]:
     """Restores the latest state of a run; before the first, tries once whether a checkpoint can be saved and read.
+
+    Args:
+      workdir: of the run.
+      checkpoints: of its finished epochs.
+      initial: its state at step 0.
+      proved: see `Checkpoints.prove`.
 
     Returns:
       The state; the epoch to train next, with the steps already taken in it; and the notes for `MetricsLog`.
@@ -137,7 +143,7 @@ def starting_point(
     if notes is NOTHING and finished:
         state, notes = checkpoints.restore(finished, like=initial), checkpoints.notes(finished)
     if state is initial:
-        checkpoints.prove(initial)
+        checkpoints.prove(initial, proved)
     if notes.get("best") and notes["best"]["epoch"] not in numbers:
         best = checkpoints.folder / str(notes["best"]["epoch"])
         raise CheckpointError(

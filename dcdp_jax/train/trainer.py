@@ -264,7 +264,7 @@ def open_member(
     initial = run.initial_state(config.seed)
     from_first_process(lambda: make_workdir(workdir, as_plain_data(config)))
     checkpoints = files.enter_context(Checkpoints(workdir / CHECKPOINTS))
-    state, epoch, notes = starting_point(workdir, checkpoints, initial)
+    state, epoch, notes = starting_point(workdir, checkpoints, initial, run.proved)
     log = files.enter_context(MetricsLog(workdir, notes))
     return Member(place, config, workdir, shapes_of(initial), checkpoints, log, epoch), state
 

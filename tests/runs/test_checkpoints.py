@@ -162,7 +162,7 @@ def test_another_model_is_named(tmp_path):
 def test_any_folder_name_can_be_saved_in_and_read_from(tmp_path, name):
     folder = tmp_path / name / "checkpoints"
     with Checkpoints(folder) as checkpoints:
-        checkpoints.prove(state_of(1))
+        checkpoints.prove(state_of(1), set())
         assert checkpoints.numbers() == []
         assert list(folder.iterdir()) == []
         checkpoints.save(1, state_of(1), 0.5, {"epochs": 1})
@@ -177,11 +177,25 @@ def test_what_cannot_be_read_back_or_has_no_room_fails_at_the_start(tmp_path, mo
         with monkeypatch.context() as patch:
             patch.setattr("dcdp_jax.runs.checkpoints.digest", lambda tree: next(digests))
             with pytest.raises(CheckpointError, match="not those that were saved"):
-                checkpoints.prove(state_of(1))
+                checkpoints.prove(state_of(1), set())
         usage = shutil.disk_usage(tmp_path)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=3 * 4 * 64 * 64 + (4 << 20)))
         with pytest.raises(OSError, match=r"checkpoints of a run could not be written.*make room"):
-            checkpoints.prove(state_of(1))
+            checkpoints.prove(state_of(1), set())
+
+
+def test_the_next_run_of_a_study_only_checks_the_room(tmp_path, monkeypatch):
+    proved = set()
+    with Checkpoints(tmp_path / "first" / "checkpoints") as checkpoints:
+        checkpoints.prove(state_of(1), proved)
+    assert proved == {tmp_path}
+    with Checkpoints(tmp_path / "second" / "checkpoints") as checkpoints:
+        monkeypatch.setattr(checkpoints, "_write", lambda *_: pytest.fail("saved once more"))
+        checkpoints.prove(state_of(1), proved)
+        usage = shutil.disk_usage(tmp_path)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+        with pytest.raises(OSError, match="make room"):
+            checkpoints.prove(state_of(1), proved)
 
 
 def test_no_advice_to_remove_what_is_not_damaged(tmp_path):
