@@ -27,9 +27,11 @@ from dcdp_jax.errors import ConfigError  # noqa: E402
 from dcdp_jax.models.multipath import BranchSpec, MultiPath  # noqa: E402
 from dcdp_jax.models.sizes import flops  # noqa: E402
 from dcdp_jax.runs.model_card import ModelCard  # noqa: E402
-from dcdp_jax.serve.export import plausible_windows  # noqa: E402
+from dcdp_jax.serve.adaptation import adapting_forward  # noqa: E402
+from dcdp_jax.serve.export_checks import plausible_windows  # noqa: E402
 from dcdp_jax.serve.formats import to_jax, to_onnx, to_tflite  # noqa: E402
 from dcdp_jax.serve.model import TrainedModel, forward  # noqa: E402
+from dcdp_jax.serve.standalone import Model  # noqa: E402
 from dcdp_jax.serve.stream import Recognizer  # noqa: E402
 
 RATE, WINDOW, STEP = 50.0, 128, 64
@@ -72,8 +74,19 @@ def make_runs(model, formats):
     compiled, windows = jax.jit(whole), plausible_windows(model.card)
     shape = windows.shape[1:]
     runs = {"jit": (lambda x: np.asarray(compiled(x)), None)}
+    adapting, statistics = adapting_forward(model, rate=0.01)
+
+    def step(windows, given):
+        found, after = adapting(windows, given)
+        return found.fusion, after
+
+    def to_loader():
+        content = to_jax(step, shape, statistics.size)
+        card = {**model.card.as_json(), "versions": {}, "serve": {"adapt": False, "unknown": False}}
+        return content, Model(card, content, statistics.tobytes()).predict
+
     makers = {
-        "jax": lambda: to_jax(whole, shape, {**model.card.as_json(), "versions": {}}),
+        "jax": to_loader,
         "onnx": lambda: to_onnx(whole, shape),
         "tflite": lambda: to_tflite(whole, shape),
         "tflite_int8": lambda: to_tflite(whole, shape, windows),

@@ -560,8 +560,8 @@ FIELDS = (
     Field(
         "serve.adapt",
         "none",
-        "With `norm`, the statistics of batch normalisation follow the windows that predict and stream answer, "
-        "beginning at those of training for each recording.",
+        "With `norm`, the statistics of batch normalisation follow the windows that predict, stream and the exported "
+        "model answer, beginning at those of training for each recording.",
         choices=("none", "norm"),
         affects_result=False,
     ),
@@ -584,8 +584,8 @@ FIELDS = (
     Field(
         "serve.unknown",
         False,
-        "Whether predict and stream scale the probabilities by the temperature in model.json, and answer `unknown` "
-        "below its threshold.",
+        "Whether predict, stream and the exported model scale the probabilities by the temperature in model.json, and "
+        "answer `unknown` below its threshold.",
         affects_result=False,
     ),
 )

@@ -1,15 +1,19 @@
 """Adapts batch normalisation to the wearer of a model, without labels: its statistics follow the windows answered."""
 
-import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from dcdp_jax.data.normalize import normalize
 from dcdp_jax.models.batch_norm import INPUT_STATISTICS
-from dcdp_jax.serve.model import Array, Prediction, Probabilities, TrainedModel, answer
+from dcdp_jax.serve.model import Array, Prediction, Probabilities, TrainedModel, answer, forward
+
+# (b, t, c) windows and (s,) statistics -> probabilities (b, k) and the statistics after the windows, (s,).
+AdaptingForward = Callable[[Any, Any], tuple[Probabilities, jax.Array]]
 
 
 def update_statistics(running: Any, batch: Any, rate: float | jax.Array) -> Any:
@@ -32,8 +36,7 @@ def update_statistics(running: Any, batch: Any, rate: float | jax.Array) -> Any:
     return jax.tree.map(mix, running, batch, is_leaf=lambda node: "var" in node)
 
 
-@functools.partial(jax.jit, static_argnames="network")
-def adapting_step(
+def network_step(
     network: nn.Module, variables: Any, shift: Array, scale: Array, windows: Array, rate: float | jax.Array
 ) -> tuple[Probabilities, Any]:
     """Computes the probabilities of windows (b, t, c), and the statistics after them."""
@@ -42,6 +45,31 @@ def adapting_step(
         jax.nn.softmax(outputs.fusion), {name: jax.nn.softmax(z) for name, z in outputs.branches.items()}
     )
     return probabilities, update_statistics(variables["batch_stats"], found[INPUT_STATISTICS], rate)
+
+
+compiled_step = jax.jit(network_step, static_argnames="network")
+
+
+def adapting_forward(model: TrainedModel, rate: float) -> tuple[AdaptingForward, np.ndarray]:
+    """Returns the whole model as one pure function of windows and statistics, and the statistics of training.
+
+    Args:
+      model: whose parameters and normalisation are constants of the function.
+      rate: weight of the windows in the statistics that the function returns.
+
+    Returns:
+      A function for `jax.jit` and `jax.export`, see `AdaptingForward`, of float32 windows in the recordings' own units
+      and float32 statistics; and the statistics of training, (s,), where s is 0 without batch normalisation.
+    """
+    start, unravel = ravel_pytree(model.variables["batch_stats"])
+
+    def step(windows: Any, statistics: Any) -> tuple[Probabilities, jax.Array]:
+        variables = {**model.variables, "batch_stats": unravel(statistics)}
+        probabilities, after = network_step(model.network, variables, *model.card.normalizer, windows, rate)
+        return probabilities, ravel_pytree(after)[0]
+
+    plain = forward(model)
+    return (step if start.size else lambda windows, statistics: (plain(windows), statistics)), np.asarray(start)
 
 
 class AdaptingModel:
@@ -63,7 +91,7 @@ class AdaptingModel:
         """Answers windows (n, t, c) one after the other; see `dcdp_jax.serve.model.predict`."""
         model, found = self.model, []
         for window in np.asarray(windows, np.float32):
-            given = adapting_step(model.network, model.variables, *self._normalizer, window[None], model.adapt)
+            given = compiled_step(model.network, model.variables, *self._normalizer, window[None], model.adapt)
             probabilities, statistics = given
             if np.isfinite(window).all():
                 model = model._replace(variables={**model.variables, "batch_stats": statistics})

@@ -1,5 +1,6 @@
 """--mode=export: writes a trained model as files that run without this package, and checks each of them."""
 
+import functools
 import hashlib
 import json
 import shutil
@@ -14,14 +15,15 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.dataset import Dataset, build_dataset
 from dcdp_jax.distributed import is_first_process
-from dcdp_jax.errors import ConfigError, DataError, ExportError
+from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.metrics import count_predictions, scores
-from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.runs.reading import read_result
 from dcdp_jax.serve import standalone, web
+from dcdp_jax.serve.adaptation import AdaptingForward, adapting_forward
+from dcdp_jax.serve.export_card import exported_card, readme, summary
+from dcdp_jax.serve.export_checks import check_all, follow, plausible_windows
 from dcdp_jax.serve.formats import PLATFORMS, Run, to_jax, to_onnx, to_tflite
-from dcdp_jax.serve.model import TrainedModel, forward, load_model
-from dcdp_jax.versions import version_of
+from dcdp_jax.serve.model import NORM, TrainedModel, forward, load_serving_model
 
 EXPORT = "export"
 FILES = {
@@ -31,8 +33,9 @@ FILES = {
     "tflite_int8": "model.int8.tflite",
     "web": "web",
 }
-TOLERANCE = 1e-4
-CHECKED_WINDOWS = 32
+FIXED = ("tflite", "tflite_int8")  # formats that cannot adapt
+ANSWERING = ("jax", "web")  # formats that come with a program that can answer `unknown`
+NEXT = "next_statistics"
 EXAMPLES = 1024  # training windows from which int8 takes its ranges; with 256, rare peaks are cut off
 
 
@@ -42,21 +45,14 @@ def export_run(config: ConfigDict, workdir: Path, formats: Sequence[str], smooth
     The data set is read for `tflite_int8` only.
 
     Raises:
-      ConfigError: an unknown format, or one whose packages are not installed.
+      ConfigError: an unknown format, one whose packages are not installed, or one that cannot do what the fields
+        `serve` ask for.
       CheckpointError: the workdir holds no finished run of a network.
       DataError: the data for `tflite_int8` is missing, or not that of the run.
       ExportError: a file does not answer as the trained model does.
     """
-    if unknown := [name for name in formats if name not in FILES]:
-        raise ConfigError(f"--formats={unknown[0]} is none of {', '.join(FILES)}")
-    if not formats:
-        raise ConfigError(f"--formats is empty; choose of {', '.join(FILES)}")
-    if "web" in formats and (config.serve.unknown or config.serve.adapt != "none"):
-        raise ConfigError(
-            "--formats=web: the page answers every window and adapts to nobody; leave serve.unknown=False and "
-            "serve.adapt='none'"
-        )
-    model = load_model(workdir)
+    check_formats(config, formats)
+    model = load_serving_model(config, workdir)
     result = read_result(workdir)
     site = web.make_site(config.data.table, smoothing) if "web" in formats else None
     dataset = data_of_the_run(config, result) if "tflite_int8" in formats else None
@@ -65,11 +61,31 @@ def export_run(config: ConfigDict, workdir: Path, formats: Sequence[str], smooth
     with tempfile.TemporaryDirectory(prefix=f".{EXPORT}.", suffix=".writing", dir=workdir) as temporary:
         folder = Path(temporary) / EXPORT
         folder.mkdir()
-        card = write_files(model, result, dataset, list(dict.fromkeys(formats)), folder, site)
+        names = list(dict.fromkeys(formats))
+        card = write_files(model, result, names, folder, rate=config.serve.adapt_rate, dataset=dataset, site=site)
         if (workdir / EXPORT).exists():
             (workdir / EXPORT).rename(Path(temporary) / "before")
         folder.rename(workdir / EXPORT)
     print(summary(card, workdir / EXPORT))
+
+
+def check_formats(config: ConfigDict, formats: Sequence[str]) -> None:
+    """Raises ConfigError where a format is unknown or cannot do what the fields `serve` ask for."""
+    if unknown := [name for name in formats if name not in FILES]:
+        raise ConfigError(f"--formats={unknown[0]} is none of {', '.join(FILES)}")
+    if not formats:
+        raise ConfigError(f"--formats is empty; choose of {', '.join(FILES)}")
+    for name in formats:
+        if config.serve.adapt == NORM and name in FIXED:
+            raise ConfigError(
+                f"--formats={name}: its statistics of batch normalisation are constants, so that it adapts to nobody; "
+                f"leave serve.adapt='none', or choose of {', '.join(other for other in FILES if other not in FIXED)}"
+            )
+        if config.serve.unknown and name not in ANSWERING:
+            raise ConfigError(
+                f"--formats={name}: it gives probabilities, and does not answer 'unknown'; leave serve.unknown=False, "
+                f"or choose of {', '.join(ANSWERING)}"
+            )
 
 
 def data_of_the_run(config: ConfigDict, result: dict[str, Any]) -> Dataset:
@@ -86,50 +102,82 @@ def data_of_the_run(config: ConfigDict, result: dict[str, Any]) -> Dataset:
 def write_files(
     model: TrainedModel,
     result: dict[str, Any],
-    dataset: Dataset | None,
     formats: Sequence[str],
     folder: Path,
+    *,
+    rate: float,
+    dataset: Dataset | None = None,
     site: web.Site | None = None,
 ) -> dict[str, Any]:
-    """Fills a new folder and returns the content of its card; see `export_run`."""
+    """Fills a new folder and returns the content of its card; see `export_run`.
+
+    Args:
+      model: whose `adapt` and `rejection` are how the exported model answers unless it is told otherwise.
+      result: of its run.
+      formats: keys of `FILES`, each once.
+      folder: to fill.
+      rate: weight of each window in the statistics of a model that adapts.
+      dataset: of the run, for `tflite_int8`.
+      site: for `web`.
+    """
     # Else a GPU or TPU may round to fewer digits, and the platforms' answers would differ.
     with jax.default_matmul_precision("float32"):
+        adapting, statistics = adapting_forward(model, rate)
         probabilities = forward(model)
 
         def whole(windows: Any) -> jax.Array:
             return probabilities(windows).fusion
 
+        def step(windows: Any, statistics: Any) -> tuple[jax.Array, jax.Array]:
+            found, after = adapting(windows, statistics)
+            return found.fusion, after
+
+        @functools.cache
+        def expected(adapt: bool) -> np.ndarray:
+            return follow(jax.jit(step), statistics, windows)[0] if adapt else np.asarray(jax.jit(whole)(windows))
+
         windows = plausible_windows(model.card)
-        expected = np.asarray(jax.jit(whole)(windows))
         shape = windows.shape[1:]
-        card = exported_card(model.card, result)
+        card = exported_card(model, result)
+        if statistics.size and ("jax" in formats or ("onnx" in formats and model.adapt)):
+            content = statistics.astype("<f4").tobytes()
+            (folder / standalone.STATISTICS).write_bytes(content)
+            card["adaptation"] = {"rate": rate, "statistics": statistics.size, "sha256": sha256(content)}
         for name in formats:
             if name == "web":
                 assert site is not None
-                card["files"][FILES[name]] = export_page(model, card, site, folder / FILES[name])
+                card["files"][FILES[name]] = export_page(model, adapting, statistics, card, site, folder / FILES[name])
                 continue
             facts: dict[str, Any] = {"format": name}
+            pairs = []
             if name == "jax":
-                content, run = to_jax(whole, shape, card)
-                found = run(windows)
+                content = to_jax(step, shape, statistics.size)
+                for adapt in (False, True) if statistics.size else (False,):
+                    loaded = standalone.Model(card, content, statistics.tobytes(), adapt=adapt, unknown=False)
+                    pairs.append((loaded.predict(windows), expected(adapt)))
                 facts |= {"platforms": list(PLATFORMS), "batch": "any"}
+            elif name == "onnx" and model.adapt:
+                outputs = ["probabilities", NEXT]
+                content, session = to_onnx(step, shape, outputs, statistics.size)
+                pairs.append((follow(session, statistics, windows)[0], expected(True)))
+                facts |= {"input": ["windows", "statistics"], "output": outputs, "batch": 1}
             elif name == "onnx":
-                content, outputs = to_onnx(whole, shape)
-                (found,) = outputs(windows)
+                content, session = to_onnx(whole, shape)
+                pairs.append((session(windows)[0], expected(False)))
                 facts |= {"input": "windows", "output": "probabilities", "batch": "any"}
             elif name == "tflite":
                 content, run = to_tflite(whole, shape)
-                found = run(windows)
+                pairs.append((run(windows), expected(False)))
                 facts |= {"batch": 1}
             else:
                 assert dataset is not None
                 content, run = to_tflite(whole, shape, some_windows(dataset, "train", EXAMPLES))
                 part = "validation" if "validation" in dataset.splits else "train"
                 facts |= {"batch": 1, part: quantisation_loss(jax.jit(whole), run, dataset, part)}
-            if name != "tflite_int8":
-                facts["largest_difference"] = check(FILES[name], found, expected)
+            if pairs:
+                facts |= check_all(FILES[name], pairs)
             (folder / FILES[name]).write_bytes(content)
-            facts |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            facts |= {"bytes": len(content), "sha256": sha256(content)}
             card["files"][FILES[name]] = facts
     (folder / standalone.CARD).write_text(json.dumps(card, indent=2, allow_nan=False) + "\n")
     if "jax" in formats:
@@ -139,79 +187,47 @@ def write_files(
     return card
 
 
-def export_page(model: TrainedModel, card: dict[str, Any], site: web.Site, folder: Path) -> dict[str, Any]:
+def export_page(
+    model: TrainedModel,
+    adapting: AdaptingForward,
+    statistics: np.ndarray,
+    card: dict[str, Any],
+    site: web.Site,
+    folder: Path,
+) -> dict[str, Any]:
     """Writes the page with an ONNX model of its own, which has an output for each branch; returns its facts.
+
+    Where the model has batch normalisation, this ONNX model has its statistics as an input and an output.
 
     Raises:
       ExportError: the ONNX model does not answer as the trained model does.
     """
     names = [branch.name for branch in model.card.branches]
-    probabilities = forward(model)
-
-    def every(windows: Any) -> tuple[jax.Array, ...]:
-        found = probabilities(windows)
-        return found.fusion, *(found.branches[name] for name in names)
-
-    windows = plausible_windows(model.card)
     outputs = ["probabilities", *(f"probabilities_{name}" for name in names)]
-    content, run = to_onnx(every, windows.shape[1:], outputs)
-    expected = map(np.asarray, jax.jit(every)(windows))
-    differences = [check(f"web/{web.NETWORK}", *pair) for pair in zip(run(windows), expected, strict=True)]
-    loaded = web.write_site(folder, model.card, card, content, site)
-    return {"format": "web", "outputs": outputs, "largest_difference": max(differences), "bytes": loaded}
+    windows = plausible_windows(model.card)
+
+    def every(windows: Any, given: Any = statistics) -> tuple[jax.Array, ...]:
+        found, after = adapting(windows, given)
+        probabilities = (found.fusion, *(found.branches[name] for name in names))
+        return (*probabilities, after) if statistics.size else probabilities
+
+    compiled = jax.jit(every)
+    if statistics.size:
+        outputs.append(NEXT)
+        content, run = to_onnx(every, windows.shape[1:], outputs, statistics.size)
+        pairs = list(zip(run(windows, statistics), compiled(windows, statistics), strict=True))[:-1]
+        pairs += zip(follow(run, statistics, windows), follow(compiled, statistics, windows), strict=True)
+    else:
+        content, run = to_onnx(every, windows.shape[1:], outputs)
+        pairs = list(zip(run(windows), compiled(windows), strict=True))
+    facts = check_all(f"web/{web.NETWORK}", pairs)
+    loaded = web.write_site(folder, model.card, card, content, statistics, site)
+    return {"format": "web", "outputs": outputs, "bytes": loaded} | facts
 
 
-def exported_card(card: ModelCard, result: dict[str, Any]) -> dict[str, Any]:
-    """Returns the content of card.json, before any file is listed in it."""
-    return {
-        "format": standalone.FORMAT,
-        "dataset": card.dataset,
-        "protocol": card.protocol,
-        "marks": list(card.marks),
-        "class_names": list(card.class_names),
-        "channels": [channel._asdict() for channel in card.channels],
-        "rate": card.rate,
-        "window": card.window,
-        "step": card.step,
-        "normalization": {"inside": True, "shift": list(card.shift), "scale": list(card.scale)},
-        "recording": {
-            "channels": [channel._asdict() for channel in card.inputs],
-            "decimate": card.decimate,
-            "view": card.view,
-        },
-        "test": {name: result["test"][name] for name in ("accuracy", "f1_macro")},
-        "parameters": result["parameters"],
-        "best_epoch": card.best_epoch,
-        "data_fingerprint": result["data_fingerprint"],
-        "git_revision": result["git_revision"],
-        "versions": {name: version_of(name) for name in ("dcdp_jax", "jax", "flax", "numpy")},
-        "files": {},
-    }
-
-
-def plausible_windows(card: ModelCard) -> np.ndarray:
-    """Returns (n, t, c) random windows with the training's mean and standard deviation, from a fixed seed."""
-    noise = np.random.default_rng(0).normal(size=(CHECKED_WINDOWS, card.window, len(card.channels)))
-    return (np.asarray(card.shift) + noise / np.asarray(card.scale)).astype(np.float32)
-
-
-def check(name: str, found: np.ndarray, expected: np.ndarray) -> float:
-    """Returns the largest difference of probabilities (n, k).
-
-    Raises:
-      ExportError: more than `TOLERANCE`, or another class.
-    """
-    difference = float(np.max(np.abs(found - expected)))  # NaN where anything is
-    if not difference <= TOLERANCE:
-        raise ExportError(
-            f"{name}: its probabilities differ by {difference:.2g} from the model's, more than {TOLERANCE}; "
-            "nothing is kept"
-        )
-    first, second = np.sort(expected, axis=1)[:, :-3:-1].T
-    clear = first - second > 2 * TOLERANCE
-    if np.any(found.argmax(1)[clear] != expected.argmax(1)[clear]):
-        raise ExportError(f"{name}: it gives other classes than the model; nothing is kept")
-    return difference
+def sha256(content: bytes) -> str:
+    """Returns the digest of a file."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def some_windows(dataset: Dataset, part: str, most: int | None = None) -> np.ndarray:
@@ -238,45 +254,3 @@ def quantisation_loss(whole: Run, run: Run, dataset: Dataset, part: str, batch: 
         facts[name] = {score: scores(matrix)[score] for score in ("accuracy", "f1_macro")}
     facts["accuracy_lost"] = facts["float32"]["accuracy"] - facts["int8"]["accuracy"]
     return facts
-
-
-def readme(card: dict[str, Any]) -> str:
-    """Returns the text of README.txt."""
-    names = ", ".join(f"{channel['name']} [{channel['unit']}]" for channel in card["channels"])
-    view = card["recording"]["view"]
-    computed = f" Channels that a recording lacks are computed from it by the view {view!r}." if view != "raw" else ""
-    lines = [
-        f"Human-activity recognition by dcdp_jax {card['versions']['dcdp_jax']}, trained on {card['dataset']}"
-        + (f" [{', '.join(card['marks'])}]" if card["marks"] else "")
-        + f": {', '.join(card['class_names'])}.",
-        f"Input: float32 windows of {card['window']} samples at {card['rate']:g} a second, a new one every "
-        f"{card['step']}, not normalised. Channels in this order: {names}.{computed}",
-        "Output: a probability for each class, in the order above. card.json says all of this for programs, and where "
-        "the model comes from.",
-        "Files: " + ", ".join(f"{name} ({facts['bytes'] / 1e6:.1f} MB)" for name, facts in card["files"].items()) + ".",
-    ]
-    if standalone.ARTIFACT in card["files"]:
-        lines.append(
-            "With jax, flatbuffers and NumPy, and this folder on Python's path: from recognizer import load; "
-            "load('this folder').predict(windows)."
-        )
-    if FILES["web"] in card["files"]:
-        lines.append("web/ is a page for any static server: python -m http.server --directory web.")
-    return "\n".join(lines) + "\n"
-
-
-def summary(card: dict[str, Any], folder: Path) -> str:
-    """Returns a line for the terminal that says what was written."""
-    lines = []
-    for name, facts in card["files"].items():
-        if facts["format"] == "tflite_int8":
-            part = "validation" if "validation" in facts else "train"
-            loss = facts[part]
-            checked = (
-                f"accuracy {loss['int8']['accuracy']:.4f} on {loss['windows']:,} {part} windows, "
-                f"float32 {loss['float32']['accuracy']:.4f}"
-            )
-        else:
-            checked = f"differs by {facts['largest_difference']:.1e} at most on {CHECKED_WINDOWS} windows"
-        lines.append(f"{name}: {facts['bytes'] / 1e6:.1f} MB, {checked}")
-    return "\n".join([*lines, str(folder)])

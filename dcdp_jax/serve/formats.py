@@ -1,6 +1,7 @@
 """File formats of an exported model. Each function returns a file's content and a function that runs that content.
 
-The way to run it is that of the format's own runtime, so that what is checked is what a user will have.
+The way to run it is that of the format's own runtime, so that what is checked is what a user will have; that of
+`to_jax` is the loader in the exported folder, `dcdp_jax.serve.standalone`.
 """
 
 import contextlib
@@ -16,38 +17,39 @@ import numpy as np
 from jax import export
 
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.serve.standalone import Model
 
 Forward = Callable[[Any], jax.Array]  # (b, t, c) -> (b, k)
 Run = Callable[[np.ndarray], np.ndarray]  # the same, on NumPy arrays
+# (b, t, c) windows and (s,) statistics -> (b, k) and the statistics after the windows, (s,).
+Step = Callable[[Any, Any], tuple[jax.Array, jax.Array]]
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 EXTRAS = {"onnx": "export", "tflite": "tflite", "tflite_int8": "tflite"}
 
 
-def to_jax(forward: Forward, shape: tuple[int, int], card: dict[str, Any]) -> tuple[bytes, Run]:
-    """Returns an artifact of jax.export for any number of (t, c) windows, on `PLATFORMS`, and the loader's `predict`.
-
-    The card is that of the exported folder.
-    """
+def to_jax(step: Step, shape: tuple[int, int], statistics: int) -> bytes:
+    """Returns an artifact of jax.export for any number of (t, c) windows and s statistics, on `PLATFORMS`."""
     (b,) = export.symbolic_shape("b")
-    exported = export.export(jax.jit(forward), platforms=PLATFORMS)(jax.ShapeDtypeStruct((b, *shape), np.float32))
-    content = bytes(exported.serialize())
-    return content, Model(card, content).predict
+    inputs = jax.ShapeDtypeStruct((b, *shape), np.float32), jax.ShapeDtypeStruct((statistics,), np.float32)
+    return bytes(export.export(jax.jit(step), platforms=PLATFORMS)(*inputs).serialize())
 
 
 def to_onnx(
-    forward: Callable[[Any], Any], shape: tuple[int, int], outputs: Sequence[str] = ("probabilities",)
-) -> tuple[bytes, Callable[[np.ndarray], list[np.ndarray]]]:
-    """Returns an ONNX model for any number of windows, with the input `windows`.
+    forward: Callable[..., Any],
+    shape: tuple[int, int],
+    outputs: Sequence[str] = ("probabilities",),
+    statistics: int = 0,
+) -> tuple[bytes, Callable[..., list[np.ndarray]]]:
+    """Returns an ONNX model for any number of windows, with the input `windows`, and `statistics` if there are any.
 
     Args:
-      forward: function of (b, t, c) windows that returns an array, or a tuple of them.
+      forward: function of (b, t, c) windows, and (s,) statistics if there are any, that returns an array, or a tuple.
       shape: (t, c) of a window.
       outputs: a name for each array.
+      statistics: s, their number.
 
     Returns:
-      The model, and a function that runs it and returns its outputs.
+      The model, and a function of its inputs that runs it and returns its outputs.
 
     Raises:
       ConfigError: jax2onnx or onnxruntime is not installed.
@@ -55,15 +57,21 @@ def to_onnx(
     with needs("onnx"), quiet():
         from jax2onnx import to_onnx as convert
         from onnxruntime import InferenceSession, SessionOptions
+    inputs: dict[str, tuple[int | str, ...]] = {"windows": ("b", *shape)}
+    inputs |= {"statistics": (statistics,)} if statistics else {}
     with quiet():
         model = convert(
-            forward, [("b", *shape)], input_names=["windows"], output_names=list(outputs), model_name="dcdp_jax"
+            forward,
+            list(inputs.values()),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            model_name="dcdp_jax",
         )
     # What jax2onnx notes about shapes inside the graph is not always right, and nothing needs it.
     del model.graph.value_info[:]
     content = model.SerializeToString()
     session = InferenceSession(content, SessionOptions(), providers=["CPUExecutionProvider"])
-    return content, lambda windows: session.run(list(outputs), {"windows": windows})
+    return content, lambda *given: session.run(list(outputs), dict(zip(inputs, given, strict=True)))
 
 
 def to_tflite(forward: Forward, shape: tuple[int, int], examples: np.ndarray | None = None) -> tuple[bytes, Run]:

@@ -13,8 +13,9 @@ import jax
 import numpy as np
 from jax import export
 
-CARD, ARTIFACT = "card.json", "model.jax"
-FORMAT = 1
+CARD, ARTIFACT, STATISTICS = "card.json", "model.jax", "statistics.bin"
+FORMAT = 2
+UNKNOWN = "unknown"
 
 
 class Model:
@@ -22,10 +23,31 @@ class Model:
 
     Attributes:
       card: content of card.json: channels with their units, rate, window, classes, and where the model comes from.
+      adapt: whether the statistics of batch normalisation follow the windows.
+      unknown: whether probabilities are scaled by the card's temperature, and a class below its threshold is `unknown`.
+      statistics: (s,) float32, means and variances of batch normalisation for the next window.
     """
 
-    def __init__(self, card: dict[str, Any], artifact: bytes) -> None:
-        """Reads an artifact of jax.export with its card; raises ValueError where this version of jax cannot read it."""
+    def __init__(
+        self,
+        card: dict[str, Any],
+        artifact: bytes,
+        statistics: bytes,
+        adapt: bool | None = None,
+        unknown: bool | None = None,
+    ) -> None:
+        """Reads an artifact of jax.export with its card.
+
+        Args:
+          card: content of card.json.
+          artifact: content of model.jax.
+          statistics: of the training: content of statistics.bin, empty without batch normalisation.
+          adapt: see the attribute; None as the model was exported with `serve.adapt`.
+          unknown: see the attribute; None as the model was exported with `serve.unknown`.
+
+        Raises:
+          ValueError: this version of jax cannot read it, or the model can not adapt, or has no threshold.
+        """
         self.card = card
         try:
             exported = export.deserialize(bytearray(artifact))
@@ -36,17 +58,34 @@ class Model:
             raise ValueError(
                 f"{ARTIFACT}: jax {jax.__version__} cannot read it, it was written by jax {made}; use that or a later"
             ) from error
-        self._call = jax.jit(exported.call)
+        self.adapt = card["serve"]["adapt"] if adapt is None else adapt
+        self.unknown = card["serve"]["unknown"] if unknown is None else unknown
+        if self.adapt and card["adaptation"] is None:
+            raise ValueError("adapt=True: the model has no batch normalisation, and cannot adapt")
+        if self.unknown and (card["rejection"] is None or UNKNOWN in card["class_names"]):
+            raise ValueError(f"unknown=True: {CARD} has no threshold, or a class {UNKNOWN!r}")
+        self._training = np.frombuffer(statistics, "<f4")
+        self._plain = jax.jit(lambda windows, statistics: exported.call(windows, statistics)[0])
+        self._adapting = jax.jit(exported.call)
+        self.restart()
+
+    def restart(self) -> None:
+        """Returns to the statistics of the training, as for another wearer or recording."""
+        self.statistics = self._training
 
     def predict(self, windows: np.ndarray, channels: Sequence[str] | None = None) -> np.ndarray:
-        """Returns the probabilities of windows. Every new number of windows, n, is compiled once, which takes seconds.
+        """Returns the probabilities of windows.
+
+        A model that adapts answers each window with the statistics of the windows before it since `restart`, in this
+        call and in earlier ones; windows are expected in the order of their times. Otherwise every new number of
+        windows, n, is compiled once, which takes seconds.
 
         Args:
           windows: (n, t, c), n at least 1, in the card's channels, units and rate; not normalised.
           channels: c names, where the caller knows them: compared with the card's.
 
         Returns:
-          (n, k) float32, a column for each of the card's `class_names`.
+          (n, k) float32, a column for each of the card's `class_names`; scaled ones, with `unknown`, are float64.
 
         Raises:
           ValueError: another shape, other channels, or a value that is not finite.
@@ -64,29 +103,60 @@ class Model:
         finite = np.all(np.isfinite(windows), axis=(0, 1))
         if not np.all(finite):
             raise ValueError(f"the channel {names[int(np.argmin(finite))]} has values that are not finite numbers")
-        return np.asarray(self._call(windows))
+        if self.adapt:
+            answers = []
+            for window in windows:
+                answer, after = self._adapting(window[None], self.statistics)
+                self.statistics = np.asarray(after)
+                answers.append(answer)
+            found = np.concatenate(answers)
+        else:
+            found = np.asarray(self._plain(windows, self.statistics))
+        return scaled(found, self.card["rejection"]["temperature"]) if self.unknown else found
 
     def classes(self, probabilities: np.ndarray) -> list[str]:
-        """Returns the most probable class of each window, for probabilities (n, k)."""
-        return [self.card["class_names"][label] for label in np.argmax(probabilities, axis=1).tolist()]
+        """Returns the most probable class of each window, for probabilities (n, k) that `predict` returned.
+
+        With `unknown`, a class whose probability is below the card's threshold is replaced by 'unknown'.
+        """
+        names = [self.card["class_names"][label] for label in np.argmax(probabilities, axis=1).tolist()]
+        if not self.unknown:
+            return names
+        sure = np.max(probabilities, axis=1) >= self.card["rejection"]["threshold"]
+        return [name if there else UNKNOWN for name, there in zip(names, sure.tolist(), strict=True)]
 
 
-def load(folder: str | Path) -> Model:
-    """Reads an exported folder and compares the artifact's digest with the card's.
+def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Returns softmax(log(p) / temperature) of probabilities (n, k), in float64."""
+    powers = np.maximum(probabilities.astype(np.float64), np.finfo(np.float32).tiny) ** (1 / temperature)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def load(folder: str | Path, adapt: bool | None = None, unknown: bool | None = None) -> Model:
+    """Reads an exported folder and compares the digests of its files with the card's.
+
+    Args:
+      folder: that `--mode=export` wrote.
+      adapt: whether the model adapts to its wearer without labels; None as it was exported.
+      unknown: whether answers of low confidence are `unknown`; None as it was exported.
 
     Raises:
       ValueError: the files are damaged, do not belong together, or are of another version; the message names the file.
+        Or the model cannot adapt, or has no threshold for `unknown`.
       OSError: a file is missing.
     """
     path = Path(folder) / CARD
     try:
         card = json.loads(path.read_text())
-        found, expected = card["format"], card["files"][ARTIFACT]["sha256"]
+        found, digests = card["format"], {ARTIFACT: card["files"][ARTIFACT]["sha256"]}
+        if found == FORMAT and card["adaptation"] is not None:
+            digests[STATISTICS] = card["adaptation"]["sha256"]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not the card of an exported {ARTIFACT} ({error})") from error
     if found != FORMAT:
         raise ValueError(f"{path}: format {found!r}, expected {FORMAT}; use the loader that was exported beside it")
-    artifact = (Path(folder) / ARTIFACT).read_bytes()
-    if hashlib.sha256(artifact).hexdigest() != expected:
-        raise ValueError(f"{Path(folder) / ARTIFACT}: damaged, its SHA-256 is not the one in {CARD}; copy it anew")
-    return Model(card, artifact)
+    contents = {name: (Path(folder) / name).read_bytes() for name in digests}
+    for name, content in contents.items():
+        if hashlib.sha256(content).hexdigest() != digests[name]:
+            raise ValueError(f"{Path(folder) / name}: damaged, its SHA-256 is not the one in {CARD}; copy it anew")
+    return Model(card, contents[ARTIFACT], contents.get(STATISTICS, b""), adapt, unknown)

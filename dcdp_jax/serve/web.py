@@ -4,11 +4,6 @@ import gzip
 import hashlib
 import json
 import math
-import os
-import shutil
-import subprocess
-import tarfile
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,17 +19,13 @@ from dcdp_jax.data.views import gravity_filter
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.report.page import ENVIRONMENT as REPORT
 from dcdp_jax.runs.model_card import ModelCard
+from dcdp_jax.serve.events import UNKNOWN, UNKNOWN_NAME
+from dcdp_jax.serve.standalone import STATISTICS
 from dcdp_jax.serve.timeline import colour, on
+from dcdp_jax.serve.web_runtime import MODULE, VERSION, WASM, find_runtime
 
-VERSION = "1.30.0"  # of onnxruntime-web
-MODULE, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
-RUNTIME = {  # SHA-256 of the files of that version, the smallest of its builds
-    MODULE: "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
-    WASM: "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
-}
 # The page unpacks it. No server knows the suffix, so that none unpacks it first.
 PACKED = f"{WASM}.packed"
-VARIABLE = "ONNXRUNTIME_WEB"
 NETWORK = "model.onnx"
 SOURCES = Path(__file__).with_name("web")
 GRAVITY = 9.80665  # m/s^2 in a g
@@ -91,88 +82,34 @@ def make_site(table: ConfigDict, smoothing: tuple[str, int]) -> Site:
     return Site(table, smoothing, find_runtime())
 
 
-def find_runtime() -> dict[str, bytes]:
-    """Returns the files of onnxruntime-web, from the folder that `ONNXRUNTIME_WEB` names, else by npm.
-
-    Raises:
-      ConfigError: they are not there, npm is not or fails, or a file is not that of the pinned version.
-    """
-    if folder := os.environ.get(VARIABLE):
-        where, files = folder, files_of_folder(Path(folder))
-    else:
-        where, files = f"onnxruntime-web@{VERSION} of npm", files_of_npm()
-    for name, content in files.items():
-        if (found := hashlib.sha256(content).hexdigest()) != RUNTIME[name]:
-            raise ConfigError(
-                f"{where}: {name} has the SHA-256 {found[:12]}, expected {RUNTIME[name][:12]} of version {VERSION}"
-            )
-    return files
-
-
-def files_of_folder(folder: Path) -> dict[str, bytes]:
-    """Reads the runtime's files from an installed package, node_modules/onnxruntime-web."""
-    for name in RUNTIME:
-        if not (folder / "dist" / name).is_file():
-            raise ConfigError(
-                f"{VARIABLE}={folder}: no dist/{name} there; expected the folder node_modules/onnxruntime-web of "
-                f"version {VERSION}"
-            )
-    return {name: (folder / "dist" / name).read_bytes() for name in RUNTIME}
-
-
-def files_of_npm() -> dict[str, bytes]:
-    """Fetches the package by npm, which keeps it in a cache of its own, and returns the runtime's files."""
-    otherwise = f"or set {VARIABLE} to an installed node_modules/onnxruntime-web"
-    npm = shutil.which("npm")
-    if npm is None:
-        raise ConfigError(
-            f"--formats=web needs onnxruntime-web {VERSION}, and npm, which fetches it, is not installed: install "
-            f"Node.js, {otherwise}"
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", f"onnxruntime-web@{VERSION}", "--prefer-offline", "--silent"]
-        finished = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        archives = list(Path(folder).glob("*.tgz"))
-        if finished.returncode or not archives:
-            said = (finished.stderr.strip() or "no message").splitlines()
-            raise ConfigError(
-                f"--formats=web needs onnxruntime-web {VERSION}, and npm cannot fetch it ({said[0]}); connect to the "
-                f"network, {otherwise}"
-            )
-        with tarfile.open(archives[0]) as archive:
-            return {name: read_member(archive, f"package/dist/{name}") for name in RUNTIME}
-
-
-def read_member(archive: tarfile.TarFile, name: str) -> bytes:
-    """Returns the content of a file in an archive; raises ConfigError where it is not there."""
-    try:
-        file = archive.extractfile(name)
-    except KeyError:
-        file = None
-    if file is None:
-        raise ConfigError(f"onnxruntime-web {VERSION} of npm holds no {name}")
-    return file.read()
-
-
-def write_site(folder: Path, card: ModelCard, exported: Mapping[str, Any], network: bytes, site: Site) -> int:
+def write_site(
+    folder: Path, card: ModelCard, exported: Mapping[str, Any], network: bytes, statistics: np.ndarray, site: Site
+) -> int:
     """Writes the page and all that it loads into a new folder.
 
     Args:
       folder: to make.
       card: of the model.
-      exported: content of the exported folder's card, for what the page says about the model.
-      network: ONNX model with the outputs `probabilities` and, for each branch, `probabilities_BRANCH`.
+      exported: content of the exported folder's card: what the page says about the model, and how it begins.
+      network: ONNX model with the outputs `probabilities` and, for each branch, `probabilities_BRANCH`. If there are
+        statistics, they are its input `statistics` and its output `next_statistics`.
+      statistics: (s,) float32, of batch normalisation after training; s may be 0.
       site: from `make_site`.
 
     Returns:
       The bytes that a browser loads.
     """
     folder.mkdir()
-    page_card = card_of_page(card, site)
+    page_card = card_of_page(card, site) | {
+        "serve": exported["serve"],
+        "statistics": STATISTICS if statistics.size else None,
+    }
     files = {name: (SOURCES / name).read_bytes() for name in static_files()}
     files["style.css"] = REPORT.get_template("style.css").render().encode()
     files["card.json"] = (json.dumps(page_card, indent=1, allow_nan=False) + "\n").encode()
     files[NETWORK] = network
+    if statistics.size:
+        files[STATISTICS] = statistics.astype("<f4").tobytes()
     files[MODULE] = site.runtime[MODULE]
     files[PACKED] = gzip.compress(site.runtime[WASM], mtime=0)
     files["index.html"] = index_page(card, exported, page_card).encode()
@@ -207,10 +144,16 @@ def card_of_page(card: ModelCard, site: Site) -> dict[str, Any]:
         "smoothing": list(site.smoothing),
         "gravity": {"sections": sections.tolist(), "steady": steady[:, :, 0].tolist()},
         "motion": motion_sources(card.inputs),
-        "colours": [{"background": colour(k), "text": on(colour(k))} for k in range(len(card.class_names))],
+        "colours": [colours_of(k) for k in range(len(card.class_names))],
+        "unknown": {"label": UNKNOWN, "name": UNKNOWN_NAME, "colours": colours_of(UNKNOWN)},
         "network": NETWORK,
         "runtime": {"module": MODULE, "wasm": PACKED},
     }
+
+
+def colours_of(label: int) -> dict[str, str]:
+    """Returns the colour of a class or of `UNKNOWN`, and that of text on it."""
+    return {"background": colour(label), "text": on(colour(label))}
 
 
 def motion_sources(inputs: Sequence[Channel]) -> list[dict[str, Any] | None]:
@@ -253,11 +196,30 @@ def index_page(card: ModelCard, exported: Mapping[str, Any], page_card: Mapping[
         classes=[name.replace("_", " ") for name in card.class_names],
         marks=card.marks,
         facts=facts,
+        switches=switches(card, page_card),
         time=page_card["reading"]["time"],
         channels=list(zip(card.inputs, sources, strict=True)),
         version=exported["versions"]["dcdp_jax"],
         runtime=VERSION,
     )
+
+
+def switches(card: ModelCard, page_card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns name, text and state of each switch, and why it cannot be used, '' where it can."""
+    adapt = {
+        "name": "adapt",
+        "text": "Adapt to the wearer, without labels",
+        "on": page_card["serve"]["adapt"],
+        "why": "" if page_card["statistics"] else "the model has no batch normalisation",
+    }
+    unknown = {"name": "unknown", "text": f"Say {UNKNOWN_NAME}", "on": page_card["serve"]["unknown"], "why": ""}
+    if card.rejection is None:
+        unknown["why"] = "the model has no threshold of confidence"
+    elif UNKNOWN_NAME in card.class_names:
+        unknown["why"] = f"the model has a class {UNKNOWN_NAME}"
+    else:
+        unknown["text"] += f" below a confidence of {card.rejection.threshold:.2f}"
+    return [adapt, unknown]
 
 
 def site_smoothing(smoothing: Sequence[Any]) -> str:

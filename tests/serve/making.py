@@ -84,7 +84,8 @@ def random_variables(network, window, channels):
         deviation = 1.2 / np.sqrt(np.prod(leaf.shape[:-1])) if path[-1].key == "kernel" else 0.2
         return rng.normal(0, deviation, leaf.shape).astype(np.float32)
 
-    return jax.tree.map(jnp.asarray, jax.tree_util.tree_map_with_path(draw, dict(shapes)))
+    drawn = jax.tree.map(jnp.asarray, jax.tree_util.tree_map_with_path(draw, dict(shapes)))
+    return {"batch_stats": {}, **drawn}
 
 
 def make_recording(card, samples, seed=0, starts=(0,)):

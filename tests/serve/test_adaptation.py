@@ -133,7 +133,6 @@ def test_a_network_without_batch_normalisation_is_refused(finished, monkeypatch)
     config = demo.get_config()
     config.serve.adapt = "norm"
     made = make_model(Kind(baseline="lstm"))
-    made = made._replace(variables={"batch_stats": {}, **made.variables})
     monkeypatch.setattr(module, "load_model", lambda _: made)
     with pytest.raises(ConfigError, match="has no batch normalisation"):
         load_serving_model(config, finished)

@@ -5,17 +5,21 @@ import io
 import json
 import time
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from jax.flatten_util import ravel_pytree
 
 from configs import default
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
 from dcdp_jax.data.views import low_pass
 from dcdp_jax.data.windows import window_starts
 from dcdp_jax.errors import ConfigError, DataError
-from dcdp_jax.serve import stream, web
-from dcdp_jax.serve.events import Event, merge_events
+from dcdp_jax.rejection import Rejection
+from dcdp_jax.serve import stream, web, web_runtime
+from dcdp_jax.serve.adaptation import AdaptingModel
+from dcdp_jax.serve.events import UNKNOWN, UNKNOWN_NAME, Event, merge_events
 from dcdp_jax.serve.export import write_files
 from dcdp_jax.serve.inputs import read_input
 from dcdp_jax.serve.live import answers
@@ -24,7 +28,7 @@ from dcdp_jax.serve.predict import predict_recording
 from dcdp_jax.serve.smoothing import Smoother
 from tests.serve.browser import BROWSER, Browser, Server
 from tests.serve.making import Kind, make_card, make_model, noise
-from tests.serve.test_export import RESULT
+from tests.serve.test_export import RATE, RESULT
 from tests.serve.test_live import tables
 
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium and no Google Chrome on this machine")
@@ -192,21 +196,27 @@ def test_any_table_is_read_as_predict_reads_it(table, modules, tmp_path_factory)
 
 @needs_browser
 @pytest.mark.extra
+@pytest.mark.parametrize("rejection", [None, Rejection(1.7, 0.55, 0.9)])
 @pytest.mark.parametrize(("method", "over"), [("", 1), ("mean", 3), ("majority", 3), ("majority", 4)])
-def test_smoothing_is_that_of_python(method, over, modules):
+def test_smoothing_and_rejection_are_those_of_python(method, over, rejection, modules):
     rng = np.random.default_rng(over)
     vectors = rng.dirichlet(np.ones(3), 40)
     vectors[[7, 20]] = np.nan
-    smoother = Smoother(method, over)
+    smoother = Smoother(method, over, rejection)
     code = """
-        const smoother = new m.Smoother([v.method, v.over]);
+        const smoother = new m.Smoother([v.method, v.over], v.rejection);
         return v.vectors.map((p) => smoother.next(p.map((x) => x ?? NaN)));
     """
-    found = call(modules, "smooth.js", code, method=method, over=over, vectors=with_null(vectors.tolist()))
+    rule = rejection and {**msgspec.structs.asdict(rejection), "label": UNKNOWN}
+    vectors_of_page = with_null(vectors.tolist())
+    found = call(modules, "smooth.js", code, method=method, over=over, rejection=rule, vectors=vectors_of_page)
+    labels = []
     for vector, answer in zip(vectors, found, strict=True):
         label, smooth = smoother(vector)
+        labels.append(label)
         assert answer["label"] == label
         np.testing.assert_allclose(np.array(answer["probabilities"], float), smooth, atol=1e-12)
+    assert (0 < labels.count(UNKNOWN) < 38) == (rejection is not None)
 
 
 @needs_browser
@@ -216,7 +226,7 @@ def test_segments_are_those_of_python(seed, modules):
     rng = np.random.default_rng(seed)
     start = np.cumsum(rng.choice([0.5, 1.0, 3.0], 60, p=[0.6, 0.3, 0.1]))
     stretch = np.cumsum(rng.random(60) < 0.1).tolist()
-    labels = np.repeat(rng.integers(-1, 3, 20), 3).tolist()
+    labels = np.repeat(rng.integers(UNKNOWN, 3, 20), 3).tolist()
     p = rng.dirichlet(np.ones(3), 60)
     events = [Event(s, s + 1.0, k, q, (), n) for s, k, q, n in zip(start.tolist(), labels, p, stretch, strict=True)]
     plain = [e._asdict() | {"probabilities": None, "confidence": e.confidence} for e in events]
@@ -259,25 +269,25 @@ def test_a_phone_serves_one_site_with_known_units():
 
 
 def test_a_runtime_that_is_not_the_pinned_one_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv(web.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(web_runtime.VARIABLE, str(tmp_path))
     with pytest.raises(
         ConfigError, match=r"no dist/ort\.wasm\.bundle\.min\.mjs there; expected the folder node_modules"
     ):
-        web.find_runtime()
+        web_runtime.find_runtime()
     (tmp_path / "dist").mkdir()
-    for name in web.RUNTIME:
+    for name in web_runtime.RUNTIME:
         (tmp_path / "dist" / name).write_bytes(b"another version")
     with pytest.raises(ConfigError, match=r"has the SHA-256 [0-9a-f]{12}, expected [0-9a-f]{12} of version"):
-        web.find_runtime()
-    monkeypatch.delenv(web.VARIABLE)
+        web_runtime.find_runtime()
+    monkeypatch.delenv(web_runtime.VARIABLE)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"npm, which fetches it, is not installed: install Node\.js, or set ONNX"):
-        web.find_runtime()
+        web_runtime.find_runtime()
     npm = tmp_path / "npm"
     npm.write_text("#!/bin/sh\necho 'npm error network' >&2\nexit 1\n")
     npm.chmod(0o755)
     with pytest.raises(ConfigError, match=r"npm cannot fetch it \(npm error network\); connect to the network, or set"):
-        web.find_runtime()
+        web_runtime.find_runtime()
 
 
 def test_tables_that_the_page_cannot_read_are_refused_at_the_export():
@@ -289,7 +299,8 @@ def test_tables_that_the_page_cannot_read_are_refused_at_the_export():
 
 @pytest.fixture(scope="module")
 def model():
-    return make_model()
+    made = make_model()
+    return made._replace(card=msgspec.structs.replace(made.card, rejection=Rejection(2.0, 0.4, 0.95)))
 
 
 @pytest.fixture(scope="module")
@@ -302,7 +313,7 @@ def site(model, tmp_path_factory):
     except ConfigError as error:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("site")
-    card = write_files(model, RESULT, None, ["web"], folder, made)
+    card = write_files(model, RESULT, ["web"], folder, rate=RATE, site=made)
     assert card["files"]["web"]["largest_difference"] <= 1e-4
     return folder
 
@@ -340,7 +351,8 @@ def assert_same_events(found, expected, names):
     assert [(e["start"], e["end"], e["stretch"]) for e in found] == [
         pytest.approx((e["start"], e["end"], e["stretch"]), abs=1e-5) for e in expected
     ]
-    assert [names[e["label"]] if e["label"] >= 0 else None for e in found] == [e["class"] for e in expected]
+    named = {UNKNOWN: UNKNOWN_NAME, -1: None} | dict(enumerate(names))
+    assert [named[e["label"]] for e in found] == [e["class"] for e in expected]
     assert [e["missing"] for e in found] == [e["missing"] for e in expected]
     pairs = [(e["probabilities"], list(o["probabilities"].values())) for e, o in zip(found, expected, strict=True)]
     np.testing.assert_allclose(*np.array(pairs, float).swapaxes(0, 1), atol=1e-4)
@@ -368,6 +380,94 @@ def test_a_file_is_predicted_as_by_predict_and_nothing_is_sent(page, model, site
     assert page.evaluate(refused) == "connect-src"
 
 
+def switch(browser, **states):
+    """Sets switches of the page, as a user does."""
+    for name, state in states.items():
+        box = f"document.getElementById('{name}')"
+        browser.evaluate(f"{box}.checked === {str(state).lower()} || {box}.click()")
+
+
+@needs_browser
+@pytest.mark.extra
+@pytest.mark.parametrize(("adapt", "unknown"), [(True, False), (False, True), (True, True)])
+def test_a_file_is_answered_as_the_switches_say(adapt, unknown, page, model, tmp_path):
+    path = write_table(tmp_path / "walk.csv", noise(400, 6))
+    (item,) = read_input(path, model.card, default.get_config().data)
+    asked = model._replace(adapt=RATE if adapt else 0.0, rejection=model.card.rejection if unknown else None)
+    events = predict_recording(asked, item.recording, item.time, ("mean", 2))
+    expected = [e.as_json(model.card) for e in events]
+    plain = predicted_in(page, path)
+    assert UNKNOWN not in {e["label"] for e in plain}
+    switch(page, adapt=adapt, unknown=unknown)  # predicts the file again
+    page.wait(FINISHED)
+    found = json.loads(page.evaluate(EVENTS))
+    assert_same_events(found, expected, model.card.class_names)
+    assert np.abs(np.array([a["probabilities"] for a in plain]) - [e.probabilities for e in events]).max() > 1e-2
+    count = [e["class"] for e in expected].count("unknown")
+    assert (0 < count < len(found)) == unknown
+    said = f"{count} of 49 windows are unknown."
+    assert (said in page.evaluate(NOTES)) == unknown
+    shown = page.evaluate("document.getElementById('segments').textContent")
+    assert ("unknown" in shown) == unknown
+    assert page.console == []
+
+
+@needs_browser
+@pytest.mark.extra
+def test_statistics_in_the_page_are_those_of_python(page, model):
+    windows = noise(16 * 12, 6).reshape(12, 16, 6)
+    windows[5, 3, 4] = np.nan
+    adapting = AdaptingModel(model._replace(adapt=RATE))
+    adapting.predict(windows)
+    expected, _ = ravel_pytree(adapting.model.variables["batch_stats"])
+    code = """
+        const model = await m.loadModel(await (await fetch("card.json")).json());
+        let statistics = model.statistics;
+        for (const window of v.windows) {
+          statistics = (await model.predict(Float32Array.from(window, (x) => x ?? NaN), statistics)).statistics;
+        }
+        return [model.statistics, statistics].map((values) => Array.from(values));
+    """
+    flat = with_null(windows.reshape(12, -1).astype(float).tolist())
+    before, after = call(page, "web/model.js", code, windows=flat)
+    np.testing.assert_array_equal(np.float32(before), ravel_pytree(model.variables["batch_stats"])[0])
+    np.testing.assert_allclose(after, expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(np.array(after) - before).max() > 0.1
+
+
+@needs_browser
+@pytest.mark.extra
+def test_a_recording_of_which_all_is_unknown_and_a_file_that_is_gone_are_one_line(page, model, tmp_path):
+    path = write_table(tmp_path / "still.csv", np.zeros((100, 6)))
+    switch(page, unknown=True)
+    page.evaluate("import('./page.js').then(({card}) => { card.rejection.threshold = 1; })")
+    predicted_in(page, path)
+    known = ", ".join(model.card.class_names)
+    assert page.evaluate(NOTES) == f"11 of 11 windows are unknown: the model knows {known}."
+    assert page.evaluate("document.getElementById('present').textContent") == "unknown"
+    path.unlink()
+    switch(page, unknown=False)
+    page.wait(FINISHED)
+    assert page.evaluate(ERROR) == "still.csv: cannot be read; it was changed or removed, choose it again"
+    assert page.console == []
+
+
+def test_a_switch_says_why_it_cannot_be_used(model):
+    def said(card, statistics="statistics.bin"):
+        page_card = {"serve": {"adapt": False, "unknown": True}, "statistics": statistics}
+        return [(s["text"], s["on"], s["why"]) for s in web.switches(card, page_card)]
+
+    adapt, unknown = "Adapt to the wearer, without labels", "Say unknown below a confidence of 0.40"
+    assert said(model.card) == [(adapt, False, ""), (unknown, True, "")]
+    without = msgspec.structs.replace(model.card, rejection=None)
+    assert said(without, None) == [
+        (adapt, False, "the model has no batch normalisation"),
+        ("Say unknown", True, "the model has no threshold of confidence"),
+    ]
+    own = msgspec.structs.replace(model.card, class_names=("stand", "walk", "run", "unknown"))
+    assert said(own)[1][2] == "the model has a class unknown"
+
+
 @needs_browser
 @pytest.mark.extra
 def test_a_second_file_takes_the_place_of_the_first(page, tmp_path):
@@ -388,6 +488,11 @@ def test_a_file_without_the_gyroscope_is_answered_by_the_other_branch(page, mode
     assert expected[0]["missing"] == ["dense"]
     assert_same_events(predicted_in(page, path), expected, model.card.class_names)
     assert "No gyro_x, gyro_y, gyro_z: the branch res answers alone" in page.evaluate(NOTES)
+    assert "adapt" not in page.evaluate(NOTES)
+    switch(page, adapt=True)
+    page.wait(FINISHED)
+    assert_same_events(json.loads(page.evaluate(EVENTS)), expected, model.card.class_names)
+    assert "The model does not adapt without them." in page.evaluate(NOTES)
 
 
 @needs_browser

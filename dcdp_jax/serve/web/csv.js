@@ -29,12 +29,15 @@ export function splitLine(line, delimiter) {
   return quoted ? null : fields;
 }
 
-// Returns the text of a file. Throws InputError where it is not UTF-8.
+// Returns the text of a file. Throws InputError where it is not UTF-8, or cannot be read.
 export async function readText(file) {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
   } catch (error) {
     if (error instanceof TypeError) throw new InputError(`${file.name}: not UTF-8 text; save the table as UTF-8`);
+    if (error instanceof DOMException) {
+      throw new InputError(`${file.name}: cannot be read; it was changed or removed, choose it again`);
+    }
     throw error;
   }
 }

@@ -9,9 +9,9 @@ export function clock(seconds) {
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
-// Returns a class name with blanks for underscores.
-export function readable(name) {
-  return name.replaceAll("_", " ");
+// Returns the name of a class, or of the answer that is unknown, with blanks for underscores.
+export function nameOf(card, label) {
+  return (label === card.unknown.label ? card.unknown.name : card.class_names[label]).replaceAll("_", " ");
 }
 
 export function element(tag, text = "", className = "") {
@@ -125,7 +125,7 @@ export function drawBand(band, axis, segments, card, [from, to]) {
   const blocks = segments
     .filter((segment) => segment.end > from && segment.start < to)
     .map((segment) => {
-      const name = readable(card.class_names[segment.label]);
+      const name = nameOf(card, segment.label);
       const [start, end] = [Math.max(segment.start, from), Math.min(segment.end, to)];
       const share = (end - start) / (to - from);
       const block = element("div", share * width > 8 * name.length ? name : "");
@@ -139,9 +139,9 @@ export function drawBand(band, axis, segments, card, [from, to]) {
   axis.replaceChildren(element("span", clock(from)), element("span", "time (min:s)"), element("span", clock(to)));
 }
 
-// Gives an element the colour of a class, and text that can be read on it.
+// Gives an element the colour of a class or of the unknown, and text that can be read on it.
 export function paint(target, card, label) {
-  const { background, text } = card.colours[label];
+  const { background, text } = label === card.unknown.label ? card.unknown.colours : card.colours[label];
   target.style.background = background;
   target.style.color = text;
 }

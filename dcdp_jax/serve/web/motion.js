@@ -75,11 +75,13 @@ export class Motion {
   }
 }
 
-// Returns the sentence that says which branches answer where channels are absent, "" where all do.
-export function absenceNote(card, absent) {
+// Returns the sentence that says which branches answer where channels are absent, and that such windows do not adapt the
+// model; "" where all answer.
+export function absenceNote(card, absent, adapt) {
   if (!absent.length) return "";
   const silent = silentBranches(card, absent);
   const others = card.branches.map((branch) => branch.name).filter((name) => !silent.includes(name));
   const names = absent.map((input) => card.inputs[input].name).join(", ");
-  return `No ${names}: the branch ${others.join(", ")} answers alone, less accurately than the whole model.`;
+  const kept = adapt ? " The model does not adapt without them." : "";
+  return `No ${names}: the branch ${others.join(", ")} answers alone, less accurately than the whole model.${kept}`;
 }

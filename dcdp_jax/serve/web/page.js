@@ -1,6 +1,6 @@
 // The page: a file or the device's sensors in, signals, segments and the present activity out.
 import { checkRate, median, readTable, readText } from "./csv.js";
-import { History, Signals, clock, drawBand, element, paint, readable } from "./draw.js";
+import { History, Signals, clock, drawBand, element, nameOf, paint } from "./draw.js";
 import { InputError } from "./errors.js";
 import { checkBrowser, loadModel } from "./model.js";
 import { Motion, absenceNote, whyNoMotion } from "./motion.js";
@@ -20,6 +20,7 @@ export let card = null;
 let model = null;
 let signals = null;
 let motion = null;
+let again = null; // begins anew what is shown, as after a change of a switch
 
 function say(text) {
   byId("status").textContent = text;
@@ -41,6 +42,7 @@ function note(sentences) {
 // Starts a recording and returns what is shown of it; what was shown before is no longer added to.
 function begin(live) {
   stopMotion();
+  again = null;
   Object.assign(shown, { events: [], history: new History(live ? LIVE_SECONDS : Infinity), live, done: false });
   byId("error").hidden = true;
   byId("result").hidden = false;
@@ -63,7 +65,7 @@ function draw() {
       const name = element("td");
       const swatch = element("span", "", "swatch");
       paint(swatch, card, segment.label);
-      name.append(swatch, readable(card.class_names[segment.label]));
+      name.append(swatch, nameOf(card, segment.label));
       row.append(element("th", `${clock(segment.start)} - ${clock(segment.end)}`), name);
       row.append(element("td", segment.confidence.toFixed(2)));
       return row;
@@ -74,24 +76,36 @@ function draw() {
 
 // Shows the last answer and its probabilities.
 function drawPresent(event) {
-  const answered = event && event.label >= 0;
-  const name = answered ? readable(card.class_names[event.label]) : shown.done && !shown.live ? "no answer" : "...";
+  const answered = event && event.label !== -1;
+  const name = answered ? nameOf(card, event.label) : shown.done && !shown.live ? "no answer" : "...";
   byId("present").textContent = name;
   byId("bars").replaceChildren(
-    ...card.class_names.flatMap((each, label) => {
+    ...card.class_names.flatMap((_, label) => {
       const share = answered ? event.probabilities[label] : 0;
       const track = element("dd", "", "bar");
       const bar = element("span");
       paint(bar, card, label);
       bar.style.width = `${100 * share}%`;
       track.append(bar, element("span", answered ? share.toFixed(2) : "", "share"));
-      return [element("dt", readable(each)), track];
+      return [element("dt", nameOf(card, label)), track];
     }),
   );
 }
 
-async function openFile(file) {
+// Returns how the switches say that a recording is answered, the same until its end.
+function switched() {
+  return { adapt: byId("adapt").checked, unknown: byId("unknown").checked };
+}
+
+// Opens a file; what fails is shown.
+function openFile(file) {
+  predictFile(file).catch(fail);
+  again = () => openFile(file);
+}
+
+async function predictFile(file) {
   const { events, history } = begin(false);
+  const how = switched();
   say(`reading ${file.name} ...`);
   const text = await readText(file);
   if (shown.events !== events) return; // another recording was begun
@@ -102,9 +116,10 @@ async function openFile(file) {
     repeated: reading.repeated,
     missing: reading.missing,
     keepRows: !reading.time,
+    ...how,
     onSamples: (piece) => history.add(piece),
   });
-  const notes = [absenceNote(card, absent), checkRate(file.name, time, card), strangeNote(values)];
+  const notes = [absenceNote(card, absent, how.adapt), checkRate(file.name, time, card), strangeNote(values)];
   note(notes);
   for (let row = 0; row < values.length; row += CHUNK) {
     const rows = { time: time.slice(row, row + CHUNK), values: values.slice(row, row + CHUNK) };
@@ -116,8 +131,9 @@ async function openFile(file) {
   events.push(...(await recognizer.finish()));
   if (shown.events !== events) return;
   if (recognizer.repeats.repeated) {
-    note([...notes, `${recognizer.repeats.repeated} of ${values.length} rows have the time of the row before.`]);
+    notes.push(`${recognizer.repeats.repeated} of ${values.length} rows have the time of the row before.`);
   }
+  note([...notes, unknownNote(events)]);
   shown.done = true;
   draw();
   const seconds = history.time.length / card.input_rate;
@@ -128,6 +144,15 @@ async function openFile(file) {
     );
   }
   say(`${file.name}: ${seconds.toFixed(1)} s, ${events.length} windows; ${speed(events)}`);
+}
+
+// Returns how many windows are unknown, and which classes the model knows where all are; "" where none is.
+function unknownNote(events) {
+  const count = events.filter((event) => event.label === card.unknown.label).length;
+  if (!count) return "";
+  const known = card.class_names.map((_, label) => nameOf(card, label)).join(", ");
+  const rest = count === events.length ? `: the model knows ${known}` : "";
+  return `${count} of ${events.length} windows are ${card.unknown.name}${rest}.`;
 }
 
 // Returns the seconds of the longest stretch without a gap.
@@ -162,18 +187,26 @@ function stopMotion() {
   byId("motion").textContent = "Use this device's motion sensors";
 }
 
-async function startMotion() {
+// Starts the sensors; what fails is shown.
+function startMotion() {
+  predictMotion().catch(failMotion);
+  again = startMotion;
+}
+
+async function predictMotion() {
   const { events, history } = begin(true);
+  const how = switched();
   let recognizer = null;
   let queue = Promise.resolve();
   let waiting = false; // whether a frame will be drawn
   motion = new Motion(card, {
     onStart: (absent) => {
-      note([absenceNote(card, absent)]);
+      note([absenceNote(card, absent, how.adapt)]);
       recognizer = new Recognizer(model, {
         absent,
         repeated: "drop",
         missing: "split",
+        ...how,
         onSamples: (piece) => history.add(piece),
       });
     },
@@ -200,6 +233,7 @@ async function startMotion() {
 
 function failMotion(error) {
   stopMotion();
+  again = null;
   fail(error);
 }
 
@@ -213,15 +247,17 @@ async function main() {
   byId("file").addEventListener("change", () => {
     const [file] = byId("file").files;
     byId("file").value = ""; // so that the same file can be chosen again
-    if (file) openFile(file).catch(fail);
+    if (file) openFile(file);
   });
   byId("motion").addEventListener("click", () => {
     if (motion) {
       shown.done = true;
+      again = null;
       stopMotion();
       say("stopped");
-    } else startMotion().catch(failMotion);
+    } else startMotion();
   });
+  for (const name of ["adapt", "unknown"]) byId(name).addEventListener("change", () => again?.());
   const why = whyNoMotion(card);
   byId("motion").disabled = Boolean(why);
   byId("why").textContent = why ? `No motion sensors: ${why}.` : "";

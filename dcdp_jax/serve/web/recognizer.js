@@ -5,8 +5,13 @@ import { Windows } from "./window.js";
 
 export class Recognizer {
   // model: from `loadModel`. absent: positions of inputs that never have a value. options: `repeated`, `missing` and
-  // `keepRows` of the clock. onSamples: called with every piece of evenly spaced samples.
-  constructor(model, { absent = [], repeated, missing, keepRows = false, onSamples = () => {} }) {
+  // `keepRows` of the clock. adapt: whether the statistics of batch normalisation follow the windows, beginning at those
+  // of the training. unknown: whether answers of low confidence are unknown. onSamples: called with every piece of evenly
+  // spaced samples.
+  constructor(
+    model,
+    { absent = [], repeated, missing, keepRows = false, adapt = false, unknown = false, onSamples = () => {} },
+  ) {
     const { card } = model;
     const { max_gap: maxGap, resample: method } = card.reading;
     this.model = model;
@@ -14,7 +19,9 @@ export class Recognizer {
     this.repeats = new Repeats(repeated, maxGap);
     this.clock = new EvenClock({ rate: card.input_rate, maxGap, method, missing, keepRows, absent });
     this.windows = new Windows(card);
-    this.smoother = new Smoother(card.smoothing);
+    this.smoother = new Smoother(card.smoothing, unknown ? { ...card.rejection, label: card.unknown.label } : null);
+    this.adapt = adapt;
+    this.statistics = model.statistics; // for the next window
     this.stretch = 0;
   }
 
@@ -40,12 +47,13 @@ export class Recognizer {
 
   async #predict({ signals, start, end, stretch }) {
     const began = performance.now();
-    const answer = await this.model.predict(signals);
+    const answer = await this.model.predict(signals, this.statistics);
+    if (this.adapt) this.statistics = answer.statistics;
     const milliseconds = performance.now() - began;
     if (stretch !== this.stretch) this.smoother.reset();
     this.stretch = stretch;
     const { label, probabilities } = this.smoother.next(answer.probabilities);
-    const confidence = label < 0 ? NaN : probabilities[label];
+    const confidence = Math.max(...probabilities);
     return { start, end, label, confidence, probabilities, missing: answer.missing, stretch, milliseconds };
   }
 }

@@ -1,7 +1,7 @@
 // Merges consecutive windows of one class into segments, as dcdp_jax/serve/events.py does.
 
 // events: {start, end, label, confidence, stretch} in order. Returns {start, end, label, confidence, windows}, disjoint and
-// in order. Where windows of two classes overlap, a segment ends in the middle of what they share.
+// in order. Where windows of two classes overlap, a segment ends in the middle of what they share. Label -1 is no answer.
 export function mergeEvents(events) {
   const runs = [];
   for (const event of events) {
@@ -20,7 +20,7 @@ export function mergeEvents(events) {
     const [before, event] = [runs[i - 1].at(-1), runs[i][0]];
     if (follows(event, before)) segments[i - 1].end = segments[i].start = (before.end + event.start) / 2;
   }
-  return segments.filter((segment) => segment.label >= 0);
+  return segments.filter((segment) => segment.label !== -1);
 }
 
 // Returns whether a window begins before another of the same stretch has ended, or just then.
