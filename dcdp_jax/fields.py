@@ -357,7 +357,8 @@ FIELDS = (
         "cgm",
         "The method that modulates the branches' gradients. `cgm` is set up by `cgm.*` and acts with `cgm.enabled`; "
         "any other acts whatever `cgm.enabled` is, and is set up by the fields below. `random` shuffles the "
-        "coefficients of CGM (`cgm.alpha`, `cgm.eps`) between branches and steps.",
+        "coefficients of CGM (`cgm.alpha`, `cgm.eps`) between branches and steps; `random_mean_one` also divides them "
+        "by their mean.",
         choices="dcdp_jax.optim.methods:NAMES",
     ),
     Field(
@@ -401,7 +402,13 @@ FIELDS = (
     Field("modulation.threshold", 0.04, "`inforeg`: least relative growth of the Fisher trace within the window."),
     Field("modulation.temperature", 8.0, "`arl`: factor on the scores ahead of the softmax (T of its source).", low=0),
     Field("modulation.least_share", 0.3, "`arl`: least share of a branch in the sum of entropies.", low=1e-6, high=1),
-    Field("modulation.memory", 1000, "`random`: number of steps whose coefficients are shuffled.", low=1, high=10**6),
+    Field(
+        "modulation.memory",
+        1000,
+        "`random` and `random_mean_one`: number of steps whose coefficients are shuffled.",
+        low=1,
+        high=10**6,
+    ),
     #
     Field("optimizer.name", "adamw", "The optimiser.", choices="dcdp_jax.optim.chain:OPTIMIZERS"),
     Field("optimizer.learning_rate", 1e-3, "Learning rate after the warm-up.", low=0),

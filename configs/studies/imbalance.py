@@ -32,6 +32,7 @@ def methods() -> dict[str, dict]:
         "slow the weak": {"modulation.name": "rank", "modulation.strong": 1.0, "modulation.weak": 0.5},
         "ARL": {"modulation.name": "arl"},
         "random": {"modulation.name": "random"},
+        "random, mean 1": {"modulation.name": "random_mean_one"},
     }
     rows = {PLAIN: {"modulation.name": "none"}}
     rows |= {f"CGM, {place}": {"cgm.placement": place} for place in ("before", "after", ADAPTIVE_ONLY)}
@@ -98,7 +99,7 @@ TASKS = ("complementary", "redundant", "noise")
 MAIN = "main"
 MAIN_METHODS = (
     *(PLAIN, "CGM, before", "CGM, after", "slow the strong, after", "slow the weak, after", "ARL, before"),
-    *("MMPareto, before", "random, after"),
+    *("MMPareto, before", "random, after", "random, mean 1, after"),
 )
 PUBLISHED = {"uci_har": uci_har.get_config, "hapt": lambda: hapt.get_config("6"), "dsads": dsads.get_config}
 

@@ -48,6 +48,7 @@ METHODS = {
     "inforeg": Method(scale_by_inforeg, placements=("before",)),
     "arl": Method(scale_by_arl, ("entropy", "magnitude")),
     "random": Method(scale_by_shuffled_cgm),
+    "random_mean_one": Method(functools.partial(scale_by_shuffled_cgm, mean_one=True)),
 }
 # The choices of `modulation.name`.
 NAMES = ["none", *METHODS]

@@ -1,6 +1,7 @@
 """CGM's coefficients, shuffled between branches and steps: the null control of every study of modulation.
 
-What it gains comes from noise in the learning rates, not from balance between the branches.
+What it gains comes from the size of the coefficients or from their noise, not from balance between the branches. With
+mean 1 it comes from the noise alone.
 """
 
 from typing import NamedTuple
@@ -37,6 +38,8 @@ def scale_by_shuffled_cgm(
     eps: float | Float[Array, ""] = 1e-8,
     memory: int = 1000,
     key: ArrayLike = 0,
+    *,
+    mean_one: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     """Scales each branch's subtree by the M that CGM had for a random branch at a random step.
 
@@ -44,12 +47,23 @@ def scale_by_shuffled_cgm(
     included, and its M are dealt to the branches in random order. The coefficients have the distribution of CGM's M,
     but which branch is slowed down, and when, says nothing about the confidences.
 
+    CGM's M are at most 1, so on average these coefficients shorten the steps. `mean_one` divides them by the mean of
+    all M that they are drawn from: with L = min(t, memory) updates kept at update t, n branches, a random update j of
+    these and a random permutation p of the branches,
+
+        k_m = M_j,p(m) / (1 / (L n) sum_i sum_b M_i,b),
+
+    so that the expectation of k_m over the draw is exactly 1 for every branch at every update. The mean is at least
+    1 / n, since the branch with the lowest confidence has M = 1, so that k_m is at most n. With `before` the moments
+    only the first moment has the expectation that it has without modulation; the second grows by the variance of k_m.
+
     Args:
       labels: See `scale_by_cgm`.
       alpha: See `scale_by_cgm`.
       eps: See `contribution_ratios`.
       memory: Number of updates whose M are kept.
       key: Random key of the draws, or an integer seed.
+      mean_one: Whether the coefficients have mean 1 instead of that of CGM's M.
 
     Returns:
       A transformation whose `update` requires the keyword `confidence`; its state's `coefficients` holds the
@@ -64,6 +78,10 @@ def scale_by_shuffled_cgm(
       >>> updates, state = tx.update(params, tx.init(params), confidence={"res": 60.0, "dense": 40.0})
       >>> print(sorted(round(float(u[0]), 3) for u in updates.values()))
       [0.578, 1.0]
+      >>> tx = scale_by_shuffled_cgm({"res": "res", "dense": "dense"}, alpha=0.9, key=1, mean_one=True)
+      >>> updates, state = tx.update(params, tx.init(params), confidence={"res": 60.0, "dense": 40.0})
+      >>> print(sorted(round(float(u[0]), 3) for u in updates.values()))
+      [0.733, 1.267]
     """
     not_negative("alpha", alpha)
     if memory < 1:
@@ -77,8 +95,10 @@ def scale_by_shuffled_cgm(
         M = as_float32(modulation_coefficients(S, value_at(alpha, state.count), eps))
         seen = state.seen.at[state.count % memory].set(jnp.stack([M[name] for name in sorted(M)]))
         following, for_step, for_order = jax.random.split(jax.random.wrap_key_data(state.rng_key), 3)
-        step = jax.random.randint(for_step, (), 0, jnp.minimum(state.count + 1, memory))
-        dealt = jax.random.permutation(for_order, seen[step])
+        kept = jnp.minimum(state.count + 1, memory)
+        dealt = jax.random.permutation(for_order, seen[jax.random.randint(for_step, (), 0, kept)])
+        if mean_one:
+            dealt /= jnp.mean(seen, where=(jnp.arange(memory) < kept)[:, None])
         coefficients = {name: dealt[i] for i, name in enumerate(sorted(M))}
         count = optax.safe_increment(state.count)
         return ScaleByShuffledCGMState(jax.random.key_data(following), count, seen, coefficients)

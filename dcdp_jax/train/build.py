@@ -225,6 +225,7 @@ def modulation_labels(branches: tuple[BranchSpec, ...], scope: str) -> Callable[
 def method_arguments(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
     """Returns the arguments of the transformation that `modulation.name` names, see `dcdp_jax.optim.METHODS`."""
     modulation, cgm = config.modulation, config.cgm
+    shuffled = {"alpha": cgm.alpha, "eps": cgm.eps, "memory": modulation.memory}
     arguments = {
         "cgm": lambda: {"alpha": modulation_schedule(config, steps_per_epoch), "eps": cgm.eps},
         "ogm": lambda: {"alpha": modulation.alpha},
@@ -238,7 +239,8 @@ def method_arguments(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]
             "threshold": modulation.threshold,
         },
         "arl": lambda: {"temperature": modulation.temperature, "least_share": modulation.least_share},
-        "random": lambda: {"alpha": cgm.alpha, "eps": cgm.eps, "memory": modulation.memory},
+        "random": lambda: shuffled,
+        "random_mean_one": lambda: shuffled,
     }
     return arguments[modulation.name]() if modulation.name in arguments else {}
 

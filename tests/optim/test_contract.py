@@ -84,6 +84,11 @@ def shuffled(labels, strength):
     return scale_by_shuffled_cgm(labels, strength, memory=1, key=1)
 
 
+def shuffled_mean_one(labels, strength):
+    """The same, divided by their mean."""
+    return scale_by_shuffled_cgm(labels, strength, memory=1, key=1, mean_one=True)
+
+
 class Case(NamedTuple):
     """A transformation from (labels, strength), a strength, and the first keyword that its update requires."""
 
@@ -111,6 +116,7 @@ CASES = {
     "inforeg": Case(inforeg, 0.95, "confidence"),
     "arl": Case(scale_by_arl, 8.0, "entropy"),
     "shuffled": Case(shuffled, 0.9, "confidence"),
+    "shuffled-mean-one": Case(shuffled_mean_one, 0.9, "confidence"),
 } | {name: Case(make, 0.9, "confidence") for make, name in chains.items()}
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -169,6 +175,7 @@ def test_every_transformation_is_here():
         inforeg: "scale_by_inforeg",
         ogm_ge: "scale_by_ogm",
         shuffled: "scale_by_shuffled_cgm",
+        shuffled_mean_one: "scale_by_shuffled_cgm",
     }
     assert offered == {inner.get(function, function.__name__) for function in made}
 
@@ -373,7 +380,7 @@ def test_branches_only(case, wrapper):
     chex.assert_trees_all_close(coefficients_of(state), coefficients_of(alone_state))
 
 
-wrapped = (averaged, ogm_ge, inforeg, shuffled, *chains)
+wrapped = (averaged, ogm_ge, inforeg, shuffled, shuffled_mean_one, *chains)
 
 
 @every_case

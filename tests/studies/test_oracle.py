@@ -8,6 +8,7 @@ from configs.studies import imbalance
 from configs.studies.default import smallest
 from dcdp_jax.config import check_study
 from dcdp_jax.errors import CheckpointError, ConfigError
+from dcdp_jax.optim import methods
 from dcdp_jax.runs.reading import Predictions
 from dcdp_jax.studies.engine import Outcome
 from dcdp_jax.studies.grid import Trial, stages_of, trials_of
@@ -128,8 +129,7 @@ def test_the_study_of_imbalance(names, seeds, folds):
     trials = trials_of(config, stage, {})  # checks the config of every trial
     assert len(trials) == len(names.split(",")) * len(stage.rows) * seeds * len(folds)
     assert {trial.fold for trial in trials} == set(folds)
-    methods = {trial.config.modulation.name for trial in trials}
-    assert methods == {"none", "cgm", "ogm", "ogm_ge", "cggm", "mmpareto", "rank", "inforeg", "arl", "random"}
+    assert {trial.config.modulation.name for trial in trials} == set(methods.NAMES)
     for trial in trials:
         if trial.row.endswith("alone"):
             (branch,) = trial.config.model.branches

@@ -119,7 +119,7 @@ def test_a_step_with_every_method(name, plain):
                 assert factors[branch] == pytest.approx(M, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["mmpareto", "arl", "cggm"])
+@pytest.mark.parametrize("name", ["mmpareto", "arl", "cggm", "random_mean_one"])
 def test_statistics_are_those_of_the_global_batch(name):
     """Tolerance 1e-4: what rounding differs by after one step without momentum."""
     _, one, expected = run(name, 1)
