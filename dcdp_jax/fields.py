@@ -592,7 +592,17 @@ FIELDS = (
         "serve.unknown",
         False,
         "Whether predict, stream and the exported model scale the probabilities by the temperature in model.json, and "
-        "answer `unknown` below its threshold.",
+        "answer `unknown` beyond its threshold.",
+        affects_result=False,
+    ),
+    Field(
+        "serve.unknown_score",
+        "probability",
+        "With `serve.unknown`, what the threshold is of: `probability`, that of the answer; `distance`, of the window "
+        "to those of the nearest class in training, by its probabilities and its channels' means and standard "
+        "deviations, see `dcdp_jax/density.py`. A window that lacks a channel is judged by its probability, and so is "
+        "every window by an exported model.",
+        choices=("probability", "distance"),
         affects_result=False,
     ),
 )

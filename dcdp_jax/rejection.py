@@ -21,12 +21,15 @@ class Rejection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
       temperature: divides the logarithms of the probabilities.
       threshold: an answer with a lower confidence is `unknown`.
-      coverage: share of the validation windows that the threshold keeps, at least.
+      coverage: share of the validation windows that each threshold keeps, at least.
+      distance: an answer about a window farther from those of training, see `dcdp_jax.density`, is `unknown`; None in
+        a run that did not measure it.
     """
 
     temperature: Annotated[float, Meta(gt=0)]
     threshold: Annotated[float, Meta(ge=0, le=1)]
     coverage: Annotated[float, Meta(gt=0, le=1)]
+    distance: Annotated[float, Meta(ge=0)] | None = None
 
 
 def scale_probabilities(probabilities: np.ndarray, temperature: float) -> np.ndarray:
@@ -139,27 +142,25 @@ def area_under_roc(known: np.ndarray, unknown: np.ndarray) -> float:
     return float(1 - np.mean((below + reached) / 2) / len(known))
 
 
-def detection(known: np.ndarray, unknown: np.ndarray, rejection: Rejection | None) -> dict[str, Any]:
-    """Measures how well low confidence finds windows of a class that was left out of training.
+def detection(known: np.ndarray, unknown: np.ndarray, threshold: float | None) -> dict[str, Any]:
+    """Measures how well a score finds windows of a class that was left out of training.
 
     Args:
-      known: (n, k) probabilities of test windows of the trained classes.
-      unknown: (m, k) probabilities of test windows of the class that was left out.
-      rejection: of the run; None without a validation part: nothing is scaled, and there is no threshold.
+      known: (n,) scores of test windows of the trained classes, as their confidences.
+      unknown: (m,) scores of test windows of the class that was left out; lower ones are more likely unknown.
+      threshold: windows of a lower score are called unknown; None where there is none.
 
     Returns:
       `auroc`; `found`: one {`false_alarms`: share of known windows called unknown, `found`: share of unknown windows
       called unknown} for each of `FALSE_ALARMS`, which is the largest share of false alarms; `at_threshold`: the same
       for the threshold, if there is one.
     """
-    temperature = rejection.temperature if rejection else 1.0
-    a, b = (scale_probabilities(p, temperature).max(axis=1) for p in (known, unknown))
 
     def outcome(threshold: float) -> dict[str, float]:
-        return {"false_alarms": float(np.mean(a < threshold)), "found": float(np.mean(b < threshold))}
+        return {"false_alarms": float(np.mean(known < threshold)), "found": float(np.mean(unknown < threshold))}
 
     found = {
-        "auroc": area_under_roc(a, b),
-        "found": [{"allowed": share} | outcome(choose_threshold(a, 1 - share)) for share in FALSE_ALARMS],
+        "auroc": area_under_roc(known, unknown),
+        "found": [{"allowed": share} | outcome(choose_threshold(known, 1 - share)) for share in FALSE_ALARMS],
     }
-    return found | ({"at_threshold": outcome(rejection.threshold)} if rejection else {})
+    return found | ({"at_threshold": outcome(threshold)} if threshold is not None else {})

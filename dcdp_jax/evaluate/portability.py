@@ -173,7 +173,7 @@ def run_steps(
         losses.append(metrics["loss"]["total"])
     trained = jax.device_get(state) if trained is None else trained
     state = devices.replicate(trained)
-    tally, probabilities = steps.evaluation(state, signals, devices.shard(batch | {"mask": np.ones(BATCH, bool)}))
+    tally, probabilities, _ = steps.evaluation(state, signals, devices.shard(batch | {"mask": np.ones(BATCH, bool)}))
     outcome = {"train": np.array(losses), "evaluation": tally.loss / BATCH, "prediction": probabilities}
     return jax.device_get(outcome), trained
 

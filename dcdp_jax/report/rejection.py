@@ -47,19 +47,23 @@ def rejection_section(run: FinishedRun) -> dict[str, Any] | None:
         ],
     )
     coverage, accuracy = accuracy_by_coverage(predictions.right, confidence)
-    curve = Line("test part", PALETTE[0], 100 * coverage, 100 * accuracy)
+    curves = [Line("by probability", PALETTE[0], 100 * coverage, 100 * accuracy)]
+    by_distance = np.array(run.result.get("kept_by_distance", [])).reshape(-1, 2)
+    if len(by_distance):
+        curves.append(Line("by distance", PALETTE[1], *100 * by_distance.T))
     at_threshold = 100 * float(np.mean(confidence >= rejection.threshold))
-    thresholds = {f"{100 * share:g}": choose_threshold(confidence, share) for share in COVERAGES}
-    thresholds["model.json"] = rejection.threshold
+    thresholds = [(f"{100 * share:g}", choose_threshold(confidence, share), share) for share in COVERAGES]
     rows = []
-    for name, threshold in thresholds.items():
+    for name, threshold, share in [*thresholds, ("model.json", rejection.threshold, None)]:
         answered = predictions.right[confidence >= threshold]
+        nearest = by_distance[by_distance[:, 0] >= share - 1e-9, 1] if share else []
         rows.append(
             [
                 name,
                 number(threshold, "{:.4f}"),
                 percent(len(answered) / len(confidence)),
                 percent(float(answered.mean()) if len(answered) else None),
+                *([percent(nearest[0] if len(nearest) else None)] if len(by_distance) else []),
             ]
         )
     return {
@@ -74,12 +78,13 @@ def rejection_section(run: FinishedRun) -> dict[str, Any] | None:
             ),
             Chart(
                 "Accuracy against coverage",
-                "Accuracy among the windows that are answered, for every threshold. The dotted line is the coverage of "
-                "the threshold in model.json.",
+                "Accuracy among the windows that are answered, for every threshold: of the probability, and of the "
+                "distance to the training windows. The dotted line is the coverage of the threshold of the probability "
+                "in model.json.",
                 draw(
                     "coverage",
                     "Accuracy against coverage",
-                    [curve],
+                    curves,
                     "windows answered, per cent",
                     "accuracy, per cent",
                     mark=at_threshold,
@@ -88,7 +93,13 @@ def rejection_section(run: FinishedRun) -> dict[str, Any] | None:
             ),
         ],
         "scaling": scaling,
-        "coverage": Table(["Answered at least, %", "Threshold", "Answered, %", "Accuracy, %"], rows),
+        "coverage": Table(
+            [
+                *("Answered at least, %", "Threshold", "Answered, %", "Accuracy, %"),
+                *(["Accuracy by distance, %"] if len(by_distance) else []),
+            ],
+            rows,
+        ),
         "left_out": run.result.get("left_out"),
         "detection": left_out_table(run.result.get("left_out")),
     }
@@ -98,10 +109,13 @@ def left_out_table(left_out: dict[str, Any] | None) -> Table | None:
     """Returns the shares of known and of left-out windows that are called unknown; None without such windows."""
     if left_out is None:
         return None
-    rows = [
-        [f"at most {percent(row['allowed'])} % of the known", percent(row["false_alarms"]), percent(row["found"])]
-        for row in left_out["found"]
-    ]
-    if at := left_out.get("at_threshold"):
-        rows.append(["threshold in model.json", percent(at["false_alarms"]), percent(at["found"])])
-    return Table(["Called unknown", "Known windows, %", f"{left_out['name']}, %"], rows)
+    scores = {"probability": left_out} | ({"distance": left_out["distance"]} if "distance" in left_out else {})
+    columns = []
+    for found in scores.values():
+        at = [found["at_threshold"]] if "at_threshold" in found else []
+        columns.append([[percent(row["false_alarms"]), percent(row["found"])] for row in [*found["found"], *at]])
+    names = [f"at most {percent(row['allowed'])} % of the known" for row in left_out["found"]]
+    names += ["threshold in model.json"] * (len(columns[0]) - len(names))
+    rows = [[name, *(cell for pair in row for cell in pair)] for name, *row in zip(names, *columns, strict=True)]
+    heads = [f"{what}, by {score}, %" for score in scores for what in ("Known windows", left_out["name"])]
+    return Table(["Called unknown", *heads], rows)

@@ -14,7 +14,7 @@ from dcdp_jax.errors import CheckpointError
 
 CONFIG, RESULT, METRICS, CARD = "config.json", "result.json", "metrics.jsonl", "model.json"
 PREDICTIONS, WORST_WINDOWS, ROBUSTNESS = "predictions.csv", "worst_windows.json", "robustness.json"
-SEGMENTS, CALIBRATION = "segments.json", "calibration.json"
+SEGMENTS, CALIBRATION, DENSITY = "segments.json", "calibration.json", "density.npz"
 CHECKPOINTS, INTERRUPTED, TENSORBOARD = "checkpoints", "interrupted", "tensorboard"
 DESCRIPTION, PORTABILITY, NONFINITE = "describe.html", "portability.md", "nonfinite.json"
 # SHA-256 of the other files in a folder, and of this table itself.

@@ -37,7 +37,7 @@ class Scores(TypedDict):
 
 
 class Detection(TypedDict):
-    """Share of the known windows, and of those of the class that was left out, below a threshold of confidence."""
+    """Share of the known windows, and of those of the class that was left out, that a threshold calls unknown."""
 
     false_alarms: Share
     found: Share
@@ -49,17 +49,23 @@ class AllowedDetection(Detection):
     allowed: Share
 
 
-class LeftOut(TypedDict):
-    """How windows of the class that was left out of training are told from the others, by their low confidence.
+class Separation(TypedDict):
+    """How windows of the class that was left out of training are told from the others by a score.
 
     `auroc` is the area under the ROC curve.
     """
 
-    name: str
-    windows: Number
     auroc: Share
     found: list[AllowedDetection]
     at_threshold: NotRequired[Detection]
+
+
+class LeftOut(Separation):
+    """Separation by low confidence, and in `distance` by the distance to the training windows."""
+
+    name: str
+    windows: Number
+    distance: NotRequired[Separation]
 
 
 class Result(TypedDict):
@@ -74,6 +80,7 @@ class Result(TypedDict):
     branches: dict[str, Share]
     confusion: list[list[Count]]
     rejection: NotRequired[Rejection]
+    kept_by_distance: NotRequired[list[tuple[Share, Share]]]
     left_out: NotRequired[LeftOut]
     windows: dict[str, Count]
     subjects: dict[str, list[int | str]]

@@ -97,4 +97,4 @@ class AdaptingModel:
                 model = model._replace(variables={**model.variables, "batch_stats": statistics})
             found.append(probabilities)
         self.model = model
-        return answer(model.card, jax.tree.map(lambda *parts: np.concatenate(parts), *found), windows)
+        return answer(model, jax.tree.map(lambda *parts: np.concatenate(parts), *found), windows)

@@ -23,7 +23,7 @@ from dcdp_jax.serve.adaptation import AdaptingForward, adapting_forward
 from dcdp_jax.serve.export_card import exported_card, readme, summary
 from dcdp_jax.serve.export_checks import check_all, follow, plausible_windows
 from dcdp_jax.serve.formats import PLATFORMS, Run, to_jax, to_onnx, to_tflite
-from dcdp_jax.serve.model import NORM, TrainedModel, forward, load_serving_model
+from dcdp_jax.serve.model import DISTANCE, NORM, TrainedModel, forward, load_serving_model
 
 EXPORT = "export"
 FILES = {
@@ -75,6 +75,11 @@ def check_formats(config: ConfigDict, formats: Sequence[str]) -> None:
         raise ConfigError(f"--formats={unknown[0]} is none of {', '.join(FILES)}")
     if not formats:
         raise ConfigError(f"--formats is empty; choose of {', '.join(FILES)}")
+    if config.serve.unknown and config.serve.unknown_score == DISTANCE:
+        raise ConfigError(
+            f"--formats={','.join(formats)}: an exported model says 'unknown' by the probability of its answer; set "
+            "serve.unknown_score='probability'"
+        )
     for name in formats:
         if config.serve.adapt == NORM and name in FIXED:
             raise ConfigError(

@@ -147,8 +147,11 @@ class Reader:
         if not self.names:
             self.sources[""] = self._new_source()
         introduce(self.card, columns, self.table)
-        if self.model.rejection:
-            print(f"unknown below a confidence of {self.model.rejection.threshold:.3f}", file=sys.stderr)
+        if rejection := self.model.rejection:
+            rule = f"unknown below a confidence of {rejection.threshold:.3f}"
+            if self.model.density is not None:
+                rule = f"unknown beyond a distance of {rejection.distance:.4g} from the training windows"
+            print(rule, file=sys.stderr)
 
     def _new_source(self) -> Source:
         table = self.table

@@ -13,9 +13,11 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.config import is_network, with_defaults
 from dcdp_jax.data.normalize import normalize
+from dcdp_jax.density import Density, distances, window_features
 from dcdp_jax.errors import CheckpointError, ConfigError, DataError
 from dcdp_jax.rejection import Rejection
 from dcdp_jax.runs.checkpoints import Checkpoints
+from dcdp_jax.runs.density import read_density
 from dcdp_jax.runs.files import CARD, CHECKPOINTS, CONFIG
 from dcdp_jax.runs.model_card import ModelCard, read_card
 from dcdp_jax.runs.reading import read_config, read_result
@@ -35,7 +37,7 @@ __all__ = [
 ]
 
 BATCH = 64
-NORM = "norm"
+NORM, DISTANCE = "norm", "distance"
 Array = jax.Array | np.ndarray
 
 
@@ -47,6 +49,7 @@ class TrainedModel(NamedTuple):
       network: gives `Outputs` of normalised windows (b, t, c).
       variables: its parameters and running statistics, on the device.
       rejection: what makes an answer `unknown`; None answers every window.
+      density: of the training windows, by whose distance windows are unknown; None judges them by probability.
       adapt: weight of each window in the statistics of batch normalisation, see `AdaptingModel`; 0 leaves those of
         training.
     """
@@ -56,6 +59,7 @@ class TrainedModel(NamedTuple):
     variables: Any
     rejection: Rejection | None = None
     adapt: float = 0.0
+    density: Density | None = None
 
 
 class Probabilities(NamedTuple):
@@ -76,10 +80,13 @@ class Prediction(NamedTuple):
     Attributes:
       probabilities: (n, k); NaN where no branch has all of its channels.
       complete: (n, m) bool, which of the m branches have all of their channels; m is 1 for a baseline.
+      distances: (n,) to the training windows, see `dcdp_jax.density`; NaN where a channel is missing, or the model has
+        no density.
     """
 
     probabilities: np.ndarray
     complete: np.ndarray
+    distances: np.ndarray
 
 
 def load_model(workdir: Path) -> TrainedModel:
@@ -153,7 +160,14 @@ def load_serving_model(config: ConfigDict, workdir: Path) -> TrainedModel:
         )
     if UNKNOWN_NAME in model.card.class_names:
         raise ConfigError(f"serve.unknown=True: the model has a class {UNKNOWN_NAME!r} of its own; rename that class")
-    return model._replace(rejection=model.card.rejection)
+    if config.serve.unknown_score != DISTANCE:
+        return model._replace(rejection=model.card.rejection)
+    if model.card.rejection.distance is None:
+        raise ConfigError(
+            f"serve.unknown_score={DISTANCE!r}: {workdir / CARD} has no largest distance; set it to 'probability', or "
+            "train again in another --workdir"
+        )
+    return model._replace(rejection=model.card.rejection, density=read_density(workdir))
 
 
 def network_probabilities(
@@ -210,11 +224,12 @@ def predict(model: TrainedModel, windows: np.ndarray, batch: int = BATCH) -> Pre
     Raises:
       DataError: windows of another shape.
     """
-    return answer(model.card, probabilities(model, windows, batch), windows)
+    return answer(model, probabilities(model, windows, batch), windows)
 
 
-def answer(card: ModelCard, found: Probabilities, windows: np.ndarray) -> Prediction:
+def answer(model: TrainedModel, found: Probabilities, windows: np.ndarray) -> Prediction:
     """Chooses the answers about windows (n, t, c) from the probabilities of the fusion and of the branches."""
+    card = model.card
     there: np.ndarray = np.all(np.isfinite(windows), axis=1)
     groups = [branch.channels for branch in card.branches] or [tuple(range(there.shape[1]))]
     complete = np.stack([there[:, list(group)].all(axis=1) for group in groups], axis=1)
@@ -224,4 +239,8 @@ def answer(card: ModelCard, found: Probabilities, windows: np.ndarray) -> Predic
         each = np.stack([found.branches[branch.name] for branch in card.branches], axis=1)
         some = np.any(complete, axis=1) & ~whole[:, 0]
         given[some] = np.mean(each[some], axis=1, where=complete[some, :, None])
-    return Prediction(given, complete)
+    distant = np.full(len(windows), np.nan)
+    if model.density is not None:
+        every = [found.fusion, *(found.branches[branch.name] for branch in card.branches)]
+        distant = distances(model.density, window_features(every, normalize(windows, *card.normalizer)))
+    return Prediction(given, complete, distant)

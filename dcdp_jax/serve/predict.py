@@ -54,12 +54,11 @@ def predict_recording(
         # One at a time, as in a stream: the program for larger batches rounds differently, up to 1e-6 in probability.
         windows = recording.signals[some[:, None] + np.arange(card.window)]
         found = adapting.predict(windows) if adapting else predict(model, windows, batch=1)
-        for start, stretch, p, there in zip(
-            some.tolist(), stretches[first : first + BLOCK].tolist(), found.probabilities, found.complete, strict=True
-        ):
+        owners = stretches[first : first + BLOCK].tolist()
+        for start, stretch, p, there, distance in zip(some.tolist(), owners, *found, strict=True):
             if events and stretch != events[-1].stretch:
                 smoother.reset()
-            label, smooth = smoother(p)
+            label, smooth = smoother(p, distance)
             end = float(time[start + card.window - 1]) + 1 / card.rate
             events.append(Event(float(time[start]), end, label, smooth, missing_branches(card, there), stretch))
     return events

@@ -5,7 +5,7 @@ from collections import deque
 import numpy as np
 
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.rejection import Rejection, scale_probabilities
+from dcdp_jax.rejection import SMALLEST, Rejection, scale_probabilities
 from dcdp_jax.serve.events import UNKNOWN
 
 METHODS = ("mean", "majority")
@@ -17,8 +17,9 @@ class Smoother:
     `mean`: their mean. `majority`: the share of them that say each class; of several equal ones the class that was said
     last is the answer.
 
-    With a rejection, the probabilities are scaled first, and the answer is `UNKNOWN` where the mean confidence of the
-    same vectors is below the threshold; without smoothing, the window's own confidence.
+    With a rejection, the probabilities are scaled first, and the answer is `UNKNOWN` where the mean margin of the same
+    vectors is below 0; without smoothing, the window's own margin. The margin is the confidence minus its threshold, or
+    for a window with a distance the logarithm of the largest distance that is answered over its own.
     """
 
     def __init__(self, method: str = "", over: int = 1, rejection: Rejection | None = None) -> None:
@@ -38,16 +39,19 @@ class Smoother:
             raise ConfigError(f"smoothing over {over} answers, expected 1 at least")
         self.method, self.rejection = method, rejection
         self._last: deque[np.ndarray] = deque(maxlen=over if method else 1)
+        self._margins: deque[float] = deque(maxlen=self._last.maxlen)
 
     def reset(self) -> None:
         """Clears the remembered vectors, as at a gap."""
         self._last.clear()
+        self._margins.clear()
 
-    def __call__(self, probabilities: np.ndarray) -> tuple[int, np.ndarray]:
+    def __call__(self, probabilities: np.ndarray, distance: float = np.nan) -> tuple[int, np.ndarray]:
         """Adds a vector of probabilities.
 
         Args:
           probabilities: (k,) of the next window.
+          distance: of the window to those of training, see `dcdp_jax.density`; NaN judges it by its probability.
 
         Returns:
           The class, or `UNKNOWN`, and the (k,) smoothed vector; -1 and NaN where the given vector is NaN.
@@ -56,11 +60,10 @@ class Smoother:
             return -1, probabilities
         if self.rejection:
             probabilities = scale_probabilities(probabilities, self.rejection.temperature)
+            self._margins.append(margin(probabilities, distance, self.rejection))
         self._last.append(probabilities)
         label, smooth = self._smooth()
-        if self.rejection and np.mean([p.max() for p in self._last]) < self.rejection.threshold:
-            label = UNKNOWN
-        return label, smooth
+        return (UNKNOWN if self._margins and np.mean(self._margins) < 0 else label), smooth
 
     def _smooth(self) -> tuple[int, np.ndarray]:
         if self.method != "majority":
@@ -70,6 +73,13 @@ class Smoother:
         shares = np.bincount(said, minlength=len(self._last[-1])) / len(said)
         most = max(reversed(said), key=lambda label: shares[label])
         return most, shares
+
+
+def margin(probabilities: np.ndarray, distance: float, rejection: Rejection) -> float:
+    """Returns how far a window with scaled probabilities (k,) is from being unknown; below 0 it is."""
+    if np.isnan(distance) or rejection.distance is None:
+        return float(probabilities.max() - rejection.threshold)
+    return float(np.log(max(rejection.distance, SMALLEST)) - np.log(max(distance, SMALLEST)))
 
 
 def parse_smoothing(text: str) -> tuple[str, int]:

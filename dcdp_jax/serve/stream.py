@@ -160,7 +160,7 @@ class Recognizer:
     def _predict(self) -> Event:
         card, oldest = self.card, self._kept % self.card.window
         found = self._answer(np.roll(self._ring, -oldest, axis=0))
-        label, smooth = self._smoother(found.probabilities[0])
+        label, smooth = self._smoother(found.probabilities[0], found.distances[0])
         return Event(
             start=float(self._times[oldest]),
             end=float(self._times[oldest - 1]) + 1 / card.rate,

@@ -1,6 +1,7 @@
 """Evaluation of a part of the data, in padded batches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -24,10 +25,12 @@ class Evaluation(NamedTuple):
     Attributes:
       tally: sums from which the scores are computed.
       probabilities: (n, k) float32 of the classes, in the order of the part's windows.
+      branches: {branch: (n, k)} likewise, of each branch's own classifier; empty for a baseline.
     """
 
     tally: Tally
     probabilities: np.ndarray
+    branches: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 def evaluation_step(
@@ -39,20 +42,20 @@ def evaluation_step(
     window: int,
     axis_name: str,
     dtype: Any = jnp.float32,
-) -> tuple[Tally, jax.Array]:
+) -> tuple[Tally, jax.Array, dict[str, jax.Array]]:
     """Computes the counts of one padded batch, summed over the devices, and the class probabilities of its windows.
 
     State and signals are replicated; the batch is this device's share: `starts`, `labels` and `mask`, False for
     padding, all (b,). For model, axis_name and dtype see `train_step`.
 
     Returns:
-      `Tally` and probabilities of the classes (b, k) of the global batch.
+      `Tally`, and probabilities of the classes (b, k) of the global batch, by the fusion and by each branch.
     """
     x = gather_windows(signals, batch["starts"], window)
     outputs, _ = apply_model(model, state.params, state.batch_stats, x, dtype)
     counted = jax.lax.psum(tally(outputs.fusion, outputs.branches, batch["labels"], batch["mask"]), axis_name)
-    probabilities = jnp.exp(jax.nn.log_softmax(outputs.fusion))
-    return counted, jax.lax.all_gather(probabilities, axis_name, tiled=True)
+    probabilities = jax.tree.map(lambda z: jnp.exp(jax.nn.log_softmax(z)), (outputs.fusion, outputs.branches))
+    return counted, *jax.lax.all_gather(probabilities, axis_name, tiled=True)
 
 
 def evaluation_batch_size(config: ConfigDict, devices: Devices) -> int:
@@ -88,10 +91,12 @@ def make_evaluate(
     def evaluate(state: TrainState, split: Split) -> Evaluation:
         state = evaluated_state(state)
         given = feed(signals, padded_batches(split, size), dataset.window, devices)
-        tallies, probabilities = zip(*jax.device_get([step(state, *batch) for batch in given]), strict=True)
+        tallies, *found = zip(*jax.device_get([step(state, *batch) for batch in given]), strict=True)
+        probabilities = [
+            jax.tree.map(lambda *parts: np.concatenate(parts)[: len(split.labels)], *parts) for parts in found
+        ]
         return Evaluation(
-            jax.tree.map(lambda *values: np.sum(values, axis=0, dtype=np.float64), *tallies),
-            np.concatenate(probabilities)[: len(split.labels)],
+            jax.tree.map(lambda *values: np.sum(values, axis=0, dtype=np.float64), *tallies), *probabilities
         )
 
     return evaluate

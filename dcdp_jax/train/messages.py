@@ -61,6 +61,8 @@ def result_lines(result: dict[str, Any], workdir: Path) -> str:
     marks = f" [{', '.join(result['marks'])}]" if result["marks"] else ""
     left_out = result.get("left_out")
     unknown = f"\nunknown {left_out['name']}: area under the ROC curve {left_out['auroc']:.4f}" if left_out else ""
+    if left_out and "distance" in left_out:
+        unknown += f" by probability, {left_out['distance']['auroc']:.4f} by distance"
     return (
         f"{result['dataset']}{marks}, protocol {result['protocol']}, {chosen}\n"
         f"test: accuracy {test['accuracy']:.4f}, macro F1 {test['f1_macro']:.4f}, weighted F1 "

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-import msgspec
 import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
@@ -17,8 +16,8 @@ from dcdp_jax.config import BEST, as_plain_data, check_config, is_network
 from dcdp_jax.data.dataset import Split
 from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import NonFiniteError, Terminated
-from dcdp_jax.rejection import detection, fit_rejection
 from dcdp_jax.runs.checkpoints import Checkpoints
+from dcdp_jax.runs.density import write_density
 from dcdp_jax.runs.files import CHECKPOINTS, RESULT, as_json, write_recorded
 from dcdp_jax.runs.log import MetricsLog
 from dcdp_jax.runs.model_card import make_card, write_card
@@ -48,6 +47,7 @@ from dcdp_jax.train.input_pipeline import batches_of, feed, joint_batches, shuff
 from dcdp_jax.train.messages import describe, epoch_line, progress_bar, result_lines
 from dcdp_jax.train.preemption import Termination
 from dcdp_jax.train.state import TrainState, count_parameters, shapes_of
+from dcdp_jax.train.unknown import choose_rule, unknown_results
 
 T = TypeVar("T")
 SELECTION_SCORE = "f1_macro"
@@ -464,7 +464,7 @@ def best_epoch(epochs: Sequence[dict[str, Any]]) -> int:
 def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]:
     """Tests the selected state once, and writes predictions, model card and result.
 
-    Temperature and threshold of the card are chosen on the validation part.
+    Temperature and thresholds of the card are chosen on the validation part.
 
     Args:
       run: evaluation and data.
@@ -491,24 +491,27 @@ def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]
         epochs=epochs,
     )
     check_finite(f"the state of epoch {best_epoch(epochs)}", result, lambda: last_checkpoint(member))
-    rejection = None
-    if validation:
-        labels = run.dataset.splits["validation"].labels
-        rejection = fit_rejection(validation.probabilities, labels, config.serve.coverage)
-        result["rejection"] = msgspec.structs.asdict(rejection)
+    branches = build_branches(config, run.dataset)
+    names = [branch.name for branch in branches]
+    rule = validation and choose_rule(
+        run.dataset, lambda split: run.evaluate(state, split), validation, names, config.serve.coverage
+    )
+    asked = None
     if unknown := run.dataset.unknown:
         # The evaluation counts by label, and the model has no class for these windows.
         asked = run.evaluate(state, dataclasses.replace(unknown, labels=np.zeros_like(unknown.labels)))
         check_finite(
             f"the windows of {config.data.left_out_class}", asked.tally.scores(), lambda: last_checkpoint(member)
         )
-        result["left_out"] = {"name": config.data.left_out_class, "windows": len(unknown.labels)} | detection(
-            test.probabilities, asked.probabilities, rejection
-        )
+    result |= unknown_results(run.dataset, rule, test, asked, names)
+    if unknown:
+        result["left_out"] |= {"name": config.data.left_out_class, "windows": len(unknown.labels)}
     result["precision"] = run.devices.precision
     result["notes"] += [*notes, *confidence_notes(config, run.dataset)]
     from_first_process(lambda: write_predictions(workdir, run.dataset, test.probabilities))
-    card = make_card(config.data, run.dataset, build_branches(config, run.dataset), best_epoch(epochs), rejection)
+    if rule:
+        from_first_process(lambda: write_density(workdir, rule.density))
+    card = make_card(config.data, run.dataset, branches, best_epoch(epochs), rule and rule.rejection)
     from_first_process(lambda: write_card(workdir, card))
     member.log.finish()
     # The result last: a run is finished once it has one.

@@ -6,22 +6,27 @@ import json
 import msgspec
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 from sklearn.metrics import roc_auc_score
 
 from configs import default, demo
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.data.datasets import synthetic
-from dcdp_jax.errors import ConfigError
+from dcdp_jax.errors import CheckpointError, ConfigError
 from dcdp_jax.rejection import Rejection, fit_rejection, scale_probabilities
 from dcdp_jax.report.html import write_report
+from dcdp_jax.runs.density import read_density, write_density
+from dcdp_jax.runs.files import write_recorded
 from dcdp_jax.runs.model_card import read_card, write_card
 from dcdp_jax.runs.reading import read_predictions, read_result
 from dcdp_jax.serve.events import UNKNOWN
+from dcdp_jax.serve.export import check_formats
 from dcdp_jax.serve.inputs import read_input
 from dcdp_jax.serve.live import answers
-from dcdp_jax.serve.model import load_model, load_serving_model, probabilities
+from dcdp_jax.serve.model import load_model, load_serving_model, predict, probabilities
 from dcdp_jax.serve.predict import predict_files, predict_recording
 from dcdp_jax.serve.smoothing import Smoother
+from dcdp_jax.serve.stream import Recognizer
 from dcdp_jax.train.trainer import train
 
 LEFT_OUT = "run"
@@ -70,8 +75,10 @@ def test_temperature_and_threshold_are_those_of_the_validation_part(trained, dat
     _, workdir = trained
     model, split = load_model(workdir), dataset.splits["validation"]
     found = probabilities(model, windows_of(dataset, split)).fusion
-    expected = fit_rejection(found, split.labels, 0.95)
-    assert msgspec.structs.asdict(model.card.rejection) == pytest.approx(msgspec.structs.asdict(expected), rel=1e-3)
+    expected = msgspec.structs.asdict(fit_rejection(found, split.labels, 0.95))
+    given = msgspec.structs.asdict(model.card.rejection)
+    assert given.pop("distance") > 0
+    assert given == pytest.approx({name: expected[name] for name in given}, rel=1e-3)
     confidence = scale_probabilities(found, model.card.rejection.temperature).max(axis=1)
     assert np.mean(confidence >= model.card.rejection.threshold - 1e-6) >= 0.95
 
@@ -127,6 +134,91 @@ def test_predict_and_stream_say_unknown(trained, table, tmp_path, capsys):
     assert f"unknown below a confidence of {threshold:.3f}" in capsys.readouterr().err
 
 
+def features_by_numpy(model, dataset, split):
+    """Log-probabilities of all classifiers, and mean and log standard deviation of each normalised channel."""
+    windows, card = windows_of(dataset, split), model.card
+    found = probabilities(model, windows)
+    given = [found.fusion, *(found.branches[branch.name] for branch in card.branches)]
+    x = (np.float64(windows) - card.shift) * card.scale
+    return np.concatenate([*(np.log(np.float64(p)) for p in given), x.mean(1), np.log(x.std(1) + 1e-3)], axis=1)
+
+
+def test_distances_are_those_of_numpy_and_the_threshold_that_of_the_validation_part(trained, dataset):
+    """Mahalanobis distances by SciPy, with the covariance within classes of the training part."""
+    config, workdir = trained
+    config = config.copy_and_resolve_references()
+    config.serve.update(unknown=True, unknown_score="distance")
+    model = load_serving_model(config, workdir)
+    train, validation, test = (dataset.splits[part] for part in ("train", "validation", "test"))
+    features = features_by_numpy(model, dataset, train)
+    means = np.stack([features[train.labels == k].mean(axis=0) for k in range(len(model.card.class_names))])
+    covariance = np.cov(features.T - means[train.labels].T, bias=True)
+    inverse = np.linalg.inv(covariance + 1e-6 * np.diag(np.diag(covariance)))
+
+    def by_scipy(x):
+        return cdist(x, means, "mahalanobis", VI=inverse).min(axis=1) ** 2
+
+    expected = by_scipy(features_by_numpy(model, dataset, test))
+    found = predict(model, windows_of(dataset, test)).distances
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    far = np.sort(by_scipy(features_by_numpy(model, dataset, validation)))[::-1]
+    assert model.rejection.distance == pytest.approx(far[int(len(far) * 0.05)], rel=1e-3)
+    result = read_result(workdir)
+    other = by_scipy(features_by_numpy(model, dataset, dataset.unknown))
+    truth = [0] * len(expected) + [1] * len(other)
+    assert result["left_out"]["distance"]["auroc"] == pytest.approx(
+        roc_auc_score(truth, np.concatenate([expected, other])), abs=5e-3
+    )
+    assert result["kept_by_distance"][-1] == [1.0, pytest.approx(result["test"]["accuracy"])]
+    assert f"{result['left_out']['distance']['auroc']:.4f}" in write_report(workdir).read_text()
+
+
+def test_predict_and_stream_say_unknown_by_distance(trained, dataset, table, capsys):
+    config, workdir = trained
+    config = config.copy_and_resolve_references()
+    config.serve.update(unknown=True, unknown_score="distance")
+    model = load_serving_model(config, workdir)
+    (item,) = read_input(table, model.card, config.data)
+    item.recording.signals[:200, 0] = np.nan
+    starts = np.arange(0, len(item.recording.labels) - model.card.window + 1, model.card.step)
+    windows = item.recording.signals[starts[:, None] + np.arange(model.card.window)]
+    found = predict(model, windows, batch=1)
+    lacking = np.isnan(windows).any(axis=(1, 2))
+    np.testing.assert_array_equal(np.isnan(found.distances), lacking)
+    limit = float(np.nanmedian(found.distances)) + 1e-3
+    model = model._replace(rejection=msgspec.structs.replace(model.rejection, distance=limit, threshold=0.0))
+    labels = [event.label for event in predict_recording(model, item.recording, item.time)]
+    assert [label == UNKNOWN for label in labels] == (found.distances > limit).tolist()
+    assert 0 < labels.count(UNKNOWN) < len(labels) - lacking.sum()
+    recognizer = Recognizer(model)
+    assert [event.label for event in recognizer.push(item.recording.signals)] == labels
+    list(answers(model, [[line.encode() for line in table.read_text().splitlines(keepends=True)]], config.data.table))
+    assert f"unknown beyond a distance of {limit:.4g} from the training windows" in capsys.readouterr().err
+
+
+def test_a_run_without_distance_and_a_damaged_density_are_refused(trained):
+    config, workdir = trained
+    config = config.copy_and_resolve_references()
+    config.serve.update(unknown=True, unknown_score="distance")
+    card, density = read_card(workdir), read_density(workdir)
+    write_card(workdir, msgspec.structs.replace(card, rejection=Rejection(1.0, 0.5, 0.95)))
+    try:
+        with pytest.raises(ConfigError, match=r"serve.unknown_score='distance': .*model.json has no largest distance"):
+            load_serving_model(config, workdir)
+        write_card(workdir, card)
+        write_density(workdir, density._replace(means=density.means[:, 1:]))
+        with pytest.raises(CheckpointError, match=r"density.npz: arrays of .* expected \(m, f\) and \(f, f\)"):
+            load_serving_model(config, workdir)
+        write_recorded(workdir, "density.npz", b"no archive")
+        with pytest.raises(CheckpointError, match=r"density\.npz: damaged"):
+            load_serving_model(config, workdir)
+        with pytest.raises(ConfigError, match="an exported model says 'unknown' by the probability"):
+            check_formats(config, ["jax"])
+    finally:
+        write_card(workdir, card)
+        write_density(workdir, density)
+
+
 def test_a_recording_of_which_all_is_unknown(trained, table, tmp_path, capsys):
     config, workdir = trained
     config = config.copy_and_resolve_references()
@@ -174,5 +266,5 @@ def test_smoothing_rejects_by_the_mean_confidence():
 def test_card_and_result_hold_it(trained):
     _, workdir = trained
     card, result = (json.loads((workdir / name).read_text()) for name in ("model.json", "result.json"))
-    assert set(card["rejection"]) == {"temperature", "threshold", "coverage"}
+    assert set(card["rejection"]) == {"temperature", "threshold", "coverage", "distance"}
     assert result["rejection"] == card["rejection"]

@@ -43,7 +43,7 @@ def run(count, name):
         }
         state, metrics = step(state, signals, devices.shard(batch))
         history.append(jax.device_get(metrics))
-    tally, _ = jax.device_get(evaluate(state, signals, devices.shard(batch | {"mask": np.ones(BATCH, bool)})))
+    tally, *_ = jax.device_get(evaluate(state, signals, devices.shard(batch | {"mask": np.ones(BATCH, bool)})))
     return history, jax.device_get(state), tally
 
 

@@ -1,0 +1,71 @@
+"""How far a window lies from those of training: the Mahalanobis distance to the nearest class (Lee et al. 2018).
+
+The features of a window are the logarithms of the probabilities of all classifiers, the mean of each channel and the
+logarithm of its standard deviation. Mean accelerations keep the direction of gravity, which a network may ignore.
+Reference: https://arxiv.org/abs/1807.03888; shapes: n windows, t time, c channels, k classes, f features.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dcdp_jax.rejection import SMALLEST
+
+STEADY = 1e-3  # is added to standard deviations of normalised channels, whose unit is that of training
+RIDGE = 1e-6  # is added to the variances of features, of which each is 1
+BLOCK = 1024  # windows
+
+
+class Density(NamedTuple):
+    """Gaussians of the classes with one covariance.
+
+    Attributes:
+      means: (m, f) of the m classes that have a training window.
+      whitening: (f, f); the squared Mahalanobis distance of x and y is |(x - y) @ whitening|^2.
+    """
+
+    means: np.ndarray
+    whitening: np.ndarray
+
+
+def window_features(probabilities: Sequence[ArrayLike], windows: np.ndarray) -> np.ndarray:
+    """Computes the features of windows.
+
+    Args:
+      probabilities: of each classifier (n, k), the fusion's first.
+      windows: (n, t, c) normalised.
+
+    Returns:
+      (n, f) float64; NaN where an argument is.
+    """
+    logarithms = [np.log(np.maximum(np.asarray(p, np.float64), SMALLEST)) for p in probabilities]
+    windows = np.asarray(windows, np.float64)
+    return np.concatenate([*logarithms, windows.mean(axis=1), np.log(windows.std(axis=1) + STEADY)], axis=1)
+
+
+def fit_density(features: np.ndarray, labels: np.ndarray) -> Density:
+    """Fits the mean of each class and the covariance within classes.
+
+    Args:
+      features: (n, f) of training windows.
+      labels: (n,) their classes.
+
+    Returns:
+      `Density`.
+    """
+    classes, place = np.unique(labels, return_inverse=True)
+    means = np.stack([features[labels == label].mean(axis=0) for label in classes])
+    within = features - means[place]
+    scale = np.maximum(within.std(axis=0), np.finfo(np.float32).eps)
+    correlation = (within / scale).T @ (within / scale) / len(within) + RIDGE * np.eye(len(scale))
+    # For the Cholesky factor L of the inverse, |(x - y) @ L|^2 is (x - y) @ inverse @ (x - y).
+    return Density(means, np.linalg.cholesky(np.linalg.inv(correlation)) / scale[:, None])
+
+
+def distances(density: Density, features: np.ndarray) -> np.ndarray:
+    """Computes the squared Mahalanobis distance of features (n, f) to the nearest class, (n,); NaN where one is NaN."""
+    points, centres = features @ density.whitening, density.means @ density.whitening
+    each = [np.square(points - centre).sum(axis=1) for centre in centres]
+    return np.min(each, axis=0)

@@ -1,0 +1,122 @@
+"""Chooses, at the end of training, what makes a window unknown, and measures it on a class that was left out."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from dcdp_jax.data.dataset import Dataset, Split
+from dcdp_jax.data.normalize import normalize
+from dcdp_jax.density import BLOCK, Density, distances, fit_density, window_features
+from dcdp_jax.rejection import (
+    Rejection,
+    accuracy_by_coverage,
+    choose_threshold,
+    detection,
+    fit_rejection,
+    scale_probabilities,
+)
+from dcdp_jax.train.evaluation import Evaluation
+
+POINTS = 100  # of a curve in result.json
+
+
+class UnknownRule(NamedTuple):
+    """What makes a window unknown.
+
+    Attributes:
+      rejection: temperature and thresholds.
+      density: of the training windows.
+    """
+
+    rejection: Rejection
+    density: Density
+
+
+def choose_rule(
+    dataset: Dataset,
+    evaluate: Callable[[Split], Evaluation],
+    validation: Evaluation,
+    branches: Sequence[str],
+    coverage: float,
+) -> UnknownRule:
+    """Fits the density to the training part, and chooses temperature and thresholds on the validation part.
+
+    Args:
+      dataset: of the run.
+      evaluate: function that evaluates the tested state.
+      validation: its evaluation of the validation part.
+      branches: names of the model's branches in order, none for a baseline.
+      coverage: share of the validation windows that each threshold keeps, at least.
+
+    Returns:
+      `UnknownRule`.
+    """
+    train, split = dataset.splits["train"], dataset.splits["validation"]
+    density = fit_density(features_of(dataset, train, evaluate(train), branches), train.labels)
+    rejection = fit_rejection(validation.probabilities, split.labels, coverage)
+    distant = distances(density, features_of(dataset, split, validation, branches))
+    largest = -choose_threshold(-distant, coverage)
+    return UnknownRule(msgspec.structs.replace(rejection, distance=largest), density)
+
+
+def unknown_results(
+    dataset: Dataset, rule: UnknownRule | None, test: Evaluation, unknown: Evaluation | None, branches: Sequence[str]
+) -> dict[str, Any]:
+    """Measures the rule on the test part.
+
+    Args:
+      dataset: of the run.
+      rule: None without a validation part.
+      test: evaluation of the test part.
+      unknown: of its windows of the class that was left out; None without one.
+      branches: names of the model's branches in order.
+
+    Returns:
+      Items of result.json: with a rule `rejection` and `kept_by_distance`, pairs of coverage and accuracy among the
+      windows that are nearest to those of training; with unknown windows `left_out` without name and number, see
+      `detection`, and in it `distance`, the same by the distance.
+    """
+    results: dict[str, Any] = {}
+    temperature = rule.rejection.temperature if rule else 1.0
+    parts = [(dataset.splits["test"], test)]
+    if unknown and dataset.unknown:
+        parts.append((dataset.unknown, unknown))
+        known, other = (scale_probabilities(found.probabilities, temperature).max(axis=1) for _, found in parts)
+        results["left_out"] = detection(known, other, rule.rejection.threshold if rule else None)
+    if rule:
+        near = [-distances(rule.density, features_of(dataset, *part, branches)) for part in parts]
+        results["rejection"] = msgspec.structs.asdict(rule.rejection)
+        right = test.probabilities.argmax(axis=1) == dataset.splits["test"].labels
+        results["kept_by_distance"] = thinned(*accuracy_by_coverage(right, near[0]))
+        if unknown and rule.rejection.distance is not None:
+            results["left_out"]["distance"] = detection(near[0], near[1], -rule.rejection.distance)
+    return results
+
+
+def thinned(coverage: np.ndarray, accuracy: np.ndarray) -> list[list[float]]:
+    """Returns `POINTS` at most of the points of a curve, evenly spread over the coverage, and the last."""
+    chosen = np.unique(np.searchsorted(coverage, np.linspace(1 / POINTS, 1, POINTS) - 1e-9))
+    return np.stack([coverage, accuracy], axis=1)[chosen].tolist()
+
+
+def features_of(dataset: Dataset, split: Split, found: Evaluation, branches: Sequence[str]) -> np.ndarray:
+    """Returns the features (n, f) of the windows of a part, see `dcdp_jax.density`.
+
+    Args:
+      dataset: of the run.
+      split: the part.
+      found: its evaluation.
+      branches: names of the model's branches in order, none for a baseline.
+    """
+    given = [found.probabilities, *(found.branches[name] for name in branches)]
+    return np.concatenate(
+        [
+            window_features(
+                [p[i : i + BLOCK] for p in given],
+                np.asarray(normalize(dataset.windows_at(split.starts[i : i + BLOCK]), *dataset.normalizer)),
+            )
+            for i in range(0, len(split.starts), BLOCK)
+        ]
+    )
