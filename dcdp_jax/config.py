@@ -92,6 +92,11 @@ def check_config(config: ConfigDict) -> None:
             f"model.modality_dropout={values['model.modality_dropout']} replaces one of several branches, and there is "
             "one; set --config.model.modality_dropout=0.0"
         )
+    if values["train.diagnosis_batches"] and values["model.name"] != MAIN_MODEL:
+        raise ConfigError(
+            f"train.diagnosis_batches={values['train.diagnosis_batches']} compares gradients of branches, and "
+            f"model.name={values['model.name']} has none; set --config.train.diagnosis_batches=0"
+        )
     check_modulation(values)
     check_processes(values)
 

@@ -452,6 +452,16 @@ FIELDS = (
     ),
     Field("train.log_every", 10, "Steps between records of metrics.", low=1, high=10**9),
     Field(
+        "train.diagnosis_batches",
+        0,
+        "Number of training batches, after every epoch, over which the gradient of each branch's own loss is compared "
+        "with that of the losses that the branches share, see [the report](reading_the_report.md); 0 for none. A batch "
+        "costs the time of about two steps, and training does not depend on the number.",
+        low=0,
+        high=10**6,
+        affects_result=False,
+    ),
+    Field(
         "train.selection",
         "best",
         "Which state is tested: `best` of the epochs by macro F1 on the validation part, the `last`, or `ema`, an "

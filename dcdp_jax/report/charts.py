@@ -9,7 +9,6 @@ from dcdp_jax.report.drawing import INK, PALETTE, Line, draw
 from dcdp_jax.report.loss_terms import term_means
 
 Record = dict[str, Any]
-FUSION = "fusion"  # no branch has this name
 
 GROUPS = {
     "loss": ("Terms of the training loss", "The total and its terms.", "loss", "log"),
@@ -61,16 +60,6 @@ def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: 
         for key, name, colour in (("accuracy", "accuracy", first), ("f1_macro", "macro F1", second)):
             x, y = points(epochs, "epoch", part, key)
             scores.append(Line(f"{label} {name}", colour, x, 100 * y, part == "validation"))
-    validated = [
-        {"epoch": record["epoch"], "accuracy": {**found["branches"], FUSION: found["accuracy"]}}
-        for record in epochs
-        if len((found := record.get("validation") or {}).get("branches") or ()) > 1
-    ]
-    branches = [
-        Line(name, INK if name == FUSION else colour, x, 100 * y, name == FUSION)
-        for name, colour in zip(_keys(validated, "accuracy"), PALETTE, strict=False)
-        for x, y in [points(validated, "epoch", "accuracy", name)]
-    ]
     mark = "" if best_epoch is None else f" The dotted line marks the selected epoch, {best_epoch}."
     charts = [
         Chart(
@@ -82,11 +71,6 @@ def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: 
             "Accuracy and macro F1",
             "Of the model's prediction." + mark,
             draw("epoch-scores", "Accuracy and macro F1", scores, "epoch", "per cent", mark=best_epoch),
-        ),
-        Chart(
-            "Accuracy of each branch",
-            "Of the branches' own classifiers and of the fusion, on the validation part." + mark,
-            draw("epoch-branches", "Accuracy of each branch", branches, "epoch", "per cent", mark=best_epoch),
         ),
     ]
     return [chart for chart in charts if chart.svg]

@@ -10,6 +10,7 @@ from dcdp_jax.calibration import calibration
 from dcdp_jax.errors import UserError
 from dcdp_jax.report import tables
 from dcdp_jax.report.charts import Chart, mean_confidence, points
+from dcdp_jax.report.diagnosis import branch_accuracy
 from dcdp_jax.report.drawing import PALETTE, Line, draw
 from dcdp_jax.report.page import number, percent, signed, text, write_page
 from dcdp_jax.report.plots import by_subject, draw_reliability
@@ -136,7 +137,8 @@ def _score_table(runs: list[Named]) -> Table:
     for named in runs:
         result = named.run.result
         scores = {label: result["test"][key] for key, label in tables.SCORES.items()}
-        columns.append(scores | {f"Accuracy of {name} alone": share for name, share in result["branches"].items()})
+        branches = {f"Accuracy of {name}'s classifier": share for name, share in result["branches"].items()}
+        columns.append(scores | branches)
     return _shares("%", runs, columns)
 
 
@@ -180,8 +182,12 @@ def _epoch_charts(runs: list[Named]) -> list[Chart]:
 
 
 def _branch_charts(runs: list[Named]) -> list[Chart]:
+    """Draws accuracy, S and M of every branch; curves of runs that have this branch only are dashed."""
     charts: list[Chart] = []
     for branch in dict.fromkeys(branch for named in runs for branch in named.run.result["branches"]):
+
+        def accuracy(run: FinishedRun, branch: str = branch) -> Points:
+            return branch_accuracy(run.epochs, branch)
 
         def confidence(run: FinishedRun, branch: str = branch) -> Points:
             means = [{**mean_confidence(e.get("validation") or {}), "epoch": e["epoch"]} for e in run.epochs]
@@ -190,10 +196,19 @@ def _branch_charts(runs: list[Named]) -> list[Chart]:
         def modulation(run: FinishedRun, branch: str = branch) -> Points:
             return points(run.steps, "step", "M", branch)
 
-        for group, values, x_label in (("S", confidence, "epoch"), ("M", modulation, "step")):
+        for group, values, x_label, y_label, scale in (
+            ("Accuracy", accuracy, "epoch", "per cent", "linear"),
+            ("S", confidence, "epoch", "S", "unit"),
+            ("M", modulation, "step", "M", "unit"),
+        ):
             title = f"{group} of {branch}"
-            drawn = draw(f"{group}-{len(charts)}", title, _overlay(runs, values), x_label, group, "unit")
-            charts.append(Chart(title, "", drawn))
+            lines = [
+                line._replace(label=f"{named.letter} alone", validation=True)
+                if len(named.run.result["branches"]) == 1
+                else line
+                for named, line in zip(runs, _overlay(runs, values), strict=True)
+            ]
+            charts.append(Chart(title, "", draw(f"{group}-{len(charts)}", title, lines, x_label, y_label, scale)))
     return [chart for chart in charts if chart.svg]
 
 

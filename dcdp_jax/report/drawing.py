@@ -78,8 +78,8 @@ def draw(
       lines: the curves; those without a finite value are left out.
       x_label: label of the horizontal axis.
       y_label: label of the vertical axis.
-      scale: `linear`, `unit` for values from 0 to 1, `ratio` for values around 1, or `log`, which is linear
-        where the values span less than a factor of five.
+      scale: `linear`, `unit` for values from 0 to 1, `cosine` for values from -1 to 1, `ratio` for values around 1,
+        or `log`, which is linear where the values span less than a factor of five.
       mark: where to draw a vertical dotted line.
       whole: whether the horizontal axis counts something.
 
@@ -158,6 +158,9 @@ def _scale(axes: Axes, scale: str, values: np.ndarray) -> None:
     """Sets the vertical axis as `draw` describes it."""
     if scale == "unit":
         axes.set_ylim(-0.02, 1.02)
+    if scale == "cosine":
+        axes.set_ylim(-1.04, 1.04)
+        axes.axhline(0, color=INK, linewidth=0.8)
     if scale == "ratio":
         axes.axhline(1, color=INK, linewidth=0.8)
     positive = values[values > 0]

@@ -6,6 +6,7 @@ from typing import Any
 from dcdp_jax.calibration import calibration
 from dcdp_jax.report import tables
 from dcdp_jax.report.charts import Chart, epoch_charts, step_charts
+from dcdp_jax.report.diagnosis import diagnosis_charts
 from dcdp_jax.report.examples import Window, colour_table, window_charts
 from dcdp_jax.report.loss_terms import share_table
 from dcdp_jax.report.page import percent, write_page
@@ -41,7 +42,8 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         rejection=rejection_section(run),
         segments=run.segments and segment_tables(run.segments),
         calibrated=run.calibration and tables.calibration_table(run.calibration),
-        epoch_charts=epoch_charts(run.steps, run.epochs, result["best_epoch"]),
+        epoch_charts=epoch_charts(run.steps, run.epochs, result["best_epoch"])
+        + diagnosis_charts(run.epochs, list(result["branches"]), result["best_epoch"]),
         loss_terms=share_table(run.steps, config.get("loss.align_weight")),
         step_charts=step_charts(run.steps, run.epochs, list(result["branches"]), config.get("train.batch_size")),
         robustness=run.robustness

@@ -19,6 +19,8 @@ Number = Annotated[int, Meta(ge=1)]
 # null leaves a gap in a curve.
 Values = dict[str, float | None]
 Amounts = dict[str, Amount | None]
+# A quotient in float32 may exceed 1 by rounding.
+Cosines = dict[str, Annotated[float, Meta(ge=-1.001, le=1.001)]]
 Names = list[str]
 
 
@@ -132,6 +134,14 @@ class ValidationRecord(TypedDict):
     windows: Count
     S: NotRequired[Amounts]
     R: NotRequired[Amounts]
+    branches: NotRequired[dict[str, Share]]
+
+
+class GradientCosine(TypedDict):
+    """Cosines of the gradients that each branch's encoder receives, see `dcdp_jax.train.diagnosis`."""
+
+    fusion: Cosines
+    shared: Cosines
 
 
 class EpochRecord(TypedDict):
@@ -142,6 +152,7 @@ class EpochRecord(TypedDict):
     step: Number
     train: TrainMeans
     validation: NotRequired[ValidationRecord]
+    gradient_cosine: NotRequired[GradientCosine]
     best: bool
     seconds: Amount
 

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from dcdp_jax.config import as_plain_data, check_study
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs.files import write_atomically, write_json
+from dcdp_jax.studies.branches import branch_section, draw_branches
 from dcdp_jax.studies.engine import run_study
 from dcdp_jax.studies.figures import draw_figures
 from dcdp_jax.studies.oracle import as_section
@@ -44,12 +45,13 @@ def study(config: ConfigDict, workdir: Path) -> int:
         for ending, write in ((".md", as_markdown), (".csv", as_csv), (".tex", as_latex)):
             write_atomically(workdir / TABLES / f"{table.dataset}{ending}", write(table))
         print(f"\n{as_markdown(table)}")
-    for path in draw_figures(stages, asked.shown, workdir):
+    outcomes = [outcome for stage in stages for outcome in stage.outcomes]
+    compared = outcomes, dict(asked.compare), dict(asked.oracles)
+    for path in (*draw_figures(stages, asked.shown, workdir), *draw_branches(*compared, workdir)):
         print(path)
     page = workdir / "page.md"
-    outcomes = [outcome for stage in stages for outcome in stage.outcomes]
-    gains = as_section(outcomes, dict(asked.compare), dict(asked.oracles))
-    write_atomically(page, make_page(workdir.name, sys.argv, stages, tables, gains))
+    sections = "\n\n".join(filter(None, (as_section(*compared), branch_section(*compared))))
+    write_atomically(page, make_page(workdir.name, sys.argv, stages, tables, sections))
     print(page)
     failed = [outcome for outcome in outcomes if outcome.result is None]
     if failed:

@@ -22,6 +22,7 @@ from dcdp_jax.models.multipath import BranchSpec, MultiPath
 from dcdp_jax.optim import METHODS, build_optimizer, learning_rate_schedule
 from dcdp_jax.train.augment import build_augmentation
 from dcdp_jax.train.devices import AXIS, Devices
+from dcdp_jax.train.diagnosis import Cosines, make_diagnose
 from dcdp_jax.train.evaluation import Evaluation, make_evaluate
 from dcdp_jax.train.hyperparameters import program_of, with_hyperparameters
 from dcdp_jax.train.input_pipeline import divided, place_signals
@@ -42,6 +43,7 @@ class Run(NamedTuple):
       step_together: the same for several seeds, `train_seeds` or with divide_seeds `train_divided_seeds`.
       divide_seeds: whether the devices divide those seeds, and not the batch.
       evaluate: (state, split) -> `Evaluation`.
+      diagnose: (state, config, epoch) -> cosines of gradients, see `make_diagnose`.
       steps_per_epoch: number of complete batches in the training part.
       steps_per_dispatch: number of batches that one call of `step` takes.
       proved: folders in which one of its runs has saved a checkpoint and read it back.
@@ -56,6 +58,7 @@ class Run(NamedTuple):
     step_together: Callable[..., Any]
     divide_seeds: bool
     evaluate: Callable[[TrainState, Split], Evaluation]
+    diagnose: Callable[[TrainState, ConfigDict, int], Cosines]
     steps_per_epoch: int
     steps_per_dispatch: int
     proved: set[Path]
@@ -116,6 +119,7 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
         step_together=devices.map_step(together, divide_state=divide_seeds, **static),
         divide_seeds=divide_seeds,
         evaluate=make_evaluate(config, dataset, model, devices, signals),
+        diagnose=make_diagnose(dataset, devices, signals, steps_per_epoch, parts),
         steps_per_epoch=steps_per_epoch,
         steps_per_dispatch=min(steps_per_epoch, config.train.steps_per_dispatch or devices.steps_per_dispatch()),
         proved=set(),

@@ -49,7 +49,7 @@ def program_of(config: ConfigDict) -> str:
     values = dict(flatten(as_plain_data(config)))
     values["train.skip_nonfinite"] = values["train.skip_nonfinite"] > 0  # all that the step reads of it
     arguments = hyperparameters(config)
-    free = {*arguments, "train.checkpoint_every"}
+    free = {*arguments, "train.checkpoint_every", "train.diagnosis_batches"}
     if config.model.partition != "random":  # a random partition of the channels depends on the seed
         free.add("seed")
     return json.dumps([sorted(arguments), {name: value for name, value in values.items() if name not in free}])

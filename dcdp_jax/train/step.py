@@ -196,6 +196,75 @@ def perturb(params: Any, gradients: Any, rho: Number) -> Any:
     return jax.tree.map(lambda p, g: p + scale * g, params, gradients)
 
 
+def classification_coefficients(
+    branches: dict[str, jax.Array], labels: jax.Array, step: jax.Array, settings: StepSettings, axis_name: str
+) -> dict[str, jax.Array]:
+    """Computes the M of the CGM that acts inside the backward pass, from the logits {branch: (b, k)} of a step."""
+    assert settings.classification_modulation is not None
+    alpha, eps = settings.classification_modulation
+    logits = jax.tree.map(lambda z: jax.lax.stop_gradient(z).astype(jnp.float32), branches)
+    S = true_class_confidence(logits, labels, axis_name)
+    return modulation_coefficients(S, alpha(step), eps)
+
+
+def loss_on_batch(
+    state: TrainState,
+    signals: Signals,
+    batch: Batch,
+    *,
+    model: nn.Module,
+    settings: StepSettings,
+    axis_name: str,
+    dtype: Any,
+) -> Callable[[Any], tuple[jax.Array, tuple[Any, dict[str, jax.Array], Any]]]:
+    """Returns the training loss of a batch as a function of the parameters; for the arguments see `train_step`.
+
+    Its value is this device's total, and beside it the model's outputs, the terms of the total, and the running
+    statistics after the forward pass.
+    """
+    labels = batch["labels"]
+    keys = window_keys(state.seed, state.step, labels.shape[0], axis_name)
+    x = training_windows(signals, batch["starts"], keys, settings)
+    mixture = None
+    if settings.augmentation and not is_zero(settings.augmentation.mixup_alpha):
+        alpha = settings.augmentation.mixup_alpha
+        x, others, shares = mixup(x, labels, state.seed, state.step, alpha, axis_name)
+        mixture = others, shares
+
+    def coefficients(branches: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        return classification_coefficients(branches, labels, state.step, settings, axis_name)
+
+    def loss_of(params: Any) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array], Any]]:
+        outputs, updated = apply_model(
+            model,
+            params,
+            state.batch_stats,
+            x,
+            dtype,
+            train=True,
+            keys=keys,
+            modulation=coefficients if settings.classification_modulation else None,
+            mutable=["batch_stats"],
+        )
+        total, terms = total_loss(
+            outputs.fusion,
+            outputs.branches,
+            outputs.embeddings,
+            outputs.stages,
+            labels,
+            align_weight=settings.align_weight,
+            temperature=settings.temperature,
+            label_smoothing=settings.label_smoothing,
+            align_reduction=settings.align_reduction,
+            class_weights=jnp.asarray(settings.class_weights, jnp.float32) if settings.class_weights else None,
+            mixture=mixture,
+            axis_name=axis_name,
+        )
+        return total, (outputs, terms, updated.get("batch_stats", {}))
+
+    return loss_of
+
+
 def train_step(
     state: TrainState,
     signals: Signals,
@@ -226,48 +295,8 @@ def train_step(
       `update_norm` (as applied) per branch and head; `finite`, whether the loss and all gradients are.
     """
     labels = batch["labels"]
-    keys = window_keys(state.seed, state.step, labels.shape[0], axis_name)
-    x = training_windows(signals, batch["starts"], keys, settings)
-    mixture = None
-    if settings.augmentation and not is_zero(settings.augmentation.mixup_alpha):
-        alpha = settings.augmentation.mixup_alpha
-        x, others, shares = mixup(x, labels, state.seed, state.step, alpha, axis_name)
-        mixture = others, shares
-
-    def classification_coefficients(branches: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        assert settings.classification_modulation is not None
-        alpha, eps = settings.classification_modulation
-        logits = jax.tree.map(lambda z: jax.lax.stop_gradient(z).astype(jnp.float32), branches)
-        S = true_class_confidence(logits, labels, axis_name)
-        return modulation_coefficients(S, alpha(state.step), eps)
-
-    def loss_of(params: Any) -> tuple[jax.Array, tuple[Any, Any, Any]]:
-        outputs, updated = apply_model(
-            model,
-            params,
-            state.batch_stats,
-            x,
-            dtype,
-            train=True,
-            keys=keys,
-            modulation=classification_coefficients if settings.classification_modulation else None,
-            mutable=["batch_stats"],
-        )
-        total, terms = total_loss(
-            outputs.fusion,
-            outputs.branches,
-            outputs.embeddings,
-            outputs.stages,
-            labels,
-            align_weight=settings.align_weight,
-            temperature=settings.temperature,
-            label_smoothing=settings.label_smoothing,
-            align_reduction=settings.align_reduction,
-            class_weights=jnp.asarray(settings.class_weights, jnp.float32) if settings.class_weights else None,
-            mixture=mixture,
-            axis_name=axis_name,
-        )
-        return total, (outputs, terms, updated.get("batch_stats", {}))
+    static = {"model": model, "settings": settings, "axis_name": axis_name, "dtype": dtype}
+    loss_of = loss_on_batch(state, signals, batch, **static)
 
     def split_loss_of(params: Any) -> tuple[tuple[jax.Array, jax.Array], Any]:
         total, (outputs, terms, batch_stats) = loss_of(params)
@@ -288,7 +317,6 @@ def train_step(
     S = true_class_confidence(outputs.branches, labels, axis_name)
     given |= batch_statistics(settings.keywords, outputs.branches, labels, axis_name) | {"confidence": S}
     if settings.heldout_every:
-        static = {"model": model, "settings": settings, "axis_name": axis_name, "dtype": dtype}
         given |= heldout_statistics(state, signals, labels.shape[0], **static)
     with jax.named_scope("optimizer"):
         updates, opt_state = optimizer.update(incoming, state.opt_state, state.params, **given)
@@ -300,7 +328,7 @@ def train_step(
     if len(S) > 1:
         metrics["R"] = contribution_ratios(S)
     if settings.classification_modulation:
-        metrics["M"] = classification_coefficients(outputs.branches)
+        metrics["M"] = classification_coefficients(outputs.branches, labels, state.step, settings, axis_name)
     elif (M := coefficients_of(opt_state)) is not None:
         metrics["M"] = M
     if (averages := statistics_of(opt_state)) is not None:

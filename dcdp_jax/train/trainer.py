@@ -442,6 +442,8 @@ def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began
         summary["best"] = all(score > finished["validation"][SELECTION_SCORE] for finished in log.epochs())
     else:
         score = float(epoch.number)  # the last epoch is the selected one
+    if asked.diagnosis_batches:
+        summary["gradient_cosine"] = run.diagnose(state, member.config, epoch.number)
     summary["seconds"] = time.perf_counter() - began
     if epoch.nonfinite:
         summary["skipped_steps"] = len(epoch.nonfinite)

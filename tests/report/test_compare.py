@@ -54,8 +54,19 @@ def test_figures_of_both_runs_are_shown(runs, tmp_path):
         assert f"{100 * accuracy:.2f}" in page.texts
     error = calibration(predictions.right, predictions.confidence).error()
     assert page.has(f"Expected calibration error {100 * error:.2f} %")
-    assert len(SVG_ELEMENT.findall(text)) == 4 + 4 + 1 + 2  # epochs; S and M of two branches; reliability; noise
+    # Epochs; accuracy, S and M of two branches; reliability; noise.
+    assert len(SVG_ELEMENT.findall(text)) == 4 + 6 + 1 + 2
     assert text.count('class="confusion"') == 2
+
+
+def test_a_branch_is_drawn_beside_the_same_branch_alone(runs, tmp_path):
+    alone = make_workdir(tmp_path / "only", NAMES, branches=("dense",))
+    (_, first), (text, page) = read(runs, tmp_path / "two"), read([*runs, alone], tmp_path / "three")
+    assert "C alone" in page.texts
+    assert not {"A alone", "B alone"} & set(first.texts)
+    charts = {re.search('aria-label="([^"]*)"', chart)[1]: chart for chart in SVG_ELEMENT.findall(text)}
+    for title, drawn in (("Accuracy of dense", True), ("S of dense", True), ("Accuracy of res", False)):
+        assert ("C alone" in charts[title]) == drawn
 
 
 def test_only_fields_that_differ_are_listed(runs, tmp_path):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
-from dcdp_jax.errors import UserError
+from dcdp_jax.errors import CheckpointError, UserError
 from dcdp_jax.report.charts import step_charts
 from dcdp_jax.report.html import write_report
 from dcdp_jax.report.tables import class_scores
@@ -276,6 +276,26 @@ def test_charts_are_xml_and_show_training_beside_validation(workdir: Path) -> No
     for text in ("res, validation", "dense, validation", "contrast", "projection"):
         assert text in parsed.texts
     assert parsed.has("the selected epoch, 7")
+
+
+def test_cosines_of_gradients_are_drawn_where_they_were_measured(workdir: Path) -> None:
+    page, _ = read_page(workdir)
+    assert "Cosine of gradients" not in page
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line["kind"] == "epoch":
+            cosines = {"res": 0.5 - line["epoch"] / 10, "dense": 0.9}
+            line["gradient_cosine"] = {"fusion": cosines, "shared": {"res": -1.0, "dense": 0.8}}
+    (workdir / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    page, parsed = read_page(workdir)
+    for text in ("res, fusion", "res, all shared", "dense, fusion", "dense, all shared"):
+        assert text in parsed.texts
+    (chart,) = (found for found in SVG_ELEMENT.findall(page) if 'aria-label="Cosine of gradients"' in found)
+    ElementTree.fromstring(chart)
+    lines[-1]["gradient_cosine"]["fusion"]["res"] = 1.2
+    (workdir / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"gradient_cosine\.fusion"):
+        write_report(workdir)
 
 
 def test_confidence_is_divided_by_the_windows_or_the_batch() -> None:

@@ -175,6 +175,32 @@ def test_a_failed_save_ends_the_run(run, tmp_path, monkeypatch):
         train(config_of(0), tmp_path / "run", run)
 
 
+def test_cosines_of_gradients_are_logged_and_change_nothing_else(run, single, joint, tmp_path, monkeypatch):
+    """Of a run that is interrupted and resumed, and of two at once: every other number is as without, to the bit."""
+    trials = trials_in(tmp_path / "joint")
+    for config, _ in trials:
+        config.train.diagnosis_batches = 2
+    config = trials[0][0]
+    with monkeypatch.context() as patch:
+        end_after(patch, run.steps_per_epoch + 2)
+        with pytest.raises(Terminated):
+            train(config, tmp_path / "single" / "0", run)
+    train(config, tmp_path / "single" / "0", run)
+    train_runs(trials, run, never)
+    cosines = {}
+    for name, before in (("single", single), ("joint", joint)):
+        records = records_of(tmp_path / name / "0")
+        cosines[name] = [record.pop("gradient_cosine") for record in records if record["kind"] == "epoch"]
+        assert records == records_of(before / "0")
+    values = [cosine for of_epoch in cosines["single"] for others in of_epoch.values() for cosine in others.values()]
+    assert len(set(values)) == 4 * EPOCHS
+    assert max(map(abs, values)) <= 1
+    for found, expected in zip(cosines["joint"], cosines["single"], strict=True):
+        for others in ("fusion", "shared"):
+            assert found[others] == pytest.approx(expected[others], abs=0.01)
+            assert set(found[others]) == {"res", "dense"}
+
+
 @pytest.fixture(scope="module")
 def sparse():
     """The run of a config with three epochs from checkpoint to checkpoint, the last epoch of which is tested."""
