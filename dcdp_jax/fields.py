@@ -134,7 +134,8 @@ FIELDS = (
     Field(
         "data.view",
         "raw",
-        "Channels computed from the sensors' own, see `dcdp_jax/data/views.py`.",
+        "Channels computed from the sensors' own, see `dcdp_jax/data/views.py`: `vertical` is the same for any "
+        "orientation of the device.",
         choices="dcdp_jax.data.views:VIEWS",
     ),
     Field("data.window", 128, "Samples per window.", low=1, high=10**9),
@@ -588,6 +589,13 @@ FIELDS = (
         "With `serve.adapt=norm`, weight of each window in the running averages.",
         above=0,
         high=1,
+        affects_result=False,
+    ),
+    Field(
+        "serve.compute_body",
+        False,
+        "Whether channels `body_X` of the model, as UCI-HAR's, are computed from `total_X`, as by `data.view=body`, "
+        "for devices that measure accelerations with gravity only.",
         affects_result=False,
     ),
     Field(

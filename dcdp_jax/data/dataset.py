@@ -23,7 +23,7 @@ from dcdp_jax.data.protocols import (
 )
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, content_digest, fingerprint
 from dcdp_jax.data.spec import choose_fold
-from dcdp_jax.data.views import decimate, interval_cuts, keep_channels, relabel, view_recording
+from dcdp_jax.data.views import decimate, interval_cuts, keep_channels, make_view, relabel, view_recording
 from dcdp_jax.data.windows import WindowIndex, cut_at_label_changes, index_windows
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.values import check_values, fields_of
@@ -172,7 +172,8 @@ def build_dataset(config: ConfigDict) -> Dataset:
     notes += protocol.notes
 
     order, protocol = arrange(protocol)
-    inputs = recordings[order[0]].channels
+    read = recordings[order[0]].channels
+    inputs = tuple(read[i] for i in make_view(read, config.view).inputs)
     intervals = [interval for parts in protocol.intervals.values() for interval in parts]
     length = sum(len(recordings[i].labels) for i in order)
     views = (

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.data.normalize import covered_samples, fit_normalizer
+from dcdp_jax.data.vectors import Triple, devices_of
 from dcdp_jax.evaluate.shapley import coalitions, shapley_values
 from dcdp_jax.metrics import scores
 from dcdp_jax.models.multipath import BranchSpec
@@ -25,7 +26,7 @@ from dcdp_jax.train.build import build_branches, build_model
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.evaluation import evaluation_batch_size, padded_batches
 from dcdp_jax.train.input_pipeline import divided, feed
-from dcdp_jax.train.rotation import Triple, devices_of, rotate, rotation_matrices
+from dcdp_jax.train.rotation import rotate, rotation_matrices
 from dcdp_jax.train.state import TrainState
 from dcdp_jax.train.step import Batch, Signals, apply_model, gather_windows
 

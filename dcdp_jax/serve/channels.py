@@ -3,8 +3,12 @@
 import re
 from collections.abc import Sequence
 
+import msgspec
+
 from dcdp_jax.data.recording import Channel
-from dcdp_jax.errors import DataError
+from dcdp_jax.data.views import BODY, TOTAL, make_view
+from dcdp_jax.errors import ConfigError, DataError
+from dcdp_jax.runs.model_card import ModelCard
 
 
 def check_channels(where: str, came: Sequence[Channel], expected: Sequence[Channel]) -> list[int]:
@@ -17,6 +21,7 @@ def check_channels(where: str, came: Sequence[Channel], expected: Sequence[Chann
     if absent := [channel.name for channel in expected if channel.name not in names]:
         raise DataError(
             f"{where}: no {', '.join(absent)}; the model reads {listed(expected)}, and here are {', '.join(names)}"
+            f"{computable(absent, names)}"
         )
     positions = [names.index(channel.name) for channel in expected]
     for position, channel in zip(positions, expected, strict=True):
@@ -51,3 +56,34 @@ def find_columns(where: str, header: Sequence[str], expected: Sequence[Channel])
 def listed(channels: Sequence[Channel]) -> str:
     """Returns channel names with their units, as 'acc_x [g], acc_y [g]'."""
     return ", ".join(f"{channel.name} [{channel.unit}]" for channel in channels)
+
+
+def computable(absent: Sequence[str], names: Sequence[str]) -> str:
+    """Returns the end of a message about absent channels: how they are computed, where they can be from those there."""
+    if absent and all(name.startswith(BODY) and name.replace(BODY, TOTAL, 1) in names for name in absent):
+        return f"; --config.serve.compute_body=True computes {', '.join(absent)}"
+    return ""
+
+
+def compute_body(card: ModelCard) -> ModelCard:
+    """Returns the card of a model whose channels `body_X` are computed from `total_X`, as by the view `body`.
+
+    Raises:
+      ConfigError: the model reads no such channels, or another view of them.
+    """
+    if card.view == "body":
+        return card
+    if card.view != "raw":
+        raise ConfigError(f"serve.compute_body=True: the model has data.view={card.view!r}, expected 'raw'")
+    names = [channel.name for channel in card.inputs]
+    if not any(name.startswith(BODY) and name.replace(BODY, TOTAL, 1) in names for name in names):
+        raise ConfigError(
+            f"serve.compute_body=True: the model reads {listed(card.inputs)}, expected {BODY}X beside {TOTAL}X"
+        )
+    view = make_view(card.inputs, "body")
+    if view.channels != card.channels:
+        raise ConfigError(
+            f"serve.compute_body=True: the model reads {', '.join(names)}; computed would be "
+            f"{', '.join(channel.name for channel in view.channels)}, in this order"
+        )
+    return msgspec.structs.replace(card, view="body", inputs=tuple(card.inputs[i] for i in view.inputs))

@@ -17,7 +17,7 @@ from dcdp_jax.data.tables import beside, check_fields, keeps_rows, number_subjec
 from dcdp_jax.data.views import COMPUTED_VIEWS, decimate, kept_samples, relabel, view_recording
 from dcdp_jax.errors import DataError
 from dcdp_jax.runs.model_card import ModelCard
-from dcdp_jax.serve.channels import check_channels, find_columns, listed
+from dcdp_jax.serve.channels import check_channels, computable, find_columns, listed
 
 SAME_RATE = 0.02  # a clock that is off by less is not worth a word
 
@@ -72,7 +72,7 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
     if absent := [channel.name for channel in card.inputs if channel.name not in columns]:
         raise DataError(
             f"{path}: no column {', '.join(absent)}; the model reads {listed(card.inputs)}, and the columns are "
-            f"{', '.join(header)}"
+            f"{', '.join(header)}{computable(absent, list(columns))}"
         )
     table.channels = tuple((columns[c.name], c.group, c.site, c.unit) for c in card.inputs)
     inputs = []

@@ -18,7 +18,7 @@ from dcdp_jax.data.table_files import SECONDS, TIME, Lines, in_seconds
 from dcdp_jax.data.tables import check_fields, check_interval, keeps_rows
 from dcdp_jax.errors import DataError
 from dcdp_jax.runs.model_card import ModelCard
-from dcdp_jax.serve.channels import listed
+from dcdp_jax.serve.channels import computable, listed
 from dcdp_jax.serve.events import Event
 from dcdp_jax.serve.inputs import reading_fields
 from dcdp_jax.serve.model import TrainedModel, load_serving_model
@@ -256,6 +256,7 @@ def check_channels_there(where: str, card: ModelCard, columns: dict[str, str], h
         raise DataError(
             f"{where}: no column {', '.join(channel.name for channel in absent)}; the model reads "
             f"{listed(card.inputs)}, and the columns are {', '.join(header) or 'none'}"
+            f"{computable([channel.name for channel in absent], list(columns))}"
         )
 
 
@@ -276,5 +277,7 @@ def introduce(card: ModelCard, columns: dict[str, str], table: ConfigDict) -> No
     print(f"ready: samples are {clock}; an answer every {card.step / card.rate:g} s", file=sys.stderr)
     if absent := [channel.name for channel in card.inputs if channel.name not in columns]:
         print(
-            f"no {', '.join(absent)}: without the branch {', '.join(silent_branches(card, columns))}", file=sys.stderr
+            f"no {', '.join(absent)}: without the branch {', '.join(silent_branches(card, columns))}"
+            f"{computable(absent, list(columns))}",
+            file=sys.stderr,
         )

@@ -21,6 +21,7 @@ from dcdp_jax.runs.density import read_density
 from dcdp_jax.runs.files import CARD, CHECKPOINTS, CONFIG
 from dcdp_jax.runs.model_card import ModelCard, read_card
 from dcdp_jax.runs.reading import read_config, read_result
+from dcdp_jax.serve.channels import compute_body
 from dcdp_jax.serve.events import UNKNOWN_NAME
 from dcdp_jax.train.build import averages, build_chain, build_model
 from dcdp_jax.train.state import TrainState, evaluated_state, state_shapes
@@ -89,17 +90,22 @@ class Prediction(NamedTuple):
     distances: np.ndarray
 
 
-def load_model(workdir: Path) -> TrainedModel:
+def load_model(workdir: Path, computes_body: bool = False) -> TrainedModel:
     """Returns the best checkpoint of a finished run; reads nothing but the workdir.
+
+    Args:
+      workdir: of the run.
+      computes_body: whether its channels `body_X` are computed, see `channels.compute_body`.
 
     Raises:
       CheckpointError: it holds no finished run of a network, or a file of it is damaged.
+      ConfigError: the model reads no channels that could be computed.
     """
     read_result(workdir)
     card, network, like = describe_state(workdir)
     state = evaluated_state(restore_state(workdir, card, like))
     variables = jax.tree.map(jnp.asarray, {"params": state.params, "batch_stats": state.batch_stats})
-    return TrainedModel(card, network, variables)
+    return TrainedModel(compute_body(card) if computes_body else card, network, variables)
 
 
 def describe_state(workdir: Path) -> tuple[ModelCard, nn.Module, TrainState]:
@@ -144,9 +150,10 @@ def load_serving_model(config: ConfigDict, workdir: Path) -> TrainedModel:
 
     Raises:
       CheckpointError: see `load_model`.
-      ConfigError: the model has no threshold, a class with the name of rejected answers, or no batch normalisation.
+      ConfigError: the model has no threshold, a class with the name of rejected answers, no batch normalisation, or no
+        channels that could be computed.
     """
-    model = load_model(workdir)
+    model = load_model(workdir, config.serve.compute_body)
     if config.serve.adapt == NORM:
         if not model.variables["batch_stats"]:
             raise ConfigError(f"serve.adapt={NORM!r}: the model of {workdir} has no batch normalisation")

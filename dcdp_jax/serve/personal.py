@@ -36,7 +36,7 @@ def adapt_run(config: ConfigDict, workdir: Path, paths: Sequence[str]) -> None:
       UserError: the run is not finished, or the files are not what the model reads, or hold too few labels.
       OSError: a file could not be written.
     """
-    model = load_model(workdir)
+    model = load_model(workdir, config.serve.compute_body)
     if not isinstance(model.network, MultiPath):
         raise ConfigError(f"--mode=adapt trains the classifiers of branches, and the model of {workdir} has none")
     inputs = [item for path in paths for item in read_input(Path(path), model.card, config.data)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dcdp_jax.data.resample import Even, EvenClock, Repeats
-from dcdp_jax.data.views import COMPUTED_VIEWS, LowPass, accelerations, computed_signals
+from dcdp_jax.data.views import Viewer, make_view
 from dcdp_jax.errors import DataError
 from dcdp_jax.serve.adaptation import AdaptingModel
 from dcdp_jax.serve.events import Event
@@ -113,7 +113,7 @@ class Recognizer:
         self._samples = 0
         self._kept = 0  # of them, after decimation
         self._due = self.card.window
-        self._low_pass = LowPass(self.card.rate) if self.card.view == "derived" else None
+        self._view = Viewer(make_view(self.card.inputs, self.card.view), self.card.rate)
         self._smoother.reset()
 
     def _divide(self, samples: np.ndarray, times: np.ndarray) -> list[Event]:
@@ -145,13 +145,6 @@ class Recognizer:
                 events.append(self._predict())
                 self._due += self.card.step
         return events
-
-    def _view(self, samples: np.ndarray) -> np.ndarray:
-        if self.card.view not in COMPUTED_VIEWS or not len(samples):
-            return samples if len(samples) else np.zeros((0, len(self.card.channels)), np.float32)
-        source = samples[:, accelerations(self.card.inputs)]
-        added = computed_signals(source, self.card.view, self._low_pass or (lambda x: x))
-        return np.concatenate([samples, *added.values()], axis=1)
 
     def _answer(self, window: np.ndarray) -> Prediction:
         """Answers a window (t, c)."""

@@ -12,10 +12,11 @@ import jinja2
 import numpy as np
 from ml_collections import ConfigDict
 
+from dcdp_jax.data.gravity import gravity_filter
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.data.table_files import MISSING_NUMBERS
 from dcdp_jax.data.tables import check_fields
-from dcdp_jax.data.views import gravity_filter
+from dcdp_jax.data.views import make_view, vectors_of
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.report.page import ENVIRONMENT as REPORT
 from dcdp_jax.runs.model_card import ModelCard
@@ -137,12 +138,14 @@ def card_of_page(card: ModelCard, site: Site) -> dict[str, Any]:
         "columns": [entry[0] for entry in table.channels] if matched else [],
         "missing_texts": list(MISSING_NUMBERS),
     }
-    sections, steady = gravity_filter(card.rate) if card.view == "derived" else (np.zeros((0, 6)), np.zeros((0, 2, 1)))
+    filtered = make_view(card.inputs, card.view).filtered
+    sections, steady = gravity_filter(card.rate) if filtered else (np.zeros((0, 6)), np.zeros((0, 2, 1)))
     return card.as_json() | {
         "input_rate": card.input_rate,
         "reading": reading,
         "smoothing": list(site.smoothing),
-        "gravity": {"sections": sections.tolist(), "steady": steady[:, :, 0].tolist()},
+        "gravity": {"inputs": filtered, "sections": sections.tolist(), "steady": steady[:, :, 0].tolist()},
+        "vectors": [vector._asdict() for vector in vectors_of(card.inputs)] if card.view == "vertical" else [],
         "motion": motion_sources(card.inputs),
         "colours": [colours_of(k) for k in range(len(card.class_names))],
         "unknown": {"label": UNKNOWN, "name": UNKNOWN_NAME, "colours": colours_of(UNKNOWN)},

@@ -34,17 +34,10 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.normalize import normalize
 from dcdp_jax.data.recording import Channel
+from dcdp_jax.data.vectors import Triple, accelerations_of, devices_of
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.optim.branches import is_zero
-from dcdp_jax.train.rotation import (
-    Triple,
-    accelerations_of,
-    devices_of,
-    keep_axes,
-    mean_directions,
-    rotate,
-    rotation_matrices,
-)
+from dcdp_jax.train.rotation import keep_axes, mean_directions, rotate, rotation_matrices
 
 # Keeps the keys apart from those of dropout, which draws from the windows' own keys.
 STREAM = 0x61756775
@@ -60,7 +53,7 @@ class Augmentation(NamedTuple):
       probability: of each change.
       jitter_sigma: standard deviation of the noise, in units of the normalised signals; 0 for none.
       scaling_sigma: standard deviation of the factors around 1; 0 for none.
-      devices: for each device the (x, y, z) channels of its vectors, see `rotation.devices_of`; () for no rotation.
+      devices: for each device the (x, y, z) channels of its vectors, see `vectors.devices_of`; () for no rotation.
       time_warp_sigma: standard deviation of the speed of time around 1 at the knots; 0 for none.
       time_warp_knots: between the ends of the window, which are knots as well.
       permutation_segments: 1 for none.
@@ -113,6 +106,10 @@ def build_augmentation(config: ConfigDict, channels: Sequence[Channel]) -> Augme
             f"augment.rotation=True, but no three of the channels {', '.join(c.name for c in channels)} are named "
             f"..x, ..y, ..z and have one device and unit; set --config.augment.rotation=False"
         )
+    accelerations: tuple[Triple, ...] = ()
+    if config.rotation_kind == "gravity":
+        otherwise = "set --config.augment.rotation_kind=uniform, or --config.augment.rotation=False"
+        accelerations = accelerations_of(channels, devices, "augment.rotation_kind='gravity'", otherwise)
     return Augmentation(
         probability=config.probability,
         jitter_sigma=config.jitter_sigma,
@@ -121,7 +118,7 @@ def build_augmentation(config: ConfigDict, channels: Sequence[Channel]) -> Augme
         time_warp_sigma=config.time_warp_sigma,
         time_warp_knots=config.time_warp_knots,
         permutation_segments=config.permutation_segments,
-        accelerations=accelerations_of(channels, devices) if config.rotation_kind == "gravity" else (),
+        accelerations=accelerations,
         rotation_tilt=config.rotation_tilt,
         mixup_alpha=config.mixup_alpha,
     )

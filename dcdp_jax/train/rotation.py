@@ -6,58 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcdp_jax.data.recording import Channel
-from dcdp_jax.errors import ConfigError
+from dcdp_jax.data.vectors import Triple
 from dcdp_jax.losses import l2_normalize
-
-ANGLES = ("deg", "rad")  # units
-
-Triple = tuple[int, int, int]
-
-
-def devices_of(channels: Sequence[Channel]) -> tuple[tuple[Triple, ...], ...]:
-    """Returns for each site with a vector the (x, y, z) channels of all its vectors, which turn together.
-
-    A vector is three channels of one site and unit whose names differ in a last letter x, y, z (or X, Y, Z). Angles
-    are none, though they come in threes as well: neither channels of the group `orientation` nor units `ANGLES`.
-    Vectors in a frame of the room, as OPPORTUNITY's shoes have, turn with the others of their device: a change of
-    both frames.
-
-    >>> waist = [Channel(f"{name}_{axis}", name, "waist", "g") for name in ("acc", "gyro") for axis in "xyz"]
-    >>> devices_of([*waist, Channel("heart_rate", "heart_rate", "chest", "bpm")])
-    (((0, 1, 2), (3, 4, 5)),)
-    """
-    index = {(c.name, c.site, c.unit): i for i, c in enumerate(channels)}
-    devices: dict[str, list[Triple]] = {}
-    for name, group, site, unit in channels:
-        for axes in ("xyz", "XYZ"):
-            x, y, z = (index.get((name[:-1] + axis, site, unit)) for axis in axes)
-            if not name.endswith(axes[0]) or x is None or y is None or z is None:
-                continue
-            if group != "orientation" and unit not in ANGLES:
-                devices.setdefault(site, []).append((x, y, z))
-    return tuple(map(tuple, devices.values()))
-
-
-def accelerations_of(channels: Sequence[Channel], devices: Sequence[Sequence[Triple]]) -> tuple[Triple, ...]:
-    """Returns the (x, y, z) channels of each device's first vector of the group `acc`.
-
-    The first is the one with gravity in UCI-HAR, and in a room's frame for OPPORTUNITY's shoes.
-
-    Raises:
-      ConfigError: a device has none.
-    """
-    found = []
-    for triples in devices:
-        accelerations = [triple for triple in triples if channels[triple[0]].group == "acc"]
-        if not accelerations:
-            raise ConfigError(
-                f"augment.rotation_kind='gravity' needs a vector of the group 'acc' from every device, and "
-                f"{channels[triples[0][0]].site!r} has none; set --config.augment.rotation_kind=uniform, or "
-                "--config.augment.rotation=False"
-            )
-        found.append(accelerations[0])
-    return tuple(found)
 
 
 def rotation_matrices(normals: jax.Array) -> jax.Array:

@@ -17,7 +17,6 @@ from dcdp_jax.train.build import build_branches
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.evaluation import padded_batches
 from dcdp_jax.train.input_pipeline import feed, place_signals
-from dcdp_jax.train.rotation import devices_of
 from dcdp_jax.train.step import Signals
 from tests.train.linear import Linear, head_probabilities, normalised_windows, random_state
 

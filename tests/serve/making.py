@@ -15,6 +15,7 @@ from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.model import TrainedModel
 
 ACC = tuple(Channel(f"acc_{axis}", "acc", "hip", "g") for axis in "xyz")
+TOTAL = tuple(channel._replace(name=f"total_{channel.name}") for channel in ACC)
 GYRO = tuple(Channel(f"gyro_{axis}", "gyro", "hip", "rad/s") for axis in "xyz")
 CLASSES = ("stand", "walk", "run", "lie")
 
@@ -33,10 +34,10 @@ PLAIN = Kind()
 
 
 def make_card(kind=PLAIN):
-    inputs = ACC if kind.view == "derived" else ACC + GYRO
+    inputs = {"derived": ACC, "body": TOTAL + GYRO}.get(kind.view, ACC + GYRO)
     empty = Recording(np.zeros((1, len(inputs)), np.float32), np.zeros(1, np.int32), 1, "1", 25.0, inputs)
     channels = view_recording(empty, kind.view).channels
-    half = len(inputs) // 2 if kind.view == "raw" else len(inputs)
+    half = {"raw": 3, "derived": 3, "vertical": 2}.get(kind.view, 6)
     rng = np.random.default_rng(1)
     return ModelCard(
         version="0",

@@ -14,6 +14,7 @@ from tests.serve.making import Kind, make_model, make_recording
 KINDS = {
     "plain": Kind(),
     "gravity, every third sample": Kind("derived", decimate=3),
+    "any orientation": Kind("vertical"),
     "windows apart": Kind(window=16, step=37),
     "baseline": Kind(baseline="cnn"),
 }

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from jax.flatten_util import ravel_pytree
 
 from configs import default
+from dcdp_jax.data.gravity import LowPass
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
-from dcdp_jax.data.views import low_pass
 from dcdp_jax.data.windows import window_starts
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.rejection import Rejection
@@ -117,10 +117,10 @@ def recorded_windows(monkeypatch, card, time, values, **fields):
 
 @needs_browser
 @pytest.mark.extra
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(14))
 def test_windows_of_any_rows_are_those_of_stream(seed, modules, monkeypatch):
     rng = np.random.default_rng(seed)
-    view = ("raw", "derived", "raw", "mirror")[seed % 4]
+    view = (*("raw", "derived", "raw", "mirror") * 3, "vertical", "body")[seed]
     card = make_card(Kind(view=view, decimate=1 + seed % 2, step=(8, 20)[seed % 5 == 0]))
     rows, rate = 900, card.input_rate
     steps = rng.uniform(0, 2 / rate, rows) if seed % 3 else np.full(rows, 0.7 / rate)
@@ -143,7 +143,7 @@ def test_windows_of_any_rows_are_those_of_stream(seed, modules, monkeypatch):
             repeated=repeated, clock=clock, maxGap=0.5, card=page_card(card), size=size,
         )  # fmt: skip
         signals = np.array([w["signals"] for w in found], np.float32).reshape(windows.shape)
-        if view == "derived":
+        if view in ("derived", "vertical", "body"):
             np.testing.assert_allclose(signals, windows, atol=1e-6)
         else:
             np.testing.assert_array_equal(signals, windows)
@@ -248,7 +248,7 @@ def test_gravity_is_that_of_python(modules):
     """
     gravity = page_card(card)["gravity"]
     found = call(modules, "views.js", code, gravity=gravity, signals=signals.astype(float).tolist())
-    np.testing.assert_allclose(found, low_pass(signals, np.array([0]), card.rate), atol=1e-6)
+    np.testing.assert_allclose(found, LowPass(card.rate)(signals), atol=1e-6)
 
 
 def test_a_phone_serves_one_site_with_known_units():

@@ -18,8 +18,9 @@ from dcdp_jax.data.datasets import (
     wisdm,
 )
 from dcdp_jax.data.recording import Channel, Recording
+from dcdp_jax.data.vectors import accelerations_of, devices_of
 from dcdp_jax.data.views import view_recording
-from dcdp_jax.train.rotation import accelerations_of, devices_of, keep_axes, rotate, rotation_matrices
+from dcdp_jax.train.rotation import keep_axes, rotate, rotation_matrices
 
 # Two devices: one with an accelerometer and a gyroscope, one with an accelerometer; and a channel that is no vector.
 CHANNELS = (
@@ -100,11 +101,12 @@ def test_what_is_no_vector():
 @pytest.mark.parametrize("name", SIZES)
 def test_accelerations_of_every_data_set(name):
     channels, expected = SIZES[name]
-    vectors = accelerations_of(channels, devices_of(channels))
+    vectors = accelerations_of(channels, devices_of(channels), "", "")
     assert len(vectors) == len(expected)
     assert {channels[i].group for triple in vectors for i in triple} == {"acc"}
-    if name == "uci_har":  # with gravity, not `body_acc`
-        assert {channels[i].name for i in vectors[0]} == {"total_acc_x", "total_acc_y", "total_acc_z"}
+    # Those with gravity, not `body_acc` and `user_acc`.
+    if stem := {"uci_har": "total_acc_", "motionsense": "gravity_"}.get(name):
+        assert [channels[i].name for i in vectors[0]] == [f"{stem}{axis}" for axis in "xyz"]
 
 
 def test_rotations_are_uniform():

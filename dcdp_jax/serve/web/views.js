@@ -25,13 +25,24 @@ export class LowPass {
   }
 }
 
+// Returns the vertical component and the length of the horizontal part of a vector, three numbers; gravity is one too.
+export function verticalParts(vector, gravity) {
+  const length = Math.hypot(...gravity) || 1;
+  const up = gravity.map((g) => g / length);
+  const vertical = vector.reduce((sum, x, axis) => sum + x * up[axis], 0);
+  return [vertical, Math.hypot(...vector.map((x, axis) => x - vertical * up[axis]))];
+}
+
 // Computes a view sample by sample, from the model's inputs to the channels of its network.
 export class View {
   constructor(card) {
     this.view = card.view;
-    this.source = card.inputs.flatMap((channel, input) => (channel.group === "acc" ? [input] : []));
     this.computed = card.inputs.length !== card.channels.length;
-    this.lowPass = card.view === "derived" ? new LowPass(card.gravity) : null;
+    this.accelerations = card.inputs.flatMap((channel, input) => (channel.group === "acc" ? [input] : []));
+    this.filtered = card.gravity.inputs; // the accelerations whose gravity is needed
+    this.lowPass = this.filtered.length ? new LowPass(card.gravity) : null;
+    this.vectors = new Map(card.vectors.map((vector) => [vector.axes[0], vector]));
+    this.among = new Set(card.vectors.flatMap((vector) => vector.axes));
   }
 
   // Returns whether a sample is a gap: it has no value; where channels are computed, it lacks one.
@@ -42,9 +53,21 @@ export class View {
   // Returns the channels of the network for the next sample of a stretch.
   next(sample) {
     if (!this.computed) return sample;
-    const source = this.source.map((input) => sample[input]);
-    if (this.view === "mirror") return Float32Array.from([...sample, ...source]);
+    if (this.view === "mirror") return Float32Array.from([...sample, ...this.accelerations.map((input) => sample[input])]);
+    const source = this.filtered.map((input) => sample[input]);
     const gravity = this.lowPass.next(source);
-    return Float32Array.from([...sample, ...gravity, ...source.map((x, c) => x - gravity[c])]);
+    const body = source.map((x, c) => x - gravity[c]);
+    if (this.view === "derived") return Float32Array.from([...sample, ...gravity, ...body]);
+    if (this.view === "body") {
+      const end = this.filtered.at(-1) + 1;
+      return Float32Array.from([...sample.slice(0, end), ...body, ...sample.slice(end)]);
+    }
+    const channels = Array.from(sample).flatMap((x, input) => {
+      const vector = this.vectors.get(input);
+      if (!vector) return this.among.has(input) ? [] : [x];
+      const pull = vector.gravity.map((axis) => gravity[this.filtered.indexOf(axis)]);
+      return verticalParts(vector.axes.map((axis) => sample[axis]), pull);
+    });
+    return Float32Array.from(channels);
   }
 }
