@@ -72,6 +72,7 @@ def check_config(config: ConfigDict) -> None:
             f"data.train_starts={values['data.train_starts']!r} moves windows within the samples of one label, and "
             f"those of data.label_rule={rule!r} may have several; set --config.data.label_rule=mode"
         )
+    check_mirror_axes(values["augment.mirror_axes"])
     check_class_weights(values["train.class_weights"])
     if tuple(values["train.class_weights"]) == (BALANCED,) and values["train.sampling"] == BALANCED:
         raise ConfigError(
@@ -136,6 +137,13 @@ def check_branches(branches: Any) -> None:
             raise ConfigError(f"model.branches: backbone {backbone!r} of {name!r} is none of {', '.join(BACKBONES)}")
         if names.count(name) > 1 or name in RESERVED_NAMES or not name.isidentifier():
             raise ConfigError(f"model.branches: the name {name!r} is used twice, reserved or not an identifier")
+
+
+def check_mirror_axes(axes: Sequence[Any]) -> None:
+    """Raises ConfigError unless axes are (site, axis) with different sites."""
+    pairs = [axis if isinstance(axis, tuple | list) and len(axis) == 2 else ("", "") for axis in axes]
+    if any(axis not in ("x", "y", "z") for _, axis in pairs) or len({str(site) for site, _ in pairs}) < len(pairs):
+        raise ConfigError(f"augment.mirror_axes={axes!r} must look like (('waist', 'y'), ('wrist', 'x')), a site once")
 
 
 def check_class_weights(weights: Sequence[Any]) -> None:

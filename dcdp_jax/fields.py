@@ -537,6 +537,19 @@ FIELDS = (
         low=0,
         high=180,
     ),
+    Field(
+        "augment.mirror",
+        0.0,
+        "Probability that a window is that of devices worn on the other side of the body, see `data/vectors.py`.",
+        low=0,
+        high=1,
+    ),
+    Field(
+        "augment.mirror_axes",
+        (),
+        "`((site, axis), ...)`: the axis, x, y or z, of each site's device that is reflected on the other side, beside "
+        "those that the data set's module states.",
+    ),
     Field("augment.time_warp_sigma", 0.2, "Standard deviation of the speed around 1; 0: off.", low=0, high=100),
     Field("augment.time_warp_knots", 4, "Knots of the curve of speeds.", low=1, high=1000),
     Field("augment.permutation_segments", 4, "Segments that are permuted; 1: off.", low=1, high=1000),

@@ -42,6 +42,8 @@ class DatasetSpec:
       tasks: {protocol: labels that it is about}; that of '' holds for all other protocols. Without one, a protocol is
         about all classes.
       choose: function of the `data` part of a config and the recordings that returns the choices within a protocol.
+      mirror: {site: axis} that is reflected when the device is worn on the other side, see `vectors.mirror_signs`; of
+        the sites where it is known.
       marks: marks of every result on this data.
       samples_note: what a reader of the number of samples must know.
       version: version of the prepared files; a change makes all users prepare them again.
@@ -60,6 +62,7 @@ class DatasetSpec:
     rate: float = 0.0
     tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
     choose: Callable[[ConfigDict, Recordings], Choice] = choose_fold
+    mirror: Mapping[str, str] = dataclasses.field(default_factory=dict)
     marks: tuple[str, ...] = ()
     samples_note: str = ""
     version: str = "1.0.0"

@@ -1,11 +1,14 @@
-"""Finds the three-axis vectors among channels, and those that a device measures together."""
+"""Finds the three-axis vectors among channels, and what becomes of them in another place or orientation."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.errors import ConfigError
 
 ANGLES = ("deg", "rad")  # units
+AXES = ("x", "y", "z")
+ANGULAR_RATES = ("rad/s", "deg/s")  # units
 
 Triple = tuple[int, int, int]
 
@@ -62,3 +65,57 @@ def accelerations_of(
         named = [triple for triple in accelerations if channels[triple[0]].name.startswith("gravity")]
         found.append((named or accelerations)[0])
     return tuple(found)
+
+
+def check_loose_axes(channels: Sequence[Channel], field: str) -> None:
+    """Raises ConfigError where a channel depends on the orientation and is no part of a vector: an angle, one axis."""
+    among = {i for vectors in devices_of(channels) for vector in vectors for i in vector}
+    for i, channel in enumerate(channels):
+        angle = channel.group == "orientation" or channel.unit in ANGLES
+        if i not in among and (angle or re.search(r"(^|_)[xyz]$", channel.name.lower())):
+            raise ConfigError(
+                f"{field}: {channel.name} depends on the orientation of its device and is no part of a vector of three "
+                "axes; leave it out by data.channels"
+            )
+
+
+def mirror_signs(channels: Sequence[Channel], axes: Mapping[str, str], field: str) -> tuple[int, ...]:
+    """Returns for each channel the factor, 1 or -1, that it has when the device is worn on the other side of the body.
+
+    A motion R(t), p(t) of a device, seen in a mirror with the reflection S, is S R, S p. A right-handed device cannot
+    have the axes S R; it has S R M, where M reflects one of its axes. Accelerations R' (p'' - g) become M times
+    themselves where g lies in the mirror, and so does a magnetic field of another heading. The angular velocity
+    w, with R' dR/dt = [w]x, becomes -M w: it keeps the axis that is reflected and changes the sign of the two others.
+    Devices that are worn on both sides are not exchanged.
+
+    Args:
+      channels: of the recordings.
+      axes: {site: x, y or z}, the axis that is reflected. It is the one that points the other way when a device that
+        keeps facing out of the body, and keeps its upper end up, is worn on the other side.
+      field: config field with its value, for messages.
+
+    Raises:
+      ConfigError: the axis is not known at a site, or a channel is no part of a vector and depends on the orientation.
+    """
+    check_loose_axes(channels, field)
+    devices = devices_of(channels)
+    sites = [channels[vectors[0][0]].site for vectors in devices]
+    if unknown := [site for site in sites if axes.get(site) not in AXES]:
+        raise ConfigError(
+            f"{field}: which axis is reflected at {', '.join(map(repr, unknown))} is not known; give it as "
+            "augment.mirror_axes=((SITE, AXIS), ...), with the axis x, y or z"
+        )
+    signs = [1] * len(channels)
+    for site, vectors in zip(sites, devices, strict=True):
+        for vector in vectors:
+            for axis, i in zip(AXES, vector, strict=True):
+                signs[i] = -1 if (axis == axes[site]) != is_angular_rate(channels[i]) else 1
+    for i, channel in enumerate(channels):
+        if is_angular_rate(channel) and channel.name.endswith("_vertical"):  # of the view `vertical`
+            signs[i] = -1
+    return tuple(signs)
+
+
+def is_angular_rate(channel: Channel) -> bool:
+    """Returns whether a channel is of a gyroscope."""
+    return channel.group == "gyro" or channel.unit in ANGULAR_RATES

@@ -1,7 +1,6 @@
 """Changes recordings before they are windowed: fewer samples, fewer channels or classes, derived channels."""
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from dcdp_jax.data.gravity import LowPass
 from dcdp_jax.data.partition import select_channels
 from dcdp_jax.data.pool import Interval
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
-from dcdp_jax.data.vectors import ANGLES, Triple, accelerations_of, devices_of
+from dcdp_jax.data.vectors import Triple, accelerations_of, check_loose_axes, devices_of
 from dcdp_jax.errors import ConfigError, DataError
 
 COMPUTED_VIEWS = ("derived", "mirror", "body", "vertical")  # views with channels that no sensor gives
@@ -222,14 +221,8 @@ def vertical_view(channels: Sequence[Channel]) -> View:
             f"data.view='vertical': no three of the channels {', '.join(c.name for c in channels)} are named ..x, ..y, "
             "..z and have one device and unit"
         )
+    check_loose_axes(channels, "data.view='vertical'")
     among = {i for vector in vectors for i in vector.axes}
-    for i, channel in enumerate(channels):
-        angle = channel.group == "orientation" or channel.unit in ANGLES
-        if i not in among and (angle or re.search(r"(^|_)[xyz]$", channel.name.lower())):
-            raise ConfigError(
-                f"data.view='vertical': {channel.name} depends on the orientation of its device and is no part of a "
-                "vector of three axes; leave it out by data.channels"
-            )
     of_first = {vector.axes[0]: vector for vector in vectors}
     made: list[Channel] = []
     for i, channel in enumerate(channels):

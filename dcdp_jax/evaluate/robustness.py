@@ -17,12 +17,14 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.data.normalize import covered_samples, fit_normalizer
-from dcdp_jax.data.vectors import Triple, devices_of
+from dcdp_jax.data.recording import Channel
+from dcdp_jax.data.vectors import Triple, devices_of, mirror_signs
+from dcdp_jax.errors import ConfigError
 from dcdp_jax.evaluate.shapley import coalitions, shapley_values
 from dcdp_jax.metrics import scores
 from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.runs.result import git_revision
-from dcdp_jax.train.build import build_branches, build_model
+from dcdp_jax.train.build import build_branches, build_model, mirror_axes
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.evaluation import evaluation_batch_size, padded_batches
 from dcdp_jax.train.input_pipeline import divided, feed
@@ -31,8 +33,8 @@ from dcdp_jax.train.state import TrainState
 from dcdp_jax.train.step import Batch, Signals, apply_model, gather_windows
 
 NOISE_LEVELS = (0.1, 0.25, 0.5, 1.0, 2.0)
-# Degrees of rotation, shares of the sampling rate, and shares of the samples that are lost.
-WORN_LEVELS = {"rotation": (10.0, 45.0, 180.0), "rate": (0.5, 0.25), "lost": (0.1, 0.3, 0.5)}
+# Degrees of rotation, the other side of the body, shares of the sampling rate, and shares of the samples that are lost.
+WORN_LEVELS = {"rotation": (10.0, 45.0, 180.0), "mirror": (1.0,), "rate": (0.5, 0.25), "lost": (0.1, 0.3, 0.5)}
 SCORES = ("accuracy", "f1_macro")
 NOTE = "Measured on the test part after the model was selected; nothing was chosen by it."
 
@@ -46,6 +48,7 @@ class Corruption(NamedTuple):
       deviation: (c,) standard deviation of the normalised training windows.
       noise: () standard deviation of the Gaussian noise that is added, in units of `deviation`.
       rotation: () degrees by which each device is rotated, about an axis that is drawn for each window.
+      mirror: () 1 for devices on the other side of the body, 0 for none.
       rate: () sampling rate of the device as a share of the model's, at most 1; its samples are interpolated.
       lost: () share of the samples that are lost; the others are interpolated. A window's first one is never lost.
       seed: () of noise, axes and losses.
@@ -56,6 +59,7 @@ class Corruption(NamedTuple):
     deviation: jax.Array | np.ndarray
     noise: jax.Array | np.ndarray
     rotation: jax.Array | np.ndarray
+    mirror: jax.Array | np.ndarray
     rate: jax.Array | np.ndarray
     lost: jax.Array | np.ndarray
     seed: jax.Array | np.ndarray
@@ -68,8 +72,9 @@ def corrupt(
     devices: Sequence[Sequence[Triple]] = (),
     shift: jax.Array | np.ndarray | float = 0.0,
     scale: jax.Array | np.ndarray | float = 1.0,
+    signs: Sequence[int] = (),
 ) -> jax.Array:
-    """Disturbs (b, t, c) normalised windows: rotation, rate, losses, noise, and absent channels last.
+    """Disturbs (b, t, c) normalised windows: other side, rotation, rate, losses, noise, and absent channels last.
 
     Seed and index of a window in its part determine what is drawn, whatever the batch. A disturbance of level 0, or
     of rate 1, changes no bit.
@@ -81,10 +86,13 @@ def corrupt(
       devices: channels that turn together, see `devices_of`.
       shift: (c,) of the normaliser.
       scale: (c,) of the normaliser.
+      signs: factor of each channel on the other side of the body, see `mirror_signs`; () for none.
 
     Returns:
       Windows of the same shape.
     """
+    if signs:
+        x = x + corruption.mirror * (jnp.asarray(signs, x.dtype) - 1) * (x / scale + shift) * scale
     keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.key(corruption.seed), row))(rows)
     if devices:
         raw = x / scale + shift
@@ -159,6 +167,7 @@ def corrupted_step(
     model: nn.Module,
     branches: tuple[BranchSpec, ...],
     turning: tuple[tuple[Triple, ...], ...],
+    signs: tuple[int, ...],
     window: int,
     axis_name: str,
     dtype: Any = jnp.float32,
@@ -172,6 +181,7 @@ def corrupted_step(
       model: gives `Outputs`; built with this axis_name.
       branches: of the model; none for a baseline.
       turning: channels of each device, see `devices_of`.
+      signs: see `corrupt`.
       window: samples per window.
       axis_name: of the mapped axis.
       dtype: in which the network computes.
@@ -182,7 +192,7 @@ def corrupted_step(
     """
     signals, corruption = given
     x = gather_windows(signals, batch["starts"], window)
-    x = corrupt(x, batch["rows"], corruption, turning, signals.shift, signals.scale)
+    x = corrupt(x, batch["rows"], corruption, turning, signals.shift, signals.scale, signs)
     outputs, _ = apply_model(model, state.params, state.batch_stats, x, dtype)
     fused = outputs.fusion.argmax(axis=-1)
     predictions = {"fused": fused}
@@ -220,6 +230,15 @@ def absences(dataset: Dataset, branches: Sequence[BranchSpec]) -> list[Absence]:
     return [a for a in found if first[a.channels] is a and len(a.channels) < len(dataset.channels)]
 
 
+def known_signs(channels: Sequence[Channel], axes: Mapping[str, str]) -> tuple[int, ...]:
+    """Returns the factors of `mirror_signs`; () where they are not known, or change nothing."""
+    try:
+        signs = mirror_signs(channels, axes, "robustness")
+    except ConfigError:
+        return ()
+    return signs if min(signs) < 0 else ()
+
+
 def measure_robustness(
     config: ConfigDict, dataset: Dataset, devices: Devices, state: TrainState, signals: Signals
 ) -> dict[str, Any]:
@@ -229,7 +248,7 @@ def measure_robustness(
       The content of robustness.json.
     """
     branches, classes = build_branches(config, dataset), len(dataset.class_names)
-    turning = devices_of(dataset.channels)
+    turning, signs = devices_of(dataset.channels), known_signs(dataset.channels, mirror_axes(config))
     step = devices.map_step(
         corrupted_step,
         donate_state=False,
@@ -237,6 +256,7 @@ def measure_robustness(
         model=build_model(config, branches, classes),
         branches=branches,
         turning=turning,
+        signs=signs,
         window=dataset.window,
     )
     split, size = dataset.splits["test"], evaluation_batch_size(config, devices)
@@ -286,7 +306,7 @@ def measure_robustness(
         "worn": [
             {"kind": kind, "level": level, "fused": outcome(confusions(kind=kind, level=level))["fused"]}
             for kind, levels in WORN_LEVELS.items()
-            if turning or kind != "rotation"
+            if (turning or kind != "rotation") and (signs or kind != "mirror")
             for level in levels
         ],
         "device": devices.describe(),
@@ -298,7 +318,7 @@ def measure_robustness(
 def undisturbed(present: np.ndarray, mean: np.ndarray, deviation: np.ndarray, seed: int) -> Corruption:
     """Returns the corruption that does nothing but to the channels that are not present."""
     zero, one = np.zeros((), np.float32), np.ones((), np.float32)
-    return Corruption(present, mean, deviation, zero, zero, one, zero, np.array(seed, np.uint32))
+    return Corruption(present, mean, deviation, zero, zero, zero, one, zero, np.array(seed, np.uint32))
 
 
 def count_part(

@@ -81,6 +81,8 @@ def worn_name(row: Mapping[str, Any]) -> str:
     """
     if row["kind"] == "rotation":
         return f"rotated by {row['level']:g} degrees"
+    if row["kind"] == "mirror":
+        return "worn on the other side"
     share = f"{100 * row['level']:g} %"
     return f"{share} of the sampling rate" if row["kind"] == "rate" else f"{share} of the samples lost"
 

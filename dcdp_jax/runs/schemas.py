@@ -184,7 +184,7 @@ class Noise(TypedDict):
 class Worn(TypedDict):
     """Scores of devices that are rotated, sample at another rate or lose samples."""
 
-    kind: Literal["rotation", "rate", "lost"]
+    kind: Literal["rotation", "mirror", "rate", "lost"]
     level: Amount
     fused: RobustScores
 

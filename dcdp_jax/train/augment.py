@@ -1,6 +1,8 @@
 """Augmentation of training windows, inside the compiled step.
 
-Every window draws independently which of five transformations it gets, each with the same probability, in this order:
+With the probability `augment.mirror` a window is first mirrored: the devices as if worn on the other side of the body,
+see `vectors.mirror_signs`. It then draws independently which of five transformations it gets, each with the same
+probability, in this order:
 
 1. rotation, of the raw signals: a physical vector turns, its z-scored axes do not. One matrix per device and window,
    uniform on SO(3), for all vectors that the device measures: the device as if worn in another orientation. Or, to
@@ -24,7 +26,7 @@ T. T. Um et al. 2017, Data augmentation of wearable sensor data for Parkinson's 
 neural networks. https://arxiv.org/abs/1706.00527
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -34,13 +36,14 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.normalize import normalize
 from dcdp_jax.data.recording import Channel
-from dcdp_jax.data.vectors import Triple, accelerations_of, devices_of
+from dcdp_jax.data.vectors import Triple, accelerations_of, devices_of, mirror_signs
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.optim.branches import is_zero
 from dcdp_jax.train.rotation import keep_axes, mean_directions, rotate, rotation_matrices
 
-# Keeps the keys apart from those of dropout, which draws from the windows' own keys.
+# Keep the keys apart from those of dropout, which draws from the windows' own keys.
 STREAM = 0x61756775
+MIRROR = 0x6D697272
 SLOWEST = 0.1  # of the mean speed of time; keeps time from standing still, whatever is drawn
 
 Array = jax.Array | np.ndarray
@@ -61,6 +64,8 @@ class Augmentation(NamedTuple):
         for rotations uniform on SO(3).
       rotation_tilt: the largest angle in degrees between that mean and the rotated one.
       mixup_alpha: of `mixup.draw_pairs`; 0 for none. Every window is mixed.
+      mirror: probability that a window is mirrored; 0 for none.
+      mirror_signs: factor of each of the c channels of a mirrored window, see `vectors.mirror_signs`; () for none.
     """
 
     probability: float | jax.Array
@@ -73,6 +78,8 @@ class Augmentation(NamedTuple):
     accelerations: tuple[Triple, ...] = ()
     rotation_tilt: float | jax.Array = 5.0
     mixup_alpha: float | jax.Array = 0.0
+    mirror: float | jax.Array = 0.0
+    mirror_signs: tuple[int, ...] = ()
 
 
 class Draws(NamedTuple):
@@ -91,12 +98,19 @@ class Draws(NamedTuple):
     noise: jax.Array
 
 
-def build_augmentation(config: ConfigDict, channels: Sequence[Channel]) -> Augmentation | None:
+def build_augmentation(
+    config: ConfigDict, channels: Sequence[Channel], mirror_axes: Mapping[str, str]
+) -> Augmentation | None:
     """Builds the augmentation of the `augment` part of a config; None where it is off.
+
+    Args:
+      config: the part.
+      channels: of the data set.
+      mirror_axes: see `mirror_signs`.
 
     Raises:
       ConfigError: rotation is asked for, and no three channels are a vector; or it is to keep gravity, and a device
-        has no acceleration.
+        has no acceleration; or windows are to be mirrored, and by which axis is not known.
     """
     if not config.enabled:
         return None
@@ -110,6 +124,7 @@ def build_augmentation(config: ConfigDict, channels: Sequence[Channel]) -> Augme
     if config.rotation_kind == "gravity":
         otherwise = "set --config.augment.rotation_kind=uniform, or --config.augment.rotation=False"
         accelerations = accelerations_of(channels, devices, "augment.rotation_kind='gravity'", otherwise)
+    mirrored = not is_zero(config.mirror)
     return Augmentation(
         probability=config.probability,
         jitter_sigma=config.jitter_sigma,
@@ -121,6 +136,8 @@ def build_augmentation(config: ConfigDict, channels: Sequence[Channel]) -> Augme
         accelerations=accelerations,
         rotation_tilt=config.rotation_tilt,
         mixup_alpha=config.mixup_alpha,
+        mirror=config.mirror,
+        mirror_signs=mirror_signs(channels, mirror_axes, "augment.mirror above 0") if mirrored else (),
     )
 
 
@@ -136,6 +153,9 @@ def augment(x: jax.Array, keys: jax.Array, augmentation: Augmentation, shift: Ar
     """
 
     def one(window: jax.Array, key: jax.Array) -> jax.Array:
+        if augmentation.mirror_signs:
+            mirrored = jax.random.uniform(jax.random.fold_in(key, MIRROR)) < augmentation.mirror
+            window = jnp.where(mirrored, jnp.asarray(augmentation.mirror_signs, window.dtype), 1) * window
         axes = mean_directions(window, augmentation.accelerations) if augmentation.accelerations else None
         draws = draw(jax.random.fold_in(key, STREAM), augmentation, *window.shape, axes=axes)
         return apply(window, draws, augmentation.devices, shift, scale)

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.config import BALANCED, BEST, EMA, HELDOUT, MAIN_MODEL, TRAIN, method_that_acts
 from dcdp_jax.data.dataset import Dataset, Split, build_dataset
+from dcdp_jax.data.datasets import find_dataset
 from dcdp_jax.data.partition import partition
 from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import ConfigError
@@ -310,6 +311,11 @@ def class_weights(chosen: Sequence[Any], dataset: Dataset) -> tuple[float, ...]:
     return tuple(given.get(name, 1.0) for name in dataset.class_names)
 
 
+def mirror_axes(config: ConfigDict) -> dict[str, str]:
+    """Returns {site: axis} that is reflected on the other side of the body: the data set's, then the config's."""
+    return {**find_dataset(config.data.name).mirror, **dict(config.augment.mirror_axes)}
+
+
 def build_settings(config: ConfigDict, dataset: Dataset, steps_per_epoch: int) -> StepSettings:
     """Returns the settings of a training step from a config."""
     method = method_that_acts(config)
@@ -319,7 +325,7 @@ def build_settings(config: ConfigDict, dataset: Dataset, steps_per_epoch: int) -
         temperature=config.loss.temperature,
         label_smoothing=config.loss.label_smoothing,
         align_reduction=config.loss.align_reduction,
-        augmentation=build_augmentation(config.augment, dataset.channels),
+        augmentation=build_augmentation(config.augment, dataset.channels, mirror_axes(config)),
         classification_modulation=(modulation_schedule(config, steps_per_epoch), config.cgm.eps)
         if in_backward_pass(config)
         else None,

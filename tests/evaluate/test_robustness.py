@@ -212,6 +212,19 @@ def test_a_rotation_turns_all_vectors_of_a_device_by_the_angle(degrees):
     np.testing.assert_array_equal(disturbed(x[2:], shift, scale, devices, np.arange(2, 5), rotation=degrees), found[2:])
 
 
+def test_the_other_side_changes_signs_of_the_signals():
+    x, shift, scale, devices = windows_of_vectors()
+    signs = (1, -1, 1, -1, 1, -1, 1)
+    present, zero, one = np.ones(7, bool), np.zeros(7, np.float32), np.ones(7, np.float32)
+    found = [
+        corrupt(x, jnp.arange(5), corruption(present, zero, one, 3, mirror=level), devices, shift, scale, signs)
+        for level in (0.0, 1.0)
+    ]
+    np.testing.assert_array_equal(found[0], x)
+    raw = x.astype(np.float64) / scale + shift
+    np.testing.assert_allclose(np.asarray(found[1], np.float64), (raw * signs - shift) * scale, atol=1e-5)
+
+
 @pytest.mark.parametrize("every", [2, 4])
 def test_a_lower_rate_keeps_every_few_samples_and_interpolates(every):
     x, shift, scale, devices = windows_of_vectors()

@@ -63,7 +63,7 @@ def write_robustness(workdir, clean=0.9):
         "shapley": {"res": 0.4321, "dense": 0.0123},
         "noise": [{"level": level, "fused": outcome(0.3 * level)} for level in (0.1, 0.25, 0.5, 1.0, 2.0)],
     }
-    levels = [("rotation", 45.0, 0.3), ("rate", 0.5, 0.02), ("lost", 0.1, 0.01)]
+    levels = [("rotation", 45.0, 0.3), ("mirror", 1.0, 0.1), ("rate", 0.5, 0.02), ("lost", 0.1, 0.01)]
     content["worn"] = [{"kind": kind, "level": level, "fused": outcome(loss)} for kind, level, loss in levels]
     (workdir / "robustness.json").write_text(json.dumps(content))
     return content

@@ -12,6 +12,7 @@ from scipy import stats
 
 from configs import default
 from dcdp_jax.config import check_config
+from dcdp_jax.data.vectors import mirror_signs
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.losses import total_loss
 from dcdp_jax.models.multipath import Outputs
@@ -102,6 +103,18 @@ def test_a_mean_of_zero_is_rotated_all_the_same(windows):
     raw = np.asarray(augmented(kept)(still, keys_of(BATCH))) / SCALE + SHIFT
     assert angles(windows[..., 4:7], raw[..., 4:7]).max() > 90
     np.testing.assert_allclose(raw[..., 1:4], 0, atol=1e-6)
+
+
+def test_a_share_of_the_windows_is_mirrored(windows):
+    signs = mirror_signs(CHANNELS, {"hand": "y", "foot": "z"}, "")
+    assert signs == (1, 1, -1, 1, -1, 1, -1, -1, 1, 1)
+    raw = (
+        np.asarray(augmented(NOTHING._replace(mirror=0.4, mirror_signs=signs))(windows, keys_of(BATCH))) / SCALE + SHIFT
+    )
+    mirrored = np.abs(raw - windows).max(axis=(1, 2)) > 0.1
+    expected = np.where(mirrored[:, None, None], windows * np.array(signs, np.float32), windows)
+    np.testing.assert_allclose(raw, expected, atol=1e-4)
+    assert 0.2 < mirrored.mean() < 0.6  # of 56
 
 
 @pytest.mark.parametrize("t", [2, 5, T, 171])
@@ -363,15 +376,20 @@ def config_with(**fields):
 
 
 def test_config_to_settings():
-    assert build_augmentation(default.get_config().augment, CHANNELS) is None
-    assert build_augmentation(config_with().augment, CHANNELS) == FULL
-    assert build_augmentation(config_with(rotation=False).augment, CHANNELS[:3]) == FULL._replace(devices=())
+    assert build_augmentation(default.get_config().augment, CHANNELS, {}) is None
+    assert build_augmentation(config_with().augment, CHANNELS, {}) == FULL
+    assert build_augmentation(config_with(rotation=False).augment, CHANNELS[:3], {}) == FULL._replace(devices=())
     with pytest.raises(ConfigError, match=r"augment\.rotation=True, .*hand_acc_y.*augment\.rotation=False"):
-        build_augmentation(config_with().augment, CHANNELS[:3])
+        build_augmentation(config_with().augment, CHANNELS[:3], {})
     gravity = config_with(rotation_kind="gravity", rotation_tilt=3.0).augment
-    assert build_augmentation(gravity, CHANNELS) == FULL._replace(accelerations=ACCELERATIONS, rotation_tilt=3.0)
+    assert build_augmentation(gravity, CHANNELS, {}) == FULL._replace(accelerations=ACCELERATIONS, rotation_tilt=3.0)
     with pytest.raises(ConfigError, match=r"rotation_kind='gravity' needs .*'hand' has none; .*kind=uniform, or .*"):
-        build_augmentation(gravity, [CHANNELS[0], *CHANNELS[4:]])
+        build_augmentation(gravity, [CHANNELS[0], *CHANNELS[4:]], {})
+    axes = {"hand": "y", "foot": "z"}
+    mirrored = FULL._replace(mirror=0.5, mirror_signs=mirror_signs(CHANNELS, axes, ""))
+    assert build_augmentation(config_with(mirror=0.5).augment, CHANNELS, axes) == mirrored
+    with pytest.raises(ConfigError, match=r"augment\.mirror above 0: which axis is reflected at 'hand', 'foot' is"):
+        build_augmentation(config_with(mirror=0.5).augment, CHANNELS, {})
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,9 @@ def test_config():
     config = demo.get_config()
     config.augment.enabled = True
     config.augment.rotation = False
-    assert build_augmentation(config.augment, ()).mixup_alpha == 0
+    assert build_augmentation(config.augment, (), {}).mixup_alpha == 0
     config.augment.mixup_alpha = 0.2
-    assert build_augmentation(config.augment, ()).mixup_alpha == 0.2
+    assert build_augmentation(config.augment, (), {}).mixup_alpha == 0.2
     config.augment.mixup_alpha = -0.1
     with pytest.raises(ConfigError, match=r"^augment\.mixup_alpha=-0\.1 is not between 0 and 1000$"):
         check_config(config)

@@ -129,4 +129,5 @@ DATASET = DatasetSpec(
     read_one=read_one,
     example="RawData/acc_exp01_user01.txt",
     protocols={"official": OFFICIAL, **COMMON},
+    mirror={"waist": "y"},  # the phone's x axis is vertical, z is normal to its screen
 )

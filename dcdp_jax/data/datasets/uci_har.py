@@ -119,5 +119,6 @@ DATASET = DatasetSpec(
     read_one=read_one,
     example="test/y_test.txt",
     protocols={"official": OFFICIAL, **COMMON},
+    mirror={"waist": "y"},  # the phone's x axis is vertical, z is normal to its screen
     samples_note="The publisher's windows overlap by half, so that most samples count twice here.",
 )

@@ -170,4 +170,5 @@ DATASET = DatasetSpec(
     read_one=read_one,
     example=FILE,
     protocols={"paper": by_time, "subject": fixed("subject", range(27, 31), range(31, 37)), **COMMON},
+    mirror={"pocket": "x"},  # the phone's y axis is vertical, z faces out of the pocket (Kwapisz et al. 2010)
 )
