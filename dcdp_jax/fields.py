@@ -46,6 +46,7 @@ SECTIONS = {
     "": "",
     "data": "",
     "data.synthetic": "Read with `data.name=synthetic` only.",
+    "data.realworld": "Read with `data.name=realworld` only.",
     "data.table": "Read with `data.name=table` only; see [your own data](your_own_data.md).",
     "model": "",
     "loss": "",
@@ -197,6 +198,13 @@ FIELDS = (
         "How much of the weak group is replaced by noise: 0 for none of it, 1 for all of it.",
         low=0,
         high=1,
+    ),
+    #
+    Field(
+        "data.realworld.position",
+        "waist",
+        "Where the phone is worn; `all` reads the phones of all positions as recordings of their own.",
+        choices="dcdp_jax.data.datasets.realworld:CHOICES",
     ),
     #
     Field("data.table.files", ("*.csv",), "Patterns of file names below `data.raw_dir`.", items=str),

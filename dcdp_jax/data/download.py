@@ -49,6 +49,7 @@ class Source(NamedTuple):
       files: paths within the folder that must exist.
       pattern: glob pattern of paths within the folder, at least one of which must exist; '' where `files` names all.
         Whether such a data set is complete is judged when it is read.
+      packed: whether zips within the archive stay as they are, and are read so.
       alternative: name of another archive of the folder, as one within the archive, that a raw_dir may hold instead.
     """
 
@@ -60,6 +61,7 @@ class Source(NamedTuple):
     sha256: str | None = None
     files: tuple[str, ...] = ()
     pattern: str = ""
+    packed: bool = False
     alternative: str = ""
 
     @property
@@ -218,9 +220,9 @@ def file_sha256(path: Path) -> str:
 
 
 def unpack(archive: Path, source: Source, cache: Path) -> Path:
-    """Unpacks a zip or tar file, and the zips within it, into the cache, whole or not at all; returns the folder.
+    """Unpacks a zip or tar file, and the zips within it unless they stay packed, into the cache; returns the folder.
 
-    An archive that was unpacked before is not unpacked again.
+    It is unpacked whole or not at all. An archive that was unpacked before is not unpacked again.
 
     Raises:
       DataError: the archive is damaged or too large, has paths that leave it, or does not contain the data set.
@@ -231,7 +233,7 @@ def unpack(archive: Path, source: Source, cache: Path) -> Path:
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
         try:
             left = extract(archive, temporary, source.unpacked_limit)
-            for inner in sorted(temporary.rglob("*.zip")):
+            for inner in () if source.packed else sorted(temporary.rglob("*.zip")):
                 left = extract(inner, inner.parent, left)
                 inner.unlink()
             if find_folder(temporary, source) is None:

@@ -13,13 +13,16 @@ from dcdp_jax.errors import DataError
 HEADER_LINES = 1
 
 
-def read_named(path: Path, numbers: Sequence[str], time: str = "") -> tuple[np.ndarray, np.ndarray]:
+def read_named(
+    path: Path, numbers: Sequence[str], time: str = "", content: bytes | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Reads columns by their names; other columns are not parsed.
 
     Args:
       path: of the file.
       numbers: names of columns of numbers.
       time: name of a column of dates as `2019-01-12 00:00:00.020`; '' for none.
+      content: of the file, where it is in memory; `path` is for messages then.
 
     Returns:
       (t, c) float64, and the (t,) seconds since the first date; (0,) without a column of dates.
@@ -33,7 +36,7 @@ def read_named(path: Path, numbers: Sequence[str], time: str = "") -> tuple[np.n
         types[time] = pa.timestamp("ms")
     try:
         table = csv.read_csv(
-            path,
+            path if content is None else pa.BufferReader(content),
             # With threads, errors do not name the row.
             read_options=csv.ReadOptions(use_threads=False),
             parse_options=csv.ParseOptions(quote_char=False, ignore_empty_lines=False),

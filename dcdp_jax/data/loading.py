@@ -16,7 +16,8 @@ def load_recordings(name: str, raw_dir: str = "", *, cache_dir: str = "", option
       name: the name of a data set, as in `data.name`.
       raw_dir: folder with the publisher's files; '' takes the variable DCDP_RAW_DIR, else they are downloaded.
       cache_dir: folder for downloads and prepared data; '' takes the user's cache folder.
-      options: for `synthetic` and `table` their part of a config, `data.synthetic` or `data.table`.
+      options: for `synthetic`, `table` and `realworld` their part of a config, as `data.table`; None for `realworld`
+        gives the recordings of all positions.
 
     Raises:
       ConfigError: there is no data set of this name, or an option cannot be used.
@@ -33,4 +34,7 @@ def read_recordings(config: ConfigDict) -> Recordings:
 def read_dataset(name: str, raw_dir: str, cache_dir: str, options: Any) -> Recordings:
     """Reads the recordings of a data set with what is known of them; see `load_recordings`."""
     spec = find_dataset(name)
-    return spec.make(raw_dir, options) if spec.make else load_prepared(spec, raw_dir, cache_dir)
+    if spec.make:
+        return spec.make(raw_dir, options)
+    recordings = load_prepared(spec, raw_dir, cache_dir)
+    return spec.select(recordings, options) if spec.select and options is not None else recordings

@@ -32,6 +32,7 @@ class DatasetSpec:
       protocols: {name in `data.protocol`: function that divides the recordings}.
       source: where the publisher's files are found and downloaded.
       read: function from the publisher's unpacked folder to all recordings in it.
+      select: function of all recordings and the config part `data.NAME` that returns those that it chooses.
       make: function of `data.raw_dir` and of the config part `data.NAME`, if there is one, that makes the recordings.
       read_one: function from the path of one of the publisher's files to the recordings in it, without the rest of the
         data set; None where the name of the file is not one of the data set's.
@@ -54,6 +55,7 @@ class DatasetSpec:
     protocols: Mapping[str, Divide]
     source: Source | None = None
     read: Callable[[Path], Recordings] | None = None
+    select: Callable[[Recordings, Any], Recordings] | None = None
     make: Callable[[str, Any], Recordings] | None = None
     read_one: Callable[[Path], list[Recording] | None] | None = None
     example: str = ""

@@ -28,6 +28,7 @@ NAMES = {
     "harth": [(s, "1") for s in (6, 8, 9, 10, *range(12, 30))],
     "motionsense": [(s, f"{s}{run}") for s in range(1, 25) for run in "ab"],
     "usc_had": [(s, f"{s}{run}") for s in range(1, 15) for run in "ab"],
+    "realworld": [(s, f"{s}{run}-waist") for s in range(1, 16) for run in "ab"],
     "synthetic": [(s, "1") for s in range(1, 11)],
     "table": [(s, f"{s}{run}") for s in range(1, 6) for run in "ab"],
 }

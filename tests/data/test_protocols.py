@@ -25,6 +25,7 @@ WANTED = {
     "harth": {"loso", "groups", "random"},
     "motionsense": {"loso", "groups", "random"},
     "usc_had": {"standard", "loso", "groups", "random"},
+    "realworld": {"loso", "groups", "random"},
     "synthetic": {"subject", "loso", "groups", "random"},
     "table": {"subject", "recording", "loso", "groups", "random"},
 }

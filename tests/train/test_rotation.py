@@ -12,6 +12,7 @@ from dcdp_jax.data.datasets import (
     motionsense,
     opportunity,
     pamap2,
+    realworld,
     synthetic,
     uci_har,
     usc_had,
@@ -41,6 +42,7 @@ SIZES = {
     "harth": (harth.CHANNELS, [1, 1]),
     "motionsense": (motionsense.CHANNELS, [3]),
     "usc_had": (usc_had.CHANNELS, [2]),
+    "realworld": (realworld.CHANNELS, [2]),
     "synthetic": (synthetic.CHANNELS, [2] * 3),
     # Bluetooth accelerometers, jacket units, shoes without their Euler angles and compass.
     "opportunity": (opportunity.CHANNELS, [1] * 12 + [3] * 5 + [4] * 2),

@@ -3,6 +3,9 @@
 The first channel of every sample is its number, so that a test can say which samples it got.
 """
 
+import io
+import zipfile
+
 import numpy as np
 from scipy.io import savemat
 
@@ -160,6 +163,43 @@ def write_usc_had(folder, rng):
         savemat(folder / f"Subject{subject}" / f"{name}.mat", content)
 
 
+def realworld_table(rng, first, stamps):
+    """A table as bytes."""
+    rows = [
+        [str(i), str(stamp), str(first + i), *rng.normal(0, 1, 2).round(6).astype("U12")]
+        for i, stamp in enumerate(stamps)
+    ]
+    return lines([["id", "attr_time", "attr_x", "attr_y", "attr_z"], *rows], ",").encode()
+
+
+def packed(files):
+    """A zip of {name: content} as bytes."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return content.getvalue()
+
+
+def write_realworld(folder, rng):
+    """A walk with two positions, and a climb in two parts, each in a zip of its own; the gyroscope begins later."""
+    for subject, activity, parts in ((1, "walking", 1), (4, "climbingdown", 2)):
+        data = folder / f"proband{subject}" / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        for sensor, title, late in (("acc", "acc", 0), ("gyr", "Gyroscope", 30)):
+            zips = {}
+            for part in range(1, parts + 1):
+                middle = f"{activity}_{part}" if part > 1 else activity
+                stamps = 1_435_993_000_000 + 60_000 * part + late + 20 * np.arange(12)
+                tables = {
+                    f"{title}_{middle}_{position}.csv": realworld_table(rng, 1000 * subject + 100 * part, stamps)
+                    for position in ("chest", "waist")
+                }
+                zips[f"{sensor}_{middle}_csv.zip"] = packed({"readMe": b"about", **tables})
+            inner = zips[f"{sensor}_{activity}_csv.zip"]
+            (data / f"{sensor}_{activity}_csv.zip").write_bytes(packed(zips) if parts > 1 else inner)
+
+
 WRITERS = {
     "uci_har": write_uci_har,
     "opportunity": write_opportunity,
@@ -171,6 +211,7 @@ WRITERS = {
     "harth": write_harth,
     "motionsense": write_motionsense,
     "usc_had": write_usc_had,
+    "realworld": write_realworld,
 }
 
 

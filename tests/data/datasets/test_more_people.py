@@ -1,12 +1,16 @@
-"""MHEALTH, HARTH, MotionSense and USC-HAD: what is read is what the files say, and what is damaged is named."""
+"""MHEALTH, HARTH, MotionSense, USC-HAD and RealWorld: what is read is what files say, and damage is named."""
 
 import csv
+import io
+import zipfile
 
 import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from dcdp_jax.data.datasets import DATASETS, harth, mhealth, motionsense, usc_had
+from configs import default
+from dcdp_jax.data.datasets import DATASETS, harth, mhealth, motionsense, realworld, usc_had
+from dcdp_jax.data.loading import read_dataset
 from dcdp_jax.data.recording import UNLABELLED
 from dcdp_jax.errors import DataError
 from tests.data.datasets import small
@@ -64,7 +68,81 @@ def test_usc_had(tmp_path):
     assert found.missing[0].startswith("838 of 840 files are missing")
 
 
-@pytest.mark.parametrize("name", ["mhealth", "harth", "motionsense", "usc_had"])
+def realworld_rows(folder, sensor, path, position):
+    """(n, 4) of all tables of a position in a zip, with the zips in it."""
+    tables = []
+    with zipfile.ZipFile(path if isinstance(path, io.BytesIO) else folder / path) as archive:
+        for name in archive.namelist():
+            if name.endswith(".zip"):
+                tables.append(realworld_rows(folder, sensor, io.BytesIO(archive.read(name)), position))
+            elif name.endswith(f"_{position}.csv"):
+                rows = csv.DictReader(archive.read(name).decode().splitlines())
+                tables.append(np.array([[float(row[f"attr_{c}"]) for c in ("time", "x", "y", "z")] for row in rows]))
+    return np.concatenate(tables)
+
+
+def test_realworld(tmp_path):
+    found = realworld.read(small.write("realworld", tmp_path))
+    runs = [(1, "walking", (1,)), (4, "climbingdown", (1, 2))]
+    assert [(r.subject, r.run) for r in found] == [(s, f"{run}-{p}") for s, run, _ in runs for p in ("chest", "waist")]
+    for recording in found:
+        activity, position = recording.run.split("-")
+        data = tmp_path / f"proband{recording.subject}" / "data"
+        acc, gyro = (realworld_rows(data, s, f"{s}_{activity}_csv.zip", position) for s in ("acc", "gyr"))
+        # The gyroscope's stamps lie half a sample from the accelerometer's, from the second of a part on.
+        times = [t for t in acc[:, 0] if gyro[:, 0].min() <= t]
+        kept = [t for t in times if np.abs(gyro[:, 0] - t).min() <= 10 and (acc[:, 0] == t).any()]
+        expected = [[np.interp(t, table[:, 0], table[:, c]) for table in (acc, gyro) for c in (1, 2, 3)] for t in kept]
+        np.testing.assert_allclose(recording.signals, expected, atol=1e-3)
+        assert set(recording.labels.tolist()) == {0 if activity == "climbingdown" else 7}
+        assert recording.starts.tolist() == [0, 10][: 1 + (activity == "climbingdown")]
+    assert found.missing[0].startswith("834 of 838 recordings are missing: 1/climbingdown-chest, ")
+
+
+@pytest.mark.parametrize(("position", "count"), [("waist", 2), ("all", 4)])
+def test_a_position_of_realworld(position, count, tmp_path):
+    config = default.get_config().data
+    config.realworld.position = position
+    found = read_dataset(
+        "realworld", str(small.write("realworld", tmp_path / "raw")), str(tmp_path / "cache"), config.realworld
+    )
+    assert len(found) == count
+    assert {r.run.split("-")[1] for r in found} == ({"waist"} if count == 2 else {"chest", "waist"})
+    config.realworld.position = "shin"
+    with pytest.raises(DataError, match=r"data\.realworld\.position='shin': no recording is of this position"):
+        realworld.at_position(found, config.realworld)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no zip", r"gyr_walking_csv\.zip: not a whole zip file"),
+        (small.packed({"readMe": b""}), r"gyr_walking_csv\.zip: holds no table of a position"),
+        (
+            small.packed({"Gyroscope_walking_waist.csv": b"id,attr_time,attr_x\n1,2,3\n"}),
+            r"gyr_walking_csv\.zip/Gyroscope_walking_waist\.csv: .*expected the columns attr_time, attr_x, attr_y",
+        ),
+        (
+            small.packed({"Gyroscope_walking_waist.csv": b"id,attr_time,attr_x,attr_y,attr_z\n1,2,3,4,x\n"}),
+            r"Gyroscope_walking_waist\.csv: .*'x'",
+        ),
+        (
+            small.packed({"Gyroscope_walking_waist.csv": b"id,attr_time,attr_x,attr_y,attr_z\n1,2,3,4,5\n"}),
+            "waist: accelerometer and gyroscope have no time in common",
+        ),
+    ],
+)
+def test_damaged_zips_are_named(content, message, tmp_path):
+    folder = small.write("realworld", tmp_path)
+    (folder / "proband1" / "data" / "gyr_walking_csv.zip").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        realworld.read(folder)
+    (folder / "proband1" / "data" / "gyr_walking_csv.zip").unlink()
+    with pytest.raises(DataError, match=r"gyr_walking_csv\.zip"):
+        realworld.read(folder)
+
+
+@pytest.mark.parametrize("name", ["mhealth", "harth", "motionsense", "usc_had", "realworld"])
 def test_every_subject_can_be_left_out_and_grouped(name):
     assert {"loso", "groups"} <= set(DATASETS[name].protocols)
 
@@ -137,6 +215,8 @@ def test_a_truncated_matlab_file_is_named(tmp_path):
         ("harth", "S007.csv", "expected S006.csv to S029.csv, without S007 and S011"),
         ("motionsense", "dws_4/sub_1.csv", "expected a trial as dws_1 or jog_16"),
         ("motionsense", "dws_1/sub_25.csv", "sub_1.csv to sub_24.csv"),
+        ("realworld", "proband16/data/acc_walking_csv.zip", "expected proband1 to proband15"),
+        ("realworld", "proband1/data/acc_flying_csv.zip", "with the activity climbingdown, climbingup, jumping"),
         ("usc_had", "Subject15/a1t1.mat", "expected Subject1 to Subject14"),
         ("usc_had", "Subject1/a13t1.mat", "a1t1.mat to a12t5.mat"),
     ],
