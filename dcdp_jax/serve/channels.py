@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
+import numpy as np
 
+from dcdp_jax.data.gravity import gravity_filter
 from dcdp_jax.data.recording import Channel
-from dcdp_jax.data.views import BODY, TOTAL, make_view
+from dcdp_jax.data.views import BODY, TOTAL, make_view, vectors_of
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.runs.model_card import ModelCard
 
@@ -87,3 +90,18 @@ def compute_body(card: ModelCard) -> ModelCard:
             f"{', '.join(channel.name for channel in view.channels)}, in this order"
         )
     return msgspec.structs.replace(card, view="body", inputs=tuple(card.inputs[i] for i in view.inputs))
+
+
+def describe_view(card: ModelCard) -> dict[str, Any]:
+    """Returns what a program needs to compute a model's view, for JSON.
+
+    `gravity` has the positions of the filtered accelerations among the inputs, the filter's second-order sections, and
+    their steady state for a constant signal of 1. `vectors` has the x, y, z positions of each vector of the view
+    `vertical`, and of the acceleration that holds its gravity.
+    """
+    filtered = make_view(card.inputs, card.view).filtered
+    sections, steady = gravity_filter(card.rate) if filtered else (np.zeros((0, 6)), np.zeros((0, 2, 1)))
+    return {
+        "gravity": {"inputs": filtered, "sections": sections.tolist(), "steady": steady[:, :, 0].tolist()},
+        "vectors": [vector._asdict() for vector in vectors_of(card.inputs)] if card.view == "vertical" else [],
+    }

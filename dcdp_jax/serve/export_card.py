@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from dcdp_jax.serve import standalone
+from dcdp_jax.serve.channels import describe_view
 from dcdp_jax.serve.model import TrainedModel
 from dcdp_jax.versions import version_of
 
@@ -28,6 +29,7 @@ def exported_card(model: TrainedModel, result: dict[str, Any]) -> dict[str, Any]
             "channels": [channel._asdict() for channel in card.inputs],
             "decimate": card.decimate,
             "view": card.view,
+            **describe_view(card),
         },
         "rejection": msgspec.to_builtins(card.rejection),
         "serve": {"adapt": model.adapt > 0, "unknown": model.rejection is not None},
@@ -61,6 +63,7 @@ def readme(card: dict[str, Any]) -> str:
         lines.append(
             "With jax, flatbuffers and NumPy, and this folder on Python's path: from recognizer import load; "
             "load('this folder').predict(windows)."
+            + (" Its method view computes the channels of a recording." if view != "raw" else "")
         )
     if card["adaptation"]:
         lines.append(

@@ -114,6 +114,39 @@ class Model:
             found = np.asarray(self._plain(windows, self.statistics))
         return scaled(found, self.card["rejection"]["temperature"]) if self.unknown else found
 
+    def view(self, samples: np.ndarray) -> np.ndarray:
+        """Computes the card's channels from a contiguous recording in those of `recording`, as training did.
+
+        Args:
+          samples: (t, i) in the channels and units of `recording`, evenly spaced: `rate` times `decimate` a second.
+
+        Returns:
+          (n, c) float32, every `decimate`-th of the samples.
+
+        Raises:
+          ValueError: another number of channels.
+        """
+        recording = self.card["recording"]
+        count = len(recording["channels"])
+        x = np.asarray(samples, np.float32)
+        if x.ndim != 2 or x.shape[1] != count:
+            names = ", ".join(channel["name"] for channel in recording["channels"])
+            raise ValueError(f"samples of shape {x.shape}, expected (t, {count}): {names}")
+        x = x[:: recording["decimate"]]
+        filtered = recording["gravity"]["inputs"]
+        gravity = low_pass(x[:, filtered], recording["gravity"])
+        accelerations = [i for i, channel in enumerate(recording["channels"]) if channel["group"] == "acc"]
+        body = x[:, filtered] - gravity
+        end = filtered[-1] + 1 if filtered else 0
+        if recording["view"] == "vertical":
+            return vertical(x, gravity, filtered, recording["vectors"])
+        parts = {
+            "derived": [x, gravity, body],
+            "mirror": [x, x[:, accelerations]],
+            "body": [x[:, :end], body, x[:, end:]],
+        }.get(recording["view"], [x])
+        return np.concatenate(parts, axis=1)
+
     def classes(self, probabilities: np.ndarray) -> list[str]:
         """Returns the most probable class of each window, for probabilities (n, k) that `predict` returned.
 
@@ -130,6 +163,35 @@ def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Returns softmax(log(p) / temperature) of probabilities (n, k), in float64."""
     powers = np.maximum(probabilities.astype(np.float64), np.finfo(np.float32).tiny) ** (1 / temperature)
     return powers / powers.sum(axis=1, keepdims=True)
+
+
+def low_pass(x: np.ndarray, gravity: dict[str, Any]) -> np.ndarray:
+    """Computes gravity (t, c) of accelerations (t, c): second-order sections, in steady state at the first sample."""
+    y = x.astype(np.float64)
+    for (b0, b1, b2, _, a1, a2), (steady1, steady2) in zip(gravity["sections"], gravity["steady"], strict=True):
+        z1, z2 = (steady * x[0].astype(np.float64) for steady in (steady1, steady2))
+        for t, sample in enumerate(y.copy()):
+            y[t] = b0 * sample + z1
+            z1, z2 = b1 * sample - a1 * y[t] + z2, b2 * sample - a2 * y[t]
+    return y.astype(np.float32)
+
+
+def vertical(x: np.ndarray, gravity: np.ndarray, filtered: list[int], vectors: list[dict[str, Any]]) -> np.ndarray:
+    """Computes vertical component and horizontal length of every vector in (t, i); other channels stay."""
+    first = {vector["axes"][0]: vector for vector in vectors}
+    among = {i for vector in vectors for i in vector["axes"]}
+    columns = []
+    for i in range(x.shape[1]):
+        if i in first:
+            up = gravity[:, [filtered.index(k) for k in first[i]["gravity"]]].astype(np.float64)
+            length = np.linalg.norm(up, axis=1, keepdims=True)
+            up /= np.where(length > 0, length, 1)
+            part = x[:, first[i]["axes"]].astype(np.float64)
+            along = np.sum(part * up, axis=1, keepdims=True)
+            columns += [along[:, 0], np.linalg.norm(part - along * up, axis=1)]
+        elif i not in among:
+            columns.append(x[:, i])
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def load(folder: str | Path, adapt: bool | None = None, unknown: bool | None = None) -> Model:

@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
-import numpy as np
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.gravity import gravity_filter
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.data.table_files import MISSING_NUMBERS
 from dcdp_jax.data.tables import check_fields
-from dcdp_jax.data.views import make_view, vectors_of
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.report.page import ENVIRONMENT as REPORT
 from dcdp_jax.runs.model_card import ModelCard
+from dcdp_jax.serve.channels import describe_view
 from dcdp_jax.serve.events import UNKNOWN, UNKNOWN_NAME
 from dcdp_jax.serve.standalone import STATISTICS
 from dcdp_jax.serve.timeline import colour, on
@@ -138,14 +136,11 @@ def card_of_page(card: ModelCard, site: Site) -> dict[str, Any]:
         "columns": [entry[0] for entry in table.channels] if matched else [],
         "missing_texts": list(MISSING_NUMBERS),
     }
-    filtered = make_view(card.inputs, card.view).filtered
-    sections, steady = gravity_filter(card.rate) if filtered else (np.zeros((0, 6)), np.zeros((0, 2, 1)))
     return card.as_json() | {
         "input_rate": card.input_rate,
         "reading": reading,
         "smoothing": list(site.smoothing),
-        "gravity": {"inputs": filtered, "sections": sections.tolist(), "steady": steady[:, :, 0].tolist()},
-        "vectors": [vector._asdict() for vector in vectors_of(card.inputs)] if card.view == "vertical" else [],
+        **describe_view(card),
         "motion": motion_sources(card.inputs),
         "colours": [colours_of(k) for k in range(len(card.class_names))],
         "unknown": {"label": UNKNOWN, "name": UNKNOWN_NAME, "colours": colours_of(UNKNOWN)},

@@ -17,10 +17,12 @@ from dcdp_jax.rejection import Rejection
 from dcdp_jax.runs.model_card import read_card, write_card
 from dcdp_jax.serve import export, export_checks, standalone
 from dcdp_jax.serve.adaptation import AdaptingModel
-from dcdp_jax.serve.model import probabilities
+from dcdp_jax.serve.export_card import exported_card
+from dcdp_jax.serve.inputs import prepare
+from dcdp_jax.serve.model import TrainedModel, probabilities
 from dcdp_jax.serve.predict import predict_recording
 from tests.e2e.running import ARGUMENTS, command, launch, read_json
-from tests.serve.making import Kind, make_model, make_recording, noise
+from tests.serve.making import Kind, make_card, make_model, make_recording, noise
 
 RESULT = {
     "test": {"accuracy": 0.5, "f1_macro": 0.4},
@@ -118,6 +120,18 @@ def test_every_kind_of_model_is_exported(kind, tmp_path):
     assert_same(standalone.load(tmp_path).predict(windows), np.asarray(probabilities(model, windows).fusion))
     assert (tmp_path / "statistics.bin").exists() == (not kind.baseline)
     assert ("computed from it" in (tmp_path / "README.txt").read_text()) == (kind.view == "derived")
+
+
+@pytest.mark.parametrize("view", ["raw", "derived", "mirror", "body", "vertical"])
+def test_the_loader_computes_the_view(view):
+    card = make_card(Kind(view=view, decimate=2))
+    model = standalone.Model.__new__(standalone.Model)
+    model.card = json.loads(json.dumps(exported_card(TrainedModel(card, None, None), RESULT)))
+    recording = make_recording(card, 300)
+    expected = prepare("here", recording, card).recording
+    np.testing.assert_allclose(model.view(recording.signals), expected.signals, atol=1e-5)
+    with pytest.raises(ValueError, match=r"samples of shape \(300, 2\), expected \(t, [36]\): (total_)?acc_x"):
+        model.view(recording.signals[:, :2])
 
 
 def test_one_artifact_is_for_every_platform(exported):
