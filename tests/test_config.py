@@ -119,6 +119,14 @@ def test_modulation_that_never_acts(fields, message):
     check_config(config)
 
 
+@pytest.mark.parametrize(
+    "axes", [("waist",), (("waist", "up"),), (("waist", "x"), ("waist", "y")), (("waist", "x", 1),)]
+)
+def test_mirrored_axes_have_a_site_each(axes):
+    message = refused(check_config, demo.get_config(), **{"augment.mirror_axes": axes})
+    assert message == f"augment.mirror_axes={axes!r} must look like (('waist', 'y'), ('wrist', 'x')), a site once"
+
+
 @pytest.mark.parametrize("fields", [{"minutes": 1e-9}, {"minutes": 1.0, "rate": 0.001}, {"minutes": 1e5, "rate": 1e3}])
 def test_synthetic_recordings_of_no_or_too_many_samples(fields):
     config = demo.get_config()

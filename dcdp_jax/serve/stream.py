@@ -54,6 +54,7 @@ class Recognizer:
         self._repeats = Repeats(repeated, max_gap)
         self._clock = EvenClock(self.card.input_rate, max_gap, method, missing, keep_rows, absent)
         self._received = 0
+        self._view = make_view(self.card.inputs, self.card.view)
         self._stretch = 0
         self._samples = 0  # of the stretch, before decimation
         self._ring = np.zeros((self.card.window, len(self.card.channels)), np.float32)
@@ -113,7 +114,7 @@ class Recognizer:
         self._samples = 0
         self._kept = 0  # of them, after decimation
         self._due = self.card.window
-        self._view = Viewer(make_view(self.card.inputs, self.card.view), self.card.rate)
+        self._viewer = Viewer(self._view, self.card.rate)
         self._smoother.reset()
 
     def _divide(self, samples: np.ndarray, times: np.ndarray) -> list[Event]:
@@ -132,7 +133,7 @@ class Recognizer:
         """Adds contiguous samples to the ring, and predicts whenever a window is due."""
         kept = (self._samples + np.arange(len(samples))) % self.card.decimate == 0
         self._samples += len(samples)
-        samples, times = self._view(samples[kept]), times[kept]
+        samples, times = self._viewer(samples[kept]), times[kept]
         window, events = self.card.window, []
         while len(samples):
             part = min(len(samples), self._due - self._kept)
