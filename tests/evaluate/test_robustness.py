@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 from configs import demo
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.data.recording import Channel
+from dcdp_jax.data.vectors import devices_of
 from dcdp_jax.evaluate import robustness
 from dcdp_jax.evaluate.robustness import absences, corrupt, measure_robustness, training_statistics, undisturbed
 from dcdp_jax.metrics import scores
@@ -319,6 +320,7 @@ def test_the_fallback_is_the_fusion_where_every_branch_hears_something(config, d
         model=Linear(build_branches(config, dataset)),
         branches=build_branches(config, dataset),
         turning=(),
+        signs=(),
         window=dataset.window,
     )
     present = np.ones(len(dataset.channels), bool)
