@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
+import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.recording import Channel
