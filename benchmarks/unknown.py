@@ -85,7 +85,8 @@ def neighbours(train: Features, of: str) -> Score:
 def vim(train: Features, kernel: np.ndarray, bias: np.ndarray) -> Score:
     """Energy minus the part outside the principal space, Wang et al. 2022, https://arxiv.org/abs/2203.10807."""
     origin = -np.linalg.pinv(kernel.T) @ bias
-    _, vectors = np.linalg.eigh(np.cov((train["hidden"] - origin).T))
+    moved = train["hidden"] - origin
+    _, vectors = np.linalg.eigh(moved.T @ moved)
     outside = vectors[:, :-PRINCIPAL]
 
     def residual(x: Features) -> np.ndarray:

@@ -606,8 +606,17 @@ FIELDS = (
     ),
     Field(
         "serve.adapt_rate",
-        0.01,
+        0.003,
         "With `serve.adapt=norm`, weight of each window in the running averages.",
+        above=0,
+        high=1,
+        affects_result=False,
+    ),
+    Field(
+        "serve.adapt_share",
+        0.25,
+        "With `serve.adapt=norm`, the largest share that the windows have in the statistics of batch normalisation; "
+        "the rest is of the training, so that a recording with few activities does less harm.",
         above=0,
         high=1,
         affects_result=False,

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from dcdp_jax.data.normalize import normalize
+from dcdp_jax.data.normalize import Normalizer, normalize
 from dcdp_jax.models.batch_norm import INPUT_STATISTICS
 from dcdp_jax.serve.model import Array, Prediction, Probabilities, TrainedModel, answer, forward
 
@@ -37,14 +37,26 @@ def update_statistics(running: Any, batch: Any, rate: float | jax.Array) -> Any:
 
 
 def network_step(
-    network: nn.Module, variables: Any, shift: Array, scale: Array, windows: Array, rate: float | jax.Array
+    network: nn.Module,
+    variables: Any,
+    trained: Any,
+    normalizer: Normalizer,
+    windows: Array,
+    rate: float | jax.Array,
+    share: float | jax.Array,
 ) -> tuple[Probabilities, Any]:
-    """Computes the probabilities of windows (b, t, c), and the statistics after them."""
+    """Computes the probabilities of windows (b, t, c), and the statistics after them.
+
+    The statistics move by `rate` towards a mixture of those of the windows, of weight `share`, and of those of
+    training, `trained`, so that at most this share of them is of the wearer.
+    """
+    shift, scale = normalizer
     outputs, found = network.apply(variables, normalize(windows, shift, scale), mutable=[INPUT_STATISTICS])
     probabilities = Probabilities(
         jax.nn.softmax(outputs.fusion), {name: jax.nn.softmax(z) for name, z in outputs.branches.items()}
     )
-    return probabilities, update_statistics(variables["batch_stats"], found[INPUT_STATISTICS], rate)
+    mixed = update_statistics(trained, found[INPUT_STATISTICS], share)
+    return probabilities, update_statistics(variables["batch_stats"], mixed, rate)
 
 
 compiled_step = jax.jit(network_step, static_argnames="network")
@@ -54,18 +66,21 @@ def adapting_forward(model: TrainedModel, rate: float) -> tuple[AdaptingForward,
     """Returns the whole model as one pure function of windows and statistics, and the statistics of training.
 
     Args:
-      model: whose parameters and normalisation are constants of the function.
+      model: whose parameters, normalisation and `adapt_share` are constants of the function.
       rate: weight of the windows in the statistics that the function returns.
 
     Returns:
       A function for `jax.jit` and `jax.export`, see `AdaptingForward`, of float32 windows in the recordings' own units
       and float32 statistics; and the statistics of training, (s,), where s is 0 without batch normalisation.
     """
-    start, unravel = ravel_pytree(model.variables["batch_stats"])
+    trained = model.variables["batch_stats"]
+    start, unravel = ravel_pytree(trained)
 
     def step(windows: Any, statistics: Any) -> tuple[Probabilities, jax.Array]:
         variables = {**model.variables, "batch_stats": unravel(statistics)}
-        probabilities, after = network_step(model.network, variables, *model.card.normalizer, windows, rate)
+        probabilities, after = network_step(
+            model.network, variables, trained, model.card.normalizer, windows, rate, model.adapt_share
+        )
         return probabilities, ravel_pytree(after)[0]
 
     plain = forward(model)
@@ -75,8 +90,9 @@ def adapting_forward(model: TrainedModel, rate: float) -> tuple[AdaptingForward,
 class AdaptingModel:
     """A model whose statistics of batch normalisation are a running average over the windows that it has answered.
 
-    It begins at the statistics of training. Each window is answered with the statistics of those before it, and then
-    has the weight `model.adapt` in them. A window that lacks a channel changes nothing.
+    It begins at the statistics of training. Each window is answered with the statistics of those before it, which then
+    move by `model.adapt` towards its own, mixed with those of training; see `network_step`. A window that lacks a
+    channel changes nothing.
 
     Attributes:
       model: with the statistics so far.
@@ -85,14 +101,16 @@ class AdaptingModel:
     def __init__(self, model: TrainedModel) -> None:
         """Begins at the statistics of training."""
         self.model = model
-        self._normalizer = model.card.normalizer
+        self._trained = model.variables["batch_stats"]
 
     def predict(self, windows: np.ndarray) -> Prediction:
         """Answers windows (n, t, c) one after the other; see `dcdp_jax.serve.model.predict`."""
         model, found = self.model, []
         for window in np.asarray(windows, np.float32):
-            given = compiled_step(model.network, model.variables, *self._normalizer, window[None], model.adapt)
-            probabilities, statistics = given
+            probabilities, statistics = compiled_step(
+                *(model.network, model.variables, self._trained, model.card.normalizer),
+                *(window[None], model.adapt, model.adapt_share),
+            )
             if np.isfinite(window).all():
                 model = model._replace(variables={**model.variables, "batch_stats": statistics})
             found.append(probabilities)

@@ -53,6 +53,7 @@ class TrainedModel(NamedTuple):
       density: of the training windows, by whose distance windows are unknown; None judges them by probability.
       adapt: weight of each window in the statistics of batch normalisation, see `AdaptingModel`; 0 leaves those of
         training.
+      adapt_share: largest share that the windows have in these statistics; the rest is of training.
     """
 
     card: ModelCard
@@ -60,6 +61,7 @@ class TrainedModel(NamedTuple):
     variables: Any
     rejection: Rejection | None = None
     adapt: float = 0.0
+    adapt_share: float = 1.0
     density: Density | None = None
 
 
@@ -153,7 +155,7 @@ def load_serving_model(config: ConfigDict, workdir: Path) -> TrainedModel:
       ConfigError: the model has no threshold, a class with the name of rejected answers, no batch normalisation, or no
         channels that could be computed.
     """
-    model = load_model(workdir, config.serve.compute_body)
+    model = load_model(workdir, config.serve.compute_body)._replace(adapt_share=config.serve.adapt_share)
     if config.serve.adapt == NORM:
         if not model.variables["batch_stats"]:
             raise ConfigError(f"serve.adapt={NORM!r}: the model of {workdir} has no batch normalisation")

@@ -46,6 +46,21 @@ def test_the_running_average_is_that_of_mean_and_mean_square():
     np.testing.assert_allclose(running["layer"]["var"], square - mean**2)
 
 
+def test_the_windows_have_no_more_than_their_share_in_the_statistics(made):
+    """With a share of a half, they are the mean of mean and mean square of training and of an unbounded average."""
+    windows = windows_of(made)[:1]
+    half, whole = AdaptingModel(made._replace(adapt_share=0.5)), AdaptingModel(made)
+    for adapting in (half, whole):
+        adapting.predict(windows)
+    trained, part, all_of_it = (
+        jax.tree.map(np.float64, model.variables["batch_stats"]["res"]["backbone"]["norm"]["BatchNorm_0"])
+        for model in (made, half.model, whole.model)
+    )
+    np.testing.assert_allclose(part["mean"], (trained["mean"] + all_of_it["mean"]) / 2, rtol=1e-5, atol=1e-6)
+    squares = [values["var"] + values["mean"] ** 2 for values in (trained, part, all_of_it)]
+    np.testing.assert_allclose(squares[1], (squares[0] + squares[2]) / 2, rtol=1e-5, atol=1e-6)
+
+
 def test_statistics_are_those_of_numpy_on_the_input_of_every_layer(made):
     """The input of a layer is what Flax captures as the output of the module before it."""
     before_layer = {
@@ -120,9 +135,10 @@ def test_predict_and_stream_adapt_alike(made):
 def test_it_is_asked_for_in_the_config(finished):
     config = demo.get_config()
     assert load_serving_model(config, finished).adapt == 0
+    config.serve.adapt_share = 0.4
     config.serve.adapt, config.serve.adapt_rate = "norm", 0.05
     model = load_serving_model(config, finished)
-    assert model.adapt == 0.05
+    assert (model.adapt, model.adapt_share) == (0.05, 0.4)
     windows = np.random.default_rng(0).normal(size=(3, model.card.window, len(model.card.channels)))
     assert np.isfinite(AdaptingModel(model).predict(windows.astype(np.float32)).probabilities).all()
 
@@ -133,7 +149,7 @@ def test_a_network_without_batch_normalisation_is_refused(finished, monkeypatch)
     config = demo.get_config()
     config.serve.adapt = "norm"
     made = make_model(Kind(baseline="lstm"))
-    monkeypatch.setattr(module, "load_model", lambda _: made)
+    monkeypatch.setattr(module, "load_model", lambda *_: made)
     with pytest.raises(ConfigError, match="has no batch normalisation"):
         load_serving_model(config, finished)
 
