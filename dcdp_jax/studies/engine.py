@@ -1,7 +1,7 @@
 """Runs the trials of a study, several at once; those that differ by seed alone as a group."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,22 +14,22 @@ from dcdp_jax.errors import ConfigError, Terminated, UserError
 from dcdp_jax.runs.files import RESULT, write_json
 from dcdp_jax.runs.reading import Predictions, read_predictions, read_result
 from dcdp_jax.studies.grid import Fields, Stage, Trial, is_inner, slug, stages_of, trials_of
-from dcdp_jax.studies.groups import Engine
 from dcdp_jax.studies.local_engine import LocalEngine
 from dcdp_jax.studies.ray_engine import RayEngine
 from dcdp_jax.studies.worker import ERROR, has_ended
 from dcdp_jax.train.hyperparameters import program_of
 from dcdp_jax.train.preemption import Sigterm
 
+Engine = LocalEngine | RayEngine  # leaving its context ends the groups that still run
 TRIALS, GROUPS = "trials", "groups"
 POLL_SECONDS = 0.3
 
 
 class Outcome(NamedTuple):
-    """A trial with its result and, where it left them, its predictions; or with the error that ended it."""
+    """A trial with its result and, where it left them, its predictions; or None and the error that ended it."""
 
     trial: Trial
-    result: dict[str, Any] | None
+    result: Any
     error: str | None
     predictions: Predictions | None = None
 
@@ -79,8 +79,7 @@ def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
 
 def engine_of(study: ConfigDict) -> Engine:
     """Returns the engine that a study asks for."""
-    engines: dict[str, Callable[[ConfigDict], Engine]] = {"local": LocalEngine, "ray": RayEngine}
-    return engines[study.engine](study)
+    return RayEngine(study) if study.engine == "ray" else LocalEngine(study)
 
 
 def run_trials(
@@ -130,9 +129,8 @@ def groups_of(trials: Sequence[Trial], workdir: Path, at_once: int) -> Iterator[
 
 def write_group(group: Sequence[Trial], workdir: Path, study: ConfigDict) -> Path:
     """Writes the file that tells a process what to train."""
-    folder = workdir / GROUPS
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{slug(group[0].name)}.json"
+    path = workdir / GROUPS / f"{slug(group[0].name)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "keep_checkpoints": study.keep_checkpoints,
         "seeds_at_once": study.seeds_at_once,
@@ -159,6 +157,11 @@ def outcome_of(trial: Trial, workdir: Path) -> Outcome:
         return Outcome(trial, result, None, read_predictions(folder, result))
     error = (folder / ERROR).read_text() if (folder / ERROR).exists() else "not run"
     return Outcome(trial, None, error.splitlines()[0])
+
+
+def finished(outcomes: Sequence[Outcome], row: str) -> dict[tuple[int, int], Outcome]:
+    """Returns {(fold, seed): trial} of the trials of a row that have a result."""
+    return {(o.trial.fold, o.trial.seed): o for o in outcomes if o.trial.row == row and o.result}
 
 
 def outcome_line(outcome: Outcome) -> str:

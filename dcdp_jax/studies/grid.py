@@ -46,7 +46,7 @@ class Trial(NamedTuple):
       seed: of the run.
       fold: of `data.fold`.
       config: the whole config of the run.
-      name: of its folder; another config has another.
+      name: of its folder, with a digest of all that the config computes with.
     """
 
     dataset: str
@@ -55,13 +55,6 @@ class Trial(NamedTuple):
     fold: int
     config: ConfigDict
     name: str
-
-
-def trial_name(dataset: str, row: str, config: ConfigDict) -> str:
-    """Returns data set, row, fold and seed for a person, and a digest of all that the config computes with."""
-    computed = [(k, v) for k, v in sorted(flatten(as_plain_data(config))) if k not in LOCATIONS]
-    digest = hashlib.sha256(json.dumps(computed).encode()).hexdigest()[:10]
-    return f"{slug(dataset)}-{slug(row)}-fold{config.data.fold}-seed{config.seed}-{digest}"
 
 
 def slug(text: str) -> str:
@@ -98,14 +91,6 @@ def stages_of(config: ConfigDict) -> list[Stage]:
     return [stage._replace(inner=True) for stage in stages[:-1]] + stages[-1:]
 
 
-def datasets_of(config: ConfigDict) -> dict[str, ConfigDict]:
-    """Returns {name: config} of the data sets, the small synthetic one where the study is to be quick."""
-    datasets = config.quick.datasets if config.study.quick else config.datasets
-    if not datasets:
-        raise ConfigError("datasets is empty, expected {name: config}")
-    return dict(datasets.items())
-
-
 def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
     """Returns the trials of a stage: one per data set, row, fold and seed, those that differ by seed beside each other.
 
@@ -116,12 +101,16 @@ def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
     """
     trials = []
     study = config.study
-    seeds = config.quick.seeds if study.quick else study.seeds
+    datasets, seeds = (config.quick.datasets, config.quick.seeds) if study.quick else (config.datasets, study.seeds)
+    if not datasets:
+        raise ConfigError("datasets is empty, expected {name: config}")
     places = {f"data.{place}": study[place] for place in ("raw_dir", "cache_dir") if study[place]}
-    for dataset, original in datasets_of(config).items():
+    for dataset, original in datasets.items():
         folds = range(study.inner_folds) if stage.inner else study.folds or (original.data.fold,)
         for row, fold, seed in itertools.product(stage.rows, folds, seeds):
-            fields = fields_for(dataset, {**base, **row.fields}) | {"data.fold": fold, "seed": seed} | places
+            given = [(*name.rpartition(":"), value) for name, value in {**base, **row.fields}.items()]
+            fields = {field: value for owner, _, field, value in given if owner in ("", dataset)}
+            fields |= {"data.fold": fold, "seed": seed} | places
             if study.inner_folds:
                 fields["data.validation"] = "none"
             if stage.inner:
@@ -132,19 +121,16 @@ def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
                 check_config(trial)
             except ConfigError as error:
                 raise ConfigError(f"row {row.name!r} on {dataset}: {error}") from error
-            trials.append(Trial(dataset, row.name, seed, fold, trial, trial_name(dataset, row.name, trial)))
+            computed = [(k, v) for k, v in sorted(flatten(as_plain_data(trial))) if k not in LOCATIONS]
+            digest = hashlib.sha256(json.dumps(computed).encode()).hexdigest()[:10]
+            name = f"{slug(dataset)}-{slug(row.name)}-fold{fold}-seed{seed}-{digest}"
+            trials.append(Trial(dataset, row.name, seed, fold, trial, name))
     return trials
 
 
 def is_inner(trial: Trial) -> bool:
     """Returns whether a trial is tested on a fold of the training subjects, see `study.inner_folds`."""
     return trial.config.data.within != ""
-
-
-def fields_for(dataset: str, fields: Fields) -> dict[str, Any]:
-    """Returns the fields that concern a data set, without its name."""
-    split = {field: field.rpartition(":") for field in fields}
-    return {last: fields[field] for field, (name, _, last) in split.items() if name in ("", dataset)}
 
 
 def with_fields(config: ConfigDict, fields: Fields) -> ConfigDict:

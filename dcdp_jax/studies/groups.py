@@ -8,32 +8,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from dcdp_jax.runs.files import write_atomically
 from dcdp_jax.studies.worker import ERROR, has_ended, log_of
 
 # A process that SIGTERM finds just after its training gets it again before the next.
 TERMINATE_EVERY_SECONDS = 5.0
-
-
-class Engine(Protocol):
-    """What runs groups somewhere; leaving its context ends those that still run."""
-
-    def __enter__(self) -> "Engine": ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def submit(self, files: Sequence[Path]) -> None:
-        """Takes groups on, to be run when there is room."""
-
-    def poll(self) -> bool:
-        """Starts what there is room for, gives the trials that a dead process left an error, and says whether groups
-        are left.
-        """
-
-    def terminate(self) -> None:
-        """Passes SIGTERM on to all that runs, and returns when it has ended."""
 
 
 def start_process(

@@ -13,7 +13,7 @@ from dcdp_jax.studies.groups import end, give, has_answered, note_death, start_p
 
 
 class LocalEngine:
-    """As many processes at once as `study.workers` says; an `Engine`."""
+    """As many processes at once as `study.workers` says."""
 
     def __init__(self, study: ConfigDict) -> None:
         self._workers: int = study.workers
@@ -59,7 +59,9 @@ class LocalEngine:
 
 def start_on_share(file: Path, place: int, workers: int) -> subprocess.Popen[bytes]:
     """Starts a process on its share of the machine, with its first group."""
-    gpus = gpus_available()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # starting CUDA in this process would take memory of the GPUs
+    found = [path.name.removeprefix("nvidia") for path in sorted(Path("/dev").glob("nvidia[0-9]*"))]
+    gpus = visible.split(",") if visible else found
     environment = {}
     if gpus:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(share_of(gpus, place, workers))
@@ -69,13 +71,6 @@ def start_on_share(file: Path, place: int, workers: int) -> subprocess.Popen[byt
     if hasattr(os, "sched_setaffinity") and workers > 1:
         os.sched_setaffinity(process.pid, share_of(sorted(os.sched_getaffinity(0)), place, workers))
     return process
-
-
-def gpus_available() -> list[str]:
-    """Finds the CUDA devices without starting CUDA in this process."""
-    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
-        return visible.split(",")
-    return [path.name.removeprefix("nvidia") for path in sorted(Path("/dev").glob("nvidia[0-9]*"))]
 
 
 def share_of(things: Sequence[Any], place: int, workers: int) -> list[Any]:

@@ -1,23 +1,21 @@
 """The page of a study: its tables, what made them, and every result file that a number comes from."""
 
 import shlex
+import sys
 from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
 
-from dcdp_jax.studies.engine import Outcome, StageOutcome, validation_mean
+from dcdp_jax.studies.engine import Outcome, validation_mean
 from dcdp_jax.studies.grid import is_inner
-from dcdp_jax.studies.rendering import as_markdown, number
-from dcdp_jax.studies.tables import Table, percent
+from dcdp_jax.studies.rendering import as_markdown, markdown_table, number
+from dcdp_jax.studies.tables import Table
 
 
-def make_page(
-    name: str, command: Sequence[str], stages: Sequence[StageOutcome], tables: Sequence[Table], gains: str = ""
-) -> str:
+def make_page(name: str, outcomes: Sequence[Outcome], tables: Sequence[Table], gains: str) -> str:
     """Returns the page in Markdown: command, provenance, tables, gains, failed trials and all trials."""
-    outcomes = [outcome for stage in stages for outcome in stage.outcomes]
-    parts = [f"## {name}", f"`python {shlex.join(command)}`, {date.today().isoformat()}. {provenance(outcomes)}"]
+    parts = [f"## {name}", f"`python {shlex.join(sys.argv)}`, {date.today().isoformat()}. {provenance(outcomes)}"]
     parts += [as_markdown(table).strip() for table in tables] + [gains] * bool(gains)
     if failed := [outcome for outcome in outcomes if outcome.result is None]:
         lines = "\n".join(f"- {outcome.trial.name}: {outcome.error}" for outcome in failed)
@@ -40,21 +38,16 @@ def provenance(outcomes: Sequence[Outcome]) -> str:
 
 
 def trial_list(outcomes: Sequence[Outcome]) -> str:
-    """Returns the folder of every trial with the scores that the tables are made from."""
-    header = [
-        "| `trials/` | selected epoch | validation macro F1 | test accuracy | test macro F1 |",
-        "|" + " --- |" * 5,
-    ]
-    lines = [
-        f"| {outcome.trial.name} | {outcome.result['best_epoch']} of {outcome.result['epochs']} | "
-        f"{number(percent(validation_mean([outcome], outcome.trial.row, 'f1_macro')))} | "
-        f"{tested_score(outcome, 'accuracy')} | {tested_score(outcome, 'f1_macro')} |"
-        for outcome in outcomes
-        if outcome.result
-    ]
-    return "\n".join(["<details><summary>Every trial</summary>", "", *header, *lines, "", "</details>"])
+    """Returns the folder of every trial with the scores that the tables are made from.
 
-
-def tested_score(outcome: Outcome, score: str) -> str:
-    """Returns a test score in percent; nothing for a trial that is tested on a fold of the training subjects."""
-    return "" if outcome.result is None or is_inner(outcome.trial) else number(100 * outcome.result["test"][score])
+    A trial that is tested on a fold of the training subjects has no test scores.
+    """
+    lines = []
+    for outcome in (outcome for outcome in outcomes if outcome.result):
+        validation = validation_mean([outcome], outcome.trial.row, "f1_macro")
+        tested = None if is_inner(outcome.trial) else outcome.result["test"]
+        shown = [validation, *(tested and tested[score] for score in ("accuracy", "f1_macro"))]
+        epochs = f"{outcome.result['best_epoch']} of {outcome.result['epochs']}"
+        lines.append([outcome.trial.name, epochs, *(number(None if x is None else 100 * x) for x in shown)])
+    header = ["`trials/`", "selected epoch", "validation macro F1", "test accuracy", "test macro F1"]
+    return f"<details><summary>Every trial</summary>\n\n{markdown_table(header, lines)}\n\n</details>"

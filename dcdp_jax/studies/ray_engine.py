@@ -20,7 +20,7 @@ CONNECT_SECONDS = 10
 
 
 class RayEngine:
-    """Each group is a Ray task, and the task starts the group's process where it is; an `Engine`.
+    """Each group is a Ray task, and the task starts the group's process where it is.
 
     Ray gives the task to another machine when its own is lost. The process there ends with Ray's, or when it sees that
     it has been replaced, and the next one goes on from what is in the study's folder.

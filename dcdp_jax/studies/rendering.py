@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -114,12 +115,15 @@ def summary_text(summary: Summary | None) -> str:
     return f"{summary.mean:.2f} ± {summary.deviation:.2f} [{summary.low:.2f}, {summary.high:.2f}]"
 
 
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
 def as_markdown(table: Table) -> str:
     """Returns a Markdown table under a line that says what it is."""
-    header, lines = columns(table)
-    rows = [header, ["---"] * len(header), *lines]
-    body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
-    return f"{heading(table)}\n\n{body}\n"
+    return f"{heading(table)}\n\n{markdown_table(*columns(table))}\n"
 
 
 def as_csv(table: Table) -> str:

@@ -65,7 +65,13 @@ def summarize(values: Sequence[float]) -> Summary:
     return Summary(n, mean, deviation, mean - half, mean + half)
 
 
-def paired_p(a: Sequence[float], b: Sequence[float]) -> float:
+def paired(*columns: Mapping[tuple[int, int], float]) -> np.ndarray:
+    """Returns the (n, m) values of the n folds and seeds, {(fold, seed): value}, that all of m columns have."""
+    common = [key for key in columns[0] if all(key in column for column in columns)]
+    return np.array([[column[key] for column in columns] for key in common]).reshape(-1, len(columns))
+
+
+def paired_p(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
     """Returns the two-sided p of the paired t-test that two rows have the same mean score, by the same seeds and folds.
 
     NaN for fewer than two pairs; 1 where all pairs are equal, 0 where all differ by the same amount.

@@ -1,6 +1,5 @@
 """A study from its config to its tables and figures."""
 
-import sys
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -51,7 +50,7 @@ def study(config: ConfigDict, workdir: Path) -> int:
         print(path)
     page = workdir / "page.md"
     sections = "\n\n".join(filter(None, (as_section(*compared), branch_section(*compared))))
-    write_atomically(page, make_page(workdir.name, sys.argv, stages, tables, sections))
+    write_atomically(page, make_page(workdir.name, outcomes, tables, sections))
     print(page)
     failed = [outcome for outcome in outcomes if outcome.result is None]
     if failed:

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dcdp_jax.studies.engine import Outcome, StageOutcome, validation_mean
+from dcdp_jax.studies.engine import Outcome, StageOutcome, finished, validation_mean
 from dcdp_jax.studies.grid import is_inner
-from dcdp_jax.studies.statistics import Summary, holm, paired_p, subject_interval, subjects_p, summarize
+from dcdp_jax.studies.statistics import Summary, holm, paired, paired_p, subject_interval, subjects_p, summarize
 from dcdp_jax.studies.windows import Ensemble, ensemble_of, subjects_of
 
 
@@ -133,18 +133,23 @@ def make_tables(
         for stage in stages:
             for row in [row.name for row in stage.stage.rows]:
                 of_row = [outcome for outcome in here if outcome.trial.row == row]
-                finished = [outcome.result for outcome in of_row if outcome.result]
+                ended = [outcome.result for outcome in of_row if outcome.result]
+                parameters, seconds = (
+                    float(np.mean([result[key] for result in ended])) if ended else None
+                    for key in ("parameters", "wall_seconds")
+                )
+                validation = validation_mean(here, row, selection)
                 lines.append(
                     Line(
                         stage.stage.name,
                         row,
                         len(stages) > 1 and row == stage.best,
-                        percent(validation_mean(here, row, selection)),
+                        None if validation is None else 100 * validation,
                         cells[row],
-                        len(finished),
-                        len(of_row) - len(finished),
-                        mean_of(finished, "parameters"),
-                        mean_of(finished, "wall_seconds"),
+                        len(ended),
+                        len(of_row) - len(ended),
+                        parameters,
+                        seconds,
                         over_subjects[row],
                         inner=stage.stage.inner,
                     )
@@ -178,9 +183,8 @@ def subject_statistics(
     outcomes: Sequence[Outcome], rows: Sequence[str], compare: Mapping[str, str]
 ) -> list[OverSubjects | None]:
     """Returns the accuracy of every row over the test subjects; None for a row without predictions."""
-    by_row = {
-        row: {(o.trial.fold, o.trial.seed): o for o in outcomes if o.trial.row == row and o.predictions} for row in rows
-    }
+    predicted = [outcome for outcome in outcomes if outcome.predictions]
+    by_row = {row: finished(predicted, row) for row in rows}
     found, tests = [], []
     for row, trials in by_row.items():
         subjects = subjects_of(list(trials.values()))
@@ -200,9 +204,9 @@ def score_cells(outcomes: Sequence[Outcome], rows: Sequence[str], score: str, co
     for row, values in by_row.items():
         summary = summarize(list(values.values())) if values else None
         difference, p = None, np.nan
-        other = by_row.get(compare.get(row, ""), {})
-        if pairs := [key for key in values if key in other]:
-            a, b = [values[key] for key in pairs], [other[key] for key in pairs]
+        pairs = paired(values, by_row.get(compare.get(row, ""), {}))
+        if len(pairs):
+            a, b = pairs.T
             difference, p = float(np.mean(a) - np.mean(b)), paired_p(a, b)
         cells.append(Cell(summary, difference))
         tests.append(p)
@@ -214,18 +218,4 @@ def score_cells(outcomes: Sequence[Outcome], rows: Sequence[str], score: str, co
 
 def test_scores(outcomes: Sequence[Outcome], row: str, score: str) -> dict[tuple[int, int], float]:
     """Returns {(fold, seed): percent on the test part} of a row."""
-    return {
-        (outcome.trial.fold, outcome.trial.seed): 100 * outcome.result["test"][score]
-        for outcome in outcomes
-        if outcome.trial.row == row and outcome.result
-    }
-
-
-def mean_of(results: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    """Returns the mean of a number of result.json, or None without results."""
-    return float(np.mean([result[key] for result in results])) if results else None
-
-
-def percent(share: float | None) -> float | None:
-    """Returns a share as percent."""
-    return None if share is None else 100 * share
+    return {key: 100 * outcome.result["test"][score] for key, outcome in finished(outcomes, row).items()}

@@ -1,7 +1,7 @@
 """Computes the accuracy of a row by test subject, and the ensemble of its seeds, from predictions of single windows."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,33 +55,41 @@ def subjects_of(outcomes: Sequence[Outcome]) -> Subjects:
 
 
 def ensemble_of(outcomes: Sequence[Outcome]) -> Ensemble | None:
-    """Returns the ensemble of one row, or None where no fold has two finished trials with probabilities.
-
-    Raises:
-      CheckpointError: trials of one fold were tested on different windows.
-    """
+    """Returns the ensemble of one row, or None where no fold has two finished trials with probabilities."""
     folds: dict[int, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         if outcome.predictions is not None and outcome.predictions.probabilities is not None:
             folds[outcome.trial.fold].append(outcome)
-    found, parameters = [], []
     complete = [members for members in folds.values() if len(members) > 1]
-    for members in complete:
-        predictions = [member.predictions for member in members if member.predictions]
-        windows = predictions[0].windows
-        for member, other in zip(members, predictions, strict=True):
-            if other.windows != windows:
-                raise CheckpointError(
-                    f"{member.trial.name} and {members[0].trial.name} were tested on different windows; remove the "
-                    "folder of the older one, and the same command trains it again"
-                )
-        results = [member.result for member in members if member.result]
-        mean = mean_probabilities([one.probabilities for one in predictions if one.probabilities is not None])
-        found.append(scores(count_windows(windows, mean, results[0]["class_names"])))
-        parameters.append(sum(result["parameters"] for result in results))
-    if not found:
+    if not complete:
         return None
+    found = [combined_scores(members, mean_probabilities) for members in complete]
     counts = sorted({len(members) for members in complete})
     runs = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    parameters = np.mean([sum(member.result["parameters"] for member in members) for members in complete])
     means = {score: 100 * float(np.mean([one[score] for one in found])) for score in found[0]}
-    return Ensemble(runs, len(found), float(np.mean(parameters)), means)
+    return Ensemble(runs, len(found), float(parameters), means)
+
+
+def combined_scores(
+    members: Sequence[Outcome], combine: Callable[[Sequence[np.ndarray]], np.ndarray]
+) -> dict[str, float]:
+    """Returns `metrics.scores` of the (n, k) that `combine` makes of the class probabilities of some trials.
+
+    Raises:
+      CheckpointError: a trial left no probabilities, or two were tested on different windows.
+    """
+    windows, probabilities = None, []
+    for member in members:
+        given = member.predictions
+        if given is None or given.probabilities is None:
+            raise CheckpointError(f"{member.trial.name} left no probabilities; remove its folder, and train it again")
+        if windows is not None and given.windows != windows:
+            raise CheckpointError(
+                f"{member.trial.name} and {members[0].trial.name} were tested on different windows; remove the folder "
+                "of the older one, and the same command trains it again"
+            )
+        windows = given.windows
+        probabilities.append(given.probabilities)
+    assert windows is not None
+    return scores(count_windows(windows, combine(probabilities), members[0].result["class_names"]))

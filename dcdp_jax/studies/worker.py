@@ -174,15 +174,6 @@ def train_group(file: Path) -> bool:
     return not any((folder / ERROR).exists() for folder in left)
 
 
-def write_into(log: Path) -> None:
-    """Lets all that this process says from now on go to the end of a file."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    with log.open("ab") as file:
-        for stream in (1, 2):
-            os.dup2(file.fileno(), stream)
-
-
 def main() -> None:
     """Trains the group that is named, or all that are given. The exit status is 1 after a trial that failed."""
     given = given_files()
@@ -191,7 +182,11 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     while True:
         file = given.get()
-        write_into(log_of(file))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        with log_of(file).open("ab") as log:
+            for stream in (1, 2):
+                os.dup2(log.fileno(), stream)
         sys.argv[1:] = [str(file)]  # result.json has the command, and this one does the same
         if not train_group(file):
             sys.exit(1)  # what has failed may have left less memory, or a GPU in a state in which every trial fails
