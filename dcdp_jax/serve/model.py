@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dcdp_jax.config import is_network, with_defaults
+from dcdp_jax.config import EMA, is_network, with_defaults
 from dcdp_jax.data.normalize import normalize
 from dcdp_jax.density import Density, distances, window_features
 from dcdp_jax.errors import CheckpointError, ConfigError, DataError
@@ -23,7 +23,7 @@ from dcdp_jax.runs.model_card import ModelCard, read_card
 from dcdp_jax.runs.reading import read_config, read_result
 from dcdp_jax.serve.channels import compute_body
 from dcdp_jax.serve.events import UNKNOWN_NAME
-from dcdp_jax.train.build import averages, build_chain, build_model
+from dcdp_jax.train.build import build_chain, build_model
 from dcdp_jax.train.state import TrainState, evaluated_state, state_shapes
 
 __all__ = [
@@ -126,7 +126,11 @@ def describe_state(workdir: Path) -> tuple[ModelCard, nn.Module, TrainState]:
         optimizer = build_chain(config, card.branches, steps_per_epoch=1)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: not the config of a run ({error})") from error
-    return card, network, state_shapes(network, optimizer, card.window, len(card.channels), averages(config))
+    return (
+        card,
+        network,
+        state_shapes(network, optimizer, card.window, len(card.channels), config.train.selection == EMA),
+    )
 
 
 def restore_state(workdir: Path, card: ModelCard, like: TrainState) -> TrainState:

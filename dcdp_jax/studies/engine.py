@@ -18,7 +18,7 @@ from dcdp_jax.studies.local_engine import LocalEngine
 from dcdp_jax.studies.ray_engine import RayEngine
 from dcdp_jax.studies.worker import ERROR, has_ended
 from dcdp_jax.train.hyperparameters import program_of
-from dcdp_jax.train.preemption import Sigterm
+from dcdp_jax.train.preemption import Termination
 
 Engine = LocalEngine | RayEngine  # leaving its context ends the groups that still run
 TRIALS, GROUPS = "trials", "groups"
@@ -61,7 +61,7 @@ def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
             )
     base: Fields = {}
     done = []
-    with engine_of(config.study) as engine, Sigterm() as sigterm:
+    with engine_of(config.study) as engine, Termination() as sigterm:
         for stage in stages:
             trials = trials_of(config, stage, base)
             run_trials(trials, workdir, engine, sigterm, config.study, stage.name)
@@ -83,7 +83,7 @@ def engine_of(study: ConfigDict) -> Engine:
 
 
 def run_trials(
-    trials: Sequence[Trial], workdir: Path, engine: Engine, sigterm: Sigterm, study: ConfigDict, stage: str
+    trials: Sequence[Trial], workdir: Path, engine: Engine, sigterm: Termination, study: ConfigDict, stage: str
 ) -> None:
     """Trains the trials of a stage that have no result yet; shows progress and the time left.
 

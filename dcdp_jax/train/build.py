@@ -114,7 +114,7 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
         signals=signals,
         program=program_of(config),
         initial_state=lambda seed: create_state(
-            model, optimizer, seed, dataset.window, len(dataset.channels), averages(config)
+            model, optimizer, seed, dataset.window, len(dataset.channels), config.train.selection == EMA
         ),
         step=devices.map_step(train_steps, **static),
         step_together=devices.map_step(together, divide_state=divide_seeds, **static),
@@ -155,11 +155,6 @@ def confidence_notes(config: ConfigDict, dataset: Dataset) -> list[str]:
         return []
     names = [str(dataset.subject_names.get(subject, subject)) for subject in np.unique(part.subjects).tolist()]
     return [f"modulation.confidence={HELDOUT}: measured on windows of the subjects {', '.join(names)}"]
-
-
-def averages(config: ConfigDict) -> bool:
-    """Returns whether the training state keeps an average."""
-    return config.train.selection == EMA
 
 
 def build_branches(config: ConfigDict, dataset: Dataset) -> tuple[BranchSpec, ...]:

@@ -52,7 +52,9 @@ def train_classifiers(
     embeddings = jax.tree.map(lambda *values: jnp.concatenate(values)[: len(windows)], *parts)
     counts = np.bincount(labels)
     weights = 1 / (np.count_nonzero(counts) * counts[labels])
-    before = classifier_parameters(network, variables["params"])
+    params = dict(variables["params"])
+    before = {name: {"classifier": params[name]["classifier"]} for name in (branch.name for branch in network.branches)}
+    before["fusion"] = params.get("fusion", {})  # the sum of the branches' logits has no parameters
     optimizer = optax.adam(LEARNING_RATE)
 
     def loss_of(trained: Any) -> jax.Array:
@@ -70,16 +72,4 @@ def train_classifiers(
         return jax.lax.fori_loop(0, STEPS, step, (trained, optimizer.init(trained)))[0]
 
     trained = jax.device_get(train(before))
-    params = dict(variables["params"])
-    if "fusion" in params:  # the sum of the branches' logits has no parameters
-        params["fusion"] = trained["fusion"]
-    for branch in network.branches:
-        params[branch.name] = {**params[branch.name], **trained[branch.name]}
-    return params
-
-
-def classifier_parameters(network: MultiPath, params: Any) -> Any:
-    """Returns the parameters that `train_classifiers` trains, in their places."""
-    return {"fusion": params.get("fusion", {})} | {
-        branch.name: {"classifier": params[branch.name]["classifier"]} for branch in network.branches
-    }
+    return params | {name: {**params[name], **part} for name, part in trained.items() if name in params}

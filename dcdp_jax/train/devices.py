@@ -28,12 +28,6 @@ def keep_compiled_programs(cache: Path) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def make_cpu_devices(count: int) -> None:
-    """Gives a process `count` CPU devices, unless JAX_NUM_CPU_DEVICES sets their number; comes before JAX is used."""
-    if "JAX_NUM_CPU_DEVICES" not in os.environ:
-        jax.config.update("jax_num_cpu_devices", count)
-
-
 def automatic_precision(device: Any) -> str:
     """Returns the precision for `auto`: `tf32` on NVIDIA GPUs of compute capability 8.0 or above, else `float32`.
 
@@ -43,6 +37,12 @@ def automatic_precision(device: Any) -> str:
     # "8.0" on NVIDIA's GPUs; AMD's have names such as "gfx90a", and CPUs and TPUs have none.
     major = str(getattr(device, "compute_capability", "")).partition(".")[0]
     return "tf32" if device.platform == "gpu" and major.isdecimal() and int(major) >= 8 else "float32"
+
+
+def make_cpu_devices(count: int) -> None:
+    """Gives a process `count` CPU devices, unless JAX_NUM_CPU_DEVICES sets their number; comes before JAX is used."""
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        jax.config.update("jax_num_cpu_devices", count)
 
 
 class Devices:
@@ -88,6 +88,10 @@ class Devices:
         mesh = Mesh(np.array(local if strategy == "pmap" else self.devices), (AXIS,))
         self._mesh = mesh
         self._replicated = NamedSharding(mesh, PartitionSpec())
+
+        def pick(arrays: Sequence[jax.Array], place: jax.Array, shapes: Sequence[tuple[int, ...]]) -> list[jax.Array]:
+            return [x.reshape(-1, *shape)[place] for x, shape in zip(arrays, shapes, strict=True)]
+
         self._replicate_one = jax.jit(pick, static_argnums=2, out_shardings=self._replicated)
 
     def __len__(self) -> int:
@@ -218,8 +222,3 @@ class Devices:
         specs = (states, given, divided) + (states,) * takes_hyperparameters
         sharded = jax.shard_map(mapped, mesh=mesh, in_specs=specs, out_specs=states, check_vma=False)
         return jax.jit(sharded, donate_argnums=donated)
-
-
-def pick(arrays: Sequence[jax.Array], place: jax.Array, shapes: Sequence[tuple[int, ...]]) -> list[jax.Array]:
-    """Returns one element of each array (s, ...) or (devices, s / devices, ...)."""
-    return [x.reshape(-1, *shape)[place] for x, shape in zip(arrays, shapes, strict=True)]

@@ -1,9 +1,8 @@
-"""The record of an epoch in progress, its checkpoint on preemption, and the report of values that are not finite."""
+"""The record of an epoch in progress, where a run begins or goes on, and values that are not finite."""
 
 import dataclasses
 import itertools
 import math
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ import jax
 import numpy as np
 
 from dcdp_jax.data.dataset import Dataset, Split
-from dcdp_jax.distributed import from_first_process, is_first_process
+from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import CheckpointError, NonFiniteError
 from dcdp_jax.runs.checkpoints import Checkpoints
-from dcdp_jax.runs.files import INTERRUPTED, NONFINITE, write_json
-from dcdp_jax.runs.log import NOTHING, MetricsLog
+from dcdp_jax.runs.files import INTERRUPTED
+from dcdp_jax.runs.log import NOTHING
 from dcdp_jax.train.state import TrainState
 from dcdp_jax.values import flatten
 
@@ -64,10 +63,6 @@ class Epoch:
             self.records.append((numbers[-1], mean_of(metrics)))
         self.pending = self.pending[len(ready) :]
 
-    def is_lost(self, may_skip: int, last: int) -> bool:
-        """Returns whether more than `may_skip` steps were not finite, or all `last` steps of the epoch."""
-        return len(self.nonfinite) > may_skip or (self.steps == last and not self.records)
-
     def means(self) -> dict[str, float]:
         """Returns the mean total loss and accuracy over the recorded steps."""
         steps = [record["steps"] for _, record in self.records]
@@ -103,13 +98,6 @@ def check_finite(where: str, metrics: Mapping[str, Any], checkpoint: Callable[[]
 def describe_checkpoint(checkpoint: Path | None) -> str:
     """Returns the part of a message that names the last good checkpoint; None where there is none yet."""
     return f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no checkpoint yet"
-
-
-def save_interrupted(workdir: Path, state: TrainState, epoch: Epoch, step: int, log: MetricsLog) -> None:
-    """Saves a checkpoint within an epoch atomically, after a number of steps since the beginning of training."""
-    with Checkpoints(workdir / INTERRUPTED) as checkpoints:
-        if step not in checkpoints.numbers():
-            checkpoints.save(step, state, 0.0, notes={"epoch": dataclasses.asdict(epoch), "log": log.notes()})
 
 
 def starting_point(
@@ -151,45 +139,6 @@ def starting_point(
             "--workdir"
         )
     return state, epoch, notes
-
-
-def forget_interruption(workdir: Path, checkpoints: Checkpoints) -> None:
-    """Removes the checkpoint of `save_interrupted`, once that of a later epoch is on the disk."""
-    if is_first_process() and (workdir / INTERRUPTED).exists():
-        checkpoints.wait()
-        shutil.rmtree(workdir / INTERRUPTED)
-
-
-def nonfinite_error(
-    workdir: Path,
-    dataset: Dataset,
-    split: Split,
-    step: int,
-    values: dict[str, str],
-    rows: Sequence[int],
-    checkpoint: Path | None,
-) -> NonFiniteError:
-    """Writes nonfinite.json and returns the error that names it.
-
-    The values, {metric: nan or inf}, are those of a step, whose windows are rows of the training part in its epoch.
-    """
-    windows = [window_record(dataset, split, int(row)) for row in rows]
-    saved = str(checkpoint) if checkpoint else None
-    if is_first_process():
-        content = {"step": step, "values": values, "last_good_checkpoint": saved, "windows": windows}
-        write_json(workdir / NONFINITE, content)
-    causes = sorted(values, key=lambda name: not name.startswith("loss"))[:NAMED_IN_MESSAGE]
-    what = ", ".join(f"{name} is {values[name]}" for name in causes)
-    bad = [window for window in windows if not window["finite"]] or windows
-    named = "; ".join(
-        f"{window['row']} (subject {window['subject']}, start {window['start']})" for window in bad[:NAMED_IN_MESSAGE]
-    )
-    more = f" and {len(bad) - NAMED_IN_MESSAGE} more" if len(bad) > NAMED_IN_MESSAGE else ""
-    whose = "training windows" if bad is windows else "training windows with values that are not finite:"
-    return NonFiniteError(
-        f"step {step}: {what}; {whose} {named}{more}, all of them in {workdir / NONFINITE}; "
-        f"{describe_checkpoint(checkpoint)}; {SMALLER_STEPS}, and train.skip_nonfinite=N leaves up to N such steps out"
-    )
 
 
 def window_record(dataset: Dataset, split: Split, row: int) -> dict[str, Any]:

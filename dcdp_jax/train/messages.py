@@ -4,16 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from dcdp_jax.config import BEST, EMA, LAST
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.runs.files import RESULT
-
-
-def progress_bar(total: int, finished: int) -> tqdm:
-    """Returns a bar with steps done, rate and time left; silent where the output is not a terminal."""
-    return tqdm(total=total, initial=finished, unit="step", disable=None, leave=False, dynamic_ncols=True)
 
 
 def describe(config: ConfigDict, dataset: Dataset, parameters: int, device: str) -> str:

@@ -82,11 +82,6 @@ def state_shapes(
     return with_average(state) if average else state
 
 
-def shapes_of(state: TrainState) -> TrainState:
-    """Returns the shapes and types of a state, without its arrays."""
-    return jax.eval_shape(lambda same: same, state)
-
-
 def count_parameters(state: TrainState) -> int:
     """Returns the number of trained parameters, running statistics not counted."""
     return sum(x.size for x in jax.tree.leaves(state.params))

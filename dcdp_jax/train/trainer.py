@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,11 +15,11 @@ from tqdm import tqdm
 
 from dcdp_jax.config import BEST, as_plain_data, check_config, is_network
 from dcdp_jax.data.dataset import Split
-from dcdp_jax.distributed import from_first_process
+from dcdp_jax.distributed import from_first_process, is_first_process
 from dcdp_jax.errors import NonFiniteError, Terminated
 from dcdp_jax.runs.checkpoints import Checkpoints
 from dcdp_jax.runs.density import write_density
-from dcdp_jax.runs.files import CHECKPOINTS, RESULT, as_json, write_recorded
+from dcdp_jax.runs.files import CHECKPOINTS, INTERRUPTED, NONFINITE, RESULT, as_json, write_json, write_recorded
 from dcdp_jax.runs.log import MetricsLog
 from dcdp_jax.runs.model_card import make_card, write_card
 from dcdp_jax.runs.predictions import write_predictions
@@ -34,24 +35,25 @@ from dcdp_jax.train.build import (
 )
 from dcdp_jax.train.classical import train_classical
 from dcdp_jax.train.epoch import (
+    NAMED_IN_MESSAGE,
+    SMALLER_STEPS,
     Epoch,
     check_finite,
-    forget_interruption,
-    nonfinite_error,
-    save_interrupted,
+    describe_checkpoint,
     starting_point,
+    window_record,
 )
 from dcdp_jax.train.evaluation import evaluation_record
 from dcdp_jax.train.hyperparameters import hyperparameters, program_of
 from dcdp_jax.train.input_pipeline import batches_of, feed, joint_batches, shuffled_rows, windows_of_epoch
-from dcdp_jax.train.messages import describe, epoch_line, progress_bar, result_lines
+from dcdp_jax.train.messages import describe, epoch_line, result_lines
 from dcdp_jax.train.preemption import Termination
-from dcdp_jax.train.state import TrainState, count_parameters, shapes_of
+from dcdp_jax.train.state import TrainState, count_parameters
 from dcdp_jax.train.unknown import choose_rule, unknown_results
 
 T = TypeVar("T")
 SELECTION_SCORE = "f1_macro"
-Failed = Callable[[Path, Exception], None]
+Failed = Callable[[Path, Exception], None] | None
 
 
 @dataclasses.dataclass
@@ -83,18 +85,12 @@ class Member:
         return not self.failed and self.epoch.number <= self.config.train.epochs
 
 
-def raise_error(workdir: Path, error: Exception) -> None:
-    """Raises the error of a run."""
-    del workdir
-    raise error
-
-
 def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
     """Trains one run, see `train_runs`."""
     train_runs([(config, workdir)], run)
 
 
-def train_runs(trials: Sequence[tuple[ConfigDict, Path]], run: Run | None = None, failed: Failed = raise_error) -> None:
+def train_runs(trials: Sequence[tuple[ConfigDict, Path]], run: Run | None = None, failed: Failed = None) -> None:
     """Trains runs at once: each resumes where it was, selects a state, tests it once and writes result.json.
 
     A single run is one program without a seed axis; several are one program that trains all of them. Each run has the
@@ -105,7 +101,8 @@ def train_runs(trials: Sequence[tuple[ConfigDict, Path]], run: Run | None = None
       trials: config and workdir of each run: a new folder, or that of a run of the same config. The configs are
         those of one program: they differ in `seed` and in hyperparameters alone, see `hyperparameters.program_of`.
       run: what `prepare` built from a config of this program; built here by default.
-      failed: receives the workdir and the error of a run that an error has ended; unless it raises, the others go on.
+      failed: receives the workdir and the error of a run that an error has ended, and the others go on; without it the
+        error is raised.
 
     Raises:
       UserError: config, data or workdir cannot be used, or a loss is not finite.
@@ -116,7 +113,8 @@ def train_runs(trials: Sequence[tuple[ConfigDict, Path]], run: Run | None = None
         unfinished = []
         for config, workdir in trials:
             with reporting(workdir, failed):
-                check_run(config, workdir)
+                check_config(config)
+                from_first_process(lambda: check_workdir(workdir, as_plain_data(config)))  # noqa: B023 - called at once
                 if from_first_process((workdir / RESULT).exists):
                     print(f"{workdir} is finished; its result is {workdir / RESULT}")
                     continue
@@ -134,7 +132,7 @@ def train_runs(trials: Sequence[tuple[ConfigDict, Path]], run: Run | None = None
 
 def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, failed: Failed) -> None:
     """Trains networks in workdirs that this process has claimed, see `train_runs`."""
-    with contextlib.ExitStack() as files, Termination() as termination:
+    with contextlib.ExitStack() as files, Termination(jax.process_count()) as termination:
         members: list[Member] = []
         states: list[TrainState] = []
         for config, workdir in unfinished:
@@ -158,7 +156,10 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
         states.clear()
         numbers = lay_out([hyperparameters(member.config) for member in members], run)
         taken = [step_of(member, run) for member in members]
-        bar = files.enter_context(progress_bar(config.train.epochs * run.steps_per_epoch * len(members), sum(taken)))
+        total = config.train.epochs * run.steps_per_epoch * len(members)
+        bar = files.enter_context(
+            tqdm(total=total, initial=sum(taken), unit="step", disable=None, leave=False, dynamic_ncols=True)
+        )
         if not has_validation(run.dataset):
             # The evaluation is not needed before the end; whatever is wrong with its program ends the run here.
             windows = run.dataset.splits["train"]
@@ -173,11 +174,10 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
                 if member.trains() and member.epoch.steps == run.steps_per_epoch:
                     with ending(member, failed):
                         summary = finish_epoch(run, member, state_of(member, state, run), rate, began)
-                        seconds = (
-                            summary["seconds"]
-                            if compiled
-                            else seconds_without_compiling(run, config.train.batch_size, rate, steps)
-                        )
+                        seconds = summary["seconds"]
+                        if not compiled:  # the rate leaves out the first dispatch, which compiles
+                            windows = run.steps_per_epoch * config.train.batch_size
+                            seconds = windows / rate if steps > run.steps_per_dispatch else None
                         tqdm.write(prefix(member, several) + epoch_line(summary, config.train.epochs, seconds))
                         member.epoch = Epoch(member.epoch.number + 1)
                 compiled = True
@@ -186,18 +186,21 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
                 for member in left:
                     with ending(member, failed):
                         step = step_of(member, run)
-                        save_interrupted(member.workdir, state_of(member, state, run), member.epoch, step, member.log)
+                        notes = {"epoch": dataclasses.asdict(member.epoch), "log": member.log.notes()}
+                        with Checkpoints(member.workdir / INTERRUPTED) as held:
+                            if step not in held.numbers():
+                                held.save(step, state_of(member, state, run), 0.0, notes=notes)
                 raise Terminated(
                     f"ended by SIGTERM; the same command resumes the {several} where they were"
                     if several
                     else f"ended by SIGTERM after step {step}; the same command resumes there"
                 )
         bar.close()
-        notes = [f"one program trained the {several} at once: the times are those of all together"]
+        said = [f"one program trained the {several} at once: the times are those of all together"]
         for member in members:
             if not member.failed:
                 with ending(member, failed):
-                    result = finish_run(run, member, notes if several else [])
+                    result = finish_run(run, member, said if several else [])
                     print(result_lines(result, member.workdir))
 
 
@@ -207,6 +210,8 @@ def reporting(workdir: Path, failed: Failed) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if failed is None:
+            raise
         failed(workdir, error)
 
 
@@ -219,27 +224,6 @@ def ending(member: Member, failed: Failed) -> Iterator[None]:
         except Exception:
             member.failed = True
             raise
-
-
-def check_run(config: ConfigDict, workdir: Path) -> None:
-    """Raises UserError where a config, or a workdir for it, cannot be used."""
-    check_config(config)
-    from_first_process(lambda: check_workdir(workdir, as_plain_data(config)))
-
-
-def seconds_without_compiling(run: Run, batch_size: int, rate: float, steps: int) -> float | None:
-    """Estimates the training time of an epoch from the first one, whose first dispatch and evaluation compile.
-
-    Args:
-      run: steps of an epoch and of a dispatch.
-      batch_size: b.
-      rate: windows per second of `take_steps`.
-      steps: number of steps taken.
-
-    Returns:
-      Seconds; None where the epoch was a single dispatch.
-    """
-    return run.steps_per_epoch * batch_size / rate if steps > run.steps_per_dispatch else None
 
 
 def names_of(members: Sequence[Member]) -> str:
@@ -266,7 +250,8 @@ def open_member(
     checkpoints = files.enter_context(Checkpoints(workdir / CHECKPOINTS))
     state, epoch, notes = starting_point(workdir, checkpoints, initial, run.proved)
     log = files.enter_context(MetricsLog(workdir, notes))
-    return Member(place, config, workdir, shapes_of(initial), checkpoints, log, epoch), state
+    shapes = jax.eval_shape(lambda same: same, initial)
+    return Member(place, config, workdir, shapes, checkpoints, log, epoch), state
 
 
 def step_of(member: Member, run: Run) -> int:
@@ -381,19 +366,36 @@ def hand_out(
         member.epoch.record(member.config.train.log_every, run.steps_per_epoch)
         skipped = sum(epoch.get("skipped_steps", 0) for epoch in member.log.epochs())
         may_skip = member.config.train.skip_nonfinite - skipped
-        if member.epoch.is_lost(may_skip, run.steps_per_epoch):
+        whole = member.epoch.steps == run.steps_per_epoch
+        if len(member.epoch.nonfinite) > may_skip or (whole and not member.epoch.records):
             with ending(member, failed):
                 raise stopped_by_nonfinite(run, member, may_skip)
 
 
 def stopped_by_nonfinite(run: Run, member: Member, may_skip: int) -> NonFiniteError:
-    """Returns the error that names the first non-finite step over the limit, its windows and the last checkpoint."""
-    epoch = member.epoch
+    """Writes nonfinite.json, and returns the error that names it, the first step over the limit and its windows."""
+    epoch, checkpoint = member.epoch, last_checkpoint(member)
     split = windows_of_epoch(run.dataset.splits["train"], member.config, epoch.number)
     found = epoch.nonfinite[min(may_skip, len(epoch.nonfinite) - 1)]
     rows = shuffled_rows(split, member.config, epoch.number, run.steps_per_epoch)[found["step"] - 1]
-    step = (epoch.number - 1) * run.steps_per_epoch + found["step"]
-    return nonfinite_error(member.workdir, run.dataset, split, step, found["values"], rows, last_checkpoint(member))
+    step, values = (epoch.number - 1) * run.steps_per_epoch + found["step"], found["values"]
+    windows = [window_record(run.dataset, split, int(row)) for row in rows]
+    path = member.workdir / NONFINITE
+    if is_first_process():
+        saved = str(checkpoint) if checkpoint else None
+        write_json(path, {"step": step, "values": values, "last_good_checkpoint": saved, "windows": windows})
+    causes = sorted(values, key=lambda name: not name.startswith("loss"))[:NAMED_IN_MESSAGE]
+    what = ", ".join(f"{name} is {values[name]}" for name in causes)
+    bad = [window for window in windows if not window["finite"]] or windows
+    named = "; ".join(
+        f"{window['row']} (subject {window['subject']}, start {window['start']})" for window in bad[:NAMED_IN_MESSAGE]
+    )
+    more = f" and {len(bad) - NAMED_IN_MESSAGE} more" if len(bad) > NAMED_IN_MESSAGE else ""
+    whose = "training windows" if bad is windows else "training windows with values that are not finite:"
+    return NonFiniteError(
+        f"step {step}: {what}; {whose} {named}{more}, all of them in {path}; {describe_checkpoint(checkpoint)}; "
+        f"{SMALLER_STEPS}, and train.skip_nonfinite=N leaves up to N such steps out"
+    )
 
 
 def last_checkpoint(member: Member) -> Path | None:
@@ -454,7 +456,9 @@ def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began
     log.append([*(record for _, record in epoch.records), summary])
     if summary["best"] or last or epoch.number % asked.checkpoint_every == 0:
         member.checkpoints.save(epoch.number, state, score, log.notes())
-        forget_interruption(member.workdir, member.checkpoints)
+        if is_first_process() and (member.workdir / INTERRUPTED).exists():
+            member.checkpoints.wait()  # the checkpoint within an epoch goes once that of a later one is on the disk
+            shutil.rmtree(member.workdir / INTERRUPTED)
     return summary
 
 
