@@ -61,11 +61,14 @@ def audit(
     if protocol.leaky:
         return [*proved, describe_leak(pool, covered)]
     for a, b in combinations(windows, 2):
-        check_separate(pool, protocol, a, b, covered[a] & covered[b])
+        both = f"protocol {protocol.name}: {a} and {b} share"
+        if len(shared := np.flatnonzero(covered[a] & covered[b])):
+            raise DataError(f"{both} {shared.size} samples, the first is {pool.describe(int(shared[0]))}")
         check_copies(pool, a, b, covered, digests)
         check_samples(pool, a, b, covered, window)
-        if protocol.by_subject and {a, b} != {"calibration", "test"}:
-            check_subjects(pool, protocol, a, b, covered)
+        people = subjects_of(pool, covered[a]) & subjects_of(pool, covered[b])
+        if protocol.by_subject and people and {a, b} != {"calibration", "test"}:
+            raise DataError(f"{both} the subjects {[pool.subject_names.get(s, s) for s in sorted(people)]}")
     proved.append("no two parts share a sample, a stretch of signal or a copy of a recording")
     if protocol.by_subject:
         apart = " except for calibration and test" if "calibration" in windows else ""
@@ -83,14 +86,9 @@ def describe_leak(pool: Pool, covered: Mapping[str, np.ndarray]) -> str:
     )
 
 
-def recordings_of(pool: Pool, covered: np.ndarray) -> np.ndarray:
-    """Returns the indices of the recordings that have a covered sample."""
-    return np.unique(pool.recording_of(np.flatnonzero(covered)))
-
-
 def subjects_of(pool: Pool, covered: np.ndarray) -> set[int]:
     """Returns the subjects that have a covered sample."""
-    return set(pool.subjects[recordings_of(pool, covered)].tolist())
+    return set(pool.subjects[pool.recording_of(np.flatnonzero(covered))].tolist())
 
 
 def check_inside(pool: Pool, protocol: Protocol, split: str, index: WindowIndex, window: int, join: bool) -> None:
@@ -112,21 +110,11 @@ def check_inside(pool: Pool, protocol: Protocol, split: str, index: WindowIndex,
         raise DataError(f"protocol {protocol.name}: a {split} window from {pool.describe(at)} on crosses a gap")
 
 
-def check_separate(pool: Pool, protocol: Protocol, a: str, b: str, shared: np.ndarray) -> None:
-    """Raises DataError where two splits share samples."""
-    samples = np.flatnonzero(shared)
-    if samples.size:
-        raise DataError(
-            f"protocol {protocol.name}: {a} and {b} share {samples.size} samples, the first is "
-            f"{pool.describe(int(samples[0]))}"
-        )
-
-
 def check_copies(pool: Pool, a: str, b: str, covered: Mapping[str, np.ndarray], digests: Sequence[str]) -> None:
     """Raises DataError where a recording of one split has the content of another one in the other split."""
     if not digests:
         return
-    in_a, in_b = (recordings_of(pool, covered[split]).tolist() for split in (a, b))
+    in_a, in_b = (np.unique(pool.recording_of(np.flatnonzero(covered[split]))).tolist() for split in (a, b))
     holders = {digests[i]: i for i in in_a}
     for i in in_b:
         twin = holders.get(digests[i])
@@ -157,23 +145,11 @@ def check_sizes(pool: Pool, covered: Mapping[str, np.ndarray], normalizer: Norma
 def check_samples(pool: Pool, a: str, b: str, covered: Mapping[str, np.ndarray], window: int) -> None:
     """Raises DataError where a stretch of signal as long as a window stands in both of two splits."""
     shared = find_shared(pool.signals, covered[a], covered[b], max((window + 1) // 2, SHORTEST))
-    if shared is None:
-        return
-    places = []
-    for at in (shared.a, shared.b):
-        recording = int(pool.recording_of(np.array([at]))[0])
-        places.append(f"{pool.place(recording)}, from sample {at - pool.offsets[recording]} on")
-    raise DataError(
-        f"{a} and {b} share {shared.length} samples of signal under two names: {places[0]}, and {places[1]}; leave one "
-        f"of them out, or give both the same subject"
-    )
-
-
-def check_subjects(pool: Pool, protocol: Protocol, a: str, b: str, covered: Mapping[str, np.ndarray]) -> None:
-    """Raises DataError where a subject stands in two splits."""
-    if both := subjects_of(pool, covered[a]) & subjects_of(pool, covered[b]):
-        names = [pool.subject_names.get(s, s) for s in sorted(both)]
-        raise DataError(f"protocol {protocol.name}: {a} and {b} share the subjects {names}")
+    if shared is not None:
+        raise DataError(
+            f"{a} and {b} share {shared.length} samples of signal under two names: {pool.describe(shared.a, 'from ')} "
+            f"on, and {pool.describe(shared.b, 'from ')} on; leave one of them out, or give both the same subject"
+        )
 
 
 def check_normalizer(pool: Pool, training: np.ndarray, normalizer: Normalizer, method: str) -> None:

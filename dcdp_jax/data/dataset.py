@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.audit import audit
 from dcdp_jax.data.datasets import find_dataset
-from dcdp_jax.data.loading import read_recordings
+from dcdp_jax.data.loading import read_dataset
 from dcdp_jax.data.normalize import Normalizer, covered_samples, fit_normalizer, outlying_channel
 from dcdp_jax.data.partition import partition, select_channels
 from dcdp_jax.data.pool import Pool, make_pool
@@ -123,7 +123,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
     own = {f"data.{name}": value for name, value in config.items() if not isinstance(value, ConfigDict)}
     check_values(own, fields_of("data"))
     spec = find_dataset(config.name)
-    recordings = read_recordings(config)
+    recordings = read_dataset(config.name, config.raw_dir, config.cache_dir, config.get(config.name))
     marks = list(spec.marks)
     notes = list(recordings.notes)
     if recordings.missing:
@@ -152,9 +152,11 @@ def build_dataset(config: ConfigDict) -> Dataset:
         notes.append(
             f"data.within={config.within!r}: left out are the {len(outside)} subjects that this protocol tests"
         )
-    notes += left_out_classes(recordings)
     names = recordings.subject_names
     samples = count_samples(recordings, task.classes, names)
+    if unlabelled := sum(classes[""] for classes in samples.values()):
+        total = sum(sum(classes.values()) for classes in samples.values())
+        notes.append(f"{unlabelled:,} of {total:,} samples have none of the classes")
     try:
         protocol = spec.divide(config.protocol, recordings, choice)
     except DataError as error:
@@ -209,11 +211,16 @@ def build_dataset(config: ConfigDict) -> Dataset:
         [digests[i] for i in order],
         config.join_recordings,
     )
-    splits = {split: make_split(pool, index) for split, index in windows.items()}
+
+    def made(index: WindowIndex) -> Split:
+        return Split(index.start.astype(np.int32), index.label, pool.subjects[pool.recording_of(index.start)])
+
+    splits = {split: made(index) for split, index in windows.items()}
     calibration = splits.pop("calibration", None)
     if config.train_starts == "random":
         splits["train"] = dataclasses.replace(splits["train"], bounds=start_bounds(config, pool, protocol, splits))
-    counts = {split: count_classes(part.labels, class_names) for split, part in splits.items()}
+    counts = {split: dict.fromkeys(class_names, 0) | tally(part.labels, class_names) for split, part in splits.items()}
+    called = {number: names.get(number, str(number)) for number in pool.subjects.tolist()}
     if unseen := [name for name in class_names if not counts["train"][name]]:
         if protocol.every_class:
             raise DataError(
@@ -222,7 +229,15 @@ def build_dataset(config: ConfigDict) -> Dataset:
             )
         notes.append(f"no training window has the class {listed(unseen)}")
     if config.join_recordings:
-        notes.append(joined_windows(pool, windows, config.window))
+        last = config.window - 1
+        crossing = {
+            split: np.count_nonzero(pool.recording_of(index.start) != pool.recording_of(index.start + last))
+            for split, index in windows.items()
+        }
+        notes.append(
+            "recordings are joined, and windows run from one into the next: "
+            + ", ".join(f"{count} in {split}" for split, count in crossing.items())
+        )
     return Dataset(
         signals=pool.signals,
         splits=splits,
@@ -236,7 +251,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
         rate=pool.rate,
         windows={split: len(part.labels) for split, part in splits.items()},
         counts=counts,
-        subject_counts={split: count_subjects(part.subjects, names) for split, part in splits.items()},
+        subject_counts={split: tally(part.subjects, called) for split, part in splits.items()},
         samples=samples,
         missing_values=recordings.missing_values,
         notes=(*notes, *proved),
@@ -246,13 +261,8 @@ def build_dataset(config: ConfigDict) -> Dataset:
         labels=np.where(pool.labels < len(class_names), pool.labels, UNLABELLED).astype(np.int32),
         test_stretches=pool.stretches(protocol.intervals["test"], config.join_recordings),
         calibration=calibration,
-        unknown=make_split(pool, unknown) if config.left_out_class else None,
+        unknown=made(unknown) if config.left_out_class else None,
     )
-
-
-def make_split(pool: Pool, index: WindowIndex) -> Split:
-    """Returns windows with their subjects."""
-    return Split(index.start.astype(np.int32), index.label, pool.subjects[pool.recording_of(index.start)])
 
 
 def trained_classes(classes: tuple[str, ...], left_out: str) -> tuple[str, ...]:
@@ -369,28 +379,10 @@ def outlier_message(pool: Pool, training: np.ndarray, channel: int, usual: float
     )
 
 
-def left_out_classes(recordings: Sequence[Recording]) -> list[str]:
-    """Returns a note on how many samples have no class of the protocol, if any."""
-    unlabelled = sum(int(np.count_nonzero(r.labels == UNLABELLED)) for r in recordings)
-    total = sum(len(r.labels) for r in recordings)
-    return [f"{unlabelled:,} of {total:,} samples have none of the classes"] if unlabelled else []
-
-
-def joined_windows(pool: Pool, windows: Mapping[str, WindowIndex], window: int) -> str:
-    """Returns a note on how many windows run from one recording into the next."""
-    crossing = {
-        split: int(np.count_nonzero(pool.recording_of(i.start) != pool.recording_of(i.start + window - 1)))
-        for split, i in windows.items()
-    }
-    return "recordings are joined, and windows run from one into the next: " + ", ".join(
-        f"{n} in {split}" for split, n in crossing.items()
-    )
-
-
-def count_classes(labels: np.ndarray, class_names: Sequence[str]) -> dict[str, int]:
-    """Returns {class name: number of windows}, including classes without any."""
-    numbers = np.bincount(labels, minlength=len(class_names)).tolist()
-    return dict(zip(class_names, numbers, strict=True))
+def tally(numbers: np.ndarray, names: Sequence[str] | Mapping[int, str]) -> dict[str, int]:
+    """Returns {name: how often its number occurs} of the numbers that occur, ascending."""
+    found, counts = np.unique(numbers, return_counts=True)
+    return {names[number]: count for number, count in zip(found.tolist(), counts.tolist(), strict=True)}
 
 
 def count_samples(
@@ -404,12 +396,4 @@ def count_samples(
     return {
         names.get(subject, str(subject)): dict(zip(("", *class_names), counts.tolist(), strict=True))
         for subject, counts in totals.items()
-    }
-
-
-def count_subjects(subjects: np.ndarray, names: Mapping[int, str]) -> dict[str, int]:
-    """Returns {subject: number of windows}, by the subjects' numbers."""
-    numbers, counts = np.unique(subjects, return_counts=True)
-    return {
-        names.get(number, str(number)): count for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
     }

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from dcdp_jax.data.datasets import find_dataset
 from dcdp_jax.data.prepared import load_prepared
 from dcdp_jax.data.recording import Recording, Recordings
@@ -24,11 +22,6 @@ def load_recordings(name: str, raw_dir: str = "", *, cache_dir: str = "", option
       DataError: files are missing or damaged.
     """
     return list(read_dataset(name, raw_dir, cache_dir, options))
-
-
-def read_recordings(config: ConfigDict) -> Recordings:
-    """Reads the recordings of the `data` part of a config; raises as `load_recordings` does."""
-    return read_dataset(config.name, config.raw_dir, config.cache_dir, config.get(config.name))
 
 
 def read_dataset(name: str, raw_dir: str, cache_dir: str, options: Any) -> Recordings:

@@ -57,10 +57,10 @@ class Pool:
         subject = int(self.subjects[recording])
         return f"subject {self.subject_names.get(subject, subject)}, run {self.runs[recording]}"
 
-    def describe(self, sample: int) -> str:
+    def describe(self, sample: int, preposition: str = "") -> str:
         """Returns subject, run and position of a sample, for messages."""
         recording = int(self.recording_of(np.array([sample]))[0])
-        return f"{self.place(recording)}, sample {sample - self.offsets[recording]}"
+        return f"{self.place(recording)}, {preposition}sample {sample - self.offsets[recording]}"
 
     def absolute(self, intervals: Sequence[Interval]) -> np.ndarray:
         """Returns the first position and the one after the last of intervals as (i, 2) int64, ascending."""
@@ -126,7 +126,12 @@ def make_pool(recordings: Iterable[Recording], samples: int, subject_names: Mapp
                 f"subject {recording.subject}, run {recording.run}: channels or rate differ from those of subject "
                 f"{subjects[0]}, run {runs[0]}; all recordings of a data set must have the same"
             )
-        check_finite(recording)
+        if not (finite := np.isfinite(recording.signals)).all():
+            sample, channel = np.argwhere(~finite)[0]
+            raise DataError(
+                f"subject {recording.subject}, run {recording.run}, sample {sample}: channel {channels[channel].name} "
+                f"is {recording.signals[sample, channel]}, expected a finite number"
+            )
         a, b = offsets[-1], offsets[-1] + len(recording.labels)
         signals[a:b], labels[a:b] = recording.signals, recording.labels
         offsets.append(b)
@@ -159,14 +164,3 @@ def aligned_empty(shape: tuple[int, int]) -> np.ndarray:
     memory = np.empty(size + ALIGNMENT, np.uint8)
     first = -memory.ctypes.data % ALIGNMENT
     return memory[first : first + size].view(np.float32).reshape(shape)
-
-
-def check_finite(recording: Recording) -> None:
-    """Raises DataError for the first value that is NaN or infinite."""
-    finite = np.isfinite(recording.signals)
-    if not finite.all():
-        sample, channel = np.argwhere(~finite)[0]
-        raise DataError(
-            f"subject {recording.subject}, run {recording.run}, sample {sample}: channel "
-            f"{recording.channels[channel].name} is {recording.signals[sample, channel]}, expected a finite number"
-        )

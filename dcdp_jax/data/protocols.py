@@ -182,17 +182,22 @@ def subject_groups(left_out: Collection[int] = ()) -> Divide:
     return divide_groups
 
 
+def joined(intervals: Iterable[Interval]) -> list[Interval]:
+    """Returns intervals in order, as one where one begins at the end of the one before."""
+    found: list[Interval] = []
+    for part in sorted(intervals):
+        if found and found[-1][::2] == part[:2]:
+            found[-1] = found[-1]._replace(stop=part.stop)
+        else:
+            found.append(part)
+    return found
+
+
 def train_on_validation(protocol: Protocol) -> Protocol:
     """Returns a protocol in which the validation part trains as well, so that there is none."""
-    train: list[Interval] = []
-    if protocol.leaky:
-        train = list(protocol.intervals["train"])
-    else:
-        for part in sorted([*protocol.intervals["train"], *protocol.intervals["validation"]]):
-            if train and train[-1][::2] == part[:2]:  # goes on where the one before ends
-                train[-1] = train[-1]._replace(stop=part.stop)
-            else:
-                train.append(part)
+    train = protocol.intervals["train"]
+    if not protocol.leaky:
+        train = joined([*train, *protocol.intervals["validation"]])
     note = "data.validation='none': the validation part of the protocol trains"
     intervals = {"train": train, "test": protocol.intervals["test"]}
     return protocol._replace(intervals=intervals, notes=(*protocol.notes, note))
@@ -266,13 +271,11 @@ def set_aside_calibration(
             needed = left.setdefault(key, round(seconds * recording.rate)) if 0 <= label < classes else 0
             taken = min(needed, b - a)
             left[key] = needed - taken
-            for split, part in (("calibration", Interval(i, a, a + taken)), ("test", Interval(i, a + taken, b))):
-                if part.start == part.stop:
-                    continue
-                if parts[split] and parts[split][-1][::2] == part[:2]:  # goes on where the one before ends
-                    parts[split][-1] = parts[split][-1]._replace(stop=part.stop)
-                else:
-                    parts[split].append(part)
+            if taken:
+                parts["calibration"].append(Interval(i, a, a + taken))
+            if taken < b - a:
+                parts["test"].append(Interval(i, a + taken, b))
+    parts = {split: joined(intervals) for split, intervals in parts.items()}
     note = f"data.calibration={seconds:g}: the first {seconds:g} s of each class of each test subject test nothing"
     return protocol._replace(intervals={**protocol.intervals, **parts}, notes=(*protocol.notes, note))
 

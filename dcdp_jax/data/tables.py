@@ -85,7 +85,12 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
             missing += np.isnan(rows.values).sum(axis=0)
     names = sorted({label for part in sampled for label in set(part.labels)} - {""}, key=natural)
     check_alike(names, f"data.table.label={table.label!r}")
-    check_identities(table, sampled)
+    subjects: dict[str, list[str]] = {}  # and the recordings of each
+    for part in sampled:
+        subjects.setdefault(part.subject, []).append(part.run)
+    check_alike(subjects, f"data.table.subject={table.subject!r}")
+    for of_subject in subjects.values():
+        check_alike(of_subject, f"data.table.recording={table.recording!r}")
     codes = {name: code for code, name in enumerate(names)} | {"": UNLABELLED}
     numbers = number_subjects([part.subject for part in sampled])
     runs = Counter(part.run for part in sampled)
@@ -104,7 +109,7 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     subject_names = {number: name for name, number in numbers.items() if name != str(number)}
     missing_values = {channel.name: count for channel, count in zip(channels, missing.tolist(), strict=True)}
     tally["missing"] = sum(missing_values.values())
-    notes = make_notes(table, tally, recordings, identity_note(table, sampled))
+    notes = make_notes(table, tally, recordings, {name: len(of_subject) for name, of_subject in subjects.items()})
     return Recordings(recordings, tuple(names), subject_names, notes, missing_values=missing_values)
 
 
@@ -196,8 +201,21 @@ def check_fields(table: ConfigDict, any_channels: bool = True) -> tuple[Channel,
     for column in columns:
         if columns.count(column) > 1:
             raise ConfigError(f"data.table: the column {column!r} is named twice")
-    for field in ("path_pattern", "preamble"):
-        check_pattern(table, field)
+    for field, allowed in (("path_pattern", GROUPS), ("preamble", ("rate", "start"))):
+        try:
+            groups = re.compile(table[field]).groupindex
+        except re.error as error:
+            raise ConfigError(f"data.table.{field}={table[field]!r} is not a regular expression ({error})") from error
+        if table[field] and not (groups and set(groups) <= set(allowed)):
+            raise ConfigError(
+                f"data.table.{field}={table[field]!r} must have named groups of {', '.join(allowed)}, as "
+                f"(?P<{allowed[0]}>...)"
+            )
+    if table.preamble and (table.time or "rate" not in groups or not table.skip_lines):
+        raise ConfigError(
+            "data.table.preamble finds the rate in the lines that data.table.skip_lines skips: it needs a group "
+            "(?P<rate>...), skip_lines of 1 or more, and data.table.time=''"
+        )
     return tuple(Channel(*entry) for entry in table.channels)
 
 
@@ -207,25 +225,6 @@ def are_tuples_of_text(entries: Any, length: int) -> bool:
         isinstance(entry, tuple | list) and len(entry) == length and all(isinstance(part, str) for part in entry)
         for entry in entries
     )
-
-
-def check_pattern(table: ConfigDict, field: str) -> None:
-    """Raises ConfigError for a regular expression that is none, or lacks its named groups."""
-    allowed = GROUPS if field == "path_pattern" else ("rate", "start")
-    try:
-        groups = re.compile(table[field]).groupindex
-    except re.error as error:
-        raise ConfigError(f"data.table.{field}={table[field]!r} is not a regular expression ({error})") from error
-    if table[field] and not (groups and set(groups) <= set(allowed)):
-        raise ConfigError(
-            f"data.table.{field}={table[field]!r} must have named groups of {', '.join(allowed)}, as "
-            f"(?P<{allowed[0]}>...)"
-        )
-    if field == "preamble" and table.preamble and (table.time or "rate" not in groups or not table.skip_lines):
-        raise ConfigError(
-            "data.table.preamble finds the rate in the lines that data.table.skip_lines skips: it needs a group "
-            "(?P<rate>...), skip_lines of 1 or more, and data.table.time=''"
-        )
 
 
 def read_rows(path: Path, table: ConfigDict, channels: Sequence[str], folder: Path | None = None) -> Iterator[Rows]:
@@ -386,31 +385,19 @@ def number_subjects(names: Sequence[str]) -> dict[str, int]:
     return {name: number for number, name in enumerate(unique, 1)}
 
 
-def check_identities(table: ConfigDict, sampled: Sequence[Sampled]) -> None:
-    """Raises DataError where names of people, or of the recordings of one person, differ only in their spelling."""
-    runs: dict[str, list[str]] = {}
-    for part in sampled:
-        runs.setdefault(part.subject, []).append(part.run)
-    check_alike(runs, f"data.table.subject={table.subject!r}")
-    for names in runs.values():
-        check_alike(names, f"data.table.recording={table.recording!r}")
+def make_notes(
+    table: ConfigDict, tally: Mapping[str, int], recordings: Sequence[Recording], subjects: Mapping[str, int]
+) -> tuple[str, ...]:
+    """Returns who was found, by what, and what reading did to the rows.
 
-
-def identity_note(table: ConfigDict, sampled: Sequence[Sampled]) -> str:
-    """Returns who was found, by what, and how many recordings each has."""
-    counts = Counter(part.subject for part in sampled)
-    shown = [f"{name} ({counts[name]})" for name in sorted(counts, key=natural)]
+    From counts of rows, repeated ones and missing values, and {subject: number of recordings}.
+    """
+    shown = [f"{name} ({subjects[name]})" for name in sorted(subjects, key=natural)]
     if len(shown) > MOST_SHOWN:
         shown = [*shown[:MOST_SHOWN], f"... and {len(shown) - MOST_SHOWN} more"]
     column = table.subject and "(?P<subject>" not in table.path_pattern
     source = f"the column {table.subject!r}" if column else "the path of each file"
-    return f"{len(counts)} subjects by {source}, with how many recordings: {', '.join(shown)}"
-
-
-def make_notes(
-    table: ConfigDict, tally: Mapping[str, int], recordings: Sequence[Recording], identities: str
-) -> tuple[str, ...]:
-    """Returns what reading did to the rows, from counts of rows, repeated ones and missing values."""
+    identities = f"{len(subjects)} subjects by {source}, with how many recordings: {', '.join(shown)}"
     samples = sum(len(r.labels) for r in recordings)
     how = (
         f"taken to be {table.rate:g} Hz apart"

@@ -40,7 +40,7 @@ def readers(monkeypatch):
 
     def replace(recordings, names=NAMES, missing=()):
         monkeypatch.setattr(
-            dataset_module, "read_recordings", lambda _: Recordings(list(recordings), names, missing=missing)
+            dataset_module, "read_dataset", lambda *_: Recordings(list(recordings), names, missing=missing)
         )
 
     return replace
