@@ -1,5 +1,6 @@
 """The command line: maps flags to functions, and prints errors that a user can cause as one line with exit status 2."""
 
+import functools
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -52,8 +53,16 @@ def main(arguments: Sequence[str]) -> int:
         if MODE.value in ("compare", "ensemble"):
             if CONFIG.value is not None:
                 raise UserError(f"--mode={MODE.value} reads the configs of the runs and takes no --config")
-            together = compare if MODE.value == "compare" else ensemble
-            together([Path(run) for run in arguments[1:]], Path(WORKDIR.value or f"runs/{MODE.value}"))
+            runs, workdir = [Path(run) for run in arguments[1:]], Path(WORKDIR.value or f"runs/{MODE.value}")
+            if MODE.value == "compare":
+                from dcdp_jax.report.compare import write_comparison
+
+                print(write_comparison(runs, workdir))
+            else:
+                from dcdp_jax.evaluate.ensemble import ensemble_lines, write_ensemble
+                from dcdp_jax.runs.files import RESULT
+
+                print(ensemble_lines(write_ensemble(runs, workdir)), workdir / RESULT, sep="\n")
             return 0
         if len(arguments) > 1:
             raise UserError(f"unexpected argument {arguments[1]!r}; fields are set as --config.field=value")
@@ -150,22 +159,6 @@ def describe(config: ConfigDict, workdir: Path) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     print(description_lines(summary))
     print(write_description(workdir, summary))
-
-
-def compare(runs: Sequence[Path], workdir: Path) -> None:
-    """Writes compare.html, a page of finished runs side by side."""
-    from dcdp_jax.report.compare import write_comparison
-
-    print(write_comparison(runs, workdir))
-
-
-def ensemble(runs: Sequence[Path], workdir: Path) -> None:
-    """Writes the mean probabilities of finished runs and their scores."""
-    from dcdp_jax.evaluate.ensemble import ensemble_lines, write_ensemble
-    from dcdp_jax.runs.files import RESULT
-
-    print(ensemble_lines(write_ensemble(runs, workdir)))
-    print(workdir / RESULT)
 
 
 def use_model(config: ConfigDict, workdir: Path) -> None:
@@ -297,23 +290,15 @@ def help_text(section: str = "") -> str:
             for field in chosen
         )
     here = flags.FLAGS.flags_by_module_dict()[__name__]
+    indented = functools.partial(
+        textwrap.wrap, width=100, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+    )
     lines = ["usage: dcdp-jax --config=CONFIG [--workdir=DIR] [--mode=MODE] [--config.FIELD=VALUE ...]"]
     lines += ["   or: python launch.py with the same flags, from a checkout", "", "modes:"]
     lines += [f"  {name:<12} {line}" for name, line in MODES.items()]
     lines += ["", "flags:", *(f"  --{flag.name:<10} {' '.join(flag.help.split())}" for flag in here)]
-    lines += ["", "packaged configs:", *indented(packaged_configs()), "", "config fields, by section:"]
+    lines += ["", "packaged configs:", *indented(" ".join(packaged_configs())), "", "config fields, by section:"]
     for name in SECTIONS:
-        fields = [field.name for field in every if field.name.rpartition(".")[0] == name]
-        lines += indented(fields)
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "--help=SECTION or --help=FIELD prints defaults, allowed values and meaning, as docs/config.md does.",
-        ]
-    )
-
-
-def indented(words: Sequence[str]) -> list[str]:
-    """Returns lines of words, separated by blanks."""
-    return textwrap.wrap(" ".join(words), 100, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+        lines += indented(" ".join(field.name for field in every if field.name.rpartition(".")[0] == name))
+    lines += ["", "--help=SECTION or --help=FIELD prints defaults, allowed values and meaning, as docs/config.md does."]
+    return "\n".join(lines)

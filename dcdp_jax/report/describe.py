@@ -1,7 +1,7 @@
 """Writes the description of a data set, from a summary of it: one self-contained page, and lines for a terminal."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,23 @@ from dcdp_jax.runs.files import DESCRIPTION
 
 LINES_SHOWN = 6
 NO_CLASS = "none of these"
+# Columns of the table of channels.
+IDENTITY = {"name": "Channel", "group": "Group", "site": "Device", "unit": "Unit"}
+STATISTICS = {"mean": "Mean", "deviation": "Deviation", "lowest": "Lowest", "highest": "Highest"}
 
 
 def write_description(workdir: pathlib.Path, summary: Mapping[str, Any]) -> pathlib.Path:
     """Writes `describe.html` from what `dcdp_jax.data.summary.summarize` made, and returns its path."""
-    channels = summary["channels"]
+    channels, parts, counts = summary["channels"], summary["windows"], summary["counts"]
+    balance = []
+    for name in summary["class_names"]:
+        shares = [(counts[part][name], 100 * counts[part][name] / max(parts[part], 1)) for part in parts]
+        balance.append([name, *(cell for count, share in shares for cell in (f"{count:,}", f"{share:.1f}"))])
+    balance.append(["All", *(cell for count in parts.values() for cell in (f"{count:,}", ""))])
+    facts = [
+        [*(channel[key] for key in IDENTITY), *(f"{channel[key]:.4g}" for key in STATISTICS), f"{channel['missing']:,}"]
+        for channel in channels
+    ]
     windows = [
         Window(name, f"Subject {example['subject']}, {example['part']}.", np.array(example["values"], float))
         for name, example in summary["examples"].items()
@@ -29,11 +41,11 @@ def write_description(workdir: pathlib.Path, summary: Mapping[str, Any]) -> path
         hours=_hours(summary),
         window=_seconds(summary, "window"),
         step=_seconds(summary, "step"),
-        parts=split_table(summary["windows"], summary["subjects"]),
-        balance=_balance_table(summary),
+        parts=split_table(parts, summary["subjects"]),
+        balance=Table(["Class", *(title for part in parts for title in (part.capitalize(), "%"))], balance),
         minutes=_minutes_table(summary),
         examples={"colours": colour_table(channels), "charts": window_charts(channels, summary["rate"], windows)},
-        channels=_channel_table(channels),
+        channels=Table([*IDENTITY.values(), *STATISTICS.values(), "Missing values"], facts, "numbers channels"),
     )
 
 
@@ -41,7 +53,8 @@ def description_lines(summary: Mapping[str, Any]) -> str:
     """Returns lines for a terminal: the data, its parts, and the balance of the classes."""
     names, windows = summary["class_names"], summary["windows"]
     found = f" [{', '.join(summary['marks'])}]" if summary["marks"] else ""
-    parts = ", ".join(f"{part} {windows[part]:,} ({_subjects(summary, part)})" for part in windows)
+    people = {part: len(names) for part, names in summary["subjects"].items()}
+    parts = ", ".join(f"{p} {windows[p]:,} ({people[p]} subject{'s' if people[p] > 1 else ''})" for p in windows)
     minutes = _class_minutes(summary)
     lacking = [note for note in summary["notes"] if note.startswith("incomplete")]
     head = ["class", "minutes", *windows]
@@ -75,11 +88,6 @@ def _seconds(summary: Mapping[str, Any], field: str) -> str:
     return f"{summary[field]} samples ({summary[field] / summary['rate']:.3g} s)"
 
 
-def _subjects(summary: Mapping[str, Any], part: str) -> str:
-    count = len(summary["subjects"][part])
-    return f"{count} subject{'s' if count > 1 else ''}"
-
-
 def _class_minutes(summary: Mapping[str, Any]) -> dict[str, float]:
     """Returns the minutes of each class, summed over the subjects."""
     return {name: sum(row[name] for row in summary["minutes"].values()) for name in summary["class_names"]}
@@ -87,20 +95,6 @@ def _class_minutes(summary: Mapping[str, Any]) -> dict[str, float]:
 
 def _hours(summary: Mapping[str, Any]) -> str:
     return f"{sum(_class_minutes(summary).values()) / 60:,.1f}"
-
-
-def _balance_table(summary: Mapping[str, Any]) -> Table:
-    parts = list(summary["windows"])
-    head = ["Class", *(title for part in parts for title in (part.capitalize(), "%"))]
-    rows = []
-    for name in summary["class_names"]:
-        row = [name]
-        for part in parts:
-            count = summary["counts"][part][name]
-            row += [f"{count:,}", f"{100 * count / max(summary['windows'][part], 1):.1f}"]
-        rows.append(row)
-    total = [cell for part in parts for cell in (f"{summary['windows'][part]:,}", "")]
-    return Table(head, [*rows, ["All", *total]])
 
 
 def _minutes_table(summary: Mapping[str, Any]) -> Shaded:
@@ -126,14 +120,3 @@ def _minutes_table(summary: Mapping[str, Any]) -> Shaded:
 
 def _minutes(value: float) -> str:
     return "0" if value == 0 else f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
-
-
-def _channel_table(channels: Sequence[Mapping[str, Any]]) -> Table:
-    head = ["Channel", "Group", "Device", "Unit", "Mean", "Deviation", "Lowest", "Highest", "Missing values"]
-    rows = [
-        [channel["name"], channel["group"], channel["site"], channel["unit"]]
-        + [f"{channel[key]:.4g}" for key in ("mean", "deviation", "lowest", "highest")]
-        + [f"{channel['missing']:,}"]
-        for channel in channels
-    ]
-    return Table(head, rows, "numbers channels")

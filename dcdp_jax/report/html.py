@@ -12,7 +12,7 @@ from dcdp_jax.report.loss_terms import share_table
 from dcdp_jax.report.page import percent, write_page
 from dcdp_jax.report.plots import by_subject, draw_reliability, draw_subjects
 from dcdp_jax.report.rejection import rejection_section
-from dcdp_jax.report.robustness import absent_table, noise_chart, noise_table, shapley_table, worn_table
+from dcdp_jax.report.robustness import robustness_section
 from dcdp_jax.report.segments import segment_tables
 from dcdp_jax.runs.reading import FinishedRun, Predictions, read_run
 from dcdp_jax.values import flatten
@@ -26,6 +26,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
     """
     run = read_run(workdir)
     result, config = run.result, dict(flatten(run.config))
+    shares = {**result["branches"], "Fusion (the prediction)": result["test"]["accuracy"]}
     return write_page(
         workdir / "report.html",
         result=result,
@@ -34,7 +35,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         wall_time=_duration(result["wall_seconds"]),
         selection=tables.selection(result),
         scores=tables.score_table(result),
-        branches=tables.branch_table(result),
+        branches=tables.Table(["%", "Test accuracy"], [[name, percent(share)] for name, share in shares.items()]),
         classes=tables.class_table(result),
         confusion=tables.confusion_table(result),
         parts=tables.split_table(result["windows"], result["subjects"]),
@@ -46,14 +47,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         + diagnosis_charts(run.epochs, list(result["branches"]), result["best_epoch"]),
         loss_terms=share_table(run.steps, config.get("loss.align_weight")),
         step_charts=step_charts(run.steps, run.epochs, list(result["branches"]), config.get("train.batch_size")),
-        robustness=run.robustness
-        and {
-            "absent": absent_table(run.robustness),
-            "shapley": shapley_table(run.robustness),
-            "chart": noise_chart(run.robustness),
-            "noise": noise_table(run.robustness),
-            "worn": worn_table(run.robustness),
-        },
+        robustness=run.robustness and robustness_section(run.robustness),
     )
 
 

@@ -14,56 +14,41 @@ SCORES = {"accuracy": "accuracy", "f1_macro": "macro F1"}
 WAYS = ("fused", "fallback")
 
 
-def absent_table(robustness: Mapping[str, Any]) -> Table:
-    """Returns the scores without each branch, site and group; in brackets the difference to the scores with all."""
+def robustness_section(robustness: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the tables `absent`, `shapley`, `noise` and `worn`, and `chart`, of the scores over the level of noise.
+
+    In brackets stands the difference to the scores of all sensors without noise.
+    """
+    clean = robustness["clean"]
+    unchanged = [percent(clean[score]) for score in SCORES]
+
+    def changed(scores: Mapping[str, float]) -> list[str]:
+        return [f"{percent(scores[score])} ({signed(scores[score] - clean[score])})" for score in SCORES]
+
     ways = [way for way in WAYS if any(way in row for row in robustness["absent"])]
-    head = ["%", *(f"{way}: {label}" for way in ways for label in SCORES.values())]
-    clean = robustness["clean"]
-    rows = []
+    absent = [["nothing absent", *unchanged * len(ways)]] if robustness["absent"] else []
     for row in robustness["absent"]:
-        cells = [_changed(row[way][score], clean[score]) if way in row else "" for way in ways for score in SCORES]
-        rows.append([f"{absence_name(row)} ({_channels(row)})", *cells])
-    if rows:
-        rows.insert(0, ["nothing absent", *(percent(clean[score]) for _ in ways for score in SCORES)])
-    return Table(head, rows)
-
-
-def shapley_table(robustness: Mapping[str, Any]) -> Table:
-    """Returns what each branch adds to the accuracy; no rows for a file that does not say it, or a single branch."""
-    values = robustness.get("shapley", {})
-    rows = [[name, signed(value)] for name, value in values.items()] if len(values) > 1 else []
-    return Table(["Branch", "Shapley value of the accuracy, points"], rows)
-
-
-def noise_table(robustness: Mapping[str, Any]) -> Table:
-    """Returns the scores at each level of noise; in brackets the difference to no noise."""
-    clean = robustness["clean"]
-    rows = [["0", *(percent(clean[score]) for score in SCORES)]]
-    rows += [
-        [f"{row['level']:g}", *(_changed(row["fused"][score], clean[score]) for score in SCORES)]
-        for row in robustness["noise"]
-    ]
-    return Table(["Noise, standard deviations", *(f"{label}, %" for label in SCORES.values())], rows)
-
-
-def worn_table(robustness: Mapping[str, Any]) -> Table:
-    """Returns the scores of devices that are worn or sample otherwise; in brackets the difference to the clean ones."""
-    rows = [
-        [worn_name(row), *(_changed(row["fused"][score], robustness["clean"][score]) for score in SCORES)]
-        for row in robustness.get("worn", [])
-    ]
-    return Table(["Worn or sampled otherwise", *(f"{label}, %" for label in SCORES.values())], rows)
-
-
-def noise_chart(robustness: Mapping[str, Any]) -> Chart:
-    """Draws accuracy and macro F1 over the level of noise."""
+        count = len(row["channels"])
+        cells = [cell for way in ways for cell in (changed(row[way]) if way in row else [""] * len(SCORES))]
+        absent.append([f"{absence_name(row)} ({count} channel{'s' if count != 1 else ''})", *cells])
+    noise = [["0", *unchanged]] + [[f"{row['level']:g}", *changed(row["fused"])] for row in robustness["noise"]]
+    worn = [[worn_name(row), *changed(row["fused"])] for row in robustness.get("worn", [])]
+    shapley = robustness.get("shapley", {})  # absent in files of earlier versions
+    added = [[name, signed(value)] for name, value in shapley.items()] if len(shapley) > 1 else []
+    labels = [f"{label}, %" for label in SCORES.values()]
     lines = [
         Line(label, colour, *noise_points(robustness, score))
         for (score, label), colour in zip(SCORES.items(), PALETTE, strict=False)
     ]
     svg = draw("noise", "Scores with noise", lines, "noise, standard deviations", "per cent", whole=False)
     caption = "Gaussian noise on every channel of the normalised signal, the same draws at every level."
-    return Chart("Scores with noise", caption, svg)
+    return {
+        "absent": Table(["%", *(f"{way}: {label}" for way in ways for label in SCORES.values())], absent),
+        "shapley": Table(["Branch", "Shapley value of the accuracy, points"], added),
+        "chart": Chart("Scores with noise", caption, svg),
+        "noise": Table(["Noise, standard deviations", *labels], noise),
+        "worn": Table(["Worn or sampled otherwise", *labels], worn),
+    }
 
 
 def noise_points(robustness: Mapping[str, Any], score: str) -> tuple[np.ndarray, np.ndarray]:
@@ -90,12 +75,3 @@ def worn_name(row: Mapping[str, Any]) -> str:
 def absence_name(row: Mapping[str, Any]) -> str:
     """Returns the name of what is absent, as `branch res`."""
     return f"{row['kind']} {row['name']}"
-
-
-def _changed(value: float, clean: float) -> str:
-    return f"{percent(value)} ({signed(value - clean)})"
-
-
-def _channels(row: Mapping[str, Any]) -> str:
-    count = len(row["channels"])
-    return f"{count} channel{'s' if count != 1 else ''}"

@@ -67,12 +67,6 @@ def score_table(result: Mapping[str, Any]) -> Table:
     return Table(["%", *parts], [*rows, loss])
 
 
-def branch_table(result: Mapping[str, Any]) -> Table:
-    """Returns the test accuracy of each branch's own classifier and that of the fusion."""
-    shares = {**result["branches"], "Fusion (the prediction)": result["test"]["accuracy"]}
-    return Table(["%", "Test accuracy"], [[name, percent(share)] for name, share in shares.items()])
-
-
 def class_scores(confusion: Sequence[Sequence[int]]) -> np.ndarray:
     """Returns (k, 4) precision, recall, F1 and support by class, equal to scikit-learn's with `zero_division=0`."""
     counts = np.array(confusion, float).reshape(len(confusion), len(confusion))

@@ -1,12 +1,14 @@
 """Names of the files in a run's folder, atomic writing, and reading that is verified by digests."""
 
 import contextlib
+import csv
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,26 +41,17 @@ def remove_unfinished(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def written_atomically(path: Path) -> Iterator[Path]:
-    """Gives a path to write to, and moves what was written to its place unless an error occurs.
-
-    A reader finds the old content or all of the new, also after a crash.
-    """
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file such that a reader, also after a crash, finds the old content or all of the new."""
     temporary = unfinished(path)
     try:
-        yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file such that a reader, also after a crash, finds the old content or all of the new."""
-    with written_atomically(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def as_json(content: Any) -> str:
@@ -69,6 +62,13 @@ def as_json(content: Any) -> str:
 def write_json(path: Path, content: Any) -> None:
     """Writes indented JSON atomically."""
     write_atomically(path, as_json(content))
+
+
+def as_csv(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
+    """Returns a table as CSV with a header line."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue()
 
 
 def sha256(content: bytes) -> str:
@@ -121,11 +121,6 @@ def write_recorded(folder: Path, name: str, content: str | bytes) -> None:
     write_digests(folder, {**files, name: [*(old for old in before if old in files.get(name, [])), new]})
     write_atomically(path, content)
     write_digests(folder, {**files, name: [new]})
-
-
-def record(folder: Path, name: str) -> None:
-    """Records the digest of a file that is already there."""
-    write_digests(folder, {**read_digests(folder), name: [sha256((folder / name).read_bytes())]})
 
 
 def read_recorded(folder: Path, name: str) -> bytes:

@@ -5,14 +5,13 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tensorboardX import SummaryWriter
 
 from dcdp_jax.distributed import from_first_process, is_first_process
 from dcdp_jax.errors import CheckpointError
-from dcdp_jax.runs.files import METRICS, TENSORBOARD, record, write_atomically
+from dcdp_jax.runs.files import METRICS, TENSORBOARD, read_digests, sha256, write_atomically, write_digests
 from dcdp_jax.runs.reading import parse_records
 from dcdp_jax.values import flatten
 
@@ -49,9 +48,7 @@ class MetricsLog:
     def __enter__(self) -> "MetricsLog":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._writes:
             self._file.close()
             self._events.close()
@@ -96,7 +93,8 @@ class MetricsLog:
     def finish(self) -> None:
         """Records the digest of the finished log."""
         if self._writes:
-            record(self._workdir, METRICS)
+            digest = sha256((self._workdir / METRICS).read_bytes())
+            write_digests(self._workdir, {**read_digests(self._workdir), METRICS: [digest]})
 
 
 def read_noted(path: Path, notes: Mapping[str, Any]) -> bytes:

@@ -1,7 +1,5 @@
 """Writes predictions.csv and worst_windows.json: every test window, and the signals of the most confident errors."""
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dcdp_jax.data.dataset import Dataset
-from dcdp_jax.runs.files import PREDICTIONS, WORST_WINDOWS, write_recorded
+from dcdp_jax.runs.files import PREDICTIONS, WORST_WINDOWS, as_csv, write_recorded
 from dcdp_jax.runs.reading import COLUMNS, probability_columns
 
 WORST = 6
@@ -27,14 +25,12 @@ def write_table(
     workdir: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[str], probabilities: np.ndarray
 ) -> None:
     """Writes `predictions.csv`: the `COLUMNS` of every test window, and (n, k) float32 probabilities of the classes."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([*COLUMNS, *probability_columns(names)])
-    for row, given in zip(rows, probabilities.tolist(), strict=True):
-        # Nine digits give a float32 back to the bit, so that whoever bins them finds the bins of result.json.
-        shown = {**row, "confidence": f"{row['confidence']:.9g}"}
-        table.writerow([*(shown[name] for name in COLUMNS), *(f"{p:.9g}" for p in given)])
-    write_recorded(workdir, PREDICTIONS, text.getvalue())
+    # Nine digits give a float32 back to the bit, so that whoever bins them finds the bins of result.json.
+    lines = (
+        [*(row[name] for name in COLUMNS[:-1]), *(f"{p:.9g}" for p in (row["confidence"], *given))]
+        for row, given in zip(rows, probabilities.tolist(), strict=True)
+    )
+    write_recorded(workdir, PREDICTIONS, as_csv([*COLUMNS, *probability_columns(names)], lines))
 
 
 def describe_windows(dataset: Dataset, probabilities: np.ndarray) -> list[dict[str, Any]]:

@@ -1,8 +1,6 @@
 """--mode=predict: applies a trained model to files, and writes the predictions as tables and as a picture."""
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +8,8 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.windows import window_starts
-from dcdp_jax.evaluate.segments import Segment, divide, grade_segments, segment_lines, true_segments
-from dcdp_jax.runs.files import write_atomically, write_json
+from dcdp_jax.evaluate.segments import divide, grade_segments, segment_lines, true_segments
+from dcdp_jax.runs.files import as_csv, write_atomically, write_json
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.adaptation import AdaptingModel
 from dcdp_jax.serve.events import UNKNOWN, Event, class_name, merge_events
@@ -116,24 +114,22 @@ def predict_input(
     if known := [event.label == label for event, label in zip(events, truth, strict=True) if label != UNLABELLED]:
         print(f"  {sum(known)} of {len(known)} windows of one class are labelled as in the file")
     if model.rejection:
-        print(f"  {unknown_line(events, card)}")
+        unknown = sum(event.label == UNKNOWN for event in events)
+        known_classes = f": the model knows {', '.join(card.class_names)}" if unknown == len(events) else ""
+        print(f"  {unknown} of {len(events)} windows are unknown{known_classes}")
     folder.mkdir(parents=True, exist_ok=True)
     if labelled := true_segments(recording.labels, item.time, recording.starts, card.rate):
         grades = grade_segments(divide(labelled, segments), card.class_names)
         write_json(folder / "grades.json", grades)
         print("\n".join(f"  {line}" for line in segment_lines(grades)))
     write_atomically(folder / "windows.csv", windows_table(card, events, truth))
-    write_atomically(folder / "segments.csv", segments_table(card, segments))
+    rows = [
+        [f"{s.start:.3f}", f"{s.end:.3f}", class_name(card, s.label), number(s.confidence), s.windows] for s in segments
+    ]
+    write_atomically(folder / "segments.csv", as_csv(["start", "end", "class", "confidence", "windows"], rows))
     title = f"{where.removeprefix(str(path.parent) + '/')}, by a model trained on {trained_on}"
     save_timeline(draw_timeline(card, recording, item.time, events, segments, title), folder / "timeline")
     print(f"  {len(segments)} segment{'s' if len(segments) != 1 else ''}: {folder}")
-
-
-def unknown_line(events: Sequence[Event], card: ModelCard) -> str:
-    """Returns how many windows are unknown, and which classes the model knows where all are."""
-    unknown = sum(event.label == UNKNOWN for event in events)
-    line = f"{unknown} of {len(events)} windows are unknown"
-    return line + (f": the model knows {', '.join(card.class_names)}" if unknown == len(events) else "")
 
 
 def window_label(recording: Recording, time: np.ndarray, event: Event, card: ModelCard) -> int:
@@ -174,24 +170,6 @@ def windows_table(card: ModelCard, events: Sequence[Event], truth: Sequence[int]
     return as_csv(header, rows)
 
 
-def segments_table(card: ModelCard, segments: Sequence[Segment]) -> str:
-    """Returns the content of segments.csv."""
-    rows = (
-        [f"{s.start:.3f}", f"{s.end:.3f}", class_name(card, s.label), number(s.confidence), str(s.windows)]
-        for s in segments
-    )
-    return as_csv(["start", "end", "class", "confidence", "windows"], rows)
-
-
 def number(value: float) -> str:
     """Formats a number with six decimals, NaN as nothing."""
     return "" if np.isnan(value) else f"{value:.6f}"
-
-
-def as_csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a table as CSV, with a header line."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()

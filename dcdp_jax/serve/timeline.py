@@ -47,7 +47,7 @@ def draw_timeline(
 ) -> Figure:
     """Draws a panel of signals per group, confidence, predicted segments, and true labels where there are any."""
     groups = list(dict.fromkeys(channel.group for channel in recording.channels))
-    labelled = label_segments(recording, time)
+    labelled = true_segments(recording.labels, time, recording.starts, recording.rate)
     heights = [1.5] * len(groups) + [0.5] + [0.28] * (2 if labelled else 1)
     shown = sorted({s.label for s in [*segments, *labelled]})
     legend_rows = -(-len(shown) // 6)
@@ -126,11 +126,6 @@ def draw_band(ax: Axes, name: str, segments: Sequence[Segment], card: ModelCard,
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     ax.set_ylabel(name, rotation=0, ha="right", va="center")
-
-
-def label_segments(recording: Recording, time: np.ndarray) -> list[Segment]:
-    """Returns the stretches of one true label; none where there are no labels."""
-    return true_segments(recording.labels, time, recording.starts, recording.rate)
 
 
 def save_timeline(figure: Figure, path: Path) -> None:

@@ -1,11 +1,10 @@
 """Writes the tables of a study as Markdown, CSV and LaTeX."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from dcdp_jax.runs import files
 from dcdp_jax.studies.statistics import Summary
 from dcdp_jax.studies.tables import Table
 
@@ -128,13 +127,11 @@ def as_markdown(table: Table) -> str:
 
 def as_csv(table: Table) -> str:
     """Returns a record per row and score, with the numbers at full precision."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    rows = []
     for line in table.lines:
         for score, cell in line.cells.items():
             summary = cell.summary or Summary(0, np.nan, np.nan, np.nan, np.nan)
-            writer.writerow(
+            rows.append(
                 [
                     *(table.dataset, ";".join(table.protocols), ";".join(table.marks), line.stage, line.row),
                     *(line.best, line.failed, line.validation, score, *summary),
@@ -143,7 +140,7 @@ def as_csv(table: Table) -> str:
                     *(line.subjects if line.subjects and score == "accuracy" else (None,) * 4),
                 ]
             )
-    return text.getvalue()
+    return files.as_csv(CSV_COLUMNS, rows)
 
 
 def as_latex(table: Table) -> str:

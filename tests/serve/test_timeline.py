@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dcdp_jax.evaluate.segments import true_segments
 from dcdp_jax.serve.events import merge_events
 from dcdp_jax.serve.inputs import prepare
 from dcdp_jax.serve.predict import predict_recording
@@ -13,7 +14,6 @@ from dcdp_jax.serve.timeline import (
     MOST_NAMED,
     clock,
     draw_timeline,
-    label_segments,
     on,
     save_timeline,
 )
@@ -71,7 +71,9 @@ def test_lines_are_broken_at_gaps(drawn):
 
 def test_labels_are_cut_at_changes_and_gaps(drawn):
     item = drawn[-1]
-    found = [(s.start, s.end, s.label) for s in label_segments(item.recording, item.time)]
+    found = [
+        (s.start, s.end, s.label) for s in true_segments(item.recording.labels, item.time, item.recording.starts, 25.0)
+    ]
     assert np.allclose(found, [(100 / 25, 333 / 25, 1), (333 / 25, 400 / 25, 1)])
 
 
