@@ -8,10 +8,10 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.audit import audit
 from dcdp_jax.data.datasets import find_dataset
-from dcdp_jax.data.loading import read_dataset
 from dcdp_jax.data.normalize import Normalizer, covered_samples, fit_normalizer, outlying_channel
 from dcdp_jax.data.partition import partition, select_channels
 from dcdp_jax.data.pool import Pool, make_pool
+from dcdp_jax.data.prepared import read_dataset
 from dcdp_jax.data.protocols import (
     TEST_SHARE,
     VALIDATION_SHARE,

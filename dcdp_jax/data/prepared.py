@@ -1,4 +1,6 @@
-"""Recordings of published data sets, parsed once and kept as array_record files by TFDS, without TensorFlow.
+"""Recordings of any data set by its name.
+
+Those of published ones are parsed once and kept as array_record files by TFDS, without TensorFlow.
 
 The files of one preparation are in one folder with a list of their SHA-256, which is compared before they are opened.
 A folder is prepared under another name and renamed once it is whole, so that a reader never sees part of it.
@@ -19,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from dcdp_jax.data.datasets import find_dataset
 from dcdp_jax.data.download import cache_folder, file_sha256, raw_folder
 from dcdp_jax.data.recording import Recording, Recordings
 from dcdp_jax.data.spec import DatasetSpec
@@ -26,6 +29,32 @@ from dcdp_jax.errors import DataError
 
 CHECKSUMS = "SHA256SUMS"
 UNFINISHED = ".unfinished-"
+
+
+def load_recordings(name: str, raw_dir: str = "", *, cache_dir: str = "", options: Any = None) -> list[Recording]:
+    """Returns all recordings of a data set, in the publisher's order.
+
+    Args:
+      name: the name of a data set, as in `data.name`.
+      raw_dir: folder with the publisher's files; '' takes the variable DCDP_RAW_DIR, else they are downloaded.
+      cache_dir: folder for downloads and prepared data; '' takes the user's cache folder.
+      options: for `synthetic`, `table` and `realworld` their part of a config, as `data.table`; None for `realworld`
+        gives the recordings of all positions.
+
+    Raises:
+      ConfigError: there is no data set of this name, or an option cannot be used.
+      DataError: files are missing or damaged.
+    """
+    return list(read_dataset(name, raw_dir, cache_dir, options))
+
+
+def read_dataset(name: str, raw_dir: str, cache_dir: str, options: Any) -> Recordings:
+    """Reads the recordings of a data set with what is known of them; see `load_recordings`."""
+    spec = find_dataset(name)
+    if spec.make:
+        return spec.make(raw_dir, options)
+    recordings = load_prepared(spec, raw_dir, cache_dir)
+    return spec.select(recordings, options) if spec.select and options is not None else recordings
 
 
 def load_prepared(spec: DatasetSpec, raw_dir: str, cache_dir: str = "") -> Recordings:

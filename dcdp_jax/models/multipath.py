@@ -7,11 +7,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dcdp_jax.models.batch_norm import BatchNorm
 from dcdp_jax.models.densenet1d import DenseNet1D
 from dcdp_jax.models.fusion import FusionHead
 from dcdp_jax.models.gradient import scale_gradient
 from dcdp_jax.models.kernels import Dense
-from dcdp_jax.models.projection import ProjectionHead
 from dcdp_jax.models.resnet1d import ResNet1D
 
 BACKBONES = ("resnet", "densenet")
@@ -156,6 +156,21 @@ class MultiPath(nn.Module):
         )
         fusion = head(into_fusion, logits, keys)
         return Outputs(fusion, logits, embeddings, stages)
+
+
+class ProjectionHead(nn.Module):
+    """g: Dense, BN, ReLU, Dense; one per stage and branch."""
+
+    hidden: int = 256
+    features: int = 128
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, h: jax.Array, train: bool) -> jax.Array:
+        """(b, c) -> (b, features), not normalised."""
+        h = Dense(self.hidden, use_bias=False)(h)
+        h = BatchNorm(self.axis_name, relu=True)(h, train)
+        return Dense(self.features)(h)
 
 
 class Projections(nn.Module):

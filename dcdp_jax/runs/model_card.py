@@ -107,17 +107,9 @@ def make_card(
     best_epoch: int,
     rejection: Rejection | None = None,
 ) -> ModelCard:
-    """Makes the card of a trained model.
+    """Makes the card of a trained model from the `data` part of its config, its data, branches and checkpoint's number.
 
-    Args:
-      data: the `data` part of its config.
-      dataset: made from it.
-      branches: of its network.
-      best_epoch: number of its checkpoint.
-      rejection: chosen on its validation part; None without one.
-
-    Returns:
-      `ModelCard`.
+    The rejection is the one chosen on its validation part; None without one.
     """
     return ModelCard(
         version=version_of("dcdp_jax"),

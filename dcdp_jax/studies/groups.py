@@ -19,7 +19,7 @@ TERMINATE_EVERY_SECONDS = 5.0
 def start_process(
     file: Path, environment: Mapping[str, str], folder: Path | None = None, *, takes_more: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Starts a process that trains a group and ends as soon as this one does; its output goes beside the group's file.
+    """Starts a process that trains a group and ends as soon as this one does; it logs beside the group's file.
 
     Args:
       file: of the group.
@@ -79,8 +79,7 @@ def terminate(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 def note_death(file: Path, cause: str, count: int | None = None) -> bool:
     """Gives an error to the trials that a group's process was at when it died: the first `count`, or all.
 
-    Returns:
-      Whether trials are left that have not ended.
+    Returns whether trials are left that have not ended.
     """
     folders = [Path(trial["folder"]) for trial in json.loads(file.read_text())["trials"]]
     left = [folder for folder in folders if not has_ended(folder)]

@@ -38,12 +38,8 @@ class Interval(NamedTuple):
 def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> Interval:
     """Returns a function of the column means, with the percentile interval over rows drawn with replacement.
 
-    Args:
-      values: (n, m) m numbers of each of n seeds and folds, which are drawn together.
-      statistic: (..., m) means -> (...).
-
-    Returns:
-      `Interval`.
+    The values (n, m) are m numbers of each of n seeds and folds, which are drawn together. The statistic takes means
+    (..., m) and returns (...).
     """
     value = float(statistic(values.mean(axis=0)))
     if len(values) < 2:

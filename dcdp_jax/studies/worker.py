@@ -82,14 +82,11 @@ def train_trials(
     seeds_at_once: int = 1,
     divide_seeds: bool = False,
 ) -> None:
-    """Trains each that has not ended.
+    """Trains each trial, config and folder, that has neither a result nor an error.
 
-    Args:
-      trials: config and folder of each; they differ by seed alone, or with seeds_at_once are of one
-        program. One that has a result or an error is left alone.
-      keep_checkpoints: False removes them once the result is written.
-      seeds_at_once: how many one program trains.
-      divide_seeds: whether several devices divide those, and not the batch of each.
+    The trials differ by seed alone, or with seeds_at_once are of one program, which trains so many of them at a time;
+    with divide_seeds several devices divide these, and not the batch of each. Checkpoints that are not kept are removed
+    once the result is written.
     """
     left = [(config, folder) for config, folder in trials if not has_ended(folder)]
     if not left:

@@ -18,22 +18,14 @@ STATES = "states"
 
 
 def keep_compiled_programs(cache: Path) -> None:
-    """Keeps compiled programs for the next start, in `cache/compiled` unless JAX_COMPILATION_CACHE_DIR is set.
-
-    Args:
-      cache: the user's cache folder.
-    """
+    """Keeps compiled programs for the next start, in `cache/compiled` unless JAX_COMPILATION_CACHE_DIR is set."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def automatic_precision(device: Any) -> str:
-    """Returns the precision for `auto`: `tf32` on NVIDIA GPUs of compute capability 8.0 or above, else `float32`.
-
-    Args:
-      device: a `jax.Device`.
-    """
+    """Returns the precision for `auto`: `tf32` on NVIDIA GPUs of compute capability 8.0 or above, else `float32`."""
     # "8.0" on NVIDIA's GPUs; AMD's have names such as "gfx90a", and CPUs and TPUs have none.
     major = str(getattr(device, "compute_capability", "")).partition(".")[0]
     return "tf32" if device.platform == "gpu" and major.isdecimal() and int(major) >= 8 else "float32"

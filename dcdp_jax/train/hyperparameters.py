@@ -32,12 +32,7 @@ def hyperparameters(config: ConfigDict) -> dict[str, Any]:
 
 
 def with_hyperparameters(config: ConfigDict, numbers: Mapping[str, jax.Array]) -> ConfigDict:
-    """Returns a copy of a config with other numbers, which may be traced.
-
-    Args:
-      config: of a run.
-      numbers: {field: ()}.
-    """
+    """Returns a copy of a config with other numbers, {field: ()}, which may be traced."""
     copy = config.copy_and_resolve_references()
     with copy.ignore_type():
         copy.update_from_flattened_dict(numbers)

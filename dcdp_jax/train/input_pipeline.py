@@ -81,7 +81,7 @@ def batches_of(split: Split, rows: np.ndarray, size: int) -> dict[str, np.ndarra
 def joint_batches(
     splits: Mapping[int, Split], rows: Mapping[int, np.ndarray], size: int, places: int, divide_seeds: bool
 ) -> dict[str, np.ndarray]:
-    """Returns the next batches for `train_seeds`, or with divide_seeds for `train_divided_seeds`.
+    """Returns the next n batches for `train_seeds`, or with divide_seeds for `train_divided_seeds`.
 
     Args:
       splits: {place: training part in the epoch} of the active seeds.
@@ -104,11 +104,7 @@ def joint_batches(
 def place_signals(dataset: Dataset, devices: Devices, stream: bool, heldout: Split | None = None) -> Signals:
     """Puts the recordings on every device, or with `stream` leaves them on the host.
 
-    Args:
-      dataset: with the recordings.
-      devices: that compute the steps.
-      stream: whether the recordings stay on the host.
-      heldout: windows for `modulation.confidence=heldout`, which no stream has.
+    `heldout` are windows for `modulation.confidence=heldout`, which no stream has.
 
     Raises:
       ConfigError: the recordings do not fit on a device.

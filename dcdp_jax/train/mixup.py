@@ -13,17 +13,11 @@ STREAM = 0x6D697875
 def draw_pairs(
     seed: int | jax.Array, step: jax.Array, windows: int, alpha: float | jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Draws the pairs of a global batch, a function of seed and step.
-
-    Args:
-      seed: of the run.
-      step: number of the training step.
-      windows: n, size of the global batch.
-      alpha: parameter of the distribution Beta(alpha, alpha) of the shares, above 0.
+    """Draws the pairs of a global batch of n windows, a function of seed and step.
 
     Returns:
-      (n,) the window that each is mixed with, a permutation, in which some may meet themselves; and (n,) the share of
-      the window itself, the larger of the two, so that its label is that of most of the mixture.
+      (n,) the window that each is mixed with, a permutation, in which some may meet themselves; and (n,) the share of the
+      window itself from Beta(alpha, alpha), the larger of the two, so that its label is that of most of the mixture.
     """
     pairing, mixing = jax.random.split(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), STREAM))
     shares = jax.random.beta(mixing, alpha, alpha, (windows,))
@@ -33,15 +27,9 @@ def draw_pairs(
 def mixup(
     x: jax.Array, labels: jax.Array, seed: int | jax.Array, step: jax.Array, alpha: float | jax.Array, axis_name: str
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Mixes each window with another of the global batch; the result does not depend on the number of devices.
+    """Mixes each window (b, t, c) with another of the global batch; the result does not depend on the number of devices.
 
-    Args:
-      x: (b, t, c) windows of this device.
-      labels: (b,) of these.
-      seed: of the run.
-      step: number of the training step.
-      alpha: see `draw_pairs`.
-      axis_name: of the mapped axis, from whose other devices windows are gathered.
+    The others are gathered over axis_name; for the shares see `draw_pairs`.
 
     Returns:
       (b, t, c) mixed windows, (b,) labels of the windows that they were mixed with, (b,) shares of their own.

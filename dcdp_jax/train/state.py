@@ -95,18 +95,9 @@ def create_state(
     channels: int,
     average: bool = False,
 ) -> TrainState:
-    """Creates the initial state.
+    """Creates the state at step 0 for windows of so many samples and channels; `average`: with an average of the variables.
 
-    Args:
-      model: the network.
-      optimizer: the chain.
-      seed: of the initial parameters and of all random keys.
-      window: samples per window.
-      channels: of the data.
-      average: whether the state keeps an average of the network's variables.
-
-    Returns:
-      `TrainState` at step 0.
+    The seed is that of the initial parameters and of all random keys.
     """
     x = jnp.zeros((1, window, channels))
     for_kernels, for_others = jax.random.split(jax.random.key(seed))

@@ -151,17 +151,8 @@ def heldout_statistics(
 ) -> dict[str, dict[str, jax.Array]]:
     """Computes what the method reads of the branches on held-out windows, in evaluation mode.
 
-    Every `heldout_every` steps as many windows as a batch has are drawn anew; between two draws the statistics are
-    those of the last one, which the optimiser's state keeps (see `optim.average_statistics`).
-
-    Args:
-      state: before the step.
-      signals: with held-out windows.
-      windows: number of windows of this device's share of a batch.
-      model: see `train_step`.
-      settings: see `StepSettings`.
-      axis_name: of the mapped axis.
-      dtype: see `train_step`.
+    Every `heldout_every` steps as many windows as this device's share of a batch has are drawn anew; between two draws the
+    statistics are those of the last one, which the optimiser's state keeps (see `optim.average_statistics`).
 
     Returns:
       {keyword: {branch: ()}} of the global batch.
@@ -183,14 +174,9 @@ def heldout_statistics(
 def perturb(params: Any, gradients: Any, rho: Number) -> Any:
     """Returns the parameters at which sharpness-aware minimisation takes the gradient.
 
-    They lie at the Euclidean distance rho in the direction in which the loss rises most (Foret et al. 2021, «Sharpness-
-    Aware Minimization for Efficiently Improving Generalization», equation 2). The second gradient nearly doubles the
-    time of a step.
-
-    Args:
-      params: of the network.
-      gradients: of the loss of the global batch.
-      rho: the distance.
+    They lie at the Euclidean distance rho in the direction in which the loss of the global batch rises most (Foret et al.
+    2021, «Sharpness-Aware Minimization for Efficiently Improving Generalization», equation 2). The second gradient nearly
+    doubles the time of a step.
     """
     scale = rho / jnp.maximum(optax.tree.norm(gradients), 1e-12)
     return jax.tree.map(lambda p, g: p + scale * g, params, gradients)
@@ -365,8 +351,8 @@ def train_steps(
     """Computes several `train_step`s in one program: a dispatch costs a GPU as much time as a step of a small model.
 
     Args:
-      state: replicated.
-      signals: replicated.
+      state: replicated, as are the signals.
+      signals: see `train_step`.
       batches: this device's share: `starts` and `labels` (b, n), and `count` (b,), the same number everywhere: how many
         of the n steps to take.
       numbers: {field: ()} replicated, see `hyperparameters.hyperparameters`.
@@ -407,17 +393,9 @@ def train_seeds(
 ) -> tuple[TrainState, dict[str, Any]]:
     """Computes `train_steps` of several seeds in one program, each with its own windows and random keys.
 
-    Args:
-      states: replicated, every array with a leading axis s.
-      signals: replicated; shared by all seeds.
-      batches: this device's share: `starts` and `labels` (b, s, n), `count` (b,) as in `train_steps`, and `active`
-        (b, s), equal in every row: a seed that is not active keeps its state.
-      numbers: {field: (s,)} replicated, as in `train_steps`.
-      seed_axis: axis s of the batches; 0 where the devices divide the seeds.
-      **static: of `train_steps`.
-
-    Returns:
-      The states after the steps, and their metrics (s, n).
+    States, numbers and what is returned have a leading axis s. The device's share of the batches has `starts` and `labels`
+    (b, s, n), `count` (b,), and `active` (b, s), equal in every row: a seed that is not active keeps its state. Axis s of
+    the batches is seed_axis: 0 where the devices divide the seeds.
     """
 
     def one(state: TrainState, batch: Batch, count: jax.Array, numbers: Any) -> tuple[TrainState, dict[str, Any]]:
@@ -444,16 +422,8 @@ def train_divided_seeds(
 ) -> tuple[TrainState, dict[str, Any]]:
     """Computes `train_seeds` where each device holds some of the seeds, and of those the whole batch.
 
-    Args:
-      states: this device's, every array with a leading axis s.
-      signals: replicated.
-      batches: of this device's seeds: `starts` and `labels` (s, b, n), `active` (s, b) and `count` (s,).
-      numbers: {field: (s,)} of this device's seeds, as in `train_steps`.
-      axis_name: over which the steps average; it has size 1 here.
-      **static: of `train_steps`.
-
-    Returns:
-      As `train_seeds`, for the seeds of this device.
+    The batches are those of this device's seeds: `starts` and `labels` (s, b, n), `active` (s, b) and `count` (s,). The
+    steps average over axis_name, which has size 1 here.
     """
 
     def on_whole_batch(batches: Batch) -> tuple[TrainState, dict[str, Any]]:

@@ -303,7 +303,7 @@ def take_steps(
       numbers: hyperparameters of all members, see `lay_out`.
       members: those that take the steps, all at the same step; the others keep their state. Their epochs advance. One
         with too many losses or gradients that are not finite fails.
-      steps: number of steps.
+      steps: their number.
       failed: see `train_runs`.
       termination: asked after every dispatch.
       bar: advances.
@@ -405,17 +405,10 @@ def last_checkpoint(member: Member) -> Path | None:
 
 
 def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began: float) -> dict[str, Any]:
-    """Validates, and writes the records of an epoch, and its checkpoint where one is due.
+    """Validates, and writes the records of an epoch, and its checkpoint where one is due; returns the epoch's record.
 
-    Args:
-      run: evaluation and data.
-      member: whose epoch is complete.
-      state: after the epoch, replicated.
-      rate: training windows per second.
-      began: time of the epoch's beginning, by `time.perf_counter`.
-
-    Returns:
-      The record of the epoch.
+    The state is that after the epoch, replicated; `rate` is in training windows per second, and `began` is the time of
+    the epoch's beginning by `time.perf_counter`.
 
     Raises:
       NonFiniteError: a number to be logged is NaN or infinite, as the validation loss of parameters that overflow.
@@ -468,17 +461,9 @@ def best_epoch(epochs: Sequence[dict[str, Any]]) -> int:
 
 
 def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]:
-    """Tests the selected state once, and writes predictions, model card and result.
+    """Tests the selected state once, writes predictions, model card and result, and returns the content of result.json.
 
-    Temperature and thresholds of the card are chosen on the validation part.
-
-    Args:
-      run: evaluation and data.
-      member: with all epochs finished.
-      notes: for the result, after those of the data.
-
-    Returns:
-      The content of result.json.
+    Temperature and thresholds of the card are chosen on the validation part. The notes follow those of the data.
 
     Raises:
       NonFiniteError: a score is NaN or infinite.

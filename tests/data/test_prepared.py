@@ -11,7 +11,7 @@ import pytest
 
 from dcdp_jax.data import load_recordings, prepared
 from dcdp_jax.data.datasets import DATASETS
-from dcdp_jax.data.loading import read_dataset
+from dcdp_jax.data.prepared import read_dataset
 from dcdp_jax.data.recording import fingerprint
 from dcdp_jax.errors import ConfigError, DataError
 from tests.data.datasets import small
@@ -177,7 +177,7 @@ def test_every_byte_of_prepared_data_is_compared(tmp_path):
 LOADING = """
 import pathlib, sys, time
 from dcdp_jax.data.recording import fingerprint
-from dcdp_jax.data.loading import read_dataset
+from dcdp_jax.data.prepared import read_dataset
 import tensorflow_datasets
 
 raw, cache, which, locks, *names = sys.argv[1:]

@@ -10,7 +10,7 @@ from scipy.io import loadmat, savemat
 
 from configs import default
 from dcdp_jax.data.datasets import DATASETS, harth, mhealth, motionsense, realworld, usc_had
-from dcdp_jax.data.loading import read_dataset
+from dcdp_jax.data.prepared import read_dataset
 from dcdp_jax.data.recording import UNLABELLED
 from dcdp_jax.errors import DataError
 from tests.data.datasets import small
