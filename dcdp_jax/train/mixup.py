@@ -16,8 +16,9 @@ def draw_pairs(
     """Draws the pairs of a global batch of n windows, a function of seed and step.
 
     Returns:
-      (n,) the window that each is mixed with, a permutation, in which some may meet themselves; and (n,) the share of the
-      window itself from Beta(alpha, alpha), the larger of the two, so that its label is that of most of the mixture.
+      (n,) the window that each is mixed with, a permutation, in which some may meet themselves; and (n,) the share of
+      the window itself from Beta(alpha, alpha), the larger of the two, so that its label is that of most of the
+      mixture.
     """
     pairing, mixing = jax.random.split(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), STREAM))
     shares = jax.random.beta(mixing, alpha, alpha, (windows,))
@@ -27,7 +28,7 @@ def draw_pairs(
 def mixup(
     x: jax.Array, labels: jax.Array, seed: int | jax.Array, step: jax.Array, alpha: float | jax.Array, axis_name: str
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Mixes each window (b, t, c) with another of the global batch; the result does not depend on the number of devices.
+    """Mixes each window (b, t, c) with another of the global batch, whatever the number of devices.
 
     The others are gathered over axis_name; for the shares see `draw_pairs`.
 

@@ -95,9 +95,9 @@ def create_state(
     channels: int,
     average: bool = False,
 ) -> TrainState:
-    """Creates the state at step 0 for windows of so many samples and channels; `average`: with an average of the variables.
+    """Creates the state at step 0, for windows of `window` samples and `channels` channels.
 
-    The seed is that of the initial parameters and of all random keys.
+    The seed is that of the initial parameters and of all random keys; `average` adds one of the network's variables.
     """
     x = jnp.zeros((1, window, channels))
     for_kernels, for_others = jax.random.split(jax.random.key(seed))

@@ -151,8 +151,8 @@ def heldout_statistics(
 ) -> dict[str, dict[str, jax.Array]]:
     """Computes what the method reads of the branches on held-out windows, in evaluation mode.
 
-    Every `heldout_every` steps as many windows as this device's share of a batch has are drawn anew; between two draws the
-    statistics are those of the last one, which the optimiser's state keeps (see `optim.average_statistics`).
+    Every `heldout_every` steps as many windows as this device's share of a batch has are drawn anew; between two draws
+    the statistics are those of the last one, which the optimiser's state keeps (see `optim.average_statistics`).
 
     Returns:
       {keyword: {branch: ()}} of the global batch.
@@ -174,9 +174,9 @@ def heldout_statistics(
 def perturb(params: Any, gradients: Any, rho: Number) -> Any:
     """Returns the parameters at which sharpness-aware minimisation takes the gradient.
 
-    They lie at the Euclidean distance rho in the direction in which the loss of the global batch rises most (Foret et al.
-    2021, «Sharpness-Aware Minimization for Efficiently Improving Generalization», equation 2). The second gradient nearly
-    doubles the time of a step.
+    They lie at the Euclidean distance rho in the direction in which the loss of the global batch rises most (Foret et
+    al. 2021, «Sharpness-Aware Minimization for Efficiently Improving Generalization», equation 2). The second gradient
+    nearly doubles the time of a step.
     """
     scale = rho / jnp.maximum(optax.tree.norm(gradients), 1e-12)
     return jax.tree.map(lambda p, g: p + scale * g, params, gradients)
@@ -393,9 +393,9 @@ def train_seeds(
 ) -> tuple[TrainState, dict[str, Any]]:
     """Computes `train_steps` of several seeds in one program, each with its own windows and random keys.
 
-    States, numbers and what is returned have a leading axis s. The device's share of the batches has `starts` and `labels`
-    (b, s, n), `count` (b,), and `active` (b, s), equal in every row: a seed that is not active keeps its state. Axis s of
-    the batches is seed_axis: 0 where the devices divide the seeds.
+    States, numbers and what is returned have a leading axis s. The device's share of the batches has `starts` and
+    `labels` (b, s, n), `count` (b,), and `active` (b, s), equal in every row: a seed that is not active keeps its
+    state. Axis s of the batches is seed_axis: 0 where the devices divide the seeds.
     """
 
     def one(state: TrainState, batch: Batch, count: jax.Array, numbers: Any) -> tuple[TrainState, dict[str, Any]]:
