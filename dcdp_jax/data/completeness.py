@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from dcdp_jax.data.download import file_sha256
+from dcdp_jax.data.download import Source, file_sha256
 from dcdp_jax.data.recording import Recording, Recordings
 from dcdp_jax.errors import DataError
 
@@ -43,17 +44,54 @@ def described(
     return Recordings(recordings, class_names, notes=(counts, *notes), missing=tuple(missing))
 
 
-def read_each(folder: Path, pattern: str, read_file: Callable[[Path], Recording]) -> list[Recording]:
-    """Reads the files of a data set that has a recording in each.
+def file_by_file(
+    read_file: Callable[[Path, re.Match[str]], Recording],
+    source: Source,
+    class_names: tuple[str, ...],
+    *,
+    name: str,
+    files: Sequence[str],
+    expected: str,
+    rows: int = 0,
+) -> dict[str, Any]:
+    """Returns `read`, `read_one` and what goes with them of the `DatasetSpec` of a data set with one recording a file.
 
-    Returns:
-      The recordings in the order of their subjects, those of one subject by the numbers in the names of their runs.
+    The recordings are in the order of their subjects, those of one subject by the numbers in the names of their runs.
 
-    Raises:
-      DataError: no file matches the pattern, or one cannot be read.
+    Args:
+      read_file: reads the recording of a file from its path and the match of its name.
+      source: whose pattern finds the files.
+      class_names: names of the classes.
+      name: regular expression of a file's path below the publisher's folder.
+      files: the published paths below that folder.
+      expected: what the files are called, for messages.
+      rows: samples of all published files; 0 where their number is not known.
     """
-    recordings = [read_file(path) for path in find_data_files(folder, pattern)]
-    return sorted(recordings, key=lambda r: (r.subject, *map(int, re.findall(r"\d+", r.run))))
+
+    def find(path: Path) -> re.Match[str] | None:
+        return re.search(f"/{name}$", path.absolute().as_posix())
+
+    def read_path(path: Path) -> Recording:
+        match = find(path)
+        if match is None or match[0][1:] not in files:
+            raise DataError(f"{path}: expected {expected}")
+        return read_file(path, match)
+
+    def read(folder: Path) -> Recordings:
+        paths = find_data_files(folder, source.pattern)
+        recordings = sorted(map(read_path, paths), key=lambda r: (r.subject, *map(int, re.findall(r"\d+", r.run))))
+        short = missing_names("files", [path.relative_to(folder).as_posix() for path in paths], files)
+        if rows:
+            short += shortage("lines", sum(len(r.labels) for r in recordings), rows)
+        return described(recordings, class_names, short)
+
+    return {
+        "source": source,
+        "class_names": class_names,
+        "read": read,
+        "read_one": lambda path: [read_path(path)] if find(path) else None,
+        "example": files[0],
+    }
 
 
 def gather(

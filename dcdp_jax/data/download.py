@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import lzma
 import os
+import re
 import shutil
 import struct
 import tarfile
@@ -21,6 +22,7 @@ from dcdp_jax.errors import ConfigError, DataError
 
 CHUNK = 1 << 20
 TIMEOUT = 60.0
+RESOURCE_FORK = re.compile(r"(^|/)(__MACOSX(/|$)|\._[^/]*/?$)")  # which macOS adds to the publisher's files
 # What zipfile and tarfile raise on damaged or unsupported archives, beside their own errors.
 DAMAGE = (
     zipfile.BadZipFile,
@@ -176,41 +178,35 @@ def download(source: Source, folder: Path) -> Path:
 
 
 def fetch(source: Source, part: Path) -> None:
-    """Completes a partial file; goes on after a cut connection as long as every attempt brings bytes."""
+    """Completes a partial file, with a progress bar; goes on after a cut connection while an attempt brings bytes."""
     while True:
         have = part.stat().st_size if part.exists() else 0
         if source.sha256 and have >= source.size:
             return
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        # Without this, a server may compress an archive on the way, and the Range would count compressed bytes.
+        headers["Accept-Encoding"] = "identity"
         try:
-            transfer(source, part, have)
+            with requests.get(source.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+                span, status = response.headers.get("Content-Range", ""), response.status_code
+                if status == requests.codes.requested_range_not_satisfiable and span == f"bytes */{have}":
+                    return
+                response.raise_for_status()
+                resumed = status == requests.codes.partial_content and span.startswith(f"bytes {have}-")
+                start = have if resumed else 0
+                total = start + int(response.headers.get("Content-Length", 0)) or None
+                with (
+                    part.open("ab" if resumed else "wb") as file,
+                    tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=source.archive) as bar,
+                ):
+                    # iter_content would lose what came since its last whole chunk when the connection is cut.
+                    while chunk := response.raw.read1(CHUNK):
+                        file.write(chunk)
+                        bar.update(len(chunk))
+            return
         except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError):
             if not part.exists() or part.stat().st_size <= have:
                 raise
-        else:
-            return
-
-
-def transfer(source: Source, part: Path, have: int) -> None:
-    """Appends the bytes from `have` on to a partial file, with a progress bar."""
-    headers = {"Range": f"bytes={have}-"} if have else {}
-    # Without this, a server may compress an archive on the way, and the Range would count compressed bytes.
-    headers["Accept-Encoding"] = "identity"
-    with requests.get(source.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        span = response.headers.get("Content-Range", "")
-        if response.status_code == requests.codes.requested_range_not_satisfiable and span == f"bytes */{have}":
-            return
-        response.raise_for_status()
-        resumed = response.status_code == requests.codes.partial_content and span.startswith(f"bytes {have}-")
-        start = have if resumed else 0
-        total = start + int(response.headers.get("Content-Length", 0)) or None
-        with (
-            part.open("ab" if resumed else "wb") as file,
-            tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=source.archive) as bar,
-        ):
-            # iter_content would lose what came since its last whole chunk when the connection is cut.
-            while chunk := response.raw.read1(CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
 
 
 def file_sha256(path: Path) -> str:
@@ -272,11 +268,10 @@ def extract(archive: Path, folder: Path, limit: int) -> int:
 def extract_zip(archive: Path, folder: Path, limit: int) -> int:
     """Extracts a zip file, once all its members have been checked; see `extract`."""
     with zipfile.ZipFile(archive) as file:
-        members = [m for m in file.infolist() if not is_resource_fork(m.filename)]
+        members = [member for member in file.infolist() if not RESOURCE_FORK.search(member.filename)]
         for member in members:
             limit = admit(archive, folder, member.filename, member.file_size, limit)
-        for member in members:
-            file.extract(member, folder)
+        file.extractall(folder, members)
     return limit
 
 
@@ -284,7 +279,7 @@ def extract_tar(archive: Path, folder: Path, limit: int) -> int:
     """Extracts a tar file in one pass; see `extract`."""
     with tarfile.open(archive, "r:*") as file:
         for member in file:
-            if is_resource_fork(member.name):
+            if RESOURCE_FORK.search(member.name):
                 continue
             if not (member.isreg() or member.isdir()):
                 raise DataError(f"{archive}: member {member.name!r} is neither a file nor a folder")
@@ -305,9 +300,3 @@ def admit(archive: Path, folder: Path, name: str, size: int, limit: int) -> int:
     if not inside or name.startswith(("/", "\\")):
         raise DataError(f"{archive}: member {name!r} would leave the folder")
     return limit - size
-
-
-def is_resource_fork(name: str) -> bool:
-    """Returns whether macOS added the member, not the publisher."""
-    path = PurePosixPath(name)
-    return "__MACOSX" in path.parts or path.name.startswith("._")

@@ -65,8 +65,7 @@ def load_prepared(spec: DatasetSpec, raw_dir: str, cache_dir: str = "") -> Recor
     Raises:
       DataError: see `raw_folder` and the data set's `read`; or the cache cannot be written.
     """
-    if spec.source is None:
-        raise ValueError(f"{spec.name} is not a published data set")
+    assert spec.source is not None
     cache = cache_folder(cache_dir)
     folder = raw_folder(spec.source, raw_dir, cache)
     target = cache / "prepared" / f"{spec.name}-{spec.version}-{state_of(folder, cache)}"
@@ -218,8 +217,7 @@ def builder_class() -> type:
             return {"recordings": self._generate_examples(Path(dl_manager.manual_dir))}
 
         def _generate_examples(self, folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-            if self.spec.read is None:
-                raise ValueError(f"{self.spec.name} is not a published data set")
+            assert self.spec.read is not None
             recordings = self.spec.read(folder)
             self.info.metadata.update(
                 notes=recordings.notes, missing=recordings.missing, missing_values=recordings.missing_values

@@ -84,8 +84,7 @@ class Repeats:
             at = int(np.argmax(passed < 0))
             raise DataError(f"time goes back by {-passed[at]:g} s; samples must come in order")
         again = passed == 0
-        if self.how == "error" and (seen := self.too_many(time)):
-            raise DataError(repeated_message(*seen))
+        self.judge(time)
         came = Rows(time, values, self._received + np.arange(len(time)))
         self._received += len(time)
         self.repeated += int(again.sum())
@@ -99,14 +98,24 @@ class Repeats:
         self._held = Rows(*(part[first:] for part in came))
         return self._settle(Rows(*(part[:first] for part in came)), self._last)
 
-    def too_many(self, time: np.ndarray) -> tuple[int, int] | None:
-        """Returns how many of how many rows repeat a stamp, where with the next rows these become too many."""
-        again = np.diff(time, prepend=self._last) == 0
-        counts = self.repeated + np.cumsum(again)
+    def judge(self, time: np.ndarray, whole: int | None = None) -> None:
+        """Raises DataError where with the next rows too many repeat a stamp, and that is an error.
+
+        The message counts those until then, or the `whole` number of a recording's.
+        """
+        if self.how != "error":
+            return
+        counts = self.repeated + np.cumsum(np.diff(time, prepend=self._last) == 0)
         total = self._received + 1 + np.arange(len(time))
         many = counts > FEW_REPEATED + SHARE_REPEATED * total
-        at = int(np.argmax(many)) if many.any() else 0
-        return (int(counts[at]), int(total[at])) if many.any() else None
+        if many.any():
+            at = int(np.argmax(many))
+            count, rows = (int(counts[at]), int(total[at])) if whole is None else (whole, len(time))
+            raise DataError(
+                f"{count:,} of {rows:,} rows ({count / rows:.0%}) have the time of the row before, as where stamps are "
+                "cut to whole seconds; set data.table.repeated to 'spread' (evenly until the next stamp), 'mean' or "
+                "'drop'"
+            )
 
     def finish(self) -> Rows | None:
         """Returns the rows that waited for another stamp, None where there are none."""
@@ -136,20 +145,10 @@ class Repeats:
         return Rows(np.repeat(stamps, counts) + within * step, rows.values, rows.rows)
 
 
-def repeated_message(count: int, total: int) -> str:
-    """Returns what was seen where too many rows have the stamp of the row before, and what to set."""
-    return (
-        f"{count:,} of {total:,} rows ({count / total:.0%}) have the time of the row before, as where stamps are "
-        f"cut to whole seconds; set data.table.repeated to 'spread' (evenly until the next stamp), 'mean' or 'drop'"
-    )
-
-
 def settle(time: np.ndarray, values: np.ndarray, how: str, max_gap: float) -> tuple[Rows, int]:
     """Applies `Repeats` to a whole recording; returns the rows and how many repeated the stamp before."""
-    again = int(np.count_nonzero(np.diff(time) == 0))
     repeats = Repeats(how, max_gap)
-    if how == "error" and repeats.too_many(time):
-        raise DataError(repeated_message(again, len(time)))
+    repeats.judge(time, int(np.count_nonzero(np.diff(time) == 0)))
     parts = [repeats.push(time, values), repeats.finish()]
     whole = Rows(*(np.concatenate(part) for part in zip(*(p for p in parts if p is not None), strict=True)))
     return whole, repeats.repeated

@@ -283,7 +283,11 @@ def read_file(path: Path, numbers: Sequence[str], texts: Sequence[str], time: st
         something in a column of numbers that is none; the message names line and column.
     """
     if path.suffix.lower() == ".parquet":
-        frame = read_parquet(path, [*numbers, *texts, *([time] if time else [])], table)
+        needed = [*numbers, *texts, *([time] if time else [])]
+        check_columns(f"{path}", read_header(path, table), needed)
+        with parquet_of(path) as parquet:
+            frame = parquet.read_table(path, columns=needed).to_pandas(ignore_metadata=True)
+        frame.index = pd.RangeIndex(1, 1 + len(frame))
         frame = finish_frame(frame, numbers, time, table, f"{path}, row")
     else:
         with open_text(path) as file:
@@ -349,14 +353,6 @@ def parquet_of(path: Path) -> Iterator[Any]:
         yield parquet
     except (OSError, ValueError) as error:  # pyarrow's errors are these
         raise DataError(f"{path}: not a whole Parquet file ({error})") from error
-
-
-def read_parquet(path: Path, needed: Sequence[str], table: ConfigDict) -> pd.DataFrame:
-    """Returns the columns needed of a Parquet file, the index of the frame it was made of included."""
-    check_columns(f"{path}", read_header(path, table), needed)
-    with parquet_of(path) as parquet:
-        frame = parquet.read_table(path, columns=list(needed)).to_pandas(ignore_metadata=True)
-    return frame.set_index(pd.RangeIndex(1, 1 + len(frame)))
 
 
 @contextlib.contextmanager

@@ -6,19 +6,17 @@ more than a tenth of a second apart, a new stretch begins.
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from dcdp_jax.data.completeness import described, missing_names, read_each, shortage
+from dcdp_jax.data.completeness import file_by_file
 from dcdp_jax.data.download import Source
 from dcdp_jax.data.headed import HEADER_LINES, read_named
 from dcdp_jax.data.protocols import COMMON
-from dcdp_jax.data.recording import Channel, Recording, Recordings
+from dcdp_jax.data.recording import Channel, Recording
 from dcdp_jax.data.spec import DatasetSpec
 from dcdp_jax.data.text import codes_to_labels, stretch_starts
-from dcdp_jax.errors import DataError
 
 CLASSES = {
     1: "walking",
@@ -51,11 +49,8 @@ SOURCE = Source(
 )
 
 
-def read_file(path: Path) -> Recording:
+def read_file(path: Path, match: re.Match[str]) -> Recording:
     """Reads the recording of a subject."""
-    match = re.fullmatch(r"S(\d{3})\.csv", path.name)
-    if match is None or int(match[1]) not in SUBJECTS:
-        raise DataError(f"{path}: expected S006.csv to S029.csv, without S007 and S011")
     values, time = read_named(path, [*(channel.name for channel in CHANNELS), "label"], "timestamp")
     return Recording(
         signals=values[:, :-1].astype(np.float32),
@@ -68,26 +63,17 @@ def read_file(path: Path) -> Recording:
     )
 
 
-def read(folder: Path) -> Recordings:
-    """Reads the recordings of all subjects, in the order of their numbers."""
-    recordings = read_each(folder, SOURCE.pattern, read_file)
-    return described(recordings, CLASS_NAMES, shortfall(recordings))
-
-
-def shortfall(recordings: Sequence[Recording]) -> list[str]:
-    """Returns how these recordings fall short of the published ones, one sentence each."""
-    present = [f"S{r.subject:03d}.csv" for r in recordings]
-    expected = [f"S{subject:03d}.csv" for subject in SUBJECTS]
-    return missing_names("files", present, expected) + shortage("lines", sum(len(r.labels) for r in recordings), ROWS)
-
-
 DATASET = DatasetSpec(
-    class_names=CLASS_NAMES,
+    **file_by_file(
+        read_file,
+        SOURCE,
+        CLASS_NAMES,
+        name=r"S(\d{3})\.csv",
+        files=[f"S{subject:03d}.csv" for subject in SUBJECTS],
+        expected="S006.csv to S029.csv, without S007 and S011",
+        rows=ROWS,
+    ),
     channels=CHANNELS,
     rate=RATE,
-    source=SOURCE,
-    read=read,
-    read_one=lambda path: [read_file(path)] if re.fullmatch(r"S\d{3}\.csv", path.name) else None,
-    example="S006.csv",
     protocols=COMMON,
 )

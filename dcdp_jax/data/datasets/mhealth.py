@@ -7,16 +7,14 @@ electrocardiogram is not read.
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
-from dcdp_jax.data.completeness import described, missing_names, read_each, shortage
+from dcdp_jax.data.completeness import file_by_file
 from dcdp_jax.data.download import Source
 from dcdp_jax.data.protocols import COMMON, fixed
-from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
+from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
 from dcdp_jax.data.spec import DatasetSpec
 from dcdp_jax.data.text import codes_to_labels, read_columns
-from dcdp_jax.errors import DataError
 
 CLASS_NAMES = (
     "standing",
@@ -54,11 +52,8 @@ SOURCE = Source(
 )
 
 
-def read_file(path: Path) -> Recording:
+def read_file(path: Path, match: re.Match[str]) -> Recording:
     """Reads the recording of a subject."""
-    match = re.fullmatch(r"mHealth_subject(\d+)\.log", path.name)
-    if match is None or not 1 <= int(match[1]) <= SUBJECTS:
-        raise DataError(f"{path}: expected mHealth_subject1.log to mHealth_subject{SUBJECTS}.log")
     signals, codes = read_columns(path, COLUMNS, SIGNALS, (LABEL,), aligned=True)
     return Recording(
         signals=signals,
@@ -70,26 +65,17 @@ def read_file(path: Path) -> Recording:
     )
 
 
-def read(folder: Path) -> Recordings:
-    """Reads the recordings of all subjects, in the order of their numbers."""
-    recordings = read_each(folder, SOURCE.pattern, read_file)
-    return described(recordings, CLASS_NAMES, shortfall(recordings))
-
-
-def shortfall(recordings: Sequence[Recording]) -> list[str]:
-    """Returns how these recordings fall short of the published ones, one sentence each."""
-    present = [f"mHealth_subject{r.subject}.log" for r in recordings]
-    expected = [f"mHealth_subject{n}.log" for n in range(1, SUBJECTS + 1)]
-    return missing_names("files", present, expected) + shortage("lines", sum(len(r.labels) for r in recordings), ROWS)
-
-
 DATASET = DatasetSpec(
-    class_names=CLASS_NAMES,
+    **file_by_file(
+        read_file,
+        SOURCE,
+        CLASS_NAMES,
+        name=r"mHealth_subject(\d+)\.log",
+        files=[f"mHealth_subject{number}.log" for number in range(1, SUBJECTS + 1)],
+        expected=f"mHealth_subject1.log to mHealth_subject{SUBJECTS}.log",
+        rows=ROWS,
+    ),
     channels=CHANNELS,
     rate=RATE,
-    source=SOURCE,
-    read=read,
-    read_one=lambda path: [read_file(path)] if re.fullmatch(r"mHealth_subject\d+\.log", path.name) else None,
-    example="mHealth_subject1.log",
     protocols={"standard": fixed("standard", (8,), (9, 10)), **COMMON},
 )

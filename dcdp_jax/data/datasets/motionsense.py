@@ -6,18 +6,16 @@ is not read: its angles jump.
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from dcdp_jax.data.completeness import described, missing_names, read_each, shortage
+from dcdp_jax.data.completeness import file_by_file
 from dcdp_jax.data.download import Source
 from dcdp_jax.data.headed import read_named
 from dcdp_jax.data.protocols import COMMON
-from dcdp_jax.data.recording import Channel, Recording, Recordings
+from dcdp_jax.data.recording import Channel, Recording
 from dcdp_jax.data.spec import DatasetSpec
-from dcdp_jax.errors import DataError
 
 CLASSES = {
     "dws": "walking_downstairs",
@@ -38,7 +36,7 @@ CHANNELS = tuple(
     for name, group, unit in (("user_acc", "acc", "g"), ("gravity", "acc", "g"), ("gyro", "gyro", "rad/s"))
     for axis in "xyz"
 )
-NAME = re.compile(r"/(dws|ups|sit|std|wlk|jog)_(\d+)/sub_(\d+)\.csv$")
+RUNS = tuple(f"{activity}_{trial}" for activity, trials in TRIALS.items() for trial in trials)
 SOURCE = Source(
     dataset="motionsense",
     folder="A_DeviceMotion_data",
@@ -49,11 +47,8 @@ SOURCE = Source(
 )
 
 
-def read_file(path: Path) -> Recording:
+def read_file(path: Path, match: re.Match[str]) -> Recording:
     """Reads the recording of a trial of a subject."""
-    match = NAME.search(path.absolute().as_posix())
-    if match is None or int(match[2]) not in TRIALS[match[1]] or not 1 <= int(match[3]) <= SUBJECTS:
-        raise DataError(f"{path}: expected a trial as dws_1 or jog_16, and sub_1.csv to sub_{SUBJECTS}.csv")
     values, _ = read_named(path, COLUMNS)
     return Recording(
         signals=values.astype(np.float32),
@@ -65,27 +60,17 @@ def read_file(path: Path) -> Recording:
     )
 
 
-def read(folder: Path) -> Recordings:
-    """Reads all recordings, in the order of subject and trial."""
-    recordings = read_each(folder, SOURCE.pattern, read_file)
-    return described(recordings, CLASS_NAMES, shortfall(recordings))
-
-
-def shortfall(recordings: Sequence[Recording]) -> list[str]:
-    """Returns how these recordings fall short of the published ones, one sentence each."""
-    runs = [f"{activity}_{trial}" for activity, trials in TRIALS.items() for trial in trials]
-    expected = [f"{run}/sub_{subject}.csv" for run in runs for subject in range(1, SUBJECTS + 1)]
-    present = [f"{r.run}/sub_{r.subject}.csv" for r in recordings]
-    return missing_names("files", present, expected) + shortage("lines", sum(len(r.labels) for r in recordings), ROWS)
-
-
 DATASET = DatasetSpec(
-    class_names=CLASS_NAMES,
+    **file_by_file(
+        read_file,
+        SOURCE,
+        CLASS_NAMES,
+        name=rf"({'|'.join(CLASSES)})_(\d+)/sub_(\d+)\.csv",
+        files=[f"{run}/sub_{subject}.csv" for run in RUNS for subject in range(1, SUBJECTS + 1)],
+        expected=f"a trial as dws_1 or jog_16, and sub_1.csv to sub_{SUBJECTS}.csv",
+        rows=ROWS,
+    ),
     channels=CHANNELS,
     rate=RATE,
-    source=SOURCE,
-    read=read,
-    read_one=lambda path: [read_file(path)] if NAME.search(path.absolute().as_posix()) else None,
-    example="dws_1/sub_1.csv",
     protocols=COMMON,
 )

@@ -7,15 +7,14 @@ name of the file.
 
 import io
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from dcdp_jax.data.completeness import described, missing_names, read_each
+from dcdp_jax.data.completeness import file_by_file
 from dcdp_jax.data.download import Source
 from dcdp_jax.data.protocols import COMMON, fixed
-from dcdp_jax.data.recording import Channel, Recording, Recordings
+from dcdp_jax.data.recording import Channel, Recording
 from dcdp_jax.data.spec import DatasetSpec
 from dcdp_jax.data.text import LARGEST, unreadable
 from dcdp_jax.errors import DataError
@@ -43,7 +42,7 @@ CHANNELS = tuple(
     for group, unit in (("acc", "g"), ("gyro", "deg/s"))
     for axis in "xyz"
 )
-NAME = re.compile(r"/Subject(\d+)/a(\d+)t(\d+)\.mat$")
+RUNS = tuple(f"a{activity}t{trial}" for activity in range(1, len(CLASS_NAMES) + 1) for trial in range(1, TRIALS + 1))
 SOURCE = Source(
     dataset="usc_had",
     folder="USC-HAD",
@@ -54,16 +53,11 @@ SOURCE = Source(
 )
 
 
-def read_file(path: Path) -> Recording:
+def read_file(path: Path, match: re.Match[str]) -> Recording:
     """Reads the recording of a trial of a subject."""
     from scipy.io import loadmat
 
-    match = NAME.search(path.absolute().as_posix())
-    subject, activity, trial = map(int, match.groups()) if match else (0, 0, 0)
-    if not (1 <= subject <= SUBJECTS and 1 <= activity <= len(CLASS_NAMES) and 1 <= trial <= TRIALS):
-        raise DataError(
-            f"{path}: expected Subject1 to Subject{SUBJECTS}, and a1t1.mat to a{len(CLASS_NAMES)}t{TRIALS}.mat"
-        )
+    subject, activity, trial = map(int, match.groups())
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -91,26 +85,16 @@ def read_file(path: Path) -> Recording:
     )
 
 
-def read(folder: Path) -> Recordings:
-    """Reads all recordings, in the order of subject, activity and trial."""
-    recordings = read_each(folder, SOURCE.pattern, read_file)
-    return described(recordings, CLASS_NAMES, shortfall(recordings))
-
-
-def shortfall(recordings: Sequence[Recording]) -> list[str]:
-    """Returns how these recordings fall short of the published ones, one sentence each."""
-    names = [f"a{activity}t{trial}" for activity in range(1, len(CLASS_NAMES) + 1) for trial in range(1, TRIALS + 1)]
-    expected = [f"Subject{subject}/{name}.mat" for subject in range(1, SUBJECTS + 1) for name in names]
-    return missing_names("files", [f"Subject{r.subject}/{r.run}.mat" for r in recordings], expected)
-
-
 DATASET = DatasetSpec(
-    class_names=CLASS_NAMES,
+    **file_by_file(
+        read_file,
+        SOURCE,
+        CLASS_NAMES,
+        name=r"Subject(\d+)/a(\d+)t(\d+)\.mat",
+        files=[f"Subject{subject}/{run}.mat" for subject in range(1, SUBJECTS + 1) for run in RUNS],
+        expected=f"Subject1 to Subject{SUBJECTS}, and a1t1.mat to a{len(CLASS_NAMES)}t{TRIALS}.mat",
+    ),
     channels=CHANNELS,
     rate=RATE,
-    source=SOURCE,
-    read=read,
-    read_one=lambda path: [read_file(path)] if NAME.search(path.absolute().as_posix()) else None,
-    example="Subject1/a1t1.mat",
     protocols={"standard": fixed("standard", (11, 12), (13, 14)), **COMMON},
 )

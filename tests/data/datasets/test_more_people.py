@@ -22,7 +22,7 @@ def rows_of(path):
 
 
 def test_mhealth(tmp_path):
-    found = mhealth.read(small.write("mhealth", tmp_path))
+    found = mhealth.DATASET.read(small.write("mhealth", tmp_path))
     for recording in found:
         table = np.loadtxt(tmp_path / f"mHealth_subject{recording.subject}.log", delimiter="\t")
         np.testing.assert_array_equal(recording.signals[:, :3], table[:, :3].astype(np.float32))
@@ -35,7 +35,7 @@ def test_mhealth(tmp_path):
 
 
 def test_harth(tmp_path):
-    found = harth.read(small.write("harth", tmp_path))
+    found = harth.DATASET.read(small.write("harth", tmp_path))
     for recording in found:
         rows = rows_of(tmp_path / f"S{recording.subject:03d}.csv")
         expected = np.array([[row[c.name] for c in harth.CHANNELS] for row in rows], np.float32)
@@ -48,7 +48,7 @@ def test_harth(tmp_path):
 
 
 def test_motionsense(tmp_path):
-    found = motionsense.read(small.write("motionsense", tmp_path))
+    found = motionsense.DATASET.read(small.write("motionsense", tmp_path))
     for recording in found:
         rows = rows_of(tmp_path / recording.run / f"sub_{recording.subject}.csv")
         expected = np.array([[row[name] for name in motionsense.COLUMNS] for row in rows], np.float32)
@@ -60,7 +60,7 @@ def test_motionsense(tmp_path):
 
 
 def test_usc_had(tmp_path):
-    found = usc_had.read(small.write("usc_had", tmp_path))
+    found = usc_had.DATASET.read(small.write("usc_had", tmp_path))
     for recording in found:
         content = loadmat(tmp_path / f"Subject{recording.subject}" / f"{recording.run}.mat")
         np.testing.assert_array_equal(recording.signals, content["sensor_readings"].astype(np.float32))
@@ -194,7 +194,7 @@ def test_damaged_matlab_files_are_named(content, message, tmp_path):
     else:
         savemat(path, content)
     with pytest.raises(DataError, match=message) as raised:
-        usc_had.read(folder)
+        usc_had.DATASET.read(folder)
     assert str(path) in str(raised.value)
 
 
@@ -204,7 +204,7 @@ def test_a_truncated_matlab_file_is_named(tmp_path):
     for length in range(0, len(whole) - 8, 17):
         path.write_bytes(whole[:length])
         with pytest.raises(DataError, match=r"a1t1\.mat"):
-            usc_had.read(tmp_path)
+            usc_had.DATASET.read(tmp_path)
 
 
 @pytest.mark.parametrize(
