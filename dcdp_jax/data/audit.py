@@ -34,10 +34,10 @@ def audit(
     Args:
       pool: the data.
       protocol: how it was divided.
-      windows: {split: its windows}.
+      windows: {split: its windows}, each of `window` samples.
       window: samples per window.
-      normalizer: what training will use.
-      method: its method, `data.normalize`.
+      normalizer: what training will use, made by the method of `data.normalize`.
+      method: see `fit_normalizer`.
       digests: of the content of each recording, to find the same one under two names; () skips this.
       join: whether windows may run from one recording into the next, see `Pool.stretches`.
 
@@ -59,7 +59,10 @@ def audit(
         "the normaliser's statistics are those of the training windows",
     ]
     if protocol.leaky:
-        return [*proved, describe_leak(pool, covered)]
+        share = np.count_nonzero(covered["test"] & covered["train"]) / np.count_nonzero(covered["test"])
+        test, train = (subjects_of(pool, covered[split]) for split in ("test", "train"))
+        leak = f"leaky: {share:.0%} of the test samples lie in training windows, too, and {len(test & train)} of "
+        return [*proved, f"{leak}{len(test)} test subjects train"]
     for a, b in combinations(windows, 2):
         both = f"protocol {protocol.name}: {a} and {b} share"
         if len(shared := np.flatnonzero(covered[a] & covered[b])):
@@ -74,16 +77,6 @@ def audit(
         apart = " except for calibration and test" if "calibration" in windows else ""
         proved.append(f"no two parts share a subject{apart}")
     return proved
-
-
-def describe_leak(pool: Pool, covered: Mapping[str, np.ndarray]) -> str:
-    """Returns a sentence that says how much of the test part lies in training windows."""
-    share = float(np.count_nonzero(covered["test"] & covered["train"]) / np.count_nonzero(covered["test"]))
-    test, train = (subjects_of(pool, covered[split]) for split in ("test", "train"))
-    return (
-        f"leaky: {share:.0%} of the test samples lie in training windows, too, and {len(test & train)} of "
-        f"{len(test)} test subjects train"
-    )
 
 
 def subjects_of(pool: Pool, covered: np.ndarray) -> set[int]:

@@ -113,17 +113,6 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     return Recordings(recordings, tuple(names), subject_names, notes, missing_values=missing_values)
 
 
-def check_classes(table: ConfigDict, class_names: Sequence[str]) -> None:
-    """Raises DataError where the tables have fewer than the two classes that a training needs."""
-    if len(class_names) > 1:
-        return
-    if table.label or "(?P<label>" in table.path_pattern or table.annotations:
-        source = f"data.table.label={table.label!r}" if table.label else "data.table.path_pattern or annotations"
-        found = f"the class {class_names[0]!r} alone" if class_names else "no class at all"
-        raise DataError(f"{source}: the tables have {found}, and a training needs two classes at least")
-    raise ConfigError("data.table.label is empty: name the column with the class of each row")
-
-
 def sample_rows(path: Path, rows: Rows, table: ConfigDict, partial: bool = False) -> Sampled:
     """Resamples one recording of a file; `partial` keeps samples that lack a channel.
 

@@ -34,13 +34,21 @@ def colour_table(channels: Sequence[Mapping[str, Any]]) -> Table:
 def window_charts(channels: Sequence[Mapping[str, Any]], rate: float, windows: Sequence[Window]) -> list[Chart]:
     """Draws windows of channels with `name`, `group` and `unit`, sampled at a rate in Hz."""
     shown = _shown(channels)
-    limits = {group: _limits([window.values[:, chosen] for window in windows]) for group, chosen in shown.items()}
+    labels, limits = {}, {}
+    for group, chosen in shown.items():
+        unit = channels[chosen[0]]["unit"]
+        # Two lines where one would be longer than a panel is high.
+        labels[group] = f"{group} ({unit})" if len(group) + len(unit) <= 11 else f"{group}\n({unit})"
+        low = min((float(window.values[:, chosen].min()) for window in windows), default=0.0)
+        high = max((float(window.values[:, chosen].max()) for window in windows), default=0.0)
+        margin = 0.05 * (high - low) or 1.0
+        limits[group] = (low - margin, high + margin)
     charts = []
     for number, window in enumerate(windows):
         time = np.arange(len(window.values)) / rate
         panels = [
             Panel(
-                _label(group, channels[chosen[0]]["unit"]),
+                labels[group],
                 [
                     Line("", colour, time, window.values[:, i])
                     for i, colour in zip(chosen, COLOURS.values(), strict=False)
@@ -60,16 +68,3 @@ def _shown(channels: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
     for i, channel in enumerate(channels):
         shown.setdefault(channel["group"], []).append(i)
     return {group: shown[group][: len(COLOURS)] for group in list(shown)[:GROUPS_SHOWN]}
-
-
-def _label(group: str, unit: str) -> str:
-    """Returns group and unit, in two lines where one would be longer than a panel is high."""
-    return f"{group} ({unit})" if len(group) + len(unit) <= 11 else f"{group}\n({unit})"
-
-
-def _limits(windows: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Returns the range of all values with a margin."""
-    low = min((values.min() for values in windows), default=0.0)
-    high = max((values.max() for values in windows), default=0.0)
-    margin = 0.05 * (high - low) or 1.0
-    return float(low - margin), float(high + margin)

@@ -21,6 +21,7 @@ from dcdp_jax.train.hyperparameters import program_of
 from dcdp_jax.train.preemption import Termination
 
 Engine = LocalEngine | RayEngine  # leaving its context ends the groups that still run
+ENGINES: dict[str, type[Engine]] = {"local": LocalEngine, "ray": RayEngine}
 TRIALS, GROUPS = "trials", "groups"
 POLL_SECONDS = 0.3
 
@@ -61,7 +62,7 @@ def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
             )
     base: Fields = {}
     done = []
-    with engine_of(config.study) as engine, Termination() as sigterm:
+    with ENGINES[config.study.engine](config.study) as engine, Termination() as sigterm:
         for stage in stages:
             trials = trials_of(config, stage, base)
             run_trials(trials, workdir, engine, sigterm, config.study, stage.name)
@@ -75,11 +76,6 @@ def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
         first = done[0].outcomes[0]
         raise UserError(f"no trial of the study was finished; {first.trial.name}: {first.error}")
     return done
-
-
-def engine_of(study: ConfigDict) -> Engine:
-    """Returns the engine that a study asks for."""
-    return RayEngine(study) if study.engine == "ray" else LocalEngine(study)
 
 
 def run_trials(
@@ -102,7 +98,12 @@ def run_trials(
             running = engine.poll()
             for trial in [trial for trial in waiting.values() if has_ended(folder_of(trial, workdir))]:
                 del waiting[trial.name]
-                tqdm.write(outcome_line(outcome_of(trial, workdir)))
+                outcome, part = outcome_of(trial, workdir), "held-out" if is_inner(trial) else "test"
+                line = f"FAILED: {outcome.error}"
+                if outcome.result:
+                    scores = outcome.result["test"]
+                    line = f"{part} accuracy {scores['accuracy']:.4f}, macro F1 {scores['f1_macro']:.4f}"
+                tqdm.write(f"{trial.dataset}, {trial.row}, fold {trial.fold}, seed {trial.seed}: {line}")
                 bar.update()
             if sigterm.received:
                 engine.terminate()
@@ -162,16 +163,6 @@ def outcome_of(trial: Trial, workdir: Path) -> Outcome:
 def finished(outcomes: Sequence[Outcome], row: str) -> dict[tuple[int, int], Outcome]:
     """Returns {(fold, seed): trial} of the trials of a row that have a result."""
     return {(o.trial.fold, o.trial.seed): o for o in outcomes if o.trial.row == row and o.result}
-
-
-def outcome_line(outcome: Outcome) -> str:
-    """Returns one line of progress."""
-    trial, result = outcome.trial, outcome.result
-    part = "held-out" if is_inner(trial) else "test"
-    head = f"{trial.dataset}, {trial.row}, fold {trial.fold}, seed {trial.seed}: "
-    if result is None:
-        return f"{head}FAILED: {outcome.error}"
-    return f"{head}{part} accuracy {result['test']['accuracy']:.4f}, macro F1 {result['test']['f1_macro']:.4f}"
 
 
 def best_row(stage: Stage, outcomes: Sequence[Outcome], score: str) -> str | None:

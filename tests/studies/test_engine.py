@@ -12,7 +12,7 @@ from configs.studies import default
 from dcdp_jax.config import check_study
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.studies import groups
-from dcdp_jax.studies.engine import engine_of, folder_of, groups_of, run_study
+from dcdp_jax.studies.engine import ENGINES, folder_of, groups_of, run_study
 from dcdp_jax.studies.grid import stages_of, trials_of
 from dcdp_jax.studies.groups import note_death, terminate
 from dcdp_jax.studies.ray_engine import train_group
@@ -57,7 +57,7 @@ def test_ray_is_an_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     study = default.get_config().study
     study.engine = "ray"
-    engine = engine_of(study)
+    engine = ENGINES[study.engine](study)
     with pytest.raises(ConfigError, match=r"pip install -e '\.\[cluster\]'"):
         engine.__enter__()
 

@@ -8,7 +8,7 @@ from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.baselines.recurrent import GRU
 from dcdp_jax.models.batch_norm import BatchNorm
 from dcdp_jax.models.conv import Conv1D
-from dcdp_jax.models.dropout import dropout
+from dcdp_jax.models.dropout import dropout, keys_of_layer
 from dcdp_jax.models.kernels import Dense
 
 KERNELS = (3, 7, 11)
@@ -31,8 +31,7 @@ class CNNGRU(Baseline):
         for kernel in KERNELS:
             h = nn.relu(Conv1D(self.width, kernel, bias=True)(x))
             h = nn.relu(Conv1D(self.width // 2, kernel, bias=True)(h))
-            head_keys = None if keys is None else jax.vmap(jax.random.fold_in, (0, None))(keys, kernel)
-            h = dropout(h, head_keys, self.dropout)
+            h = dropout(h, keys_of_layer(keys, kernel), self.dropout)
             heads.append(nn.max_pool(h, (2,), (2,), "SAME"))
         h = GRU(2 * self.width)(jnp.concatenate(heads, axis=-1))
         h = GRU(self.width)(h)[:, -1]

@@ -2,10 +2,19 @@
 
 from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 Features = Callable[[np.ndarray], np.ndarray]  # (n, t, c) -> (n, f) float32
 MakeFeatures = Callable[[np.ndarray, int], Features]  # ((m, t, c) some training windows, seed) -> Features
+
+
+def dilated_taps(x: jax.Array, taps: int, dilation: int) -> list[jax.Array]:
+    """Returns the values (n, t, c) at each of an odd number of dilated taps around every sample; 0 outside a window."""
+    t, half = x.shape[1], taps // 2 * dilation
+    padded = jnp.pad(x, ((0, 0), (half, half), (0, 0)))
+    return [padded[:, tap * dilation :][:, :t] for tap in range(taps)]
 
 
 def window_statistics(x: np.ndarray) -> np.ndarray:

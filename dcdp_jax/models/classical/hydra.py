@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcdp_jax.models.classical.features import Features
+from dcdp_jax.models.classical.features import Features, dilated_taps
 
 TAPS = 9
 GROUPS, KERNELS = 32, 8  # groups per dilation and input, kernels per group; the source's numbers
@@ -56,9 +56,7 @@ def competition(x: jax.Array, kernels: jax.Array, dilation: int) -> jax.Array:
     Returns:
       (n, 2, g, k): the sum of the largest responses, and the number of smallest ones.
     """
-    t, half = x.shape[1], TAPS // 2 * dilation
-    padded = jnp.pad(x, ((0, 0), (half, half), (0, 0)))
-    taps = jnp.stack([padded[:, tap * dilation :][:, :t] for tap in range(TAPS)], axis=-1)  # (n, t, g, 9)
+    taps = jnp.stack(dilated_taps(x, TAPS, dilation), axis=-1)  # (n, t, g, 9)
     responses = jnp.einsum("ntgw,gwk->ntgk", taps, kernels, precision="highest")
     largest = jax.nn.one_hot(responses.argmax(axis=-1), kernels.shape[-1]) * responses
     smallest = jax.nn.one_hot(responses.argmin(axis=-1), kernels.shape[-1])

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcdp_jax.models.classical.features import Features
+from dcdp_jax.models.classical.features import Features, dilated_taps
 
 TAPS = 9
 FEATURES = 10_000  # at most; the source's number
@@ -59,10 +59,7 @@ def choose_channels(channels: int, rng: np.random.Generator) -> np.ndarray:
 
 def convolve(x: jax.Array, weights: jax.Array, dilation: int) -> jax.Array:
     """Convolves (n, t, c) windows, zero outside, with (9 c, 84) kernels centred on each sample: (n, t, 84)."""
-    t, half = x.shape[1], TAPS // 2 * dilation
-    padded = jnp.pad(x, ((0, 0), (half, half), (0, 0)))
-    taps = jnp.concatenate([padded[:, tap * dilation :][:, :t] for tap in range(TAPS)], axis=-1)
-    return jnp.matmul(taps, weights, precision="highest")
+    return jnp.matmul(jnp.concatenate(dilated_taps(x, TAPS, dilation), axis=-1), weights, precision="highest")
 
 
 def make_features(sample: np.ndarray, seed: int) -> Features:
