@@ -33,76 +33,50 @@ __all__ = ["Dataset", "Split", "build_dataset", "partition", "select_channels"]
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """The windows of one part.
+    """The windows of one part."""
 
-    Attributes:
-      starts: (n,) int32 first sample of each window in `Dataset.signals`.
-      labels: (n,) int32 class index.
-      subjects: (n,) int32 subject of each window.
-      bounds: (n, 2) int32 first and last sample at which each window may begin, see `start_bounds`; None where all
-        begin at `starts`.
-    """
-
-    starts: np.ndarray
-    labels: np.ndarray
-    subjects: np.ndarray
+    starts: np.ndarray  # (n,) int32 first sample of each window in `Dataset.signals`
+    labels: np.ndarray  # (n,) int32 class index
+    subjects: np.ndarray  # (n,) int32 subject of each window
+    # (n, 2) int32 first and last sample at which each window may begin, see `start_bounds`; None where all begin
+    # at `starts`
     bounds: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Recordings end to end, the windows of each part as indices into them, and their names.
+    """Recordings end to end, the windows of each part as indices into them, and their names."""
 
-    Attributes:
-      signals: (t, c) float32, all recordings of the protocol one after the other, not normalised.
-      splits: {train, validation, test: Split}; without validation where `data.validation` is none, with heldout where
-        `data.heldout` names subjects.
-      window: samples per window.
-      normalizer: statistics of the training windows.
-      class_names: k names.
-      channels: the c channels.
-      inputs: the recordings' channels from which `data.view` makes `channels`.
-      marks: any of synthetic, leaky, incomplete.
-      fingerprint: fingerprint of the recordings as they were read, see `recording.fingerprint`.
-      rate: samples per second.
-      windows: {split: number of windows}.
-      counts: {split: {class name: number of windows}}.
-      subject_counts: {split: {subject: number of windows}}; subjects as the data calls them.
-      samples: {subject: {class name: number of samples}} of everything that was read, in a part or not; '' is the name
-        for samples of no class.
-      missing_values: {channel name: number of values that the files lack}.
-      notes: what was chosen, left out, missing and proved, one sentence each.
-      offsets: (r + 1,) int64 first sample of each recording in `signals`, and t.
-      runs: r names of recordings.
-      subject_names: {number: name} of subjects that the data calls by something else than their number.
-      labels: (t,) int32 class index of each sample, or `UNLABELLED`.
-      test_stretches: (s, 2) int64 first sample and the one after the last of each contiguous stretch of the test part.
-      calibration: windows of the test subjects to adapt with; None without `data.calibration`.
-      unknown: windows of the test part that have `data.left_out_class`, with the label k; None without such a class.
-    """
-
-    signals: np.ndarray
+    signals: np.ndarray  # (t, c) float32, all recordings of the protocol one after the other, not normalised
+    # {train, validation, test: Split}; without validation where `data.validation` is none, with heldout where
+    # `data.heldout` names subjects
     splits: Mapping[str, Split]
-    window: int
-    normalizer: Normalizer
-    class_names: tuple[str, ...]
-    channels: tuple[Channel, ...]
-    inputs: tuple[Channel, ...]
-    marks: tuple[str, ...]
-    fingerprint: str
-    rate: float
-    windows: Mapping[str, int]
-    counts: Mapping[str, Mapping[str, int]]
+    window: int  # samples per window
+    normalizer: Normalizer  # statistics of the training windows
+    class_names: tuple[str, ...]  # k names
+    channels: tuple[Channel, ...]  # the c channels
+    inputs: tuple[Channel, ...]  # the recordings' channels from which `data.view` makes `channels`
+    marks: tuple[str, ...]  # any of synthetic, leaky, incomplete
+    fingerprint: str  # fingerprint of the recordings as they were read, see `recording.fingerprint`
+    rate: float  # samples per second
+    windows: Mapping[str, int]  # {split: number of windows}
+    counts: Mapping[str, Mapping[str, int]]  # {split: {class name: number of windows}}
+    # {split: {subject: number of windows}}; subjects as the data calls them
     subject_counts: Mapping[str, Mapping[str, int]]
+    # {subject: {class name: number of samples}} of everything that was read, in a part or not; '' is the name for
+    # samples of no class
     samples: Mapping[str, Mapping[str, int]]
-    missing_values: Mapping[str, int]
-    notes: tuple[str, ...]
-    offsets: np.ndarray
-    runs: tuple[str, ...]
+    missing_values: Mapping[str, int]  # {channel name: number of values that the files lack}
+    notes: tuple[str, ...]  # what was chosen, left out, missing and proved, one sentence each
+    offsets: np.ndarray  # (r + 1,) int64 first sample of each recording in `signals`, and t
+    runs: tuple[str, ...]  # r names of recordings
+    # {number: name} of subjects that the data calls by something else than their number
     subject_names: Mapping[int, str]
-    labels: np.ndarray
+    labels: np.ndarray  # (t,) int32 class index of each sample, or `UNLABELLED`
+    # (s, 2) int64 first sample and the one after the last of each contiguous stretch of the test part
     test_stretches: np.ndarray
-    calibration: Split | None = None
+    calibration: Split | None = None  # windows of the test subjects to adapt with; None without `data.calibration`
+    # windows of the test part that have `data.left_out_class`, with the label k; None without such a class
     unknown: Split | None = None
 
     def windows_at(self, starts: np.ndarray) -> np.ndarray:

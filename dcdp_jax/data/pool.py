@@ -24,28 +24,17 @@ class Interval(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """The samples of r recordings, t in all, end to end.
+    """The samples of r recordings, t in all, end to end."""
 
-    Attributes:
-      signals: (t, c) float32.
-      labels: (t,) int32 class index, or `UNLABELLED`.
-      offsets: (r + 1,) int64 first sample of each recording, and t.
-      subjects: (r,) int32 subject of each recording.
-      runs: r names of sessions.
-      starts: (s,) int64 first sample of every contiguous stretch of every recording.
-      channels: the c channels.
-      rate: samples per second.
-      subject_names: {number: name} of subjects that the data calls by something else than their number.
-    """
-
-    signals: np.ndarray
-    labels: np.ndarray
-    offsets: np.ndarray
-    subjects: np.ndarray
-    runs: tuple[str, ...]
-    starts: np.ndarray
-    channels: tuple[Channel, ...]
-    rate: float
+    signals: np.ndarray  # (t, c) float32
+    labels: np.ndarray  # (t,) int32 class index, or `UNLABELLED`
+    offsets: np.ndarray  # (r + 1,) int64 first sample of each recording, and t
+    subjects: np.ndarray  # (r,) int32 subject of each recording
+    runs: tuple[str, ...]  # r names of sessions
+    starts: np.ndarray  # (s,) int64 first sample of every contiguous stretch of every recording
+    channels: tuple[Channel, ...]  # the c channels
+    rate: float  # samples per second
+    # {number: name} of subjects that the data calls by something else than their number
     subject_names: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
     def recording_of(self, samples: np.ndarray) -> np.ndarray:

@@ -22,39 +22,26 @@ FOLDED = ("loso", "groups", "random")
 
 
 class Protocol(NamedTuple):
-    """A division of the recordings of one data set.
+    """A division of the recordings of one data set."""
 
-    Attributes:
-      name: the name in `data.protocol`.
-      intervals: {split: disjoint intervals of recordings}; what is in none of them is left out.
-      by_subject: whether no subject may be in two splits; the audit checks it.
-      leaky: whether the splits are random windows of the intervals, which are then the same for all splits.
-      notes: what a reader of the result must know, one sentence each.
-      every_class: whether each class must have a training window.
-    """
-
-    name: str
+    name: str  # the name in `data.protocol`
+    # {split: disjoint intervals of recordings}; what is in none of them is left out
     intervals: Mapping[str, Sequence[Interval]]
-    by_subject: bool = False
+    by_subject: bool = False  # whether no subject may be in two splits; the audit checks it
+    # whether the splits are random windows of the intervals, which are then the same for all splits
     leaky: bool = False
-    notes: tuple[str, ...] = ()
-    every_class: bool = False
+    notes: tuple[str, ...] = ()  # what a reader of the result must know, one sentence each
+    every_class: bool = False  # whether each class must have a training window
 
 
 class Choice(NamedTuple):
-    """What a config says about the division beside the name of the protocol.
+    """What a config says about the division beside the name of the protocol."""
 
-    Attributes:
-      fold: `loso`: which of the sorted subjects tests. `groups`: which group of subjects. `random`: which draw.
-      folds: `groups`: number of groups.
-      test: `subject` and `recording` of own tables: subjects or runs that test; () takes the last fifth.
-      validation: likewise those that validate; () takes the fifth before.
-    """
-
-    fold: int = 0
-    folds: int = 10
+    fold: int = 0  # `loso`: which of the sorted subjects tests. `groups`: which group of subjects. `random`: which draw
+    folds: int = 10  # `groups`: number of groups
+    # `subject` and `recording` of own tables: subjects or runs that test; () takes the last fifth
     test: tuple[int, ...] | tuple[str, ...] = ()
-    validation: tuple[int, ...] | tuple[str, ...] = ()
+    validation: tuple[int, ...] | tuple[str, ...] = ()  # likewise those that validate; () takes the fifth before
 
 
 NO_CHOICE = Choice()

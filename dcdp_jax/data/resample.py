@@ -21,33 +21,20 @@ MOST_PER_ROW = 10_000  # samples between two rows; more is a mistake in the unit
 
 
 class Rows(NamedTuple):
-    """Rows whose times rise.
+    """Rows whose times rise."""
 
-    Attributes:
-      time: (n,) seconds, strictly rising.
-      values: (n, c), NaN where missing.
-      rows: (n,) int64, number of the row that each came from, counted from the first that was pushed.
-    """
-
-    time: np.ndarray
-    values: np.ndarray
-    rows: np.ndarray
+    time: np.ndarray  # (n,) seconds, strictly rising
+    values: np.ndarray  # (n, c), NaN where missing
+    rows: np.ndarray  # (n,) int64, number of the row that each came from, counted from the first that was pushed
 
 
 class Even(NamedTuple):
-    """Evenly spaced samples.
+    """Evenly spaced samples."""
 
-    Attributes:
-      values: (t, c) float32, NaN where a channel has no value nearby.
-      time: (t,) seconds.
-      rows: (t,) int64, number of the row that is nearest in time to each sample, the earlier of two.
-      starts: (s,) int64 samples that begin a contiguous stretch, as the first ones and those after a gap do.
-    """
-
-    values: np.ndarray
-    time: np.ndarray
-    rows: np.ndarray
-    starts: np.ndarray
+    values: np.ndarray  # (t, c) float32, NaN where a channel has no value nearby
+    time: np.ndarray  # (t,) seconds
+    rows: np.ndarray  # (t,) int64, number of the row that is nearest in time to each sample, the earlier of two
+    starts: np.ndarray  # (s,) int64 samples that begin a contiguous stretch, as the first ones and those after a gap do
 
 
 class Repeats:

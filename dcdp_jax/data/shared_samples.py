@@ -9,17 +9,11 @@ MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 
 
 class Shared(NamedTuple):
-    """The same rows in two places.
+    """The same rows in two places."""
 
-    Attributes:
-      a: first sample of the one.
-      b: first sample of the other.
-      length: rows that are equal from there on, as far as compared.
-    """
-
-    a: int
-    b: int
-    length: int
+    a: int  # first sample of the one
+    b: int  # first sample of the other
+    length: int  # rows that are equal from there on, as far as compared
 
 
 def find_shared(signals: np.ndarray, part_a: np.ndarray, part_b: np.ndarray, length: int) -> Shared | None:

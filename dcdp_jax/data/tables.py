@@ -24,41 +24,24 @@ GROUPS = ("subject", "recording", "label")  # that data.table.path_pattern may f
 
 
 class Rows(NamedTuple):
-    """The rows of one recording, in the order of the file.
+    """The rows of one recording, in the order of the file."""
 
-    Attributes:
-      subject: its name.
-      run: its name.
-      time: (n,) seconds since the first row, not falling.
-      values: (n, c) float32, NaN where missing.
-      labels: (n,) names, '' where there is none.
-    """
-
-    subject: str
-    run: str
-    time: np.ndarray
-    values: np.ndarray
-    labels: np.ndarray
+    subject: str  # its name
+    run: str  # its name
+    time: np.ndarray  # (n,) seconds since the first row, not falling
+    values: np.ndarray  # (n, c) float32, NaN where missing
+    labels: np.ndarray  # (n,) names, '' where there is none
 
 
 class Sampled(NamedTuple):
-    """A recording before its labels and its subject have numbers.
+    """A recording before its labels and its subject have numbers."""
 
-    Attributes:
-      subject: its name.
-      run: its name.
-      even: its samples.
-      labels: (t,) a name for each sample, '' where there is none.
-      interval: seconds between two rows, the median.
-      repeated: rows that have the time of the row before.
-    """
-
-    subject: str
-    run: str
-    even: Even
-    labels: np.ndarray
-    interval: float
-    repeated: int
+    subject: str  # its name
+    run: str  # its name
+    even: Even  # its samples
+    labels: np.ndarray  # (t,) a name for each sample, '' where there is none
+    interval: float  # seconds between two rows, the median
+    repeated: int  # rows that have the time of the row before
 
 
 def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:

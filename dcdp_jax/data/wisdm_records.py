@@ -25,19 +25,12 @@ TYPES = {
 
 
 class Records(NamedTuple):
-    """The columns of the file.
+    """The columns of the file."""
 
-    Attributes:
-      user: (n,) int16.
-      label: (n,) int8 class index.
-      time: (n,) int64 nanoseconds.
-      acceleration: (n, 3) float32.
-    """
-
-    user: np.ndarray
-    label: np.ndarray
-    time: np.ndarray
-    acceleration: np.ndarray
+    user: np.ndarray  # (n,) int16
+    label: np.ndarray  # (n,) int8 class index
+    time: np.ndarray  # (n,) int64 nanoseconds
+    acceleration: np.ndarray  # (n, 3) float32
 
     def where(self, chosen: np.ndarray) -> "Records":
         """Returns the records chosen by a mask or by indices."""

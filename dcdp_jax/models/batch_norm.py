@@ -108,14 +108,10 @@ class BatchNorm(nn.Module):
     """Batch normalisation, and a ReLU if asked for.
 
     Parameters and running statistics are those of `flax.linen.BatchNorm` and lie where it would put them.
-
-    Attributes:
-      axis_name: mapped axis over which the batch is split, or None when it is whole.
-      relu: whether negative results are replaced by 0.
     """
 
-    axis_name: str | None = None
-    relu: bool = False
+    axis_name: str | None = None  # mapped axis over which the batch is split, or None when it is whole
+    relu: bool = False  # whether negative results are replaced by 0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:

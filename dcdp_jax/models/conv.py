@@ -115,19 +115,12 @@ convolution.defvjp(_forward, _backward)
 
 
 class Conv1D(nn.Module):
-    """Convolution over time, zero padding such that t_out = ceil(t / stride).
+    """Convolution over time, zero padding such that t_out = ceil(t / stride)."""
 
-    Attributes:
-      features: output channels.
-      kernel: taps.
-      stride: step over time.
-      bias: whether one is added; batch normalisation has its own.
-    """
-
-    features: int
-    kernel: int
-    stride: int = 1
-    bias: bool = False
+    features: int  # output channels
+    kernel: int  # taps
+    stride: int = 1  # step over time
+    bias: bool = False  # whether one is added; batch normalisation has its own
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

@@ -44,19 +44,12 @@ class Transition(nn.Module):
 
 
 class DenseNet1D(nn.Module):
-    """The `dense` backbone: stem k7 stride 1, one dense block per entry of blocks, a transition between blocks.
+    """The `dense` backbone: stem k7 stride 1, one dense block per entry of blocks, a transition between blocks."""
 
-    Attributes:
-      blocks: layers per dense block; the paper's best is (4, 4, 6, 4).
-      growth: channels that a layer adds.
-      stem: channels of the stem.
-      axis_name: see `BatchNorm`.
-    """
-
-    blocks: Sequence[int] = (4, 4, 6, 4)
-    growth: int = 32
-    stem: int = 64
-    axis_name: str | None = None
+    blocks: Sequence[int] = (4, 4, 6, 4)  # layers per dense block; the paper's best is (4, 4, 6, 4)
+    growth: int = 32  # channels that a layer adds
+    stem: int = 64  # channels of the stem
+    axis_name: str | None = None  # see `BatchNorm`
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:

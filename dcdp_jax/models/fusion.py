@@ -19,20 +19,14 @@ class FusionHead(nn.Module):
     sum_m g_m * tanh(W_m h_m), where the gates g (b, branches, d) are the softmax over the branches of a linear layer on
     the concatenated embeddings, as in the gated multimodal unit (Arevalo et al. 2017,
     https://arxiv.org/abs/1702.01992). `sum`: the sum of the logits of the branches' own classifiers.
-
-    Attributes:
-      classes: k.
-      hidden: width of the hidden layer.
-      dropout: rate on the hidden layer.
-      kind: one of `FUSIONS`.
-      modality_dropout: share of the training windows in which one branch, each with the same probability, is replaced
-        by a learnt vector.
     """
 
-    classes: int
-    hidden: int = 256
-    dropout: float | jax.Array = 0.5
-    kind: str = "concat"
+    classes: int  # k
+    hidden: int = 256  # width of the hidden layer
+    dropout: float | jax.Array = 0.5  # rate on the hidden layer
+    kind: str = "concat"  # one of `FUSIONS`
+    # share of the training windows in which one branch, each with the same probability, is replaced by a learnt
+    # vector
     modality_dropout: float | jax.Array = 0.0
 
     @nn.compact

@@ -28,17 +28,11 @@ class BasicBlock(nn.Module):
 
 
 class ResNet1D(nn.Module):
-    """The `res` backbone: stem k7 stride 1, one stage per entry of blocks, widths doubling, stride 2 from the second.
+    """The `res` backbone: stem k7 stride 1, a stage per entry of blocks, widths doubling, stride 2 from the second."""
 
-    Attributes:
-      blocks: basic blocks per stage; the paper's best is (3, 4, 6, 3).
-      width: channels of the first stage; 64 gives 64-128-256-512.
-      axis_name: see `BatchNorm`.
-    """
-
-    blocks: Sequence[int] = (3, 4, 6, 3)
-    width: int = 64
-    axis_name: str | None = None
+    blocks: Sequence[int] = (3, 4, 6, 3)  # basic blocks per stage; the paper's best is (3, 4, 6, 3)
+    width: int = 64  # channels of the first stage; 64 gives 64-128-256-512
+    axis_name: str | None = None  # see `BatchNorm`
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:

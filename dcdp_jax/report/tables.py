@@ -26,30 +26,19 @@ SELECTIONS = {
 
 
 class Table(NamedTuple):
-    """A table whose first column names the rows.
+    """A table whose first column names the rows."""
 
-    Attributes:
-      head: column titles, or nothing for a table without a head.
-      rows: one JSON value per column; null is written as n/a.
-      style: CSS class: `numbers` aligns right, `texts` left.
-    """
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-    style: str = "numbers"
+    head: Sequence[str]  # column titles, or nothing for a table without a head
+    rows: Sequence[Sequence[Any]]  # one JSON value per column; null is written as n/a
+    style: str = "numbers"  # CSS class: `numbers` aligns right, `texts` left
 
 
 class Shaded(NamedTuple):
-    """A table whose cells are shaded by the size of their numbers.
+    """A table whose cells are shaded by the size of their numbers."""
 
-    Attributes:
-      corner: what rows and columns are.
-      columns: title of each column.
-      rows: title of each row, and (text, depth of colour from 0 to 1, hint) of its cells.
-    """
-
-    corner: str
-    columns: Sequence[str]
+    corner: str  # what rows and columns are
+    columns: Sequence[str]  # title of each column
+    # title of each row, and (text, depth of colour from 0 to 1, hint) of its cells
     rows: Sequence[tuple[str, Sequence[tuple[str, float, str]]]]
 
 

@@ -42,21 +42,14 @@ EDITED = "the file was cut off, edited, or written by another version"
 
 
 class Predictions(NamedTuple):
-    """The test windows in order.
+    """The test windows in order."""
 
-    Attributes:
-      subjects: n names.
-      right: (n,) bool, whether the predicted class is the true one.
-      confidence: (n,) float32 probability of the predicted class.
-      windows: n times the `WINDOW_COLUMNS`, which say what window it is and its true class.
-      probabilities: (n, k) float32 of the classes; None where the file does not hold them.
-    """
-
-    subjects: list[str]
-    right: np.ndarray
-    confidence: np.ndarray
+    subjects: list[str]  # n names
+    right: np.ndarray  # (n,) bool, whether the predicted class is the true one
+    confidence: np.ndarray  # (n,) float32 probability of the predicted class
+    # n times the `WINDOW_COLUMNS`, which say what window it is and its true class
     windows: Sequence[tuple[str, ...]] = ()
-    probabilities: np.ndarray | None = None
+    probabilities: np.ndarray | None = None  # (n, k) float32 of the classes; None where the file does not hold them
 
     def by_subject(self) -> dict[str, np.ndarray]:
         """Returns {subject: bool of each of its windows, whether it is right}."""

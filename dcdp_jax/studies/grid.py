@@ -24,37 +24,22 @@ class Row(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """Rows that are compared with each other; the best is what the next stage builds on.
+    """Rows that are compared with each other; the best is what the next stage builds on."""
 
-    Attributes:
-      name: in the study.
-      rows: with different names.
-      inner: whether its rows are trained in folds over the training subjects, see `study.inner_folds`.
-    """
-
-    name: str
-    rows: Sequence[Row]
-    inner: bool = False
+    name: str  # in the study
+    rows: Sequence[Row]  # with different names
+    inner: bool = False  # whether its rows are trained in folds over the training subjects, see `study.inner_folds`
 
 
 class Trial(NamedTuple):
-    """One training run of a study.
+    """One training run of a study."""
 
-    Attributes:
-      dataset: name in the study.
-      row: name in the study.
-      seed: of the run.
-      fold: of `data.fold`.
-      config: the whole config of the run.
-      name: of its folder, with a digest of all that the config computes with.
-    """
-
-    dataset: str
-    row: str
-    seed: int
-    fold: int
-    config: ConfigDict
-    name: str
+    dataset: str  # name in the study
+    row: str  # name in the study
+    seed: int  # of the run
+    fold: int  # of `data.fold`
+    config: ConfigDict  # the whole config of the run
+    name: str  # of its folder, with a digest of all that the config computes with
 
 
 def slug(text: str) -> str:

@@ -21,47 +21,29 @@ Oracles = Mapping[str, Sequence[str]]
 
 
 class Gain(NamedTuple):
-    """A row beside its reference.
+    """A row beside its reference."""
 
-    Attributes:
-      dataset: name in the study.
-      row: name.
-      reference: the row that it is compared with.
-      pairs: number of seeds and folds that both have.
-      accuracy: mean over them, in percent.
-      difference: to the reference, in points, with the bootstrap interval over the pairs.
-      p: of the paired t-test, corrected after Holm over all gains of the study.
-      closed: difference as percent of the gap between the reference and its oracle; None without an oracle, or where
-        the interval of the gap holds 0.
-      cost: training windows per second of the reference over those of the row, of the medians.
-    """
-
-    dataset: str
-    row: str
-    reference: str
-    pairs: int
-    accuracy: float
-    difference: Interval
-    p: float
+    dataset: str  # name in the study
+    row: str  # name
+    reference: str  # the row that it is compared with
+    pairs: int  # number of seeds and folds that both have
+    accuracy: float  # mean over them, in percent
+    difference: Interval  # to the reference, in points, with the bootstrap interval over the pairs
+    p: float  # of the paired t-test, corrected after Holm over all gains of the study
+    # difference as percent of the gap between the reference and its oracle; None without an oracle, or where the
+    # interval of the gap holds 0
     closed: Interval | None
-    cost: float
+    cost: float  # training windows per second of the reference over those of the row, of the medians
 
 
 class Oracle(NamedTuple):
-    """The oracle of a row.
+    """The oracle of a row."""
 
-    Attributes:
-      dataset: name in the study.
-      reference: the row whose oracle it is.
-      rows: whose probabilities are multiplied.
-      accuracy: by (fold, seed), in percent.
-      gap: to the reference, in points, with the bootstrap interval over seeds and folds; None where they share none.
-    """
-
-    dataset: str
-    reference: str
-    rows: tuple[str, ...]
-    accuracy: dict[tuple[int, int], float]
+    dataset: str  # name in the study
+    reference: str  # the row whose oracle it is
+    rows: tuple[str, ...]  # whose probabilities are multiplied
+    accuracy: dict[tuple[int, int], float]  # by (fold, seed), in percent
+    # to the reference, in points, with the bootstrap interval over seeds and folds; None where they share none
     gap: Interval | None
 
 

@@ -10,21 +10,13 @@ RESAMPLES = 10_000
 
 
 class Summary(NamedTuple):
-    """One score over seeds and folds.
+    """One score over seeds and folds."""
 
-    Attributes:
-      n: number of values.
-      mean: their mean.
-      deviation: sample standard deviation; NaN for one value.
-      low: lower end of the 95 % t-interval of the mean; NaN for one value.
-      high: upper end.
-    """
-
-    n: int
-    mean: float
-    deviation: float
-    low: float
-    high: float
+    n: int  # number of values
+    mean: float  # their mean
+    deviation: float  # sample standard deviation; NaN for one value
+    low: float  # lower end of the 95 % t-interval of the mean; NaN for one value
+    high: float  # upper end
 
 
 class Interval(NamedTuple):

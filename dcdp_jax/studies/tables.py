@@ -12,92 +12,58 @@ from dcdp_jax.studies.windows import Ensemble, ensemble_of, subjects_of
 
 
 class Cell(NamedTuple):
-    """One score of one row on the test part.
+    """One score of one row on the test part."""
 
-    Attributes:
-      summary: over seeds and folds, in percent; None where no trial came to an end.
-      difference: to the mean of the row that it is compared with, over the seeds and folds that both have, in points;
-        None where there is none.
-      p: of the paired test against that row, corrected after Holm over the rows of the table; NaN for one pair.
-      paper: the published figure in percent, or None.
-    """
-
-    summary: Summary | None
+    summary: Summary | None  # over seeds and folds, in percent; None where no trial came to an end
+    # to the mean of the row that it is compared with, over the seeds and folds that both have, in points; None
+    # where there is none
     difference: float | None = None
+    # of the paired test against that row, corrected after Holm over the rows of the table; NaN for one pair
     p: float | None = None
-    paper: float | None = None
+    paper: float | None = None  # the published figure in percent, or None
 
 
 class OverSubjects(NamedTuple):
-    """The accuracy of a row over the people that test it.
+    """The accuracy of a row over the people that test it."""
 
-    Attributes:
-      n: number of test subjects.
-      low: lower end of the 95 % bootstrap interval over them, in percent; NaN for one subject.
-      high: upper end.
-      p: of the sign-flip test over them against the row that it is compared with, on the seeds and folds that both
-        have, corrected after Holm over the rows of the table; NaN where there is none.
-    """
-
-    n: int
-    low: float
-    high: float
+    n: int  # number of test subjects
+    low: float  # lower end of the 95 % bootstrap interval over them, in percent; NaN for one subject
+    high: float  # upper end
+    # of the sign-flip test over them against the row that it is compared with, on the seeds and folds that both
+    # have, corrected after Holm over the rows of the table; NaN where there is none
     p: float
 
 
 class Line(NamedTuple):
-    """One row of a table, or the ensemble of the seeds of one.
+    """One row of a table, or the ensemble of the seeds of one."""
 
-    Attributes:
-      stage: it belongs to.
-      row: name.
-      best: whether it was chosen by validation in its stage.
-      validation: mean of the selection score on the validation part, or on what inner folds hold out, in percent; None
-        where there is neither.
-      cells: {score: Cell}.
-      finished: trials with a result; of an ensemble, the folds.
-      failed: trials that ended with an error.
-      parameters: of the model, a mean where trials differ; None where none was finished.
-      seconds: of training, the mean over trials; None where none was finished, and for an ensemble.
-      subjects: its accuracy over the test subjects; None where no trial left predictions, and for an ensemble.
-      ensemble: how many trials it is the mean of; '' for a row.
-      inner: whether it was trained in folds over the training subjects, and has not read the test part.
-    """
-
-    stage: str
-    row: str
-    best: bool
+    stage: str  # it belongs to
+    row: str  # name
+    best: bool  # whether it was chosen by validation in its stage
+    # mean of the selection score on the validation part, or on what inner folds hold out, in percent; None where
+    # there is neither
     validation: float | None
-    cells: dict[str, Cell]
-    finished: int
-    failed: int
-    parameters: float | None
-    seconds: float | None = None
+    cells: dict[str, Cell]  # {score: Cell}
+    finished: int  # trials with a result; of an ensemble, the folds
+    failed: int  # trials that ended with an error
+    parameters: float | None  # of the model, a mean where trials differ; None where none was finished
+    seconds: float | None = None  # of training, the mean over trials; None where none was finished, and for an ensemble
+    # its accuracy over the test subjects; None where no trial left predictions, and for an ensemble
     subjects: OverSubjects | None = None
-    ensemble: str = ""
-    inner: bool = False
+    ensemble: str = ""  # how many trials it is the mean of; '' for a row
+    inner: bool = False  # whether it was trained in folds over the training subjects, and has not read the test part
 
 
 class Table(NamedTuple):
-    """A data set's table.
+    """A data set's table."""
 
-    Attributes:
-      dataset: name in the study.
-      protocols: of the trials.
-      marks: of any trial: synthetic, leaky, incomplete.
-      compare: {row: the row that it is compared with}.
-      selection: score by which rows were chosen on the validation part.
-      tested: `train.selection` of the trials, without that of classical models that no part validates.
-      lines: one per row, followed by that of its ensemble where it has one.
-    """
-
-    dataset: str
-    protocols: tuple[str, ...]
-    marks: tuple[str, ...]
-    compare: Mapping[str, str]
-    selection: str
-    tested: tuple[str, ...]
-    lines: list[Line]
+    dataset: str  # name in the study
+    protocols: tuple[str, ...]  # of the trials
+    marks: tuple[str, ...]  # of any trial: synthetic, leaky, incomplete
+    compare: Mapping[str, str]  # {row: the row that it is compared with}
+    selection: str  # score by which rows were chosen on the validation part
+    tested: tuple[str, ...]  # `train.selection` of the trials, without that of classical models that no part validates
+    lines: list[Line]  # one per row, followed by that of its ensemble where it has one
 
 
 def make_tables(

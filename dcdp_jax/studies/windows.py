@@ -13,31 +13,19 @@ from dcdp_jax.studies.engine import Outcome
 
 
 class Subjects(NamedTuple):
-    """The test subjects of a row.
+    """The test subjects of a row."""
 
-    Attributes:
-      accuracy: {subject: share of its windows that is right, the mean over the trials that test it}.
-      windows: {subject: its test windows, summed over folds}.
-    """
-
-    accuracy: dict[str, float]
-    windows: dict[str, int]
+    accuracy: dict[str, float]  # {subject: share of its windows that is right, the mean over the trials that test it}
+    windows: dict[str, int]  # {subject: its test windows, summed over folds}
 
 
 class Ensemble(NamedTuple):
-    """The mean probabilities of the seeds of a row, scored in each fold with at least two finished trials.
+    """The mean probabilities of the seeds of a row, scored in each fold with at least two finished trials."""
 
-    Attributes:
-      runs: how many trials a fold has: `3`, or `2 to 3`.
-      folds: number of folds.
-      parameters: of all its runs, the mean over folds.
-      scores: {score: percent on the test part, the mean over folds}; `metrics.scores` lists them.
-    """
-
-    runs: str
-    folds: int
-    parameters: float
-    scores: dict[str, float]
+    runs: str  # how many trials a fold has: `3`, or `2 to 3`
+    folds: int  # number of folds
+    parameters: float  # of all its runs, the mean over folds
+    scores: dict[str, float]  # {score: percent on the test part, the mean over folds}; `metrics.scores` lists them
 
 
 def subjects_of(outcomes: Sequence[Outcome]) -> Subjects:

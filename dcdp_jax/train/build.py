@@ -32,37 +32,24 @@ from dcdp_jax.train.step import Signals, StepParts, StepSettings, train_divided_
 
 
 class Run(NamedTuple):
-    """What is built from a config before the first step.
+    """What is built from a config before the first step."""
 
-    Attributes:
-      dataset: training, validation and test data.
-      devices: over which the steps are mapped.
-      signals: the recordings, replicated, or on the host with `data.stream`.
-      program: of the configs whose runs it can train, see `hyperparameters.program_of`.
-      initial_state: seed -> state at step 0, on one device.
-      step: mapped `train_steps`: (state, signals, batches, hyperparameters) -> (state, metrics); donates the state.
-      step_together: the same for several seeds, `train_seeds` or with divide_seeds `train_divided_seeds`.
-      divide_seeds: whether the devices divide those seeds, and not the batch.
-      evaluate: (state, split) -> `Evaluation`.
-      diagnose: (state, config, epoch) -> cosines of gradients, see `make_diagnose`.
-      steps_per_epoch: number of complete batches in the training part.
-      steps_per_dispatch: number of batches that one call of `step` takes.
-      proved: folders in which one of its runs has saved a checkpoint and read it back.
-    """
-
-    dataset: Dataset
-    devices: Devices
-    signals: Signals
-    program: str
-    initial_state: Callable[[int], TrainState]
+    dataset: Dataset  # training, validation and test data
+    devices: Devices  # over which the steps are mapped
+    signals: Signals  # the recordings, replicated, or on the host with `data.stream`
+    program: str  # of the configs whose runs it can train, see `hyperparameters.program_of`
+    initial_state: Callable[[int], TrainState]  # seed -> state at step 0, on one device
+    # mapped `train_steps`: (state, signals, batches, hyperparameters) -> (state, metrics); donates the state
     step: Callable[..., Any]
+    # the same for several seeds, `train_seeds` or with divide_seeds `train_divided_seeds`
     step_together: Callable[..., Any]
-    divide_seeds: bool
-    evaluate: Callable[[TrainState, Split], Evaluation]
+    divide_seeds: bool  # whether the devices divide those seeds, and not the batch
+    evaluate: Callable[[TrainState, Split], Evaluation]  # (state, split) -> `Evaluation`
+    # (state, config, epoch) -> cosines of gradients, see `make_diagnose`
     diagnose: Callable[[TrainState, ConfigDict, int], Cosines]
-    steps_per_epoch: int
-    steps_per_dispatch: int
-    proved: set[Path]
+    steps_per_epoch: int  # number of complete batches in the training part
+    steps_per_dispatch: int  # number of batches that one call of `step` takes
+    proved: set[Path]  # folders in which one of its runs has saved a checkpoint and read it back
 
 
 def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bool = False) -> Run:

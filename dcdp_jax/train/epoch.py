@@ -25,20 +25,15 @@ SMALLER_STEPS = "a smaller optimizer.learning_rate may help"
 
 @dataclasses.dataclass
 class Epoch:
-    """An epoch in progress; with the training state, all that resuming within the epoch needs.
+    """An epoch in progress; with the training state, all that resuming within the epoch needs."""
 
-    Attributes:
-      number: from 1.
-      steps: number of steps taken.
-      records: (step, mean metrics of the steps since the previous record).
-      pending: (step, metrics) of the finite steps that are in no record yet.
-      nonfinite: {step, values} of the steps whose loss or gradient was not finite; they enter no record.
-    """
-
-    number: int
-    steps: int = 0
+    number: int  # from 1
+    steps: int = 0  # number of steps taken
+    # (step, mean metrics of the steps since the previous record)
     records: list[tuple[int, dict[str, Any]]] = dataclasses.field(default_factory=list)
+    # (step, metrics) of the finite steps that are in no record yet
     pending: list[tuple[int, dict[str, Any]]] = dataclasses.field(default_factory=list)
+    # {step, values} of the steps whose loss or gradient was not finite; they enter no record
     nonfinite: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def add(self, metrics: dict[str, Any], count: int) -> None:

@@ -20,16 +20,11 @@ from dcdp_jax.train.step import Batch, Signals, apply_model, gather_windows
 
 
 class Evaluation(NamedTuple):
-    """Predictions and scores of one part of the data.
+    """Predictions and scores of one part of the data."""
 
-    Attributes:
-      tally: sums from which the scores are computed.
-      probabilities: (n, k) float32 of the classes, in the order of the part's windows.
-      branches: {branch: (n, k)} likewise, of each branch's own classifier; empty for a baseline.
-    """
-
-    tally: Tally
-    probabilities: np.ndarray
+    tally: Tally  # sums from which the scores are computed
+    probabilities: np.ndarray  # (n, k) float32 of the classes, in the order of the part's windows
+    # {branch: (n, k)} likewise, of each branch's own classifier; empty for a baseline
     branches: Mapping[str, np.ndarray] = MappingProxyType({})
 
 

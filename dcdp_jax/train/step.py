@@ -44,31 +44,19 @@ def apply_model(
 
 
 class HeldOut(NamedTuple):
-    """The windows of people who do not train, of whose confidence a modulation asks.
+    """The windows of people who do not train, of whose confidence a modulation asks."""
 
-    Attributes:
-      starts: (n,) int32 first sample of each window.
-      labels: (n,) int32 class index.
-    """
-
-    starts: jax.Array | np.ndarray
-    labels: jax.Array | np.ndarray
+    starts: jax.Array | np.ndarray  # (n,) int32 first sample of each window
+    labels: jax.Array | np.ndarray  # (n,) int32 class index
 
 
 class Signals(NamedTuple):
-    """The recordings on every device, or the windows of a batch on one device (see `train.input_pipeline`).
+    """The recordings on every device, or the windows of a batch on one device (see `train.input_pipeline`)."""
 
-    Attributes:
-      values: (t, c) all recordings, or a device's windows, end to end, not normalised.
-      shift: (c,) subtracted from every sample.
-      scale: (c,) multiplies what remains.
-      heldout: replicated; None unless `modulation.confidence` is `heldout`.
-    """
-
-    values: jax.Array | np.ndarray
-    shift: jax.Array | np.ndarray
-    scale: jax.Array | np.ndarray
-    heldout: HeldOut | None = None
+    values: jax.Array | np.ndarray  # (t, c) all recordings, or a device's windows, end to end, not normalised
+    shift: jax.Array | np.ndarray  # (c,) subtracted from every sample
+    scale: jax.Array | np.ndarray  # (c,) multiplies what remains
+    heldout: HeldOut | None = None  # replicated; None unless `modulation.confidence` is `heldout`
 
 
 def gather_windows(signals: Signals, starts: jax.Array, window: int) -> jax.Array:
@@ -96,39 +84,26 @@ def heldout_rows(seed: int | jax.Array, draw: int | jax.Array, windows: int, amo
 
 
 class StepSettings(NamedTuple):
-    """Settings of a training step.
+    """Settings of a training step."""
 
-    Attributes:
-      window: samples.
-      align_weight: lambda.
-      temperature: tau.
-      label_smoothing: see `losses.cross_entropy`.
-      augmentation: of the training windows, or None.
-      classification_modulation: with scope `classification`, step -> alpha and eps of the CGM that acts inside the
-        backward pass; None where the chain modulates, or nothing does.
-      skip_nonfinite: whether a step whose loss or gradient is not finite leaves all but the step counter as it was.
-      align_reduction: see `losses.alignment_loss`.
-      keywords: what the optimiser's update takes beside `confidence`, see `optim.Method`.
-      class_weights: k factors, see `losses.total_loss`; () for none.
-      average_decay: of the average in an `AveragedState`.
-      heldout_every: number of steps from one draw of held-out windows to the next; 0 where the training batch says how
-        confident the branches are.
-      sam_rho: radius of sharpness-aware minimisation, see `perturb`; 0 for none.
-    """
-
-    window: int
-    align_weight: Number
-    temperature: Number
-    label_smoothing: Number
-    augmentation: Augmentation | None = None
+    window: int  # samples
+    align_weight: Number  # lambda
+    temperature: Number  # tau
+    label_smoothing: Number  # see `losses.cross_entropy`
+    augmentation: Augmentation | None = None  # of the training windows, or None
+    # with scope `classification`, step -> alpha and eps of the CGM that acts inside the backward pass; None where
+    # the chain modulates, or nothing does
     classification_modulation: tuple[optax.Schedule, Number] | None = None
+    # whether a step whose loss or gradient is not finite leaves all but the step counter as it was
     skip_nonfinite: bool = False
-    align_reduction: str = "mean"
-    keywords: tuple[str, ...] = ()
-    class_weights: tuple[float, ...] = ()
-    average_decay: Number = 0.999
+    align_reduction: str = "mean"  # see `losses.alignment_loss`
+    keywords: tuple[str, ...] = ()  # what the optimiser's update takes beside `confidence`, see `optim.Method`
+    class_weights: tuple[float, ...] = ()  # k factors, see `losses.total_loss`; () for none
+    average_decay: Number = 0.999  # of the average in an `AveragedState`
+    # number of steps from one draw of held-out windows to the next; 0 where the training batch says how confident
+    # the branches are
     heldout_every: int = 0
-    sam_rho: Number = 0.0
+    sam_rho: Number = 0.0  # radius of sharpness-aware minimisation, see `perturb`; 0 for none
 
 
 def training_windows(signals: Signals, starts: jax.Array, keys: jax.Array, settings: StepSettings) -> jax.Array:

@@ -58,27 +58,16 @@ Failed = Callable[[Path, Exception], None] | None
 
 @dataclasses.dataclass
 class Member:
-    """One of the runs that are trained together.
+    """One of the runs that are trained together."""
 
-    Attributes:
-      place: index of its state among those of all members.
-      config: of the run.
-      workdir: of the run.
-      shapes: of its state.
-      checkpoints: of its finished epochs.
-      log: its metrics.jsonl.
-      epoch: in progress, or next.
-      failed: whether an error has ended it.
-    """
-
-    place: int
-    config: ConfigDict
-    workdir: Path
-    shapes: TrainState
-    checkpoints: Checkpoints
-    log: MetricsLog
-    epoch: Epoch
-    failed: bool = False
+    place: int  # index of its state among those of all members
+    config: ConfigDict  # of the run
+    workdir: Path  # of the run
+    shapes: TrainState  # of its state
+    checkpoints: Checkpoints  # of its finished epochs
+    log: MetricsLog  # its metrics.jsonl
+    epoch: Epoch  # in progress, or next
+    failed: bool = False  # whether an error has ended it
 
     def trains(self) -> bool:
         """Returns whether it has steps to take."""

@@ -18,12 +18,9 @@ class CNNGRU(Baseline):
     """Three heads with kernels 3, 7 and 11, joined by channel, then GRU 128, GRU 64, dense 64, BN, ReLU, linear.
 
     A head is conv 64, ReLU, conv 32, ReLU, dropout, max-pool 2. The width of the dense layer is ours.
-
-    Attributes:
-      dropout: rate in the heads.
     """
 
-    dropout: float = 0.5
+    dropout: float = 0.5  # rate in the heads
 
     def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
         """(b, t, c) -> (b, features)."""

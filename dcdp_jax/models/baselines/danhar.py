@@ -20,13 +20,9 @@ def maximum(h: jax.Array, axis: int) -> jax.Array:
 
 
 class ChannelAttention(nn.Module):
-    """Weights (0, 1) per channel, from a two-layer network on the mean and on the maximum over time, summed.
+    """Weights (0, 1) per channel, from a two-layer network on the mean and on the maximum over time, summed."""
 
-    Attributes:
-      reduction: channels per hidden unit (ours; the source does not say).
-    """
-
-    reduction: int = 8
+    reduction: int = 8  # channels per hidden unit (ours; the source does not say)
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:

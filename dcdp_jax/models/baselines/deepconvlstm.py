@@ -17,12 +17,9 @@ class DeepConvLSTM(Baseline):
 
     As in the source, a convolution runs over time alone, with one kernel for all sensor channels: the LSTM sees 64
     features of every channel. Dropout is on the input of every dense layer, those inside the LSTM included.
-
-    Attributes:
-      dropout: its rate.
     """
 
-    dropout: float = 0.5
+    dropout: float = 0.5  # its rate
 
     def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
         """(b, t, c) -> (b, features); t of 17 or more.

@@ -79,12 +79,9 @@ class ELK(Baseline):
     """Three stages of 64-128-256, each conv k3 stride 2, BN, ReLU and two blocks; mean over time, linear.
 
     A block is `LargeKernel`, ReLU, `Pointwise`. Depth and widths are ours.
-
-    Attributes:
-      merged: whether the parameters are those that `merge` makes, for inference.
     """
 
-    merged: bool = False
+    merged: bool = False  # whether the parameters are those that `merge` makes, for inference
 
     def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
         """(b, t, c) -> (b, features)."""

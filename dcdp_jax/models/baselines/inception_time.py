@@ -13,15 +13,10 @@ KERNELS = (40, 20, 10)
 
 
 class InceptionModule(nn.Module):
-    """Convolutions k40, k20 and k10 of a 1x1 bottleneck, beside a 1x1 convolution of a max-pool 3; BN and ReLU.
+    """Convolutions k40, k20 and k10 of a 1x1 bottleneck, beside a 1x1 convolution of a max-pool 3; BN and ReLU."""
 
-    Attributes:
-      features: output channels of each of the four, and of the bottleneck.
-      axis_name: see `BatchNorm`.
-    """
-
-    features: int
-    axis_name: str | None = None
+    features: int  # output channels of each of the four, and of the bottleneck
+    axis_name: str | None = None  # see `BatchNorm`
 
     @nn.compact
     def __call__(self, h: jax.Array, train: bool) -> jax.Array:

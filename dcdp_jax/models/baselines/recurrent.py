@@ -26,12 +26,9 @@ class LSTM(nn.Module):
 
     Parameters: `input_kernel` (c, 4 h), `recurrent_kernel` (h, 4 h) and `bias` (4 h), gates in the order input, forget,
     cell, output as in PyTorch, whose two biases are one here. The forget gate's bias starts at 1.
-
-    Attributes:
-      units: h.
     """
 
-    units: int
+    units: int  # h
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -58,12 +55,9 @@ class GRU(nn.Module):
     Parameters: `input_kernel` (c, 3 h), `recurrent_kernel` (h, 3 h), `bias` (3 h), gates in the order reset, update,
     new, and `new_bias` (h), which the reset gate scales. Of PyTorch's two biases of the reset and the update gate the
     sum is kept.
-
-    Attributes:
-      units: h.
     """
 
-    units: int
+    units: int  # h
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

@@ -46,12 +46,9 @@ class TinyHAR(Baseline):
 
     As in the source, ReLU comes before BN and the convolutions share their kernels between the sensor channels. They
     are padded here, so that windows shorter than 25 samples can be used.
-
-    Attributes:
-      dropout: its rate, behind the attention between channels.
     """
 
-    dropout: float = 0.1
+    dropout: float = 0.1  # its rate, behind the attention between channels
 
     def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
         """(b, t, c) -> (b, features)."""

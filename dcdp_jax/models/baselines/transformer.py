@@ -20,13 +20,9 @@ def sinusoidal_positions(t: int, d: int) -> np.ndarray:
 
 
 class EncoderLayer(nn.Module):
-    """Multi-head self-attention and a two-layer network of 4 d, each behind layer normalisation and with a residual.
+    """Multi-head self-attention and a two-layer network of 4 d, each behind layer normalisation and with a residual."""
 
-    Attributes:
-      rate: of the dropout on both residual branches.
-    """
-
-    rate: float
+    rate: float  # of the dropout on both residual branches
 
     @nn.compact
     def __call__(self, h: jax.Array, keys: jax.Array | None) -> jax.Array:

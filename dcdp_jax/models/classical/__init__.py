@@ -21,17 +21,11 @@ from dcdp_jax.models.classical.features import MakeFeatures, make_statistics
 
 
 class Classical(NamedTuple):
-    """A classical model.
+    """A classical model."""
 
-    Attributes:
-      make_features: ((m, t, c) some training windows, seed) -> the function (n, t, c) -> (n, f) float32.
-      fit: ((n, f) features of all training windows, (n,) labels, seed) -> `Fitted`.
-      shortest: the least number of samples per window, t.
-    """
-
-    make_features: MakeFeatures
-    fit: Fit
-    shortest: int = 2
+    make_features: MakeFeatures  # ((m, t, c) some training windows, seed) -> the function (n, t, c) -> (n, f) float32
+    fit: Fit  # ((n, f) features of all training windows, (n,) labels, seed) -> `Fitted`
+    shortest: int = 2  # the least number of samples per window, t
 
 
 CLASSICAL: dict[str, Classical] = {

@@ -10,16 +10,12 @@ SMALLEST = 1e-7
 
 
 class Fitted(NamedTuple):
-    """A fitted classifier.
+    """A fitted classifier."""
 
-    Attributes:
-      predict: (n, f) features -> (n, k) probabilities of the classes in the training labels, in ascending order.
-      parameters: number of fitted numbers: coefficients and intercepts of a linear model, nodes of trees.
-      smallest: replaces smaller probabilities, so that the cross-entropy of a class without any is finite.
-    """
-
+    # (n, f) features -> (n, k) probabilities of the classes in the training labels, in ascending order
     predict: Callable[[np.ndarray], np.ndarray]
-    parameters: int
+    parameters: int  # number of fitted numbers: coefficients and intercepts of a linear model, nodes of trees
+    # replaces smaller probabilities, so that the cross-entropy of a class without any is finite
     smallest: float = SMALLEST
 
 

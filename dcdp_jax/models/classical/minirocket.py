@@ -24,19 +24,12 @@ GOLDEN_RATIO = (5**0.5 + 1) / 2
 
 
 class Dilation(NamedTuple):
-    """The features with one dilation.
+    """The features with one dilation."""
 
-    Attributes:
-      dilation: samples between the taps.
-      weights: (9 c, 84) kernels on the channels that each reads.
-      inside: (84,) whether only samples count at which all taps lie within the window.
-      thresholds: (84, m).
-    """
-
-    dilation: int
-    weights: np.ndarray
-    inside: np.ndarray
-    thresholds: np.ndarray
+    dilation: int  # samples between the taps
+    weights: np.ndarray  # (9 c, 84) kernels on the channels that each reads
+    inside: np.ndarray  # (84,) whether only samples count at which all taps lie within the window
+    thresholds: np.ndarray  # (84, m)
 
 
 def choose_dilations(window: int, count: int) -> list[tuple[int, int]]:
