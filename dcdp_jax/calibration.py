@@ -29,9 +29,7 @@ class Bins(NamedTuple):
 def calibration(right: np.ndarray, confidence: np.ndarray) -> Bins:
     """Counts windows in bins of confidence, as `dcdp_jax.metrics.Tally` counts them for `ece`.
 
-    Args:
-      right: (n,) bool, whether the predicted class is the true one.
-      confidence: (n,) float32 probability of the predicted class.
+    Takes (n,) bool, whether the predicted class is the true one, and (n,) float32, the probability of that class.
     """
     bin_of = np.clip((confidence * np.float32(CALIBRATION_BINS)).astype(np.int32), 0, CALIBRATION_BINS - 1)
     windows = np.bincount(bin_of, minlength=CALIBRATION_BINS).astype(float)

@@ -40,14 +40,7 @@ PACKAGED = Path(configs.__path__[0])
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the mode that the flags name.
-
-    Args:
-      arguments: the program's name and what the command line holds besides flags.
-
-    Returns:
-      The exit status.
-    """
+    """Runs the mode that the flags name, with what the command line holds besides flags; returns the exit status."""
     logging.set_verbosity(logging.ERROR)  # orbax warns of what is as it should be
     try:
         if MODE.value in ("compare", "ensemble"):

@@ -103,12 +103,8 @@ def gather(
 ) -> Recordings:
     """Puts together the recordings of a data set that has one in each file.
 
-    Args:
-      folder: the publisher's.
-      files: {path below it: recording, and (c,) number of missing values of each channel}.
-      class_names: names of the classes.
-      published: {path: size and SHA-256} of the published files.
-      shortfall: returns how recordings fall short of the published ones, one sentence each.
+    The files are {path below the folder: recording, and (c,) number of missing values of each channel}, the published
+    ones {path: size and SHA-256}; `shortfall` says how recordings fall short of the published ones, one sentence each.
     """
     recordings = [recording for recording, _ in files.values()]
     missing = np.sum([counts for _, counts in files.values()], axis=0)

@@ -78,10 +78,7 @@ def fit_normalizer(signals: np.ndarray, training: np.ndarray, method: str) -> No
 def outlying_channel(signals: np.ndarray, training: np.ndarray, normalizer: Normalizer) -> tuple[int, float] | None:
     """Finds a channel of which a few extreme samples set the scale, so that normalisation makes all others equal.
 
-    Args:
-      signals: (t, c).
-      training: see `fit_normalizer`.
-      normalizer: fitted on them.
+    Signals (t, c) and training (t,) are those that the normaliser was fitted on.
 
     Returns:
       The channel and the 99.9th percentile of its distances to the median, on a part of the training samples; None

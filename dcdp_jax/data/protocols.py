@@ -191,12 +191,7 @@ def train_on_validation(protocol: Protocol) -> Protocol:
 
 
 def hold_out(protocol: Protocol, recordings: Sequence[Recording], names: Collection[str | int]) -> Protocol:
-    """Moves training subjects into a part of their own, `heldout`.
-
-    Args:
-      protocol: one that divides by subject.
-      recordings: that it divides.
-      names: of the subjects, or their numbers.
+    """Moves the training subjects of these names or numbers into a part of their own, `heldout`.
 
     Raises:
       ConfigError: somebody may train and test in this protocol, a name is no training subject, or nobody is left.
@@ -230,13 +225,8 @@ def set_aside_calibration(
     """Divides the test part: the first seconds of each class of each test subject are the part `calibration`.
 
     A model may be adapted to a subject with this part; the rest of the subject's samples tests it. The two share
-    subjects, and no sample.
-
-    Args:
-      protocol: any but a leaky one.
-      recordings: those that it divides, with labels; the recordings of a subject are in the order in which they count.
-      seconds: of samples of each class, from the beginning of the subject's test recordings; above 0.
-      classes: k; samples with another label stay in the test part.
+    subjects, and no sample. A subject's recordings are in the order in which they count. Samples with a label that is
+    none of the k classes stay in the test part.
 
     Raises:
       ConfigError: the protocol is leaky.

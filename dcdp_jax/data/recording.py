@@ -78,9 +78,7 @@ def content_digest(recording: Recording) -> str:
 def fingerprint(recordings: Sequence[Recording], digests: Sequence[str] = ()) -> str:
     """Returns the SHA-256 of everything in the recordings that a training could depend on, wherever it was read from.
 
-    Args:
-      recordings: the data.
-      digests: the `content_digest` of each, where they are known already.
+    The digests are the `content_digest` of each, where they are known already.
     """
     digests = digests or [content_digest(r) for r in recordings]
     whole = hashlib.sha256()

@@ -17,20 +17,11 @@ class Shared(NamedTuple):
 
 
 def find_shared(signals: np.ndarray, part_a: np.ndarray, part_b: np.ndarray, length: int) -> Shared | None:
-    """Finds rows of one part that stand in another part as well.
+    """Finds rows of (t, c) float32 signals of one part, (t,) bool, that stand in another part as well.
 
-    Every run of 2 * length - 1 equal rows is found, and none shorter than length. Runs that say too little are passed
-    over, as a sensor at rest or a signal that is all zeros: more than half of the rows must differ from the row
-    before, and from all others of the run.
-
-    Args:
-      signals: (t, c) float32.
-      part_a: (t,) bool.
-      part_b: (t,) bool.
-      length: rows that are compared at a time, 2 at least.
-
-    Returns:
-      `Shared` rows, or None where there are none.
+    Every run of 2 * length - 1 equal rows is found, and none shorter than length, which is 2 at least. Runs that say
+    too little are passed over, as a sensor at rest or a signal that is all zeros: more than half of the rows must
+    differ from the row before, and from all others of the run. Returns None where there are none.
     """
     if len(signals) < length or length < 2:
         return None

@@ -59,15 +59,9 @@ def ceiling(codes: tuple[int, ...] | None) -> float:
 def make_task(
     codes: Codes, rng: np.random.Generator, samples: int, rate: float, noise: float, sites: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Makes the signals of one subject, segments of `SEGMENT` samples with a class each.
+    """Makes the signals of one subject, segments of `SEGMENT` samples with a class each; the last may be shorter.
 
-    Args:
-      codes: of the task.
-      rng: of the subject.
-      samples: length; a last segment may be shorter.
-      rate: samples per second.
-      noise: standard deviation of the white noise, in g and in rad/s.
-      sites: number of sites.
+    The rate is in samples per second, the noise a standard deviation in g and in rad/s.
 
     Returns:
       Signals (samples, 6 sites), at each site acceleration in g and rotation in rad/s, and labels (samples,).

@@ -33,15 +33,9 @@ class FusionHead(nn.Module):
     def __call__(
         self, embeddings: dict[str, jax.Array], logits: dict[str, jax.Array], keys: jax.Array | None
     ) -> jax.Array:
-        """Logits.
+        """Returns logits (b, k) from embeddings {branch: (b, d)} and the branches' own logits {branch: (b, k)}.
 
-        Args:
-          embeddings: {branch: (b, d)}.
-          logits: {branch: (b, k)} of the branches' own classifiers.
-          keys: (b,) see `dropout`; None for no dropout and no replacement.
-
-        Returns:
-          (b, k).
+        For the keys (b,) see `dropout`; None for no dropout and no replacement.
         """
         names = list(embeddings)
         read = logits if self.kind == "sum" else embeddings
@@ -67,12 +61,7 @@ class FusionHead(nn.Module):
 
 
 def replaced_branch(keys: jax.Array | None, branches: int, rate: float | jax.Array) -> jax.Array | None:
-    """Draws which branch of each window is replaced.
-
-    Args:
-      keys: (b,) random keys, or None for no replacement.
-      branches: their number.
-      rate: share of the windows with a replaced branch.
+    """Draws which branch of each window is replaced, in a share `rate` of the windows, from (b,) random keys.
 
     Returns:
       (b,) index of the branch, -1 for none; None without keys.

@@ -71,13 +71,8 @@ def missing_branches(card: ModelCard, complete: np.ndarray) -> tuple[str, ...]:
 def predict_files(config: ConfigDict, workdir: Path, paths: Sequence[str], smoothing: tuple[str, int]) -> None:
     """Predicts files and leaves windows.csv, segments.csv and a picture for each recording; says what it does.
 
-    A recording with labels has grades.json as well, see `dcdp_jax.evaluate.segments.grade_segments`.
-
-    Args:
-      config: of the run.
-      workdir: of the run, finished.
-      paths: files of different names, see `inputs.read_input`.
-      smoothing: method and number of windows, see `Smoother`.
+    A recording with labels has grades.json as well, see `dcdp_jax.evaluate.segments.grade_segments`. The files have
+    different names, see `inputs.read_input`; for the smoothing see `Smoother`.
 
     Raises:
       UserError: the run is not finished, or a file cannot be read or is not what the model reads.

@@ -90,11 +90,8 @@ def subject_interval(accuracy: Mapping[str, float], windows: Mapping[str, int]) 
     """Returns the 95 % bootstrap interval of the accuracy over test subjects; NaN for fewer than two.
 
     Subjects are drawn with replacement, each with all of its windows (a cluster bootstrap, percentile interval): the
-    interval says how the accuracy would vary with other people, which the seeds of one test part do not tell.
-
-    Args:
-      accuracy: {subject: share of its windows that is right}, a mean over seeds where there are several.
-      windows: {subject: test windows}.
+    interval says how the accuracy would vary with other people, which the seeds of one test part do not tell. It is of
+    {subject: share of its windows that is right}, a mean over seeds where there are several, and {subject: windows}.
     """
     if len(accuracy) < 2:
         return float("nan"), float("nan")

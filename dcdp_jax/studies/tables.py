@@ -73,14 +73,10 @@ def make_tables(
     compare: Mapping[str, str],
     paper: Sequence[Sequence[Any]],
 ) -> list[Table]:
-    """Makes the tables of all data sets of a study.
+    """Makes the tables of all data sets of a study, with a column for each of the scores.
 
-    Args:
-      stages: what `run_study` returned.
-      scores: keys of `metrics.scores`, a column each.
-      selection: the score by which rows were chosen.
-      compare: {row: the row that it is compared with}.
-      paper: (row, data set, score, percent) as published.
+    Rows were chosen by the score `selection`. They are compared as {row: the row that it is compared with}, and with
+    (row, data set, score, percent) as published.
     """
     outcomes = [outcome for stage in stages for outcome in stage.outcomes]
     published = {(row, dataset, score): value for row, dataset, score, value in paper}

@@ -30,21 +30,11 @@ def classify(network: MultiPath, params: Any, embeddings: dict[str, jax.Array]) 
 def train_classifiers(
     network: MultiPath, variables: Any, normalizer: Normalizer, windows: np.ndarray, labels: np.ndarray
 ) -> Any:
-    """Trains the fusion and the branches' classifiers on all windows at once; everything else stays as it is.
+    """Trains the fusion and the branches' classifiers on all windows at once, and returns the network's parameters.
 
-    The loss is the sum of the cross-entropies, each the mean over the classes that are there, and `PULL` times the
-    squared distance from the parameters before, so that classes without a window are not unlearned. Adam takes
-    `STEPS` steps.
-
-    Args:
-      network: the network.
-      variables: `params` and `batch_stats`.
-      normalizer: of its training part.
-      windows: (n, t, c) in the recordings' own units.
-      labels: (n,).
-
-    Returns:
-      The parameters of the network.
+    Everything else stays as it is. The loss is the sum of the cross-entropies, each the mean over the classes that are
+    there, and `PULL` times the squared distance from the parameters before, so that classes without a window are not
+    unlearned. Adam takes `STEPS` steps. The windows (n, t, c) are in the recordings' own units.
     """
     embed = jax.jit(lambda x: network.apply(variables, normalize(x, *normalizer)).embeddings)
     padded = np.pad(windows, ((0, -len(windows) % BATCH), (0, 0), (0, 0)))

@@ -17,11 +17,7 @@ MOST_CHANNELS = 8  # that a group reads the sum of
 
 
 def make_features(sample: np.ndarray, seed: int) -> Features:
-    """Draws the kernels and the channels of each group.
-
-    Args:
-      sample: (m, t, c) windows, of which only the shape is used.
-      seed: of the kernels.
+    """Draws the kernels and the channels of each group, for windows of the sample's shape.
 
     Returns:
       The function of (n, t, c) windows that gives (n, f) counts, 1,024 for each dilation 1, 2, 4, ... to (t - 1) / 8.

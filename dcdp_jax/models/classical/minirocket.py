@@ -58,10 +58,8 @@ def convolve(x: jax.Array, weights: jax.Array, dilation: int) -> jax.Array:
 def make_features(sample: np.ndarray, seed: int) -> Features:
     """Chooses channels and thresholds.
 
-    Args:
-      sample: (m, t, c) training windows. A threshold is a quantile of the convolution of one of them, drawn for each
-        kernel and dilation.
-      seed: of these choices.
+    A threshold is a quantile of the convolution of one of the sample's (m, t, c) training windows, drawn for each
+    kernel and dilation.
 
     Returns:
       The function of (n, t, c) windows that gives (n, f) shares, f the largest multiple of 84 below 10,000.
