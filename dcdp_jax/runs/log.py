@@ -11,7 +11,7 @@ from tensorboardX import SummaryWriter
 
 from dcdp_jax.distributed import from_first_process, is_first_process
 from dcdp_jax.errors import CheckpointError
-from dcdp_jax.runs.files import METRICS, TENSORBOARD, read_digests, sha256, write_atomically, write_digests
+from dcdp_jax.runs.files import METRICS, TENSORBOARD, record, write_atomically
 from dcdp_jax.runs.reading import parse_records
 from dcdp_jax.values import flatten
 
@@ -93,8 +93,7 @@ class MetricsLog:
     def finish(self) -> None:
         """Records the digest of the finished log."""
         if self._writes:
-            digest = sha256((self._workdir / METRICS).read_bytes())
-            write_digests(self._workdir, {**read_digests(self._workdir), METRICS: [digest]})
+            record(self._workdir, METRICS)
 
 
 def read_noted(path: Path, notes: Mapping[str, Any]) -> bytes:
