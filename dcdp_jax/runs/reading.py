@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dcdp_jax.errors import CheckpointError
+from dcdp_jax.runs import schemas
 from dcdp_jax.runs.files import (
     CALIBRATION,
     CONFIG,
@@ -24,16 +25,7 @@ from dcdp_jax.runs.files import (
     WORST_WINDOWS,
     read_recorded,
 )
-from dcdp_jax.runs.schemas import (
-    Calibrated,
-    EpochRecord,
-    Result,
-    Robustness,
-    SegmentGrades,
-    StepRecord,
-    WorstWindows,
-    decode,
-)
+from dcdp_jax.runs.schemas import decode
 
 # Of predictions.csv; the probabilities of all classes follow.
 COLUMNS = ("recording", "start", "subject", "true", "predicted", "confidence")
@@ -87,9 +79,9 @@ def read_run(workdir: Path) -> FinishedRun:
         epochs,
         predictions,
         read_worst_windows(workdir),
-        read_measured(workdir, ROBUSTNESS, Robustness),
-        read_measured(workdir, SEGMENTS, SegmentGrades),
-        read_measured(workdir, CALIBRATION, Calibrated),
+        read_measured(workdir, ROBUSTNESS, schemas.Robustness),
+        read_measured(workdir, SEGMENTS, schemas.SegmentGrades),
+        read_measured(workdir, CALIBRATION, schemas.Calibrated),
     )
 
 
@@ -99,7 +91,7 @@ def read_result(workdir: Path) -> dict[str, Any]:
     Raises:
       CheckpointError: it is missing or damaged, or its confusion matrix does not fit its classes.
     """
-    result: Any = decode(read_recorded(workdir, RESULT), Result, workdir / RESULT)
+    result: Any = decode(read_recorded(workdir, RESULT), schemas.Result, workdir / RESULT)
     if not (workdir / DIGESTS).exists():
         say_unverified(workdir)
     k, rows = len(result["class_names"]), result["confusion"]
@@ -144,7 +136,7 @@ def parse_records(lines: Sequence[bytes], path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}"
         record: Any = decode(line, dict[str, Any], where)
-        decode(line, EpochRecord if record.get("kind") == "epoch" else StepRecord, where)
+        decode(line, schemas.EpochRecord if record.get("kind") == "epoch" else schemas.StepRecord, where)
         records.append(record)
     return records
 
@@ -206,7 +198,7 @@ def read_worst_windows(workdir: Path) -> dict[str, Any] | None:
       CheckpointError: it is damaged.
     """
     path = workdir / WORST_WINDOWS
-    worst = read_measured(workdir, WORST_WINDOWS, WorstWindows)
+    worst = read_measured(workdir, WORST_WINDOWS, schemas.WorstWindows)
     if worst is None:
         return None
     channels = len(worst["channels"])

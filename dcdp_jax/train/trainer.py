@@ -25,14 +25,7 @@ from dcdp_jax.runs.model_card import make_card, write_card
 from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.result import make_result
 from dcdp_jax.runs.workdir import check_workdir, claim, make_workdir
-from dcdp_jax.train.build import (
-    Run,
-    build_branches,
-    build_schedule,
-    confidence_notes,
-    has_validation,
-    prepare,
-)
+from dcdp_jax.train.build import Run, build_branches, build_schedule, confidence_notes, has_validation, prepare
 from dcdp_jax.train.classical import train_classical
 from dcdp_jax.train.epoch import (
     NAMED_IN_MESSAGE,

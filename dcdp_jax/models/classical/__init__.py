@@ -7,16 +7,7 @@ Shapes: n windows, t time, c channels, f features, k classes.
 
 from typing import NamedTuple
 
-from dcdp_jax.models.classical import hydra, minirocket, quant
-from dcdp_jax.models.classical.classifiers import (
-    Fit,
-    extra_trees,
-    gradient_boosting,
-    linear,
-    random_forest,
-    ridge,
-    sparse_ridge,
-)
+from dcdp_jax.models.classical import classifiers, hydra, minirocket, quant
 from dcdp_jax.models.classical.features import MakeFeatures, make_statistics
 
 
@@ -24,15 +15,15 @@ class Classical(NamedTuple):
     """A classical model."""
 
     make_features: MakeFeatures  # ((m, t, c) some training windows, seed) -> the function (n, t, c) -> (n, f) float32
-    fit: Fit  # ((n, f) features of all training windows, (n,) labels, seed) -> `Fitted`
+    fit: classifiers.Fit  # ((n, f) features of all training windows, (n,) labels, seed) -> `Fitted`
     shortest: int = 2  # the least number of samples per window, t
 
 
 CLASSICAL: dict[str, Classical] = {
-    "random_forest": Classical(make_statistics, random_forest),
-    "linear": Classical(make_statistics, linear),
-    "gradient_boosting": Classical(make_statistics, gradient_boosting),
-    "minirocket": Classical(minirocket.make_features, ridge, shortest=minirocket.TAPS),
-    "hydra": Classical(hydra.make_features, sparse_ridge, shortest=hydra.TAPS + 1),
-    "quant": Classical(quant.make_features, extra_trees, shortest=3),
+    "random_forest": Classical(make_statistics, classifiers.random_forest),
+    "linear": Classical(make_statistics, classifiers.linear),
+    "gradient_boosting": Classical(make_statistics, classifiers.gradient_boosting),
+    "minirocket": Classical(minirocket.make_features, classifiers.ridge, shortest=minirocket.TAPS),
+    "hydra": Classical(hydra.make_features, classifiers.sparse_ridge, shortest=hydra.TAPS + 1),
+    "quant": Classical(quant.make_features, classifiers.extra_trees, shortest=3),
 }
