@@ -3,7 +3,7 @@
     python benchmarks/model_sizes.py [--config configs/uci_har.py] [--channels 6 3] [--classes 6]
 
 Window, width, blocks and branches are those of the config; how many channels each branch reads is given. FLOPs are
-those of the forward pass in evaluation, a multiplication and an addition counted as two: `dcdp_jax.models.sizes`.
+those of the forward pass in evaluation, a multiplication and an addition counted as two: `sizes.py`.
 """
 
 import argparse
@@ -18,11 +18,11 @@ import machine
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the configs import each other from the repository's root
 
 from ml_collections import ConfigDict
+from sizes import model_size
 
 from dcdp_jax.config import MAIN_MODEL
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.multipath import BranchSpec
-from dcdp_jax.models.sizes import model_size
 from dcdp_jax.train.build import build_model
 
 

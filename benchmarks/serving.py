@@ -21,11 +21,11 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import jax  # noqa: E402
 import machine  # noqa: E402
 import numpy as np  # noqa: E402
+from sizes import flops  # noqa: E402
 
 from dcdp_jax.data.recording import Channel  # noqa: E402
 from dcdp_jax.errors import ConfigError  # noqa: E402
 from dcdp_jax.models.multipath import BranchSpec, MultiPath  # noqa: E402
-from dcdp_jax.models.sizes import flops  # noqa: E402
 from dcdp_jax.runs.model_card import ModelCard  # noqa: E402
 from dcdp_jax.serve.adaptation import adapting_forward  # noqa: E402
 from dcdp_jax.serve.export_checks import plausible_windows  # noqa: E402

@@ -46,16 +46,6 @@ TASKS = {
 }
 
 
-def ceiling(codes: tuple[int, ...] | None) -> float:
-    """Returns the highest accuracy that the codes of a modality allow: of the classes with one code, one can be right.
-
-    Example:
-      >>> ceiling((0, 1, 2, 3, 3))
-      0.8
-    """
-    return len(set(codes or (0,))) / len(CLASSES)
-
-
 def make_task(
     codes: Codes, rng: np.random.Generator, samples: int, rate: float, noise: float, sites: int
 ) -> tuple[np.ndarray, np.ndarray]:

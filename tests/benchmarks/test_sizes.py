@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from benchmarks.sizes import flops, model_size
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.baselines.cnn import CNN
 from dcdp_jax.models.baselines.lstm import StackedLSTM
 from dcdp_jax.models.conv import Conv1D
-from dcdp_jax.models.sizes import flops, model_size
 
 T, C, K = 32, 6, 5
 
