@@ -158,8 +158,8 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
                         summary = finish_epoch(run, member, state_of(member, state, run), rate, began)
                         seconds = summary["seconds"]
                         if not compiled:  # the rate leaves out the first dispatch, which compiles
-                            windows = run.steps_per_epoch * config.train.batch_size
-                            seconds = windows / rate if steps > run.steps_per_dispatch else None
+                            known = steps > run.steps_per_dispatch
+                            seconds = run.steps_per_epoch * config.train.batch_size / rate if known else None
                         tqdm.write(prefix(member, several) + epoch_line(summary, config.train.epochs, seconds))
                         member.epoch = Epoch(member.epoch.number + 1)
                 compiled = True
