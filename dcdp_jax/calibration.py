@@ -8,17 +8,11 @@ CALIBRATION_BINS = 15
 
 
 class Bins(NamedTuple):
-    """Windows by confidence, in equal bins from 0 to 1.
+    """Windows by confidence, in equal bins from 0 to 1."""
 
-    Attributes:
-      windows: (bins,) counts.
-      accuracy: (bins,) share of right predictions; NaN where there is no window.
-      confidence: (bins,) mean; NaN where there is no window.
-    """
-
-    windows: np.ndarray
-    accuracy: np.ndarray
-    confidence: np.ndarray
+    windows: np.ndarray  # (bins,) counts
+    accuracy: np.ndarray  # (bins,) share of right predictions; NaN where there is no window
+    confidence: np.ndarray  # (bins,) mean; NaN where there is no window
 
     def error(self) -> float:
         """Returns the expected calibration error: |accuracy - confidence|, averaged over all windows."""

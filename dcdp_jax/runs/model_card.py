@@ -24,47 +24,27 @@ RECORDS: Mapping[str, Any] = {"inputs": Channel, "channels": Channel, "branches"
 
 
 class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a model reads and what its answers mean.
+    """What a model reads and what its answers mean."""
 
-    Attributes:
-      version: of the package that trained it.
-      dataset: name of the data set.
-      protocol: by which it was divided.
-      class_names: k names.
-      inputs: channels that a recording must have.
-      decimate: every n-th sample of such a recording is read.
-      view: what makes the network's channels of the inputs, see `dcdp_jax.data.views`.
-      channels: the network's c channels; the inputs themselves where the view is `raw`.
-      rate: windows' samples per second, those of a recording divided by `decimate`.
-      window: samples per window.
-      step: samples from one window to the next.
-      shift: c numbers that are subtracted from the channels.
-      scale: c numbers that multiply what remains.
-      branches: each reads its own of the channels; none for a baseline.
-      best_epoch: number of its checkpoint.
-      marks: those of its result, any of synthetic, leaky, incomplete.
-      rejection: what makes an answer `unknown`; None without a validation part.
-      format: of the file.
-    """
-
-    version: str
-    dataset: str
-    protocol: str
-    class_names: Annotated[tuple[str, ...], Meta(min_length=2)]
-    inputs: Annotated[tuple[Channel, ...], Meta(min_length=1)]
-    decimate: Number
-    view: str
+    version: str  # of the package that trained it
+    dataset: str  # name of the data set
+    protocol: str  # by which it was divided
+    class_names: Annotated[tuple[str, ...], Meta(min_length=2)]  # k names
+    inputs: Annotated[tuple[Channel, ...], Meta(min_length=1)]  # channels that a recording must have
+    decimate: Number  # every n-th sample of such a recording is read
+    view: str  # what makes the network's channels of the inputs, see `dcdp_jax.data.views`
+    # the network's c channels; the inputs themselves where the view is `raw`
     channels: Annotated[tuple[Channel, ...], Meta(min_length=1)]
-    rate: Positive
-    window: Number
-    step: Number
-    shift: tuple[float, ...]
-    scale: tuple[float, ...]
-    branches: tuple[BranchSpec, ...]
-    best_epoch: Number
-    marks: tuple[str, ...]
-    rejection: Rejection | None = None
-    format: Literal[1] = 1
+    rate: Positive  # windows' samples per second, those of a recording divided by `decimate`
+    window: Number  # samples per window
+    step: Number  # samples from one window to the next
+    shift: tuple[float, ...]  # c numbers that are subtracted from the channels
+    scale: tuple[float, ...]  # c numbers that multiply what remains
+    branches: tuple[BranchSpec, ...]  # each reads its own of the channels; none for a baseline
+    best_epoch: Number  # number of its checkpoint
+    marks: tuple[str, ...]  # those of its result, any of synthetic, leaky, incomplete
+    rejection: Rejection | None = None  # what makes an answer `unknown`; None without a validation part
+    format: Literal[1] = 1  # of the file
 
     def __post_init__(self) -> None:
         """Checks the fields that must fit each other; raises ValueError."""

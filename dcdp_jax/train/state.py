@@ -15,32 +15,20 @@ from dcdp_jax.optim import with_key
 
 
 class TrainState(struct.PyTreeNode):
-    """All that training changes. Random keys are functions of (seed, step), so that resuming needs nothing else.
+    """All that training changes. Random keys are functions of (seed, step), so that resuming needs nothing else."""
 
-    Attributes:
-      seed: () int32, of all random keys.
-      step: () int32, steps taken.
-      params: of the model; one top-level entry per branch, plus `projection` and `fusion`; for a baseline
-        `network` alone.
-      batch_stats: running statistics of batch normalisation, empty for a model without any.
-      opt_state: of the optax chain.
-    """
-
-    seed: jax.Array
-    step: jax.Array
+    seed: jax.Array  # () int32, of all random keys
+    step: jax.Array  # () int32, steps taken
+    # of the model; one top-level entry per branch, plus `projection` and `fusion`; for a baseline `network` alone
     params: Any
-    batch_stats: Any
-    opt_state: Any
+    batch_stats: Any  # running statistics of batch normalisation, empty for a model without any
+    opt_state: Any  # of the optax chain
 
 
 class AveragedState(TrainState):
-    """A training state with an exponential moving average of the network's variables.
+    """A training state with an exponential moving average of the network's variables."""
 
-    Attributes:
-      average: {params, batch_stats}.
-    """
-
-    average: Any
+    average: Any  # {params, batch_stats}
 
 
 def with_average(state: TrainState) -> AveragedState:
