@@ -1,6 +1,8 @@
 """UCI-HAR: 30 subjects, a phone at the waist, 50 Hz, published as windows of 128 samples with 50 % overlap.
 
 Anguita et al. 2013. Nine signals, one text file each, a window a line. Accelerations in g, angular rate in rad/s.
+`body_acc` is `total_acc` without what a causal third-order Butterworth low-pass filter at 0.3 Hz lets through, as
+`data.view=body` computes it.
 """
 
 import re

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from dcdp_jax.data.datasets import uci_har
+from dcdp_jax.data.views import continued, view_recording
 from dcdp_jax.errors import DataError
 from tests.data.datasets import small
 
@@ -40,3 +41,17 @@ def test_real_windows(raw_dir):
     assert found.missing == ()
     counts = np.bincount(np.concatenate([r.labels[r.starts] for r in found]))
     assert counts.tolist() == [1722, 1544, 1406, 1777, 1906, 1944]
+
+    # The view `body` is the published body_acc, once its filter has run through four windows that overlap.
+    error, body = [], []
+    for recording in found[:6]:
+        going_on = continued(recording.signals, recording.starts)
+        first = np.maximum.accumulate(np.where(going_on, 0, np.arange(len(going_on))))
+        late = np.repeat(np.arange(len(going_on)) - first >= 4, 128)
+        computed = view_recording(recording, "body").signals[late, 3:6].astype(np.float64)
+        body.append(recording.signals[late, 3:6])
+        error.append(computed - body[-1])
+    assert len(np.concatenate(body)) > 100_000
+    rms = [np.sqrt(np.mean(np.concatenate(parts) ** 2, axis=0)) for parts in (error, body)]
+    assert rms[0].max() < 0.0005
+    assert rms[1].min() > 0.05
