@@ -19,15 +19,10 @@ BLOCK = 1024  # windows
 
 
 class Density(NamedTuple):
-    """Gaussians of the classes with one covariance.
+    """Gaussians of the classes with one covariance."""
 
-    Attributes:
-      means: (m, f) of the m classes that have a training window.
-      whitening: (f, f); the squared Mahalanobis distance of x and y is |(x - y) @ whitening|^2.
-    """
-
-    means: np.ndarray
-    whitening: np.ndarray
+    means: np.ndarray  # (m, f) of the m classes that have a training window
+    whitening: np.ndarray  # (f, f); the squared Mahalanobis distance of x and y is |(x - y) @ whitening|^2
 
 
 def window_features(probabilities: Sequence[ArrayLike], windows: np.ndarray) -> np.ndarray:

@@ -125,18 +125,12 @@ def continued(signals: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 class View(NamedTuple):
-    """How the channels of a view are computed from those of a recording.
+    """How the channels of a view are computed from those of a recording."""
 
-    Attributes:
-      inputs: indices of the channels that it reads.
-      channels: those that it gives.
-      filtered: indices, among those that it reads, of the accelerations whose gravity it needs.
-      compute: function of the (t, i) signals of the inputs and the (t, f) gravity that returns (t, c) signals.
-    """
-
-    inputs: list[int]
-    channels: tuple[Channel, ...]
-    filtered: list[int]
+    inputs: list[int]  # indices of the channels that it reads
+    channels: tuple[Channel, ...]  # those that it gives
+    filtered: list[int]  # indices, among those that it reads, of the accelerations whose gravity it needs
+    # function of the (t, i) signals of the inputs and the (t, f) gravity that returns (t, c) signals
     compute: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 

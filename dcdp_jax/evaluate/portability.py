@@ -50,21 +50,14 @@ class Lowering(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Differences between what a model computes here and on one CPU device.
+    """Differences between what a model computes here and on one CPU device."""
 
-    Attributes:
-      model: its name.
-      strategy: of `parallel.strategy`.
-      devices: how many.
-      differences: the largest of each of `COMPARED`: training losses, evaluation loss, class probabilities.
-      error: why there are no differences; None where there are.
-    """
-
-    model: str
-    strategy: str
-    devices: int
+    model: str  # its name
+    strategy: str  # of `parallel.strategy`
+    devices: int  # how many
+    # the largest of each of `COMPARED`: training losses, evaluation loss, class probabilities
     differences: dict[str, float]
-    error: str | None
+    error: str | None  # why there are no differences; None where there are
 
     @property
     def good(self) -> bool:

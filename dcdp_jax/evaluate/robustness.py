@@ -40,29 +40,20 @@ NOTE = "Measured on the test part after the model was selected; nothing was chos
 
 
 class Corruption(NamedTuple):
-    """A disturbance of the normalised windows.
+    """A disturbance of the normalised windows."""
 
-    Attributes:
-      present: (c,) bool; the other channels are replaced by their mean.
-      mean: (c,) of the normalised training windows.
-      deviation: (c,) standard deviation of the normalised training windows.
-      noise: () standard deviation of the Gaussian noise that is added, in units of `deviation`.
-      rotation: () degrees by which each device is rotated, about an axis that is drawn for each window.
-      mirror: () 1 for devices on the other side of the body, 0 for none.
-      rate: () sampling rate of the device as a share of the model's, at most 1; its samples are interpolated.
-      lost: () share of the samples that are lost; the others are interpolated. A window's first one is never lost.
-      seed: () of noise, axes and losses.
-    """
-
-    present: jax.Array | np.ndarray
-    mean: jax.Array | np.ndarray
-    deviation: jax.Array | np.ndarray
-    noise: jax.Array | np.ndarray
+    present: jax.Array | np.ndarray  # (c,) bool; the other channels are replaced by their mean
+    mean: jax.Array | np.ndarray  # (c,) of the normalised training windows
+    deviation: jax.Array | np.ndarray  # (c,) standard deviation of the normalised training windows
+    noise: jax.Array | np.ndarray  # () standard deviation of the Gaussian noise that is added, in units of `deviation`
+    # () degrees by which each device is rotated, about an axis that is drawn for each window
     rotation: jax.Array | np.ndarray
-    mirror: jax.Array | np.ndarray
+    mirror: jax.Array | np.ndarray  # () 1 for devices on the other side of the body, 0 for none
+    # () sampling rate of the device as a share of the model's, at most 1; its samples are interpolated
     rate: jax.Array | np.ndarray
+    # () share of the samples that are lost; the others are interpolated. A window's first one is never lost
     lost: jax.Array | np.ndarray
-    seed: jax.Array | np.ndarray
+    seed: jax.Array | np.ndarray  # () of noise, axes and losses
 
 
 def corrupt(

@@ -21,39 +21,23 @@ PREDICTED_BY_HITS = ("inserted", "overfilled", "merged")
 
 
 class Segment(NamedTuple):
-    """A time of one class.
+    """A time of one class."""
 
-    Attributes:
-      start: seconds.
-      end: seconds.
-      label: index of the class; a negative one is no class.
-      confidence: mean over its windows; 1 for a true segment.
-      windows: how many windows it was merged from; 0 for a true segment.
-    """
-
-    start: float
-    end: float
-    label: int
-    confidence: float = 1.0
-    windows: int = 0
+    start: float  # seconds
+    end: float  # seconds
+    label: int  # index of the class; a negative one is no class
+    confidence: float = 1.0  # mean over its windows; 1 for a true segment
+    windows: int = 0  # how many windows it was merged from; 0 for a true segment
 
 
 class PredictedWindow(NamedTuple):
-    """A window of a recording and its answer.
+    """A window of a recording and its answer."""
 
-    Attributes:
-      start: seconds.
-      end: seconds.
-      label: index of the class; -1 is no answer.
-      confidence: probability of the class.
-      stretch: number of the contiguous stretch that it lies in.
-    """
-
-    start: float
-    end: float
-    label: int
-    confidence: float
-    stretch: int
+    start: float  # seconds
+    end: float  # seconds
+    label: int  # index of the class; -1 is no answer
+    confidence: float  # probability of the class
+    stretch: int  # number of the contiguous stretch that it lies in
 
 
 class Stretch(NamedTuple):

@@ -23,19 +23,12 @@ SAME_RATE = 0.02  # a clock that is off by less is not worth a word
 
 
 class Input(NamedTuple):
-    """A recording that a model can read.
+    """A recording that a model can read."""
 
-    Attributes:
-      name: of its subject and run, unique in its file.
-      recording: channels and rate are the card's, labels are indices into its classes or `UNLABELLED`.
-      time: (t,) seconds of each sample, in a table since the recording's first row.
-      notes: what was done to it, a sentence each.
-    """
-
-    name: str
-    recording: Recording
-    time: np.ndarray
-    notes: tuple[str, ...]
+    name: str  # of its subject and run, unique in its file
+    recording: Recording  # channels and rate are the card's, labels are indices into its classes or `UNLABELLED`
+    time: np.ndarray  # (t,) seconds of each sample, in a table since the recording's first row
+    notes: tuple[str, ...]  # what was done to it, a sentence each
 
 
 def read_input(path: Path, card: ModelCard, data: ConfigDict) -> list[Input]:

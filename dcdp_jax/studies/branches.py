@@ -20,23 +20,15 @@ from dcdp_jax.studies.statistics import Interval, bootstrap
 
 
 class Hindrance(NamedTuple):
-    """A branch that a row trains with others, beside the same branch alone.
+    """A branch that a row trains with others, beside the same branch alone."""
 
-    Attributes:
-      dataset: name in the study.
-      row: name of the row that trains all branches.
-      branch: name.
-      pairs: number of seeds and folds that both have.
-      accuracy: test accuracy of the branch's own classifier in the row, mean over them, in percent.
-      difference: to that of the branch alone, in points, with the bootstrap interval over the pairs; below 0 the
-        branch is under-optimised.
-    """
-
-    dataset: str
-    row: str
-    branch: str
-    pairs: int
-    accuracy: float
+    dataset: str  # name in the study
+    row: str  # name of the row that trains all branches
+    branch: str  # name
+    pairs: int  # number of seeds and folds that both have
+    accuracy: float  # test accuracy of the branch's own classifier in the row, mean over them, in percent
+    # to that of the branch alone, in points, with the bootstrap interval over the pairs; below 0 the branch is
+    # under-optimised
     difference: Interval
 
 

@@ -50,52 +50,33 @@ Array = jax.Array | np.ndarray
 
 
 class Augmentation(NamedTuple):
-    """Strengths of the transformations of a window.
+    """Strengths of the transformations of a window."""
 
-    Attributes:
-      probability: of each change.
-      jitter_sigma: standard deviation of the noise, in units of the normalised signals; 0 for none.
-      scaling_sigma: standard deviation of the factors around 1; 0 for none.
-      devices: for each device the (x, y, z) channels of its vectors, see `vectors.devices_of`; () for no rotation.
-      time_warp_sigma: standard deviation of the speed of time around 1 at the knots; 0 for none.
-      time_warp_knots: between the ends of the window, which are knots as well.
-      permutation_segments: 1 for none.
-      accelerations: for each device the (x, y, z) channels whose mean a rotation keeps, see `rotation.keep_axes`; ()
-        for rotations uniform on SO(3).
-      rotation_tilt: the largest angle in degrees between that mean and the rotated one.
-      mixup_alpha: of `mixup.draw_pairs`; 0 for none. Every window is mixed.
-      mirror: probability that a window is mirrored; 0 for none.
-      mirror_signs: factor of each of the c channels of a mirrored window, see `vectors.mirror_signs`; () for none.
-    """
-
-    probability: float | jax.Array
-    jitter_sigma: float | jax.Array
-    scaling_sigma: float | jax.Array
+    probability: float | jax.Array  # of each change
+    jitter_sigma: float | jax.Array  # standard deviation of the noise, in units of the normalised signals; 0 for none
+    scaling_sigma: float | jax.Array  # standard deviation of the factors around 1; 0 for none
+    # for each device the (x, y, z) channels of its vectors, see `vectors.devices_of`; () for no rotation
     devices: tuple[tuple[Triple, ...], ...]
-    time_warp_sigma: float | jax.Array
-    time_warp_knots: int
-    permutation_segments: int
+    time_warp_sigma: float | jax.Array  # standard deviation of the speed of time around 1 at the knots; 0 for none
+    time_warp_knots: int  # between the ends of the window, which are knots as well
+    permutation_segments: int  # 1 for none
+    # for each device the (x, y, z) channels whose mean a rotation keeps, see `rotation.keep_axes`; () for
+    # rotations uniform on SO(3)
     accelerations: tuple[Triple, ...] = ()
-    rotation_tilt: float | jax.Array = 5.0
-    mixup_alpha: float | jax.Array = 0.0
-    mirror: float | jax.Array = 0.0
+    rotation_tilt: float | jax.Array = 5.0  # the largest angle in degrees between that mean and the rotated one
+    mixup_alpha: float | jax.Array = 0.0  # of `mixup.draw_pairs`; 0 for none. Every window is mixed
+    mirror: float | jax.Array = 0.0  # probability that a window is mirrored; 0 for none
+    # factor of each of the c channels of a mirrored window, see `vectors.mirror_signs`; () for none
     mirror_signs: tuple[int, ...] = ()
 
 
 class Draws(NamedTuple):
-    """Random draws of one window; the identity for each transformation that was not drawn.
+    """Random draws of one window; the identity for each transformation that was not drawn."""
 
-    Attributes:
-      rotations: (devices, 3, 3).
-      positions: (t,) where in the window each sample is taken from; fractions interpolate.
-      factors: (c,).
-      noise: (t, c).
-    """
-
-    rotations: jax.Array
-    positions: jax.Array
-    factors: jax.Array
-    noise: jax.Array
+    rotations: jax.Array  # (devices, 3, 3)
+    positions: jax.Array  # (t,) where in the window each sample is taken from; fractions interpolate
+    factors: jax.Array  # (c,)
+    noise: jax.Array  # (t, c)
 
 
 def build_augmentation(

@@ -23,15 +23,10 @@ POINTS = 100  # of a curve in result.json
 
 
 class UnknownRule(NamedTuple):
-    """What makes a window unknown.
+    """What makes a window unknown."""
 
-    Attributes:
-      rejection: temperature and thresholds.
-      density: of the training windows.
-    """
-
-    rejection: Rejection
-    density: Density
+    rejection: Rejection  # temperature and thresholds
+    density: Density  # of the training windows
 
 
 def choose_rule(
