@@ -614,7 +614,7 @@ FIELDS = (
     ),
     Field(
         "serve.adapt_share",
-        0.25,
+        0.1,
         "With `serve.adapt=norm`, the largest share that the windows have in the statistics of batch normalisation; "
         "the rest is of the training, so that a recording with few activities does less harm.",
         above=0,
