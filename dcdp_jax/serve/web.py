@@ -217,7 +217,9 @@ def switches(card: ModelCard, page_card: Mapping[str, Any]) -> list[dict[str, An
     elif UNKNOWN_NAME in card.class_names:
         unknown["why"] = f"the model has a class {UNKNOWN_NAME}"
     else:
-        unknown["text"] += f" below a confidence of {card.rejection.threshold:.2f}"
+        method, over = page_card["smoothing"]
+        kind, windows = ("mean confidence", f" over {over} windows") if method else ("confidence", "")
+        unknown["text"] += f" below a {kind} of {card.rejection.threshold:.2f}{windows}"
     return [adapt, unknown]
 
 

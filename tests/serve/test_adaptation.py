@@ -219,6 +219,17 @@ def test_training_lowers_the_loss_on_the_labelled_windows_and_keeps_what_has_no_
         np.testing.assert_array_equal(a, b)
 
 
+def test_labelled_data_of_other_channels_is_refused_and_nothing_is_written(finished, wearer, data):
+    config = demo.get_config()
+    config.data = data
+    name = synthetic.CHANNELS[0].name
+    text = (wearer / "one.csv").read_text()
+    (wearer / "other.csv").write_text(text.replace(name, "temperature", 1))
+    with pytest.raises(DataError, match=rf"other\.csv: no column {name}; the model reads {name} .* temperature"):
+        adapt_run(config, finished, [str(wearer / "other.csv")])
+    assert not (finished / "adapted").exists()
+
+
 @pytest.mark.parametrize("name", ["one.csv", "short.csv"])
 def test_too_few_labels_are_refused_and_nothing_is_written(name, finished, wearer, data):
     config = demo.get_config()

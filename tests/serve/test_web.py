@@ -304,16 +304,20 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def site(model, tmp_path_factory):
-    """A folder with the page of a model that no one has trained in `web`."""
+def made_site():
     pytest.importorskip("jax2onnx", exc_type=ImportError)
     pytest.importorskip("onnxruntime")
     try:
-        made = web.make_site(default.get_config().data.table, ("mean", 2))
+        return web.make_site(default.get_config().data.table, ("mean", 2))
     except ConfigError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def site(model, made_site, tmp_path_factory):
+    """A folder with the page of a model that no one has trained in `web`."""
     folder = tmp_path_factory.mktemp("site")
-    card = write_files(model, RESULT, ["web"], folder, rate=RATE, site=made)
+    card = write_files(model, RESULT, ["web"], folder, rate=RATE, site=made_site)
     assert card["files"]["web"]["largest_difference"] <= 1e-4
     return folder
 
@@ -452,13 +456,34 @@ def test_a_recording_of_which_all_is_unknown_and_a_file_that_is_gone_are_one_lin
     assert page.console == []
 
 
+@needs_browser
+@pytest.mark.extra
+@pytest.mark.slow
+def test_a_model_without_batch_normalisation_answers_and_its_switches_are_off(made_site, browser, tmp_path):
+    model = make_model(Kind(baseline="transformer"))
+    write_files(model, RESULT, ["web"], tmp_path, rate=RATE, site=made_site)
+    server = Server(tmp_path)
+    browser.go(f"{server.address}/web/")
+    browser.wait(READY)
+    path = write_table(tmp_path / "walk.csv", noise(100, 6))
+    (item,) = read_input(path, model.card, default.get_config().data)
+    expected = [e.as_json(model.card) for e in predict_recording(model, item.recording, item.time, ("mean", 2))]
+    switch(browser, adapt=True, unknown=True)
+    assert_same_events(predicted_in(browser, path), expected, model.card.class_names)
+    assert "(the model has no batch normalisation)" in browser.evaluate("document.body.textContent")
+    assert "(the model has no threshold of confidence)" in browser.evaluate("document.body.textContent")
+    server.close()
+
+
 def test_a_switch_says_why_it_cannot_be_used(model):
-    def said(card, statistics="statistics.bin"):
-        page_card = {"serve": {"adapt": False, "unknown": True}, "statistics": statistics}
+    def said(card, statistics="statistics.bin", smoothing=("", 1)):
+        serve = {"adapt": False, "unknown": True}
+        page_card = {"serve": serve, "statistics": statistics, "smoothing": smoothing}
         return [(s["text"], s["on"], s["why"]) for s in web.switches(card, page_card)]
 
     adapt, unknown = "Adapt to the wearer, without labels", "Say unknown below a confidence of 0.40"
     assert said(model.card) == [(adapt, False, ""), (unknown, True, "")]
+    assert said(model.card, smoothing=("mean", 3))[1][0] == "Say unknown below a mean confidence of 0.40 over 3 windows"
     without = msgspec.structs.replace(model.card, rejection=None)
     assert said(without, None) == [
         (adapt, False, "the model has no batch normalisation"),
