@@ -564,12 +564,13 @@ document.getElementById("motion").click();
 @needs_browser
 @pytest.mark.extra
 def test_the_sensors_of_a_phone_are_predicted_as_by_stream(page, model):
-    """Chromium's own events, 60 a second, from readings that change; those with a gyroscope first, then without."""
+    """Chromium's own events, 60 a second, from readings that change; the model adapts."""
     rng = np.random.default_rng(0)
     sensors = ["accelerometer", "linear-acceleration", "gyroscope"]
     for sensor in sensors:
         page.call("Emulation.setSensorOverrideEnabled", enabled=True, type=sensor)
     try:
+        switch(page, adapt=True)
         page.evaluate(LISTEN)
         until = time.monotonic() + 2.5
         while time.monotonic() < until:
@@ -588,7 +589,7 @@ def test_the_sensors_of_a_phone_are_predicted_as_by_stream(page, model):
             page.call("Emulation.setSensorOverrideEnabled", enabled=False, type=sensor)
     rows = (sent[:, 1:] * np.repeat([1 / 9.80665, np.pi / 180], 3)).astype(np.float32)
     assert np.ptp(rows, axis=0).min() > 1
-    recognizer = stream.Recognizer(model, smoothing=("mean", 2))
+    recognizer = stream.Recognizer(model._replace(adapt=RATE), smoothing=("mean", 2))
     expected = [e.as_json(model.card) for e in recognizer.push(rows, (sent[:, 0] - sent[0, 0]) / 1000)]
     assert 0 <= len(expected) - len(found) <= 1  # events that came while the page was being stopped
     assert_same_events(found, expected[: len(found)], model.card.class_names)
@@ -608,6 +609,9 @@ document.getElementById("motion").click();
 def test_a_phone_without_a_gyroscope_is_answered_by_the_other_branch(page, model):
     page.evaluate(SEND)
     page.evaluate("window.timer = setInterval(() => send({x: 1, y: 2, z: 9}, null), 20); 1")
+    page.wait("import('./page.js').then(({shown}) => shown.events.length > 2)")
+    switch(page, adapt=True)  # begins anew
+    page.wait(f"{NOTES}.endsWith('The model does not adapt without them.')")
     page.wait("import('./page.js').then(({shown}) => shown.events.length > 2)")
     page.evaluate("clearInterval(timer); document.getElementById('motion').click()")
     events = json.loads(page.evaluate(EVENTS))
