@@ -15,6 +15,7 @@ from dcdp_jax.models.kernels import Dense
 from dcdp_jax.models.resnet1d import ResNet1D
 
 BACKBONES = ("resnet", "densenet")
+PROJECTION = "projection"  # name of the projection heads, which the loss reads and no prediction depends on
 
 
 class BranchSpec(NamedTuple):
@@ -145,7 +146,7 @@ class MultiPath(nn.Module):
                 self.axis_name,
                 name=branch.name,
             )(x[..., jnp.array(branch.channels)], train)
-        stages = Projections(self.projection_hidden, self.projection, self.axis_name, name="projection")(pooled, train)
+        stages = Projections(self.projection_hidden, self.projection, self.axis_name, name=PROJECTION)(pooled, train)
         into_fusion = embeddings
         if modulation is not None:
             M = modulation(logits)

@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from dcdp_jax.data.normalize import Normalizer, normalize
 from dcdp_jax.models.batch_norm import INPUT_STATISTICS
+from dcdp_jax.models.multipath import PROJECTION
 from dcdp_jax.serve.model import Array, Prediction, Probabilities, TrainedModel, answer, forward
 
 # (b, t, c) windows and (s,) statistics -> probabilities (b, k) and the statistics after the windows, (s,).
@@ -71,20 +72,22 @@ def adapting_forward(model: TrainedModel, rate: float) -> tuple[AdaptingForward,
 
     Returns:
       A function for `jax.jit` and `jax.export`, see `AdaptingForward`, of float32 windows in the recordings' own units
-      and float32 statistics; and the statistics of training, (s,), where s is 0 without batch normalisation.
+      and float32 statistics; and the statistics of training, (s,), where s is 0 without batch normalisation. They are
+      those that the probabilities depend on.
     """
     trained = model.variables["batch_stats"]
-    start, unravel = ravel_pytree(trained)
+    followed = {name: part for name, part in trained.items() if name != PROJECTION}
+    start, unravel = ravel_pytree(followed)
 
-    def step(windows: Any, statistics: Any) -> tuple[Probabilities, jax.Array]:
-        variables = {**model.variables, "batch_stats": unravel(statistics)}
+    def step(windows: Any, given: Any) -> tuple[Probabilities, jax.Array]:
+        variables = {**model.variables, "batch_stats": {**trained, **unravel(given)}}
         probabilities, after = network_step(
             model.network, variables, trained, model.card.normalizer, windows, rate, model.adapt_share
         )
-        return probabilities, ravel_pytree(after)[0]
+        return probabilities, ravel_pytree({name: after[name] for name in followed})[0]
 
     plain = forward(model)
-    return (step if start.size else lambda windows, statistics: (plain(windows), statistics)), np.asarray(start)
+    return (step if start.size else lambda windows, given: (plain(windows), given)), np.asarray(start)
 
 
 class AdaptingModel:

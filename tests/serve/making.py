@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
 from dcdp_jax.data.views import view_recording
@@ -87,6 +88,12 @@ def random_variables(network, window, channels):
 
     drawn = jax.tree.map(jnp.asarray, jax.tree_util.tree_map_with_path(draw, dict(shapes)))
     return {"batch_stats": {}, **drawn}
+
+
+def statistics_of(model):
+    """(s,) statistics of batch normalisation that probabilities depend on: not those of the projection heads."""
+    parts = {name: part for name, part in model.variables["batch_stats"].items() if name != "projection"}
+    return ravel_pytree(parts)[0]
 
 
 def make_recording(card, samples, seed=0, starts=(0,)):
