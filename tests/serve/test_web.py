@@ -20,6 +20,7 @@ from dcdp_jax.serve import stream, web, web_runtime
 from dcdp_jax.serve.adaptation import AdaptingModel
 from dcdp_jax.serve.events import UNKNOWN, UNKNOWN_NAME, Event, merge_events
 from dcdp_jax.serve.export import write_files
+from dcdp_jax.serve.export_card import exported_card
 from dcdp_jax.serve.inputs import read_input
 from dcdp_jax.serve.live import answers
 from dcdp_jax.serve.model import Prediction, TrainedModel
@@ -489,6 +490,14 @@ def test_a_switch_says_why_it_cannot_be_used(model):
     ]
     own = msgspec.structs.replace(model.card, class_names=("stand", "walk", "run", "unknown"))
     assert said(own)[1][2] == "the model has a class unknown"
+
+
+def test_the_page_begins_as_it_was_exported(model):
+    exported = exported_card(model._replace(adapt=RATE), RESULT)
+    card = page_card(model.card) | {"serve": exported["serve"], "statistics": "statistics.bin"}
+    text = web.index_page(model.card, exported, card)
+    assert '<input id="adapt" type="checkbox" autocomplete="off" checked>' in text
+    assert '<input id="unknown" type="checkbox" autocomplete="off">' in text
 
 
 @needs_browser
