@@ -56,18 +56,22 @@ def to_onnx(
     """
     with needs("onnx"), quiet():
         from jax2onnx import to_onnx as convert
+        from onnx_ir import from_proto, to_proto
+        from onnx_ir.passes.common import RemoveUnusedNodesPass
         from onnxruntime import InferenceSession, SessionOptions
     inputs: dict[str, tuple[int | str, ...]] = {"windows": ("b", *shape)}
     inputs |= {"statistics": (statistics,)} if statistics else {}
     with quiet():
-        model = convert(
+        converted = convert(
             forward,
             list(inputs.values()),
             input_names=list(inputs),
             output_names=list(outputs),
             model_name="dcdp_jax",
         )
-    # What jax2onnx notes about shapes inside the graph is not always right, and nothing needs it.
+    # jax2onnx leaves nodes in the graph that no output depends on, as the projection heads.
+    model = to_proto(RemoveUnusedNodesPass()(from_proto(converted)).model)
+    # What it notes about shapes inside the graph is not always right, and nothing needs it.
     del model.graph.value_info[:]
     content = model.SerializeToString()
     session = InferenceSession(content, SessionOptions(), providers=["CPUExecutionProvider"])

@@ -315,6 +315,19 @@ def test_onnx_answers_the_same(untrained, tmp_path):
 
 
 @pytest.mark.extra
+def test_every_node_of_an_onnx_model_that_adapts_is_needed(untrained, tmp_path):
+    pytest.importorskip("jax2onnx", exc_type=ImportError)
+    onnx = pytest.importorskip("onnx")
+    written(untrained._replace(adapt=RATE), ["onnx"], tmp_path)
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    needed = {output.name for output in graph.output}
+    for node in reversed(graph.node):  # in the order of the computation
+        assert needed.intersection(node.output), node.op_type
+        needed.update(node.input)
+    assert {initializer.name for initializer in graph.initializer} <= needed
+
+
+@pytest.mark.extra
 def test_onnx_adapts_as_predict_does_if_it_is_asked_to(untrained, tmp_path):
     pytest.importorskip("jax2onnx", exc_type=ImportError)
     onnxruntime = pytest.importorskip("onnxruntime")
