@@ -648,8 +648,8 @@ FIELDS = (
         "probability",
         "With `serve.unknown`, what the threshold is of: `probability`, that of the answer; `distance`, of the window "
         "to those of the nearest class in training, by its probabilities and its channels' means and standard "
-        "deviations, see `dcdp_jax/density.py`. A window that lacks a channel is judged by its probability, and so is "
-        "every window by an exported model.",
+        "deviations, see `dcdp_jax/density.py`. A window that lacks a channel is judged by its probability. Exported "
+        "models cannot measure `distance`.",
         choices=("probability", "distance"),
         affects_result=False,
     ),

@@ -80,6 +80,10 @@ def check_formats(config: ConfigDict, formats: Sequence[str]) -> None:
             f"--formats={','.join(formats)}: an exported model says 'unknown' by the probability of its answer; set "
             "serve.unknown_score='probability'"
         )
+    if config.serve.unknown and config.serve.unknown_score == DISTANCE:
+        raise ConfigError(
+            f"serve.unknown_score={DISTANCE!r}: an exported model judges by its probabilities; set it to 'probability'"
+        )
     for name in formats:
         if config.serve.adapt == NORM and name in FIXED:
             raise ConfigError(
@@ -147,13 +151,14 @@ def write_files(
         if statistics.size and ("jax" in formats or ("onnx" in formats and model.adapt)):
             content = statistics.astype("<f4").tobytes()
             (folder / standalone.STATISTICS).write_bytes(content)
-            card["adaptation"] = {"rate": rate, "statistics": statistics.size, "sha256": sha256(content)}
+            facts: dict[str, Any] = {"rate": rate, "share": model.adapt_share, "statistics": statistics.size}
+            card["adaptation"] = facts | {"sha256": sha256(content)}
         for name in formats:
             if name == "web":
                 assert site is not None
                 card["files"][FILES[name]] = export_page(model, adapting, statistics, card, site, folder / FILES[name])
                 continue
-            facts: dict[str, Any] = {"format": name}
+            facts = {"format": name}
             pairs = []
             if name == "jax":
                 content = to_jax(step, shape, statistics.size)

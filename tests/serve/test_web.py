@@ -106,7 +106,7 @@ def recorded_windows(monkeypatch, card, time, values, **fields):
 
     def remember(model, batch_of_one, batch):
         windows.append(batch_of_one[0].copy())
-        return Prediction(np.full((1, 4), 0.25), np.ones((1, len(card.branches)), bool))
+        return Prediction(np.full((1, 4), 0.25), np.ones((1, len(card.branches)), bool), np.full(1, np.nan))
 
     monkeypatch.setattr(stream, "predict", remember)
     recognizer = stream.Recognizer(TrainedModel(card, None, None), **fields)
