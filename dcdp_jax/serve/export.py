@@ -80,10 +80,6 @@ def check_formats(config: ConfigDict, formats: Sequence[str]) -> None:
             f"--formats={','.join(formats)}: an exported model says 'unknown' by the probability of its answer; set "
             "serve.unknown_score='probability'"
         )
-    if config.serve.unknown and config.serve.unknown_score == DISTANCE:
-        raise ConfigError(
-            f"serve.unknown_score={DISTANCE!r}: an exported model judges by its probabilities; set it to 'probability'"
-        )
     for name in formats:
         if config.serve.adapt == NORM and name in FIXED:
             raise ConfigError(

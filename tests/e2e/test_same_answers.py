@@ -26,6 +26,8 @@ from tests.serve.test_web import (
 )
 
 WINDOWS = 275
+# More than by default, so that the answers change.
+ADAPTATION = {"adapt_rate": 0.01, "adapt_share": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +41,13 @@ def run(raw_dir, tmp_path_factory):
         *(*SMALL, "--config.train.epochs=2", "--config.optimizer.learning_rate=0.003"),
         *(f"--config.data.raw_dir={raw_dir}", f"--config.data.cache_dir={folder / 'cache'}", f"--workdir={folder}/run"),
     )
-    for more in ((), ("--mode=export", "--formats=jax,web")):
+    adaptation = [f"--config.serve.{name}={value}" for name, value in ADAPTATION.items()]
+    for more in ((), ("--mode=export", "--formats=jax,web", *adaptation)):
         status, _, errors = launch(*arguments, *more, config="configs/hapt.py")
         assert status == 0, errors
     config = hapt.get_config()
     config.data.raw_dir = str(raw_dir)
+    config.serve.update(ADAPTATION)
     return config, folder / "run"
 
 

@@ -280,9 +280,6 @@ def test_what_cannot_be_exported_is_said(copied, tmp_path):
         other.serve[field] = value
         with pytest.raises(ConfigError, match=f"--formats={name}: .*{message}"):
             export.export_run(other, copied, ["jax", name])
-    other.serve.update(unknown=True, unknown_score="distance")
-    with pytest.raises(ConfigError, match=r"serve\.unknown_score='distance': an exported model judges by its prob"):
-        export.export_run(other, copied, ["jax"])
     write_card(copied, msgspec.structs.replace(read_card(copied), rejection=None))
     other = demo.get_config()
     other.serve.unknown = True
