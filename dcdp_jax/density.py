@@ -44,12 +44,14 @@ def fit_density(features: np.ndarray, labels: np.ndarray) -> Density:
     """Fits the mean of each class and the covariance within classes.
 
     Args:
-      features: (n, f) of training windows.
+      features: (n, f) of training windows; those with a feature that is not finite are left out.
       labels: (n,) their classes.
 
     Returns:
       `Density`.
     """
+    known = np.isfinite(features).all(axis=1)
+    features, labels = features[known], labels[known]
     classes, place = np.unique(labels, return_inverse=True)
     means = np.stack([features[labels == label].mean(axis=0) for label in classes])
     within = features - means[place]
