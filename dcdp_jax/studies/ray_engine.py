@@ -100,6 +100,8 @@ def train_group(file: Path, folder: Path, gpus: float) -> None:
             raise FileNotFoundError(
                 f"{socket.gethostname()} has no {path}; a study on a Ray cluster needs a disk that all machines share"
             )
+    # Ray cancels a task by SIGINT, which all processes ignore that a script has started in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = {}
     if 0 < gpus < 1 and "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ:
         environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 * gpus:.2f}"
