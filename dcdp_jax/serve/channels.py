@@ -61,9 +61,14 @@ def listed(channels: Sequence[Channel]) -> str:
     return ", ".join(f"{channel.name} [{channel.unit}]" for channel in channels)
 
 
+def has_total(name: str, names: Sequence[str]) -> bool:
+    """Returns whether a channel is a `body_X` whose `total_X` is among the names."""
+    return name.startswith(BODY) and name.replace(BODY, TOTAL, 1) in names
+
+
 def computable(absent: Sequence[str], names: Sequence[str]) -> str:
     """Returns the end of a message about absent channels: how they are computed, where they can be from those there."""
-    if absent and all(name.startswith(BODY) and name.replace(BODY, TOTAL, 1) in names for name in absent):
+    if absent and all(has_total(name, names) for name in absent):
         return f"; --config.serve.compute_body=True computes {', '.join(absent)}"
     return ""
 
@@ -79,7 +84,7 @@ def compute_body(card: ModelCard) -> ModelCard:
     if card.view != "raw":
         raise ConfigError(f"serve.compute_body=True: the model has data.view={card.view!r}, expected 'raw'")
     names = [channel.name for channel in card.inputs]
-    if not any(name.startswith(BODY) and name.replace(BODY, TOTAL, 1) in names for name in names):
+    if not any(has_total(name, names) for name in names):
         raise ConfigError(
             f"serve.compute_body=True: the model reads {listed(card.inputs)}, expected {BODY}X beside {TOTAL}X"
         )

@@ -12,11 +12,13 @@ from matplotlib.figure import Figure
 
 from dcdp_jax.report.diagnosis import branch_accuracy
 from dcdp_jax.runs.reading import read_metrics
-from dcdp_jax.studies.engine import Outcome, folder_of
+from dcdp_jax.studies.engine import Outcome, finished, folder_of
 from dcdp_jax.studies.figures import COLOURS, STYLE, save
 from dcdp_jax.studies.grid import slug
-from dcdp_jax.studies.oracle import Oracles, Runs, interval_text, runs_of
+from dcdp_jax.studies.oracle import Oracles, interval_text
 from dcdp_jax.studies.statistics import Interval, bootstrap
+
+Runs = Mapping[tuple[int, int], Outcome]
 
 
 class Hindrance(NamedTuple):
@@ -36,6 +38,16 @@ def own_accuracy(outcome: Outcome) -> dict[str, float]:
     """Returns {branch: test accuracy of its own classifier, in percent} of a finished trial."""
     assert outcome.result is not None
     return {branch: 100 * share for branch, share in outcome.result["branches"].items()}
+
+
+def runs_of(outcomes: Sequence[Outcome], dataset: str, row: str) -> Runs:
+    """Returns {(fold, seed): finished trial} of a row on a data set."""
+    return finished([outcome for outcome in outcomes if outcome.trial.dataset == dataset], row)
+
+
+def joint_rows(reference: str, compare: Mapping[str, str]) -> list[str]:
+    """Returns the reference of an oracle, and the rows that are compared with it, {row: reference}."""
+    return [reference, *(row for row, other in compare.items() if other == reference)]
 
 
 def alone_runs(outcomes: Sequence[Outcome], dataset: str, rows: Sequence[str]) -> dict[str, Runs]:
@@ -61,7 +73,7 @@ def hindrances_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracl
     for dataset in dict.fromkeys(outcome.trial.dataset for outcome in outcomes):
         for reference, rows in oracles.items():
             alone = alone_runs(outcomes, dataset, rows)
-            for row in (reference, *(row for row, other in compare.items() if other == reference)):
+            for row in joint_rows(reference, compare):
                 joint = {key: own_accuracy(run) for key, run in runs_of(outcomes, dataset, row).items()}
                 for branch, single in alone.items():
                     keys = [key for key in joint if key in single and branch in joint[key]]
@@ -119,7 +131,7 @@ def draw_branches(
             for reference, rows in oracles.items():
                 for branch, single in alone_runs(outcomes, dataset, rows).items():
                     curves = {"alone": curves_of(single, branch, workdir)}
-                    for row in (reference, *(row for row, other in compare.items() if other == reference)):
+                    for row in joint_rows(reference, compare):
                         curves[row] = curves_of(runs_of(outcomes, dataset, row), branch, workdir)
                     if curves["alone"] and curves[reference]:
                         panels[reference, branch] = curves

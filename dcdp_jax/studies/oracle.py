@@ -16,7 +16,6 @@ from dcdp_jax.studies.statistics import Interval, bootstrap, holm, paired, paire
 from dcdp_jax.studies.tables import test_scores
 from dcdp_jax.studies.windows import combined_scores
 
-Runs = Mapping[tuple[int, int], Outcome]
 Oracles = Mapping[str, Sequence[str]]
 
 
@@ -70,22 +69,17 @@ def oracles_of(outcomes: Sequence[Outcome], oracles: Oracles) -> list[Oracle]:
     return found
 
 
-def runs_of(outcomes: Sequence[Outcome], dataset: str, row: str) -> dict[tuple[int, int], Outcome]:
-    """Returns {(fold, seed): finished trial} of a row on a data set."""
-    return finished([outcome for outcome in outcomes if outcome.trial.dataset == dataset], row)
-
-
 def sum_of_logarithms(probabilities: Sequence[np.ndarray]) -> np.ndarray:
     """Returns the logarithm of the product of probabilities, in float64."""
     return np.sum([np.log(np.maximum(p, SMALLEST).astype(np.float64)) for p in probabilities], axis=0)
 
 
-def gains_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: Oracles) -> list[Gain]:
+def gains_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: Sequence[Oracle]) -> list[Gain]:
     """Compares every row with its reference, {row: reference}, on every data set, in the order of the study.
 
-    Each data set and row with a finished pair has a gain. For the oracles see `oracles_of`.
+    Each data set and row with a finished pair has a gain. The oracles are those of the same outcomes.
     """
-    known = {(oracle.dataset, oracle.reference): oracle for oracle in oracles_of(outcomes, oracles)}
+    known = {(oracle.dataset, oracle.reference): oracle for oracle in oracles}
     gains = []
     for dataset in dict.fromkeys(outcome.trial.dataset for outcome in outcomes):
         here = [outcome for outcome in outcomes if outcome.trial.dataset == dataset]
@@ -120,9 +114,10 @@ def gains_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: O
 
 def as_section(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: Oracles) -> str:
     """Returns the section of a study's page on oracles and gains, in Markdown; '' for a study without oracles."""
-    gains, found = gains_of(outcomes, compare, oracles), oracles_of(outcomes, oracles)
+    found = oracles_of(outcomes, oracles)
     if not found:
         return ""
+    gains = gains_of(outcomes, compare, found)
     of_oracles = [
         [
             *(oracle.dataset, oracle.reference, "; ".join(oracle.rows), str(len(oracle.accuracy))),

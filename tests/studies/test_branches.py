@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from configs.studies.default import smallest
-from dcdp_jax.studies.branches import branch_section, curves_of, draw_branches, hindrances_of
+from dcdp_jax.studies.branches import branch_section, curves_of, draw_branches, hindrances_of, runs_of
 from dcdp_jax.studies.engine import Outcome
 from dcdp_jax.studies.grid import Trial
-from dcdp_jax.studies.oracle import runs_of
 from tests.studies.test_figures import epoch, write_log
 
 ORACLES, COMPARE = {"none": ("res alone", "dense alone")}, {"good": "none", "fused": "none"}

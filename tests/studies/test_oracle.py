@@ -68,7 +68,7 @@ def test_the_oracle_multiplies_the_probabilities_of_the_branches():
 
 
 def test_gains_say_difference_share_of_the_gap_and_cost():
-    good, same = gains_of(outcomes(), COMPARE, ORACLES)
+    good, same = gains_of(outcomes(), COMPARE, oracles_of(outcomes(), ORACLES))
     difference = 100 * (ACCURACY["good"] - ACCURACY["none"])
     assert good.difference.value == pytest.approx(difference.mean())
     assert good.closed.value == pytest.approx(100 * difference.mean() / (expected_oracle().mean() - 70.2))
@@ -89,13 +89,13 @@ def test_no_share_of_a_gap_that_may_be_none():
     for seed in range(SEEDS):
         closer.append(outcome("none", seed))
         closer[-1].result["test"]["accuracy"] = float(oracle[seed] + (0.02 if seed % 2 else -0.02))
-    assert [gain.closed for gain in gains_of(closer, COMPARE, ORACLES)] == [None, None]
+    assert [gain.closed for gain in gains_of(closer, COMPARE, oracles_of(closer, ORACLES))] == [None, None]
 
 
 def test_corrected_over_all_data_sets():
     twice = outcomes() + [o._replace(trial=o.trial._replace(dataset="other")) for o in outcomes()]
     raw = [stats.ttest_rel(ACCURACY[row], ACCURACY["none"]).pvalue for row in COMPARE]
-    assert [gain.p for gain in gains_of(twice, COMPARE, ORACLES)] == pytest.approx(holm(raw * 2))
+    assert [gain.p for gain in gains_of(twice, COMPARE, oracles_of(twice, ORACLES))] == pytest.approx(holm(raw * 2))
 
 
 def test_branches_of_other_windows_make_no_oracle():

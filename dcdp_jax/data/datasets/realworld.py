@@ -50,7 +50,7 @@ SUBJECTS = 15
 UNPUBLISHED = ("2/climbingup-forearm", "6/jumping-thigh")
 RATE = 50.0
 LONGEST_STEP = 1.0  # seconds
-SENSORS = {"acc": "m/s^2", "gyr": "rad/s"}
+SENSORS = ("acc", "gyr")  # beginnings of the names of zips, in the order of the channels
 COLUMNS = ("attr_time", "attr_x", "attr_y", "attr_z")
 CHANNELS = tuple(
     Channel(f"{group}_{axis}", group, "body", unit)
