@@ -105,6 +105,20 @@ class Checkpoints:
             for folder in self.folder.iterdir():
                 self._verify(folder)
             raise CheckpointError(f"{self.folder}: the checkpoints cannot be read ({first_line(error)})") from error
+        if not self._read_only:
+            self._remove_superseded()
+
+    def _remove_superseded(self) -> None:
+        """Removes the trial, and what a process that was killed between a save and its removals left behind.
+
+        The next save would remove them too, but a run that was killed after its last one has no next save.
+        """
+        found = {number: self._manager.metrics(number) for number in self._manager.all_steps()}
+        scores = {number: metrics["score"] for number, metrics in found.items() if metrics and number != TRIAL}
+        best = max(scores, key=lambda number: (scores[number], -number), default=TRIAL)
+        for number in found:
+            if number == TRIAL or (number in scores and number not in (best, max(found))):
+                self._manager.delete(number)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -124,7 +138,7 @@ class Checkpoints:
 
     def _numbers(self) -> list[int]:
         self.wait()
-        return sorted(number for number in self._manager.all_steps() if number != TRIAL)
+        return sorted(self._manager.all_steps())
 
     def notes(self, number: int) -> dict[str, Any]:
         """Returns what was noted beside the arrays of a checkpoint; raises CheckpointError where it is damaged."""
@@ -150,8 +164,6 @@ class Checkpoints:
         self._check_room(arrays, MOST_CHECKPOINTS, "the checkpoints of a run could not be written: they take")
         if proved:
             return
-        if TRIAL in self._manager.all_steps():
-            self._manager.delete(TRIAL)
         self._write(TRIAL, arrays, 0.0, {})
         self._read(TRIAL, arrays)
         self._manager.delete(TRIAL)

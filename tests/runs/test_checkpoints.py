@@ -34,6 +34,21 @@ def test_best_and_last_stay(tmp_path, scores, kept):
     assert saved(tmp_path, scores) == kept
 
 
+def test_what_a_killed_save_did_not_remove_is_removed_when_the_folder_is_opened(tmp_path):
+    """Killed when the last checkpoint was in place and those that it supersedes were not removed."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for number, score in enumerate([0.0, 0.1, 0.9, 0.2, 0.3]):  # 0 is the trial
+        with Checkpoints(tmp_path / str(number)) as checkpoints:
+            checkpoints.save(number, state_of(number), score)
+        shutil.move(tmp_path / str(number) / str(number), folder / str(number))
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        assert checkpoints.numbers() == [0, 1, 2, 3, 4]
+    with Checkpoints(folder) as checkpoints:
+        assert checkpoints.numbers() == [2, 4]
+    assert sorted(path.name for path in folder.iterdir()) == ["2", "4"]
+
+
 def test_restored_to_the_bit(tmp_path):
     saved(tmp_path, [0.1, 0.2])
     with Checkpoints(tmp_path) as checkpoints:
