@@ -39,21 +39,23 @@ def scores(counts: Num[np.ndarray, "k k"] | Num[Array, "k k"]) -> dict[str, floa
         raise ValueError(f"a count matrix is square, got shape {matrix.shape}")
     if matrix.sum() == 0:
         raise ValueError("no window was counted: scores of nothing are not defined")
-    hits, true, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-    present = (true + predicted) > 0
-
-    def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-        return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
-
-    per_class = {
-        "precision": ratio(hits, predicted),
-        "recall": ratio(hits, true),
-        "f1": ratio(2 * hits, true + predicted),
-    }
-    result = {"accuracy": float(hits.sum() / matrix.sum())}
+    true, per_class = matrix.sum(axis=1), class_scores(matrix)
+    present = (true + matrix.sum(axis=0)) > 0
+    result = {"accuracy": float(np.diag(matrix).sum() / matrix.sum())}
     result |= {f"{name}_macro": float(values[present].mean()) for name, values in per_class.items()}
     result |= {f"{name}_weighted": float(values @ true / true.sum()) for name, values in per_class.items()}
     return result
+
+
+def class_scores(counts: Num[np.ndarray, "k k"]) -> dict[str, Float[np.ndarray, "k"]]:
+    """Computes precision, recall and f1 of every class of a count matrix, 0 where they are not defined."""
+    matrix = np.asarray(counts, np.float64)
+    hits, true, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    ratios = {"precision": (hits, predicted), "recall": (hits, true), "f1": (2 * hits, true + predicted)}
+    return {
+        name: np.divide(above, below, out=np.zeros_like(below), where=below > 0)
+        for name, (above, below) in ratios.items()
+    }
 
 
 def count_predictions(

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from dcdp_jax.metrics import CALIBRATION_BINS, scores, tally
+from dcdp_jax.metrics import CALIBRATION_BINS, class_scores, scores, tally
 
 pytestmark = pytest.mark.usefixtures("strict_types")
 
@@ -33,6 +33,15 @@ def test_scores_equal_scikit_learn(rows):
     true, predicted = zip(*rows, strict=True)
     counts = confusion_matrix(true, predicted, labels=range(6))
     assert scores(counts) == pytest.approx(sklearn_scores(true, predicted), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_class_scores_agree_with_scikit_learn(seed):
+    confusion = np.random.default_rng(seed).integers(0, 9, (6, 6))
+    confusion[2], confusion[:, 4] = 0, 0
+    true, predicted = (np.repeat(axis.ravel(), confusion.ravel()) for axis in np.indices(confusion.shape))
+    expected = precision_recall_fscore_support(true, predicted, labels=range(6), zero_division=0)[:3]
+    np.testing.assert_allclose(list(class_scores(confusion).values()), expected, rtol=1e-12)
 
 
 def test_nothing_counted_is_an_error():

@@ -88,7 +88,7 @@ def step_charts(
       batch_size: windows that S was summed over in a step whose record does not say it.
     """
     training = [mean_confidence({"windows": batch_size, **record}) for record in steps]
-    validation = [{**mean_confidence(record.get("validation") or {}), "step": record["step"]} for record in epochs]
+    validation = validation_records(epochs)
     parts = dict.fromkeys([*branches, *(key for group in GROUPS for key in _keys(training, group))])
     colours = {part: PALETTE[index % len(PALETTE)] for index, part in enumerate(parts)} | {"total": INK}
     found = []
@@ -105,6 +105,14 @@ def step_charts(
 def _keys(records: Iterable[Record], group: str) -> list[str]:
     """Returns the names found in a group of the records, in order of first appearance."""
     return list(dict.fromkeys(key for record in records for key in record.get(group) or ()))
+
+
+def validation_records(epochs: Iterable[Record]) -> list[Record]:
+    """Returns what each epoch record says of the validation part, with the epoch, the step and the mean of S."""
+    return [
+        {**mean_confidence(record.get("validation") or {}), "epoch": record["epoch"], "step": record["step"]}
+        for record in epochs
+    ]
 
 
 def mean_confidence(record: Record) -> Record:

@@ -8,8 +8,9 @@ import numpy as np
 
 from dcdp_jax.calibration import calibration
 from dcdp_jax.errors import UserError
+from dcdp_jax.metrics import class_scores
 from dcdp_jax.report import tables
-from dcdp_jax.report.charts import Chart, mean_confidence, points
+from dcdp_jax.report.charts import Chart, points, validation_records
 from dcdp_jax.report.diagnosis import branch_accuracy
 from dcdp_jax.report.drawing import PALETTE, Line, draw
 from dcdp_jax.report.page import number, percent, signed, text, write_page
@@ -21,7 +22,6 @@ from dcdp_jax.values import flatten
 
 MAX_RUNS = len(PALETTE)
 T = TypeVar("T")
-Points = tuple[np.ndarray, np.ndarray]
 
 
 class Named(NamedTuple):
@@ -78,20 +78,20 @@ def write_comparison(runs: Sequence[pathlib.Path], workdir: pathlib.Path) -> pat
 
 def _differing(runs: list[Named]) -> dict[str, str]:
     """Returns what differs although scores of the same windows have it in common, with the values of all runs."""
-    same = {
-        "data set": [named.run.result["dataset"] for named in runs],
-        "protocol": [named.run.result["protocol"] for named in runs],
-        "fold": [named.fields.get("data.fold") for named in runs],
-        "window": [named.fields.get("data.window") for named in runs],
-        "step": [named.fields.get("data.step") for named in runs],
-        "classes": [named.run.result["class_names"] for named in runs],
-        "test windows": [named.run.result["windows"].get("test") for named in runs],
-        "data fingerprint": [named.run.result["data_fingerprint"] for named in runs],
+    same: dict[str, Callable[[Named], Any]] = {
+        "data set": lambda named: named.run.result["dataset"],
+        "protocol": lambda named: named.run.result["protocol"],
+        "fold": lambda named: named.fields.get("data.fold"),
+        "window": lambda named: named.fields.get("data.window"),
+        "step": lambda named: named.fields.get("data.step"),
+        "classes": lambda named: named.run.result["class_names"],
+        "test windows": lambda named: named.run.result["windows"].get("test"),
+        "data fingerprint": lambda named: named.run.result["data_fingerprint"],
     }
     return {
-        what: "; ".join(f"{named.letter} {_cut(text(value), 24)}" for named, value in zip(runs, values, strict=True))
-        for what, values in same.items()
-        if any(value != values[0] for value in values)
+        what: "; ".join(f"{named.letter} {_cut(text(of(named)), 24)}" for named in runs)
+        for what, of in same.items()
+        if any(of(named) != of(runs[0]) for named in runs)
     }
 
 
@@ -145,7 +145,7 @@ def _score_table(runs: list[Named]) -> Table:
 def _class_table(runs: list[Named]) -> Table:
     columns = []
     for named in runs:
-        f1 = tables.class_scores(named.run.result["confusion"])[:, 2].tolist()
+        f1 = class_scores(np.array(named.run.result["confusion"]))["f1"].tolist()
         columns.append(dict(zip(named.run.result["class_names"], f1, strict=True)))
     return _shares("F1, %", runs, columns)
 
@@ -156,58 +156,35 @@ def _subject_table(runs: list[Named]) -> Table:
     return _shares("Subject, %", runs, [{name: share for name, share, _ in subjects} for subjects in found])
 
 
-def _overlay(runs: list[Named], points_of: Callable[[FinishedRun], Points]) -> list[Line]:
-    """Returns one curve for each run, in its colour."""
-    return [Line(named.label, PALETTE[i], *points_of(named.run)) for i, named in enumerate(runs)]
-
-
 def _epoch_charts(runs: list[Named]) -> list[Chart]:
-    curves = (
-        ("Training loss", "The total with all its terms.", "train", "loss", 1, "log"),
-        ("Validation loss", "Cross-entropy of the fusion.", "validation", "loss", 1, "log"),
-        ("Validation accuracy", "Of the model's prediction.", "validation", "accuracy", 100, "linear"),
-        ("Validation macro F1", "Selects the epoch (train.selection=best).", "validation", "f1_macro", 100, "linear"),
-    )
+    """Draws loss and scores over the epochs, a curve for each run in its colour."""
     charts = []
-    for title, caption, part, key, factor, scale in curves:
-
-        def values(run: FinishedRun, part: str = part, key: str = key, factor: int = factor) -> Points:
-            x, y = points(run.epochs, "epoch", part, key)
-            return x, factor * y
-
-        y_label = "loss" if key == "loss" else "per cent"
-        drawn = draw(f"epoch-{part}-{key}", title, _overlay(runs, values), "epoch", y_label, scale)
-        charts.append(Chart(title, caption, drawn))
+    for title, caption, part, key in (
+        ("Training loss", "The total with all its terms.", "train", "loss"),
+        ("Validation loss", "Cross-entropy of the fusion.", "validation", "loss"),
+        ("Validation accuracy", "Of the model's prediction.", "validation", "accuracy"),
+        ("Validation macro F1", "Selects the epoch (train.selection=best).", "validation", "f1_macro"),
+    ):
+        factor, y_label, scale = (1, "loss", "log") if key == "loss" else (100, "per cent", "linear")
+        found = [points(named.run.epochs, "epoch", part, key) for named in runs]
+        lines = [Line(runs[i].label, PALETTE[i], x, factor * y) for i, (x, y) in enumerate(found)]
+        charts.append(Chart(title, caption, draw(f"epoch-{part}-{key}", title, lines, "epoch", y_label, scale)))
     return [chart for chart in charts if chart.svg]
 
 
 def _branch_charts(runs: list[Named]) -> list[Chart]:
     """Draws accuracy, S and M of every branch; curves of runs that have this branch only are dashed."""
     charts: list[Chart] = []
+    alone = [len(named.run.result["branches"]) == 1 for named in runs]
+    labels = [f"{named.letter} alone" if one else named.label for named, one in zip(runs, alone, strict=True)]
     for branch in dict.fromkeys(branch for named in runs for branch in named.run.result["branches"]):
-
-        def accuracy(run: FinishedRun, branch: str = branch) -> Points:
-            return branch_accuracy(run.epochs, branch)
-
-        def confidence(run: FinishedRun, branch: str = branch) -> Points:
-            means = [{**mean_confidence(e.get("validation") or {}), "epoch": e["epoch"]} for e in run.epochs]
-            return points(means, "epoch", "S", branch)
-
-        def modulation(run: FinishedRun, branch: str = branch) -> Points:
-            return points(run.steps, "step", "M", branch)
-
-        for group, values, x_label, y_label, scale in (
-            ("Accuracy", accuracy, "epoch", "per cent", "linear"),
-            ("S", confidence, "epoch", "S", "unit"),
-            ("M", modulation, "step", "M", "unit"),
+        for group, x_label, y_label, scale, found in (
+            ("Accuracy", "epoch", "per cent", "linear", [branch_accuracy(named.run.epochs, branch) for named in runs]),
+            ("S", "epoch", "S", "unit", [points(validation_records(n.run.epochs), "epoch", "S", branch) for n in runs]),
+            ("M", "step", "M", "unit", [points(named.run.steps, "step", "M", branch) for named in runs]),
         ):
             title = f"{group} of {branch}"
-            lines = [
-                line._replace(label=f"{named.letter} alone", validation=True)
-                if len(named.run.result["branches"]) == 1
-                else line
-                for named, line in zip(runs, _overlay(runs, values), strict=True)
-            ]
+            lines = [Line(labels[i], PALETTE[i], x, y, alone[i]) for i, (x, y) in enumerate(found)]
             charts.append(Chart(title, "", draw(f"{group}-{len(charts)}", title, lines, x_label, y_label, scale)))
     return [chart for chart in charts if chart.svg]
 
@@ -225,15 +202,15 @@ def _reliabilities(runs: list[Named]) -> list[Chart]:
 
 def _robustness_table(runs: list[Named]) -> Table:
     """Returns the accuracy without each branch, site and group; no rows where no run was measured."""
-    measured = [(named.label, named.run.robustness) for named in runs if named.run.robustness is not None]
-    columns = []
-    for _, robustness in measured:
-        cells = {"nothing absent": percent(robustness["clean"]["accuracy"])}
-        for row in robustness["absent"]:
-            cells[absence_name(row)] = " / ".join(percent(row[way]["accuracy"]) for way in WAYS if way in row)
-        columns.append(cells)
-    rows = [[name, *cells] for name, cells in _side_by_side(columns).items()]
-    return Table(["Accuracy, %", *(label for label, _ in measured)], rows)
+    columns = {}
+    for named in runs:
+        if robustness := named.run.robustness:
+            cells = {"nothing absent": percent(robustness["clean"]["accuracy"])}
+            for row in robustness["absent"]:
+                cells[absence_name(row)] = " / ".join(percent(row[way]["accuracy"]) for way in WAYS if way in row)
+            columns[named.label] = cells
+    rows = [[name, *cells] for name, cells in _side_by_side(list(columns.values())).items()]
+    return Table(["Accuracy, %", *columns], rows)
 
 
 def _noise_charts(runs: list[Named]) -> list[Chart]:

@@ -5,24 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from dcdp_jax.report.charts import Chart, Record, points
+from dcdp_jax.report.charts import Chart, Record, points, validation_records
 from dcdp_jax.report.drawing import INK, PALETTE, Line, draw
 
 
 def branch_accuracy(epochs: Sequence[Record], branch: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the epochs and the accuracy in percent of a branch's own classifier on the validation part."""
-    validated = [{**(record.get("validation") or {}), "epoch": record["epoch"]} for record in epochs]
-    x, y = points(validated, "epoch", "branches", branch)
+    x, y = points(validation_records(epochs), "epoch", "branches", branch)
     return x, 100 * y
 
 
 def diagnosis_charts(epochs: Sequence[Record], branches: Sequence[str], best_epoch: int | None) -> list[Chart]:
     """Draws the accuracy of several branches, and the cosines of the gradients in each encoder, where there are data.
 
-    Args:
-      epochs: epoch records of `metrics.jsonl`.
-      branches: names; each keeps its colour in both charts.
-      best_epoch: the selected epoch, which the charts mark.
+    Both are from epoch records of `metrics.jsonl`; the charts mark the selected epoch, and a branch keeps its colour.
     """
     colours = dict(zip(branches, PALETTE, strict=False))
     x, y = points(epochs, "epoch", "validation", "accuracy")

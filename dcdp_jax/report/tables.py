@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dcdp_jax.metrics import class_scores
 from dcdp_jax.report.page import number, percent, signed
 
 SCORES = {
@@ -56,21 +57,12 @@ def score_table(result: Mapping[str, Any]) -> Table:
     return Table(["%", *parts], [*rows, loss])
 
 
-def class_scores(confusion: Sequence[Sequence[int]]) -> np.ndarray:
-    """Returns (k, 4) precision, recall, F1 and support by class, equal to scikit-learn's with `zero_division=0`."""
-    counts = np.array(confusion, float).reshape(len(confusion), len(confusion))
-    hits, support, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-    ratios = ((hits, predicted), (hits, support), (2 * hits, predicted + support))
-    return np.stack([*(above / np.maximum(below, 1) for above, below in ratios), support], axis=-1)
-
-
 def class_table(result: Mapping[str, Any]) -> Table:
     """Returns precision, recall, F1 and support of every class."""
+    columns = class_scores(np.array(result["confusion"])).values()
     rows = [
-        [name, *map(percent, scores), f"{support:,.0f}"]
-        for name, (*scores, support) in zip(
-            result["class_names"], class_scores(result["confusion"]).tolist(), strict=True
-        )
+        [name, *map(percent, scores), f"{sum(counts):,}"]
+        for name, counts, *scores in zip(result["class_names"], result["confusion"], *columns, strict=True)
     ]
     return Table(["%", "Precision", "Recall", "F1", "Windows"], rows)
 

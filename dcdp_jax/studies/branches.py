@@ -7,18 +7,18 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib import ticker
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dcdp_jax.report.diagnosis import branch_accuracy
 from dcdp_jax.runs.reading import read_metrics
-from dcdp_jax.studies.engine import Outcome, finished, folder_of
-from dcdp_jax.studies.figures import COLOURS, STYLE, save
+from dcdp_jax.studies.engine import Outcome, by_dataset, finished, folder_of
+from dcdp_jax.studies.figures import COLOURS, STYLE, plot_range, save
 from dcdp_jax.studies.grid import slug
 from dcdp_jax.studies.oracle import Oracles, interval_text
-from dcdp_jax.studies.statistics import Interval, bootstrap
+from dcdp_jax.studies.rendering import markdown_table
+from dcdp_jax.studies.statistics import Interval, bootstrap, difference, paired
 
-Runs = Mapping[tuple[int, int], Outcome]
+Runs = Mapping[tuple[int, int], Outcome]  # {(fold, seed): finished trial} of a row on a data set
 
 
 class Hindrance(NamedTuple):
@@ -34,54 +34,44 @@ class Hindrance(NamedTuple):
     difference: Interval
 
 
-def own_accuracy(outcome: Outcome) -> dict[str, float]:
-    """Returns {branch: test accuracy of its own classifier, in percent} of a finished trial."""
-    assert outcome.result is not None
-    return {branch: 100 * share for branch, share in outcome.result["branches"].items()}
-
-
-def runs_of(outcomes: Sequence[Outcome], dataset: str, row: str) -> Runs:
-    """Returns {(fold, seed): finished trial} of a row on a data set."""
-    return finished([outcome for outcome in outcomes if outcome.trial.dataset == dataset], row)
-
-
 def joint_rows(reference: str, compare: Mapping[str, str]) -> list[str]:
     """Returns the reference of an oracle, and the rows that are compared with it, {row: reference}."""
     return [reference, *(row for row, other in compare.items() if other == reference)]
 
 
-def alone_runs(outcomes: Sequence[Outcome], dataset: str, rows: Sequence[str]) -> dict[str, Runs]:
+def alone_runs(outcomes: Sequence[Outcome], rows: Sequence[str]) -> dict[str, Runs]:
     """Returns {branch: the runs that have no other} among the rows of an oracle, on one data set."""
     found: dict[str, Runs] = {}
-    for row in rows:
-        runs = runs_of(outcomes, dataset, row)
-        branches = {branch for outcome in runs.values() for branch in own_accuracy(outcome)}
+    for runs in (finished(outcomes, row) for row in rows):
+        branches = {branch for run in runs.values() for branch in run.result["branches"]}
         if len(branches) == 1:
             found[branches.pop()] = runs
     return found
 
 
+def own_accuracy(runs: Runs, branch: str) -> dict[tuple[int, int], float]:
+    """Returns the test accuracy in percent of a branch's own classifier, of the runs that have the branch."""
+    shares = {key: run.result["branches"].get(branch) for key, run in runs.items()}
+    return {key: 100 * share for key, share in shares.items() if share is not None}
+
+
 def hindrances_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: Oracles) -> list[Hindrance]:
     """Compares every branch of each oracle's reference, and of the rows that are compared with it, with itself alone.
 
-    Args:
-      outcomes: of the study.
-      compare: {row: reference}.
-      oracles: {reference: the rows of its oracle}, each a branch alone.
+    Rows are compared as {row: reference}; an oracle is {reference: its rows}, each a branch alone.
     """
     found = []
-    for dataset in dict.fromkeys(outcome.trial.dataset for outcome in outcomes):
+    for dataset, here in by_dataset(outcomes).items():
         for reference, rows in oracles.items():
-            alone = alone_runs(outcomes, dataset, rows)
+            alone = alone_runs(here, rows)
             for row in joint_rows(reference, compare):
-                joint = {key: own_accuracy(run) for key, run in runs_of(outcomes, dataset, row).items()}
+                joint = finished(here, row)
                 for branch, single in alone.items():
-                    keys = [key for key in joint if key in single and branch in joint[key]]
-                    if keys:
-                        pairs = np.array([(joint[key][branch], own_accuracy(single[key])[branch]) for key in keys])
-                        difference = bootstrap(pairs, lambda x: x[..., 0] - x[..., 1])
-                        mean = float(pairs[:, 0].mean())
-                        found.append(Hindrance(dataset, row, branch, len(keys), mean, difference))
+                    pairs = paired(own_accuracy(joint, branch), own_accuracy(single, branch))
+                    if len(pairs):
+                        accuracy = float(pairs[:, 0].mean())
+                        gap = bootstrap(pairs, difference)
+                        found.append(Hindrance(dataset, row, branch, len(pairs), accuracy, gap))
     return found
 
 
@@ -94,23 +84,17 @@ def branch_section(outcomes: Sequence[Outcome], compare: Mapping[str, str], orac
     cells: dict[tuple[str, str], dict[str, Hindrance]] = {}
     for one in found:
         cells.setdefault((one.dataset, one.row), {})[one.branch] = one
-    lines = [
-        "### Each branch beside itself alone",
-        "",
-        "Test accuracy of the branch's own classifier, and the difference in points to the same branch trained alone "
-        "with the same seed and fold, with the 95 % bootstrap interval; below 0 the branch is under-optimised.",
-        "",
-        f"| data set | row | n | {' | '.join(branches)} |",
-        "|---|---|---|" + "---|" * len(branches),
-    ]
+    lines = []
     for (dataset, row), by_branch in cells.items():
-        texts = [
-            f"{by_branch[name].accuracy:.2f}, {interval_text(by_branch[name].difference)}" if name in by_branch else ""
-            for name in branches
-        ]
+        texts = {name: f"{one.accuracy:.2f}, {interval_text(one.difference)}" for name, one in by_branch.items()}
         pairs = max(one.pairs for one in by_branch.values())
-        lines.append(f"| {dataset} | {row} | {pairs} | {' | '.join(texts)} |")
-    return "\n".join(lines)
+        lines.append([dataset, row, str(pairs), *(texts.get(name, "") for name in branches)])
+    return (
+        "### Each branch beside itself alone\n\n"
+        "Test accuracy of the branch's own classifier, and the difference in points to the same branch trained alone "
+        "with the same seed and fold, with the 95 % bootstrap interval; below 0 the branch is under-optimised.\n\n"
+        + markdown_table(["data set", "row", "n", *branches], lines)
+    )
 
 
 def draw_branches(
@@ -119,20 +103,17 @@ def draw_branches(
     """Draws the branches' validation accuracy over the epochs, jointly and alone, into `figures/`.
 
     Each reference of an oracle has a line of panels, one for each branch. Data sets without a validation part, or
-    whose branches were not trained alone, have no figure.
-
-    Returns:
-      The SVG files, each with a PNG beside it.
+    whose branches were not trained alone, have no figure. Returns the SVG files, each with a PNG beside it.
     """
     paths = []
     with matplotlib.rc_context(STYLE):
-        for dataset in dict.fromkeys(outcome.trial.dataset for outcome in outcomes):
+        for dataset, here in by_dataset(outcomes).items():
             panels: dict[tuple[str, str], dict[str, list[np.ndarray]]] = {}
             for reference, rows in oracles.items():
-                for branch, single in alone_runs(outcomes, dataset, rows).items():
+                for branch, single in alone_runs(here, rows).items():
                     curves = {"alone": curves_of(single, branch, workdir)}
                     for row in joint_rows(reference, compare):
-                        curves[row] = curves_of(runs_of(outcomes, dataset, row), branch, workdir)
+                        curves[row] = curves_of(finished(here, row), branch, workdir)
                     if curves["alone"] and curves[reference]:
                         panels[reference, branch] = curves
             if panels:
@@ -168,16 +149,9 @@ def draw_panels(dataset: str, panels: Mapping[tuple[str, str], Mapping[str, Sequ
         grid[i, 0].set_ylabel("validation accuracy, %")
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
-    handles = [grid[0, 0].plot([], [], "-", color=COLOURS[0])[0], grid[0, 0].plot([], [], "--", color=COLOURS[1])[0]]
-    handles.append(grid[0, 0].plot([], [], color="#9aa1a9", linewidth=0.6)[0])
-    names = ["the row in the title", "the branch alone", "rows compared with it"]
-    figure.legend(handles, names, loc="outside upper right", ncols=3, frameon=False, title=f"{dataset}: means, ranges")
+    lines = {"the row in the title": ("-", COLOURS[0]), "the branch alone": ("--", COLOURS[1])}
+    lines["rows compared with it"] = ("-", "#9aa1a9")
+    handles = [grid[0, 0].plot([], [], style, color=colour)[0] for style, colour in lines.values()]
+    title = f"{dataset}: means, ranges"
+    figure.legend(handles, list(lines), loc="outside upper right", ncols=3, frameon=False, title=title)
     return figure
-
-
-def plot_range(axes: Axes, curves: Sequence[np.ndarray], style: str, colour: str) -> None:
-    """Plots mean and range over runs."""
-    values = np.stack(curves)
-    epochs = np.arange(1, values.shape[1] + 1)
-    axes.plot(epochs, values.mean(axis=0), style, color=colour, linewidth=1.3)
-    axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)

@@ -160,6 +160,14 @@ def outcome_of(trial: Trial, workdir: Path) -> Outcome:
     return Outcome(trial, None, error.splitlines()[0])
 
 
+def by_dataset(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    """Returns {data set: its trials}, in the order of the study."""
+    found: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        found.setdefault(outcome.trial.dataset, []).append(outcome)
+    return found
+
+
 def finished(outcomes: Sequence[Outcome], row: str) -> dict[tuple[int, int], Outcome]:
     """Returns {(fold, seed): trial} of the trials of a row that have a result."""
     return {(o.trial.fold, o.trial.seed): o for o in outcomes if o.trial.row == row and o.result}

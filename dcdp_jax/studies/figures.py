@@ -1,5 +1,6 @@
 """Figures of a study, as SVG and PNG: scores per row, confusion matrices, what modulation did over the epochs."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dcdp_jax.runs.reading import read_metrics
-from dcdp_jax.studies.engine import Outcome, StageOutcome, folder_of
+from dcdp_jax.studies.engine import Outcome, StageOutcome, by_dataset, folder_of
 from dcdp_jax.studies.grid import is_inner, slug
 from dcdp_jax.studies.tables import test_scores
 
@@ -23,11 +24,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "svg.hashsalt": "dcdp_jax",
 }
-QUANTITIES = {
-    "M": "M",
-    "R": "R (dashed: validation)",
-    "update_norm": "norm of the update",
-}
+QUANTITIES = {"M": "M", "R": "R (dashed: validation)", "update_norm": "norm of the update"}
 Curve = dict[str, np.ndarray]
 
 
@@ -40,8 +37,7 @@ def draw_figures(stages: Sequence[StageOutcome], shown: str, workdir: Path) -> l
     chosen = shown or stages[-1].best
     paths = []
     with matplotlib.rc_context(STYLE):
-        for dataset in dict.fromkeys(outcome.trial.dataset for outcome in outcomes):
-            here = [outcome for outcome in outcomes if outcome.trial.dataset == dataset]
+        for dataset, here in by_dataset(outcomes).items():
             figures = {"modulation": draw_modulation(here, workdir)}
             if any(not is_inner(outcome.trial) for outcome in here):
                 figures["scores"] = draw_scores(here, stages)
@@ -70,17 +66,11 @@ def draw_scores(outcomes: Sequence[Outcome], stages: Sequence[StageOutcome]) -> 
     for place, (stage, name) in enumerate(rows):
         colour = COLOURS[groups.index(stage) % len(COLOURS)]
         if values[name]:
-            axes.boxplot(
-                [values[name]],
-                positions=[place],
-                orientation="horizontal",
-                widths=0.6,
-                showfliers=False,
-                medianprops={"color": colour},
-                boxprops={"color": colour},
-                whiskerprops={"color": colour},
-                capprops={"color": colour},
+            drawn = axes.boxplot(
+                [values[name]], positions=[place], orientation="horizontal", widths=0.6, showfliers=False
             )
+            for line in itertools.chain(*drawn.values()):
+                line.set_color(colour)
             axes.plot(values[name], np.full(len(values[name]), place), ".", color=colour, markersize=4, alpha=0.7)
     axes.set_yticks(range(len(rows)), [f"{stage}: {name}" if stage else name for stage, name in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -146,14 +136,17 @@ def draw_modulation(outcomes: Sequence[Outcome], workdir: Path) -> Figure | None
 
 def plot_branches(axes: Axes, curves: Sequence[Curve], style: str) -> None:
     """Plots mean and range over trials, a colour per branch; nothing where a trial has no such curve."""
-    if not all(curves):
-        return
-    for i, branch in enumerate(curves[0]):
-        values = np.stack([curve[branch] for curve in curves])
-        epochs = np.arange(1, values.shape[1] + 1)
-        colour = COLOURS[i % len(COLOURS)]
-        axes.plot(epochs, values.mean(axis=0), style, color=colour, linewidth=1.1)
-        axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+    if all(curves):
+        for i, branch in enumerate(curves[0]):
+            plot_range(axes, [curve[branch] for curve in curves], style, COLOURS[i % len(COLOURS)])
+
+
+def plot_range(axes: Axes, curves: Sequence[np.ndarray], style: str, colour: str) -> None:
+    """Plots mean and range of curves (epochs,) over trials."""
+    epochs = np.arange(1, len(curves[0]) + 1)
+    axes.plot(epochs, np.mean(curves, axis=0), style, color=colour, linewidth=1.1)
+    low, high = np.min(curves, axis=0), np.max(curves, axis=0)
+    axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
@@ -167,17 +160,15 @@ def read_curves(folder: Path) -> dict[str, Curve]:
         steps[record["epoch"]].append(record)
     first = records[0] if records else {}
     branches = list(first.get("R", {}))
-    curves: dict[str, Curve] = {
-        quantity: {
-            branch: np.array(
-                [
-                    np.average([r[quantity][branch] for r in steps[e]], weights=[r["steps"] for r in steps[e]])
-                    for e in sorted(steps)
-                ]
-            )
-            for branch in branches
-            if branch in first.get(quantity, {})
-        }
+
+    def means(quantity: str, branch: str) -> np.ndarray:
+        of_epochs = [steps[epoch] for epoch in sorted(steps)]
+        return np.array(
+            [np.average([r[quantity][branch] for r in some], weights=[r["steps"] for r in some]) for some in of_epochs]
+        )
+
+    curves = {
+        quantity: {branch: means(quantity, branch) for branch in branches if branch in first.get(quantity, {})}
         for quantity in QUANTITIES
     }
     validated = [epoch["validation"] for epoch in epochs if "validation" in epoch]

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dcdp_jax.rejection import SMALLEST
-from dcdp_jax.studies.engine import Outcome, finished
-from dcdp_jax.studies.rendering import markdown_table
-from dcdp_jax.studies.statistics import Interval, bootstrap, holm, paired, paired_p
+from dcdp_jax.studies.engine import Outcome, by_dataset, finished
+from dcdp_jax.studies.rendering import markdown_table, number
+from dcdp_jax.studies.statistics import Interval, bootstrap, difference, holm, paired, paired_p
 from dcdp_jax.studies.tables import test_scores
 from dcdp_jax.studies.windows import combined_scores
 
@@ -53,18 +53,17 @@ def oracles_of(outcomes: Sequence[Outcome], oracles: Oracles) -> list[Oracle]:
       CheckpointError: the rows of an oracle were tested on different windows.
     """
     found = []
-    for dataset in dict.fromkeys(outcome.trial.dataset for outcome in outcomes):
-        here = [outcome for outcome in outcomes if outcome.trial.dataset == dataset]
+    for dataset, here in by_dataset(outcomes).items():
         for reference, rows in oracles.items():
             of_rows = [finished(here, row) for row in rows]
-            both = [key for key in of_rows[0] if all(key in runs for runs in of_rows)]
             accuracy = {
                 key: 100 * combined_scores([runs[key] for runs in of_rows], sum_of_logarithms)["accuracy"]
-                for key in both
+                for key in of_rows[0]
+                if all(key in runs for runs in of_rows)
             }
             if accuracy:
                 pairs = paired(accuracy, test_scores(here, reference, "accuracy"))
-                gap = bootstrap(pairs, lambda x: x[..., 0] - x[..., 1]) if len(pairs) else None
+                gap = bootstrap(pairs, difference) if len(pairs) else None
                 found.append(Oracle(dataset, reference, tuple(rows), accuracy, gap))
     return found
 
@@ -81,8 +80,7 @@ def gains_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: S
     """
     known = {(oracle.dataset, oracle.reference): oracle for oracle in oracles}
     gains = []
-    for dataset in dict.fromkeys(outcome.trial.dataset for outcome in outcomes):
-        here = [outcome for outcome in outcomes if outcome.trial.dataset == dataset]
+    for dataset, here in by_dataset(outcomes).items():
         for row, reference in compare.items():
             ours, theirs = (test_scores(here, name, "accuracy") for name in (row, reference))
             pairs = paired(ours, theirs)
@@ -95,19 +93,8 @@ def gains_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: S
                 np.median([outcome.result["windows_per_second"] for outcome in finished(here, name).values()])
                 for name in (reference, row)
             )
-            gains.append(
-                Gain(
-                    dataset,
-                    row,
-                    reference,
-                    len(pairs),
-                    float(np.mean(pairs[:, 0])),
-                    bootstrap(pairs, lambda x: x[..., 0] - x[..., 1]),
-                    paired_p(*pairs.T),
-                    closed,
-                    float(fast / slow),
-                )
-            )
+            mean, gap, p = float(np.mean(pairs[:, 0])), bootstrap(pairs, difference), paired_p(*pairs.T)
+            gains.append(Gain(dataset, row, reference, len(pairs), mean, gap, p, closed, float(fast / slow)))
     corrected = holm([gain.p for gain in gains])
     return [gain._replace(p=p) for gain, p in zip(gains, corrected, strict=True)]
 
@@ -128,25 +115,21 @@ def as_section(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles:
     of_gains = [
         [
             *(gain.dataset, gain.row, gain.reference, str(gain.pairs), f"{gain.accuracy:.2f}"),
-            *(interval_text(gain.difference), "" if np.isnan(gain.p) else f"{gain.p:.3f}"),
+            *(interval_text(gain.difference), number(gain.p, ".3f")),
             *(interval_text(gain.closed, 0), f"{gain.cost:.2f}"),
         ]
         for gain in gains
     ]
+    oracle_columns = ["data set", "oracle of", "branches", "n", "accuracy", "gap in points [95 % bootstrap]"]
     columns = ["data set", "row", "compared with", "n", "accuracy", "difference", "p", "gap closed", "cost"]
-    return "\n\n".join(
-        [
-            "### What each row gains",
-            "Oracle: the product of the class probabilities of branches that were trained alone, by seed and fold.",
-            markdown_table(
-                ["data set", "oracle of", "branches", "n", "accuracy", "gap in points [95 % bootstrap]"], of_oracles
-            ),
-            "Difference: to the row compared with, with the 95 % bootstrap interval over seeds and folds; p: paired "
-            f"t-test, corrected after Holm over all {len(gains)} lines; gap closed: percent of the gap to the oracle, "
-            "where the interval of the gap excludes 0; cost: training time per window, as a multiple of that of the "
-            "row compared with.",
-            markdown_table(columns, of_gains),
-        ]
+    return (
+        "### What each row gains\n\n"
+        "Oracle: the product of the class probabilities of branches that were trained alone, by seed and fold.\n\n"
+        f"{markdown_table(oracle_columns, of_oracles)}\n\n"
+        "Difference: to the row compared with, with the 95 % bootstrap interval over seeds and folds; p: paired "
+        f"t-test, corrected after Holm over all {len(gains)} lines; gap closed: percent of the gap to the oracle, "
+        "where the interval of the gap excludes 0; cost: training time per window, as a multiple of that of the "
+        f"row compared with.\n\n{markdown_table(columns, of_gains)}"
     )
 
 

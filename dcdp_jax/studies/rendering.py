@@ -1,12 +1,12 @@
 """Writes the tables of a study as Markdown, CSV and LaTeX."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from dcdp_jax.runs import files
 from dcdp_jax.studies.statistics import Summary
-from dcdp_jax.studies.tables import Table
+from dcdp_jax.studies.tables import Line, Table
 
 SCORE_NAMES = {
     "accuracy": "Accuracy",
@@ -25,6 +25,7 @@ CSV_COLUMNS = (
     *("n", "mean", "deviation", "low", "high", "paper", "difference", "p", "compared_with"),
     *("parameters", "seconds", "ensemble", "subjects", "subjects_low", "subjects_high", "subjects_p"),
 )
+LATEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"\\": "\\textbackslash ", "±": "$\\pm$"})
 # What `train.selection` of a run says was tested.
 TESTED = {
     "best": "the epoch that validation macro F1 chose",
@@ -63,46 +64,38 @@ def has_subjects(table: Table) -> bool:
 
 def columns(table: Table) -> tuple[list[str], list[list[str]]]:
     """Returns the header and the lines of a table as text."""
-    scores = list(table.lines[0].cells)
-    staged = any(line.stage for line in table.lines)
-    with_paper = [score for score in scores if any(line.cells[score].paper is not None for line in table.lines)]
-    by_subject = has_subjects(table)
-    header = [*(["Stage"] if staged else []), "Row", "n", "Parameters", "Seconds of training"]
-    header.append(f"Validation {SCORE_NAMES[table.selection]}")
-    for score in scores:
-        header.append(SCORE_NAMES[score])
-        header += ["Paper", "Ours - paper"] if score in with_paper else []
-        header += ["Difference", "p (seeds)"] if table.compare else []
-    if by_subject:
-        header += ["95 % (subjects)", *(["p (subjects)"] if table.compare else [])]
-    lines = []
-    for line in table.lines:
-        n = str(line.finished) + (f" ({line.failed} failed)" if line.failed else "")
-        text = [*([line.stage] if staged else []), line.row + (" (chosen)" if line.best else ""), n]
-        text += ["" if size is None else f"{size:,.0f}" for size in (line.parameters, line.seconds)]
-        text.append(number(line.validation))
-        for score in scores:
-            cell = line.cells[score]
-            text.append("" if cell.summary is None and (line.ensemble or line.inner) else summary_text(cell.summary))
-            if score in with_paper:
-                text.append(number(cell.paper))
-                known = cell.summary is not None and cell.paper is not None
-                text.append(f"{cell.summary.mean - cell.paper:+.2f}" if known else "")  # type: ignore[union-attr, operator]
-            if table.compare:
-                text.append("" if cell.difference is None else f"{cell.difference:+.2f}")
-                text.append("" if cell.p is None or np.isnan(cell.p) else f"{cell.p:.3f}")
-        if by_subject:
-            over = line.subjects
-            text.append("" if over is None or over.n < 2 else f"[{over.low:.2f}, {over.high:.2f}]")
-            if table.compare:
-                text.append("" if over is None or np.isnan(over.p) else f"{over.p:.3f}")
-        lines.append(text)
-    return header, lines
+    lines = [list(named_cells(line, table)) for line in table.lines]
+    return [column for column, _ in lines[0]], [[text for _, text in line] for line in lines]
 
 
-def number(value: float | None) -> str:
-    """Returns a number with two decimals, and nothing for None."""
-    return "" if value is None else f"{value:.2f}"
+def named_cells(line: Line, table: Table) -> Iterator[tuple[str, str]]:
+    """Yields (column, text) of a line; all lines of a table have the same columns."""
+    if any(other.stage for other in table.lines):
+        yield "Stage", line.stage
+    yield "Row", line.row + (" (chosen)" if line.best else "")
+    yield "n", str(line.finished) + (f" ({line.failed} failed)" if line.failed else "")
+    yield "Parameters", number(line.parameters, ",.0f")
+    yield "Seconds of training", number(line.seconds, ",.0f")
+    yield f"Validation {SCORE_NAMES[table.selection]}", number(line.validation)
+    for score, cell in line.cells.items():
+        summary, paper = cell.summary, cell.paper
+        yield SCORE_NAMES[score], "" if summary is None and (line.ensemble or line.inner) else summary_text(summary)
+        if any(other.cells[score].paper is not None for other in table.lines):
+            yield "Paper", number(paper)
+            yield "Ours - paper", number(None if summary is None or paper is None else summary.mean - paper, "+.2f")
+        if table.compare:
+            yield "Difference", number(cell.difference, "+.2f")
+            yield "p (seeds)", number(cell.p, ".3f")
+    if has_subjects(table):
+        over = line.subjects
+        yield "95 % (subjects)", f"[{over.low:.2f}, {over.high:.2f}]" if over and over.n > 1 else ""
+        if table.compare:
+            yield "p (subjects)", number(over and over.p, ".3f")
+
+
+def number(value: float | None, pattern: str = ".2f") -> str:
+    """Formats a number, with two decimals by default; None and NaN are nothing."""
+    return "" if value is None or np.isnan(value) else format(value, pattern)
 
 
 def summary_text(summary: Summary | None) -> str:
@@ -146,15 +139,8 @@ def as_csv(table: Table) -> str:
 def as_latex(table: Table) -> str:
     """Returns a LaTeX table, which needs the package booktabs."""
     header, lines = columns(table)
-    body = " \\\\\n".join(" & ".join(map(latex_text, row)) for row in lines)
+    first, *rest = (" & ".join(text.translate(LATEX) for text in row) for row in [header, *lines])
     return (
         f"% {heading(table)}\n\\begin{{tabular}}{{{'l' * len(header)}}}\n\\toprule\n"
-        f"{' & '.join(map(latex_text, header))} \\\\\n\\midrule\n{body} \\\\\n\\bottomrule\n\\end{{tabular}}\n"
+        f"{first} \\\\\n\\midrule\n" + " \\\\\n".join(rest) + " \\\\\n\\bottomrule\n\\end{tabular}\n"
     )
-
-
-def latex_text(text: str) -> str:
-    """Escapes LaTeX's special characters."""
-    for character in "\\&%$#_{}":
-        text = text.replace(character, "\\textbackslash " if character == "\\" else f"\\{character}")
-    return text.replace("±", "$\\pm$")

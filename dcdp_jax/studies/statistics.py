@@ -27,6 +27,11 @@ class Interval(NamedTuple):
     high: float
 
 
+def difference(means: np.ndarray) -> np.ndarray:
+    """Returns by how much the first of the means (..., m) exceeds the second, for `bootstrap`."""
+    return means[..., 0] - means[..., 1]
+
+
 def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> Interval:
     """Returns a function of the column means, with the percentile interval over rows drawn with replacement.
 

@@ -1,14 +1,16 @@
 """The numbers of a study's tables: one table per data set, a line per row and one per ensemble of its seeds."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dcdp_jax.studies.engine import Outcome, StageOutcome, finished, validation_mean
+from dcdp_jax.evaluate.ensemble import mean_probabilities
+from dcdp_jax.studies.engine import Outcome, StageOutcome, by_dataset, finished, validation_mean
 from dcdp_jax.studies.grid import is_inner
 from dcdp_jax.studies.statistics import Summary, holm, paired, paired_p, subject_interval, subjects_p, summarize
-from dcdp_jax.studies.windows import Ensemble, ensemble_of, subjects_of
+from dcdp_jax.studies.windows import combined_scores, subjects_of
 
 
 class Cell(NamedTuple):
@@ -50,7 +52,7 @@ class Line(NamedTuple):
     seconds: float | None = None  # of training, the mean over trials; None where none was finished, and for an ensemble
     # its accuracy over the test subjects; None where no trial left predictions, and for an ensemble
     subjects: OverSubjects | None = None
-    ensemble: str = ""  # how many trials it is the mean of; '' for a row
+    ensemble: str = ""  # how many trials a fold has that it is the mean of: `3`, or `2 to 3`; '' for a row
     inner: bool = False  # whether it was trained in folds over the training subjects, and has not read the test part
 
 
@@ -78,46 +80,40 @@ def make_tables(
     Rows were chosen by the score `selection`. They are compared as {row: the row that it is compared with}, and with
     (row, data set, score, percent) as published.
     """
-    outcomes = [outcome for stage in stages for outcome in stage.outcomes]
     published = {(row, dataset, score): value for row, dataset, score, value in paper}
     tables = []
-    for dataset in dict.fromkeys(outcome.trial.dataset for outcome in outcomes):
-        here = [outcome for outcome in outcomes if outcome.trial.dataset == dataset]
+    for dataset, here in by_dataset([outcome for stage in stages for outcome in stage.outcomes]).items():
         tested = [outcome for outcome in here if not is_inner(outcome.trial)]
         results = [outcome.result for outcome in tested if outcome.result]
         rows = list(dict.fromkeys(outcome.trial.row for outcome in here))
-        cells: dict[str, dict[str, Cell]] = {row: {} for row in rows}
-        for score in scores:
-            for row, cell in zip(rows, score_cells(tested, rows, score, compare), strict=True):
-                cells[row][score] = cell._replace(paper=published.get((row, dataset, score)))
-        over_subjects = dict(zip(rows, subject_statistics(tested, rows, compare), strict=True))
+        cells = {score: score_cells(tested, rows, score, compare) for score in scores}
+        over_subjects = subject_statistics(tested, rows, compare)
         lines = []
-        for stage in stages:
-            for row in [row.name for row in stage.stage.rows]:
+        for stage, _, best in stages:
+            for row in [row.name for row in stage.rows]:
                 of_row = [outcome for outcome in here if outcome.trial.row == row]
                 ended = [outcome.result for outcome in of_row if outcome.result]
-                parameters, seconds = (
-                    float(np.mean([result[key] for result in ended])) if ended else None
-                    for key in ("parameters", "wall_seconds")
-                )
                 validation = validation_mean(here, row, selection)
                 lines.append(
                     Line(
-                        stage.stage.name,
+                        stage.name,
                         row,
-                        len(stages) > 1 and row == stage.best,
-                        None if validation is None else 100 * validation,
-                        cells[row],
-                        len(ended),
-                        len(of_row) - len(ended),
-                        parameters,
-                        seconds,
-                        over_subjects[row],
-                        inner=stage.stage.inner,
+                        best=len(stages) > 1 and row == best,
+                        validation=None if validation is None else 100 * validation,
+                        cells={
+                            score: cells[score][row]._replace(paper=published.get((row, dataset, score)))
+                            for score in scores
+                        },
+                        finished=len(ended),
+                        failed=len(of_row) - len(ended),
+                        parameters=mean_of(ended, "parameters"),
+                        seconds=mean_of(ended, "wall_seconds"),
+                        subjects=over_subjects[row],
+                        inner=stage.inner,
                     )
                 )
-                if not stage.stage.inner and (ensemble := ensemble_of(of_row)):
-                    lines.append(ensemble_line(stage.stage.name, row, ensemble, scores))
+                if not stage.inner and (ensemble := ensemble_line(stage.name, row, of_row, scores)):
+                    lines.append(ensemble)
         protocols = tuple(sorted({result["protocol"] for result in results}))
         marks = tuple(sorted({mark for result in results for mark in result["marks"]}))
         selections = [(result.get("selection", "best"), "validation" in result) for result in results]
@@ -127,55 +123,70 @@ def make_tables(
     return tables
 
 
-def ensemble_line(stage: str, row: str, ensemble: Ensemble, scores: Sequence[str]) -> Line:
-    """Returns the line of an ensemble, which has no interval, and no loss and calibration error."""
+def mean_of(results: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    """Returns the mean of a number of results; None where there is no result."""
+    return float(np.mean([result[key] for result in results])) if results else None
+
+
+def ensemble_line(stage: str, row: str, outcomes: Sequence[Outcome], scores: Sequence[str]) -> Line | None:
+    """Returns the line of the mean probabilities of a row's seeds, scored in each fold with at least two of them.
+
+    It has no interval, and no loss and calibration error. None where no fold has two trials with probabilities.
+    """
+    folds: dict[int, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.predictions is not None and outcome.predictions.probabilities is not None:
+            folds[outcome.trial.fold].append(outcome)
+    complete = [members for members in folds.values() if len(members) > 1]
+    if not complete:
+        return None
+    found = [combined_scores(members, mean_probabilities) for members in complete]
+    means = {score: 100 * float(np.mean([one[score] for one in found])) for score in found[0]}
     cells = {
-        score: Cell(
-            Summary(ensemble.folds, ensemble.scores[score], np.nan, np.nan, np.nan)
-            if score in ensemble.scores
-            else None
-        )
+        score: Cell(Summary(len(found), means[score], np.nan, np.nan, np.nan) if score in means else None)
         for score in scores
     }
-    name = f"{row}, ensemble of {ensemble.runs}"
-    return Line(stage, name, False, None, cells, ensemble.folds, 0, ensemble.parameters, ensemble=ensemble.runs)
+    counts = sorted({len(members) for members in complete})
+    runs = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    parameters = np.mean([sum(member.result["parameters"] for member in members) for members in complete])
+    name = f"{row}, ensemble of {runs}"
+    return Line(stage, name, False, None, cells, len(found), 0, float(parameters), ensemble=runs)
 
 
 def subject_statistics(
     outcomes: Sequence[Outcome], rows: Sequence[str], compare: Mapping[str, str]
-) -> list[OverSubjects | None]:
+) -> dict[str, OverSubjects | None]:
     """Returns the accuracy of every row over the test subjects; None for a row without predictions."""
     predicted = [outcome for outcome in outcomes if outcome.predictions]
     by_row = {row: finished(predicted, row) for row in rows}
-    found, tests = [], []
+    found: dict[str, OverSubjects | None] = {}
+    tests = []
     for row, trials in by_row.items():
-        subjects = subjects_of(list(trials.values()))
-        low, high = subject_interval(*subjects)
-        found.append(OverSubjects(len(subjects.accuracy), 100 * low, 100 * high, np.nan) if trials else None)
+        accuracy, windows = subjects_of(list(trials.values()))
+        low, high = subject_interval(accuracy, windows)
+        found[row] = OverSubjects(len(accuracy), 100 * low, 100 * high, np.nan) if trials else None
         other = by_row.get(compare.get(row, ""), {})
         both = [key for key in trials if key in other]
-        a, b = (subjects_of([of[key] for key in both]).accuracy for of in (trials, other))
+        a, b = (subjects_of([of[key] for key in both])[0] for of in (trials, other))
         tests.append(subjects_p(a, b))
-    return [line and line._replace(p=p) for line, p in zip(found, holm(tests), strict=True)]
+    return {row: over and over._replace(p=p) for (row, over), p in zip(found.items(), holm(tests), strict=True)}
 
 
-def score_cells(outcomes: Sequence[Outcome], rows: Sequence[str], score: str, compare: Mapping[str, str]) -> list[Cell]:
+def score_cells(
+    outcomes: Sequence[Outcome], rows: Sequence[str], score: str, compare: Mapping[str, str]
+) -> dict[str, Cell]:
     """Returns one score of every row, and its difference to the row that it is compared with."""
     by_row = {row: test_scores(outcomes, row, score) for row in rows}
-    cells, tests = [], []
-    for row, values in by_row.items():
-        summary = summarize(list(values.values())) if values else None
-        difference, p = None, np.nan
-        pairs = paired(values, by_row.get(compare.get(row, ""), {}))
-        if len(pairs):
-            a, b = pairs.T
-            difference, p = float(np.mean(a) - np.mean(b)), paired_p(a, b)
-        cells.append(Cell(summary, difference))
-        tests.append(p)
-    corrected = holm(tests)
-    return [
-        cell._replace(p=p) if cell.difference is not None else cell for cell, p in zip(cells, corrected, strict=True)
-    ]
+    pairs = [paired(by_row[row], by_row.get(compare.get(row, ""), {})) for row in rows]
+    corrected = holm([paired_p(*both.T) for both in pairs])
+    cells = {}
+    for row, both, p in zip(rows, pairs, corrected, strict=True):
+        values = list(by_row[row].values())
+        cells[row] = Cell(summarize(values) if values else None)
+        if len(both):
+            ours, theirs = both.T
+            cells[row] = cells[row]._replace(difference=float(np.mean(ours) - np.mean(theirs)), p=p)
+    return cells
 
 
 def test_scores(outcomes: Sequence[Outcome], row: str, score: str) -> dict[tuple[int, int], float]:
