@@ -32,6 +32,7 @@ TIME = "\0time"  # column of a frame for the time; no file can have one of this 
 # A time zone's name behind a stamp, as ' [Europe/London]' or ' Europe/London'.
 ZONE = r"\s*\[?\b([A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)+|UTC|GMT)\]?$"
 OFFSET = r"(?:Z|[+-]\d\d:?\d\d)$"
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"  # in a text, with its decimal point
 
 
 def find_files(raw_dir: Path, patterns: Sequence[str]) -> list[Path]:
@@ -230,13 +231,26 @@ class Lines:
         return frame
 
 
-def check_numbers(frame: pd.DataFrame, names: Sequence[str], where: str, largest: float = LARGEST) -> None:
+def to_numbers(column: pd.Series, decimal: str) -> np.ndarray:
+    """Returns a column as float64, NaN where a cell is missing or no number; `decimal` is the decimal point of texts."""
+    if column.dtype == object or pd.api.types.is_string_dtype(column):
+        text = column.astype("string").str.strip()
+        numbers = text.where(text.str.fullmatch(NUMBER.replace(r"\.", re.escape(decimal))).fillna(False))
+        column = numbers.str.replace(decimal, ".", regex=False)
+    elif not pd.api.types.is_numeric_dtype(column):  # as dates are
+        return np.full(len(column), np.nan)
+    return pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+
+
+def check_numbers(
+    frame: pd.DataFrame, names: Sequence[str], where: str, largest: float = LARGEST, decimal: str = "."
+) -> None:
     """Makes columns float64; raises DataError for a cell that is no finite number of usable size."""
     block = frame[list(names)].to_numpy()
     if block.dtype == np.float64 and not (np.abs(block) > min(largest, np.finfo(np.float32).max)).any():
         return
     for name in names:
-        values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        values = to_numbers(frame[name], decimal)
         size = np.abs(values)
         wrong = (np.isnan(values) & frame[name].notna().to_numpy()) | (size > np.finfo(np.float32).max)
         if (wrong | (size > largest)).any():
@@ -251,15 +265,15 @@ def check_numbers(frame: pd.DataFrame, names: Sequence[str], where: str, largest
 
 def finish_frame(frame: pd.DataFrame, numbers: Sequence[str], time: str, table: ConfigDict, where: str) -> pd.DataFrame:
     """Checks the numbers of a frame, leaves out rows without anything, and reads the time; see `read_file`."""
-    check_numbers(frame, numbers, where)
+    check_numbers(frame, numbers, where, decimal=table.decimal)
     if not time:
         return frame
     blank = frame.isna().to_numpy().all(axis=1)
     if blank.any():
         frame = frame.iloc[np.flatnonzero(~blank)].copy()
     column = frame[time]
-    if table.time_unit != "datetime" and not pd.api.types.is_datetime64_any_dtype(column):
-        check_numbers(frame, [time], where, np.inf)
+    if table.time_unit != "datetime" and column.dtype.kind not in "mM":
+        check_numbers(frame, [time], where, np.inf, table.decimal)
     stamps = read_stamps(frame[time], table)
     if (missing := is_missing(stamps)).any():
         at = int(np.argmax(missing))
@@ -302,13 +316,13 @@ def read_file(path: Path, numbers: Sequence[str], texts: Sequence[str], time: st
 
 
 def read_stamps(column: pd.Series, table: ConfigDict) -> np.ndarray:
-    """Returns int64 nanoseconds since 1970 of dates, else the numbers as they are; see `is_missing`."""
-    if pd.api.types.is_numeric_dtype(column) and table.time_unit != "datetime":
-        return column.to_numpy(np.float64, na_value=np.nan)
-    if pd.api.types.is_datetime64_any_dtype(column):
+    """Returns int64 nanoseconds of dates (since 1970) and durations, else the numbers as they are; see `is_missing`."""
+    if column.dtype.kind == "m":
+        return column.dt.as_unit("ns").to_numpy("timedelta64[ns]").astype(np.int64)
+    if column.dtype.kind == "M":
         stamps = pd.to_datetime(column, utc=True)
     elif table.time_unit != "datetime":
-        return pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        return to_numbers(column, table.decimal)
     else:
         stamps = read_dates(column.astype("string").str.strip(), table.time_format)
     stamps = stamps.where((stamps.dt.year > 1678) & (stamps.dt.year < 2262)).dt.as_unit("ns")

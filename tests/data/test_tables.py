@@ -1,6 +1,7 @@
 """The user's own tables: what they become, and that whatever is wrong with them is named with file, line and column."""
 
 import gzip
+import re
 
 import numpy as np
 import pandas as pd
@@ -199,6 +200,19 @@ def test_bad_tables_are_named(tmp_path, rows, message):
         read(write(tmp_path, rows))
 
 
+@pytest.mark.parametrize(
+    ("cell", "line"), [("oops", 3), ("1.234", 3), ("1.234,5", 3), ("inf", 3), ("2,5", None), (" 3,5e0 ", None)]
+)
+def test_the_cell_that_is_no_number_is_named_where_others_have_a_decimal_comma(tmp_path, cell, line):
+    write(tmp_path, ["0,0;0,5;1", f"0,1;{cell};1"], header="time;x;y")
+    fields = {"delimiter": ";", "decimal": ",", "label": "", "subject": ""}
+    if line is None:
+        assert read(tmp_path, **fields)[0].signals[0].tolist() == [0.5, 1]
+    else:
+        with pytest.raises(DataError, match=rf"a\.csv, line {line}, column 'x': '{re.escape(cell)}' is not a finite"):
+            read(tmp_path, **fields)
+
+
 def test_bad_time_of_day_is_named(tmp_path):
     rows = ["2026-01-31T23:59:59,sit,1,1,1", "2026-31-01,sit,1,1,1"]
     with pytest.raises(DataError, match=r"a\.csv, line 3, column 'time': '2026-31-01' is not a time"):
@@ -240,6 +254,9 @@ def test_bad_parquet_cells_are_named(tmp_path):
     frame = pd.DataFrame({"time": [0.0, 0.1], "label": "sit", "subject": "1", "x": ["1", "two"], "y": 1})
     frame.to_parquet(tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"a\.parquet, row 2, column 'x': 'two' is not a finite number"):
+        read(tmp_path, files=("*.parquet",))
+    frame.assign(x=pd.date_range("2026", periods=2)).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet, row 1, column 'x': '2026-01-01 00:00:00' is not a finite number"):
         read(tmp_path, files=("*.parquet",))
     with pytest.raises(DataError, match=r"a\.parquet: no column 'person'"):
         read(tmp_path, files=("*.parquet",), subject="person")
@@ -410,6 +427,15 @@ def test_a_zone_without_an_offset_counts_through_the_change_of_the_clocks(tmp_pa
     rows = [f"{stamp} [Europe/London],sit,ann,{i},{i}" for i, stamp in enumerate(stamps)]
     (recording,) = read(write(tmp_path, rows), time_unit="datetime").recordings
     assert recording.signals[:, 0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("unit", ["s", "datetime"])
+def test_durations_of_parquet_are_times_whatever_the_unit_says(tmp_path, unit):
+    time = pd.to_timedelta(np.arange(20) / 10, unit="s").as_unit("ms")
+    frame = pd.DataFrame({"time": time, "label": "sit", "subject": "ann", "x": np.arange(20.0), "y": 0.0})
+    frame.to_parquet(tmp_path / "a.parquet")
+    (recording,) = read(tmp_path, files=("*.parquet",), time_unit=unit).recordings
+    assert recording.signals[:, 0].tolist() == pytest.approx(range(20), abs=1e-5)
 
 
 @pytest.mark.parametrize("index", [False, True])
