@@ -232,7 +232,7 @@ class Lines:
 
 
 def to_numbers(column: pd.Series, decimal: str) -> np.ndarray:
-    """Returns a column as float64, NaN where a cell is missing or no number; `decimal` is the decimal point of texts."""
+    """Returns a column as float64, NaN where a cell is missing or no number; decimal: the point of texts."""
     if column.dtype == object or pd.api.types.is_string_dtype(column):
         text = column.astype("string").str.strip()
         numbers = text.where(text.str.fullmatch(NUMBER.replace(r"\.", re.escape(decimal))).fillna(False))

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.names import check_alike, clean_name, clean_names, path_name, stem
+from dcdp_jax.data.annotations import annotate
+from dcdp_jax.data.names import check_alike, clean_name, clean_names, path_name
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
 from dcdp_jax.data.resample import Even, resample, settle
 from dcdp_jax.data.table_files import TIME, find_files, in_seconds, read_file, read_header
@@ -183,6 +184,14 @@ def check_fields(table: ConfigDict, any_channels: bool = True) -> tuple[Channel,
                 f"data.table.{field}={table[field]!r} must have named groups of {', '.join(allowed)}, as "
                 f"(?P<{allowed[0]}>...)"
             )
+    if table.annotations and (table.label or "(?P<label>" in table.path_pattern):
+        raise ConfigError(
+            f"data.table.annotations={table.annotations!r} names the labels, and so does data.table."
+            + (f"label={table.label!r}" if table.label else f"path_pattern={table.path_pattern!r}")
+            + "; leave one of them empty"
+        )
+    if table.annotations and not (table.time or table.preamble):
+        raise ConfigError("data.table.annotations are found by their time; set data.table.time or data.table.preamble")
     if table.preamble and (table.time or "rate" not in groups or not table.skip_lines):
         raise ConfigError(
             "data.table.preamble finds the rate in the lines that data.table.skip_lines skips: it needs a group "
@@ -246,7 +255,7 @@ def match_path(path: Path, table: ConfigDict, folder: Path | None) -> dict[str, 
     """Returns what `data.table.path_pattern` finds in the path below the folder: names by 'subject', 'label', ...
 
     Raises:
-      DataError: it finds nothing in the path of a file below the folder.
+      DataError: it, or one of its groups, finds nothing in the path of a file below the folder.
     """
     if not table.path_pattern:
         return {}
@@ -256,6 +265,8 @@ def match_path(path: Path, table: ConfigDict, folder: Path | None) -> dict[str, 
         if folder is None:  # a recording to predict need not be where those of the training are
             return {}
         raise DataError(f"{path}: data.table.path_pattern={table.path_pattern!r} does not match {below!r}")
+    if folder and (nothing := [field for field, name in found.groupdict().items() if not name]):
+        raise DataError(f"{path}: data.table.path_pattern={table.path_pattern!r} finds no {nothing[0]} in {below!r}")
     return {field: clean_name(name) for field, name in found.groupdict().items() if name}
 
 
@@ -297,27 +308,6 @@ def beside(path: Path, table: ConfigDict, folder: Path | None) -> list[tuple[Pat
         if file == path or not file.is_file():
             raise DataError(f"{path}: no file {file} beside it; data.table.beside puts {new!r} for {old!r} in its path")
     return files
-
-
-def annotate(path: Path, table: ConfigDict, time: np.ndarray) -> np.ndarray:
-    """Returns a label for each row from the file of annotations of a table, '' where it says none."""
-    file = path.with_name(table.annotations.replace("{stem}", stem(path)))
-    plain = table.copy_and_resolve_references()
-    plain.unlock()
-    plain.update({"skip_lines": 0, "units_rows": 0, "header": (), "preamble": "", "line_end": ""})
-    starts = read_file(file, (), ("label",), "start", plain)
-    ends = read_file(file, (), (), "end", plain)[TIME].to_numpy()
-    lines, begins = starts.index.to_numpy(), starts[TIME].to_numpy()
-    order = np.argsort(begins, kind="stable")
-    begins, ends, lines = begins[order], ends[order], lines[order]
-    names = clean_names(starts["label"]).to_numpy(object)[order]
-    if (wrong := ends < begins).any():
-        raise DataError(f"{file}, line {lines[wrong][0]}: the end is before the start")
-    if (wrong := begins[1:] < ends[:-1]).any():
-        raise DataError(f"{file}, line {lines[1:][wrong][0]}: begins before the end of line {lines[:-1][wrong][0]}")
-    at = np.searchsorted(begins, time, side="right") - 1
-    inside = (at >= 0) & (time < ends[at])
-    return np.where(inside, names[at], "").astype(object)
 
 
 def row_times(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from dcdp_jax.data.annotations import annotations_of
 from dcdp_jax.data.datasets import find_dataset
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.resample import resample
@@ -68,6 +69,8 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
             f"{', '.join(header)}{computable(absent, list(columns))}"
         )
     table.channels = tuple((columns[c.name], c.group, c.site, c.unit) for c in card.inputs)
+    if table.annotations and not annotations_of(path, table).is_file():
+        table.annotations = ""  # a recording to predict needs no labels
     inputs = []
     codes = {name: code for code, name in enumerate(card.class_names)}
     for rows in read_rows(path, table, [columns[c.name] for c in card.inputs]):

@@ -290,6 +290,7 @@ def test_bad_parquet_cells_are_named(tmp_path):
         ("path_pattern", "sub_(.*)", r"must have named groups of subject, recording, label"),
         ("path_pattern", "(?P<person>.*)", r"must have named groups of subject"),
         ("preamble", "(?P<rate>.*)", r"it needs a group \(\?P<rate>...\), skip_lines of 1 or more"),
+        ("annotations", "{stem}.txt", r"names the labels, and so does data\.table\.label='label'"),
         ("beside", (("acc", "gyro"),), r"must be \(part of the path"),
     ],
 )
@@ -464,6 +465,8 @@ def test_names_from_the_path(tmp_path):
         (2, "sit", "sit_5/sub_2"),
     ]
     assert "2 subjects by the path of each file" in recordings.notes[1]
+    with pytest.raises(DataError, match=r"sub_1\.csv: .* finds no label in 'dws_1/sub_1\.csv'"):
+        read(tmp_path, files=("**/*.csv",), time="", path_pattern=r"(?P<label>walk)?_?sub_(?P<subject>\d+)")
     with pytest.raises(DataError, match=r"does not match 'dws_1/sub_1\.csv'"):
         read(tmp_path, files=("**/*.csv",), time="", path_pattern="(?P<subject>p[0-9])")
 
@@ -479,8 +482,18 @@ def test_annotations_in_a_file_of_their_own(tmp_path):
     write(tmp_path, ["0.2,0.5,walk", "0.4,1.5,sit"], "ann_labels.csv", "start,end,label")
     with pytest.raises(DataError, match=r"ann_labels\.csv, line 3: begins before the end of line 2"):
         read(tmp_path, **fields)
-    write(tmp_path, ["0.5,0.2,walk"], "ann_labels.csv", "start,end,label")
-    with pytest.raises(DataError, match=r"ann_labels\.csv, line 2: the end is before the start"):
+    for rows, message in [
+        (["0.5,0.2,walk"], "line 2: the end is not after the start"),
+        (["0.5,0.5,walk"], "line 2: the end is not after the start"),
+        (["0.2,0.5,walk", "1.0,,sit"], "line 3, column 'end': no time"),
+        (["0.2,0.5,walk", ",0.7,", "1.0,1.2,sit"], "line 3: expected a start, an end and a label"),
+        (["200,500,walk"], r"no row of ann\.csv is within .* from 200.0 to 200.0, and the rows are from 0.0 to 1.9"),
+    ]:
+        write(tmp_path, rows, "ann_labels.csv", "start,end,label")
+        with pytest.raises(DataError, match=rf"ann_labels\.csv.*{message}"):
+            read(tmp_path, **fields)
+    (tmp_path / "ann_labels.csv").unlink()
+    with pytest.raises(DataError, match=r"ann\.csv: no file .*ann_labels\.csv beside it"):
         read(tmp_path, **fields)
 
 

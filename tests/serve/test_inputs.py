@@ -48,6 +48,16 @@ def test_a_table_in_any_order_with_units_and_labels(tmp_path, card, data):
     np.testing.assert_allclose(item.recording.signals, noise(100, 6)[:, ::-1], atol=1e-5)
 
 
+def test_annotations_are_read_where_they_are_there(tmp_path, card, data):
+    path = table(tmp_path / "a.csv")
+    data.table.update({"label": "", "annotations": "{stem}_labels.csv"})
+    (item,) = read_input(path, card, data)
+    assert set(item.recording.labels.tolist()) == {UNLABELLED}
+    (tmp_path / "a_labels.csv").write_text("start,end,label\n0,2,walk\n")
+    (item,) = read_input(path, card, data)
+    assert item.recording.labels.tolist() == [1] * 50 + [UNLABELLED] * 50
+
+
 def test_another_rate_is_resampled_and_said(tmp_path, card, data):
     (item,) = read_input(table(tmp_path / "a.csv", rate=50.0), card, data)
     assert item.notes == ("rows come at 50 Hz, and the model was trained on 25 Hz: resampled by linear",)
