@@ -11,7 +11,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from dcdp_jax.calibration import CALIBRATION_BINS
+from dcdp_jax.calibration import CALIBRATION_BINS, class_scores
 from dcdp_jax.optim import true_class_confidence
 
 
@@ -45,17 +45,6 @@ def scores(counts: Num[np.ndarray, "k k"] | Num[Array, "k k"]) -> dict[str, floa
     result |= {f"{name}_macro": float(values[present].mean()) for name, values in per_class.items()}
     result |= {f"{name}_weighted": float(values @ true / true.sum()) for name, values in per_class.items()}
     return result
-
-
-def class_scores(counts: Num[np.ndarray, "k k"]) -> dict[str, Float[np.ndarray, "k"]]:
-    """Computes precision, recall and f1 of every class of a count matrix, 0 where they are not defined."""
-    matrix = np.asarray(counts, np.float64)
-    hits, true, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-    ratios = {"precision": (hits, predicted), "recall": (hits, true), "f1": (2 * hits, true + predicted)}
-    return {
-        name: np.divide(above, below, out=np.zeros_like(below), where=below > 0)
-        for name, (above, below) in ratios.items()
-    }
 
 
 def count_predictions(

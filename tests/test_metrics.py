@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from dcdp_jax.metrics import CALIBRATION_BINS, class_scores, scores, tally
+from dcdp_jax.calibration import CALIBRATION_BINS, class_scores
+from dcdp_jax.metrics import scores, tally
 
 pytestmark = pytest.mark.usefixtures("strict_types")
 

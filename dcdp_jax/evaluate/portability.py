@@ -11,6 +11,7 @@ from dcdp_jax.config import MAIN_MODEL, STRATEGIES, check_config
 from dcdp_jax.data.dataset import Dataset, build_dataset
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.baselines import BASELINES
+from dcdp_jax.runs.files import markdown_table
 from dcdp_jax.train.build import build_branches, build_chain, build_model, build_settings
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.evaluation import evaluation_step
@@ -180,14 +181,12 @@ def compare(
 ) -> Comparison:
     """Runs one model on some of the devices that are here, and compares it with the reference."""
     wanted, trained = reference
-    differences: dict[str, float] = {}
-    error = None
     try:
         found, _ = run_steps(config, dataset, Devices(count, strategy), trained)
-        differences = {step: float(np.abs(found[step] - wanted[step]).max()) for step in wanted}
-    except (jax.errors.JaxRuntimeError, NotImplementedError) as raised:
-        error = first_line(raised)
-    return Comparison(config.model.name, strategy, count, differences, error)
+    except (jax.errors.JaxRuntimeError, NotImplementedError) as error:
+        return Comparison(config.model.name, strategy, count, {}, first_line(error))
+    differences = {step: float(np.abs(found[step] - wanted[step]).max()) for step in wanted}
+    return Comparison(config.model.name, strategy, count, differences, None)
 
 
 def first_line(error: Exception) -> str:
@@ -198,45 +197,38 @@ def first_line(error: Exception) -> str:
 
 def portability_page(findings: Findings) -> str:
     """Formats the findings as tables in Markdown, followed by the failures."""
-    lowerings, comparisons, left_out = findings
     device = jax.local_devices()[0]
-    lines = [
-        "# Portability",
-        "",
-        f"jax {jax.__version__}; {jax.local_device_count()} x {device.device_kind} ({device.platform}). "
-        f"{'All green.' if findings.good else 'RED: see below.'}",
-        "",
-        f"| model | step | {' | '.join(PLATFORMS)} |",
-        f"|---|---|{'---|' * len(PLATFORMS)}",
-    ]
-    for model, step in dict.fromkeys((found.model, found.step) for found in lowerings):
-        cells = [
-            "FAILS" if found.error else "lowers" for found in lowerings if (found.model, found.step) == (model, step)
+    here = f"{device.device_kind} ({device.platform})"
+    lowered: dict[tuple[str, str], list[str]] = {}
+    for found in findings.lowerings:
+        lowered.setdefault((found.model, found.step), []).append("FAILS" if found.error else "lowers")
+    runs = [
+        [
+            *(run.model, run.strategy, str(run.devices)),
+            *(f"{run.differences[step]:.1e}" if run.differences else "-" for step in COMPARED),
+            "good" if run.good else "FAILS",
         ]
-        lines.append(f"| {model} | {step} | {' | '.join(cells)} |")
-    lines += [
-        "",
-        f"Run on {device.device_kind} ({device.platform}); largest difference to one CPU device in the loss of {STEPS} "
-        f"training steps, in the loss of an evaluation and in a predicted probability; allowed is {TOLERANCE:g}.",
-        "",
-        "| model | strategy | devices | train | evaluation | prediction | |",
-        "|---|---|---|---|---|---|---|",
+        for run in findings.comparisons
     ]
-    for run in comparisons:
-        cells = [f"{run.differences[step]:.1e}" if run.differences else "-" for step in COMPARED]
-        verdict = "good" if run.good else "FAILS"
-        lines.append(f"| {run.model} | {run.strategy} | {run.devices} | {' | '.join(cells)} | {verdict} |")
-    absent = [str(count) for count in DEVICE_COUNTS if count > jax.local_device_count()]
-    if absent:
-        lines += ["", f"Not run, for want of devices: {', '.join(absent)}."]
-    if left_out:
-        lines += ["", "Left out:", "", *(f"- {model}: {why}" for model, why in left_out.items())]
-    failed = [f"- {found.model}, {found.step}, {found.platform}: {found.error}" for found in lowerings if found.error]
+    parts = [
+        "# Portability",
+        f"jax {jax.__version__}; {jax.local_device_count()} x {here}. "
+        f"{'All green.' if findings.good else 'RED: see below.'}",
+        markdown_table(["model", "step", *PLATFORMS], [[*key, *cells] for key, cells in lowered.items()]),
+        f"Run on {here}; largest difference to one CPU device in the loss of {STEPS} training steps, in the loss of an "
+        f"evaluation and in a predicted probability; allowed is {TOLERANCE:g}.",
+        markdown_table(["model", "strategy", "devices", *COMPARED, ""], runs),
+    ]
+    if absent := [str(count) for count in DEVICE_COUNTS if count > jax.local_device_count()]:
+        parts.append(f"Not run, for want of devices: {', '.join(absent)}.")
+    if findings.left_out:
+        parts.append("Left out:\n\n" + "\n".join(f"- {model}: {why}" for model, why in findings.left_out.items()))
+    failed = [f"- {f.model}, {f.step}, {f.platform}: {f.error}" for f in findings.lowerings if f.error]
     failed += [
         f"- {run.model}, {run.strategy}, {run.devices} devices: {run.error or 'difference too large'}"
-        for run in comparisons
+        for run in findings.comparisons
         if not run.good
     ]
     if failed:
-        lines += ["", "Failed:", "", *failed]
-    return "\n".join([*lines, "", NOTES])
+        parts.append("Failed:\n\n" + "\n".join(failed))
+    return "\n\n".join([*parts, NOTES])

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from dcdp_jax.calibration import calibration
+from dcdp_jax.calibration import calibration, class_scores
 from dcdp_jax.errors import UserError
-from dcdp_jax.metrics import class_scores
 from dcdp_jax.report import tables
 from dcdp_jax.report.charts import Chart, points, validation_records
 from dcdp_jax.report.diagnosis import branch_accuracy

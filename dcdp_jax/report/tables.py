@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dcdp_jax.metrics import class_scores
+from dcdp_jax.calibration import class_scores
 from dcdp_jax.report.page import number, percent, signed
 
 SCORES = {

@@ -71,6 +71,12 @@ def as_csv(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
 def sha256(content: bytes) -> str:
     """Returns the SHA-256 of bytes in hexadecimal."""
     return hashlib.sha256(content).hexdigest()

@@ -18,15 +18,10 @@ AdaptingForward = Callable[[Any, Any], tuple[Probabilities, jax.Array]]
 
 
 def update_statistics(running: Any, batch: Any, rate: float | jax.Array) -> Any:
-    """Updates a running average of mean and mean square, kept as mean and variance.
+    """Updates a running average of mean and mean square, kept as mean and variance, the `batch_stats` of a network.
 
-    Args:
-      running: the `batch_stats` of a network: nested dicts, the innermost {`mean`, `var`: (c,)}.
-      batch: statistics of the same layers, from one batch.
-      rate: weight of the batch, from 0 to 1.
-
-    Returns:
-      The statistics of a mixture of both, by these weights: the variance between the means counts as well.
+    They are nested dicts, the innermost {`mean`, `var`: (c,)}. The batch has the weight `rate`, from 0 to 1, in the
+    mixture of both whose statistics are returned: the variance between the means counts as well.
     """
 
     def mix(old: dict[str, jax.Array], new: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -53,9 +48,7 @@ def network_step(
     """
     shift, scale = normalizer
     outputs, found = network.apply(variables, normalize(windows, shift, scale), mutable=[INPUT_STATISTICS])
-    probabilities = Probabilities(
-        jax.nn.softmax(outputs.fusion), {name: jax.nn.softmax(z) for name, z in outputs.branches.items()}
-    )
+    probabilities = Probabilities(*jax.tree.map(jax.nn.softmax, (outputs.fusion, outputs.branches)))
     mixed = update_statistics(trained, found[INPUT_STATISTICS], share)
     return probabilities, update_statistics(variables["batch_stats"], mixed, rate)
 
@@ -66,14 +59,10 @@ compiled_step = jax.jit(network_step, static_argnames="network")
 def adapting_forward(model: TrainedModel, rate: float) -> tuple[AdaptingForward, np.ndarray]:
     """Returns the whole model as one pure function of windows and statistics, and the statistics of training.
 
-    Args:
-      model: whose parameters, normalisation and `adapt_share` are constants of the function.
-      rate: weight of the windows in the statistics that the function returns.
-
-    Returns:
-      A function for `jax.jit` and `jax.export`, see `AdaptingForward`, of float32 windows in the recordings' own units
-      and float32 statistics; and the statistics of training, (s,), where s is 0 without batch normalisation. They are
-      those that the probabilities depend on.
+    The function is for `jax.jit` and `jax.export`, see `AdaptingForward`; its windows are float32 in the recordings'
+    own units, and have the weight `rate` in the statistics that it returns. Parameters, normalisation and
+    `adapt_share` are its constants. The statistics (s,) are those that the probabilities depend on; s is 0 without
+    batch normalisation.
     """
     trained = model.variables["batch_stats"]
     followed = {name: part for name, part in trained.items() if name != PROJECTION}

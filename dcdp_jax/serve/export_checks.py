@@ -21,15 +21,10 @@ def plausible_windows(card: ModelCard) -> np.ndarray:
 def follow(
     step: Callable[[np.ndarray, Any], Sequence[Any]], statistics: np.ndarray, windows: np.ndarray
 ) -> list[np.ndarray]:
-    """Runs windows (n, t, c) one after the other, each with the statistics after those before it.
+    """Runs windows (n, t, c) one after the other, each with the statistics (s,) after those before it.
 
-    Args:
-      step: a function of a window and statistics that returns arrays, the last of which is the statistics after it.
-      statistics: (s,) for the first window.
-      windows: (n, t, c).
-
-    Returns:
-      The other arrays, each with n rows.
+    The step is a function of a window and statistics that returns arrays, the last of which is the statistics after
+    the window. Returns the other arrays, each with n rows.
     """
     found, given = [], statistics
     for window in windows:
@@ -40,8 +35,8 @@ def follow(
 
 def check_all(name: str, pairs: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
     """Returns facts about the largest difference of pairs of probabilities, found and expected; see `check`."""
-    differences = [check(name, np.asarray(found), np.asarray(expected)) for found, expected in pairs]
-    return {"checked_windows": CHECKED_WINDOWS, "largest_difference": max(differences)}
+    largest = max(check(name, np.asarray(found), np.asarray(expected)) for found, expected in pairs)
+    return {"checked_windows": CHECKED_WINDOWS, "largest_difference": largest}
 
 
 def check(name: str, found: np.ndarray, expected: np.ndarray) -> float:

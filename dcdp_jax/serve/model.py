@@ -95,9 +95,7 @@ class Prediction(NamedTuple):
 def load_model(workdir: Path, computes_body: bool = False) -> TrainedModel:
     """Returns the best checkpoint of a finished run; reads nothing but the workdir.
 
-    Args:
-      workdir: of the run.
-      computes_body: whether its channels `body_X` are computed, see `channels.compute_body`.
+    With computes_body its channels `body_X` are computed, see `channels.compute_body`.
 
     Raises:
       CheckpointError: it holds no finished run of a network, or a file of it is damaged.
@@ -126,11 +124,8 @@ def describe_state(workdir: Path) -> tuple[ModelCard, nn.Module, TrainState]:
         optimizer = build_chain(config, card.branches, steps_per_epoch=1)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: not the config of a run ({error})") from error
-    return (
-        card,
-        network,
-        state_shapes(network, optimizer, card.window, len(card.channels), config.train.selection == EMA),
-    )
+    average = config.train.selection == EMA
+    return card, network, state_shapes(network, optimizer, card.window, len(card.channels), average)
 
 
 def restore_state(workdir: Path, card: ModelCard, like: TrainState) -> TrainState:
@@ -145,14 +140,7 @@ def restore_state(workdir: Path, card: ModelCard, like: TrainState) -> TrainStat
 
 
 def load_serving_model(config: ConfigDict, workdir: Path) -> TrainedModel:
-    """Loads a model as the `serve` part of a config asks for it.
-
-    Args:
-      config: of the run.
-      workdir: of the run.
-
-    Returns:
-      `TrainedModel`.
+    """Loads the model of a run as the `serve` part of its config asks for it.
 
     Raises:
       CheckpointError: see `load_model`.
@@ -188,9 +176,7 @@ def network_probabilities(
 ) -> Probabilities:
     """Normalisation, network and softmax of (b, t, c) float32 windows in the recordings' own units."""
     outputs = network.apply(variables, normalize(jnp.asarray(windows), shift, scale))
-    return Probabilities(
-        jax.nn.softmax(outputs.fusion), {name: jax.nn.softmax(z) for name, z in outputs.branches.items()}
-    )
+    return Probabilities(*jax.tree.map(jax.nn.softmax, (outputs.fusion, outputs.branches)))
 
 
 compiled = jax.jit(network_probabilities, static_argnames="network")
@@ -223,8 +209,7 @@ def probabilities(model: TrainedModel, windows: np.ndarray, batch: int = BATCH) 
     for first in range(0, max(len(windows), 1), batch):
         some = np.asarray(windows[first : first + batch], np.float32)
         padded = np.pad(some, ((0, batch - len(some)), (0, 0), (0, 0)))
-        given = compiled(model.network, model.variables, *normalizer, padded)
-        found.append(given)
+        found.append(compiled(model.network, model.variables, *normalizer, padded))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(windows)], *found)
 
 

@@ -54,17 +54,11 @@ UNREAD = ("preamble", "time_format", "beside")
 
 
 class Site(NamedTuple):
-    """What the page needs beside the model.
+    """What the page needs beside the model."""
 
-    Attributes:
-      table: the `data.table` part of a config.
-      smoothing: method and number of windows, see `Smoother`.
-      runtime: {name: content} of the files of onnxruntime-web.
-    """
-
-    table: ConfigDict
-    smoothing: tuple[str, int]
-    runtime: Mapping[str, bytes]
+    table: ConfigDict  # the `data.table` part of a config
+    smoothing: tuple[str, int]  # method and number of windows, see `Smoother`
+    runtime: Mapping[str, bytes]  # {name: content} of the files of onnxruntime-web
 
 
 def make_site(table: ConfigDict, smoothing: tuple[str, int]) -> Site:
@@ -74,18 +68,15 @@ def make_site(table: ConfigDict, smoothing: tuple[str, int]) -> Site:
       ConfigError: the page cannot read such tables, or onnxruntime-web is not to be had.
     """
     check_fields(table, any_channels=False)
-    for field in UNREAD:
-        if table[field]:
-            raise ConfigError(
-                f"--formats=web: data.table.{field}={table[field]!r}, and the page reads tables without it"
-            )
+    if unread := [f"data.table.{field}={table[field]!r}" for field in UNREAD if table[field]]:
+        raise ConfigError(f"--formats=web: {unread[0]}, and the page reads tables without it")
     return Site(table, smoothing, find_runtime())
 
 
 def write_site(
     folder: Path, card: ModelCard, exported: Mapping[str, Any], network: bytes, statistics: np.ndarray, site: Site
 ) -> int:
-    """Writes the page and all that it loads into a new folder.
+    """Writes the page and all that it loads into a new folder; returns how many bytes a browser loads.
 
     Args:
       folder: to make.
@@ -95,16 +86,13 @@ def write_site(
         statistics, they are its input `statistics` and its output `next_statistics`.
       statistics: (s,) float32, of batch normalisation after training; s may be 0.
       site: from `make_site`.
-
-    Returns:
-      The bytes that a browser loads.
     """
     folder.mkdir()
     page_card = card_of_page(card, site) | {
         "serve": exported["serve"],
         "statistics": STATISTICS if statistics.size else None,
     }
-    files = {name: (SOURCES / name).read_bytes() for name in static_files()}
+    files = {path.name: path.read_bytes() for path in SOURCES.iterdir() if path.suffix != ".j2"}
     files["style.css"] = REPORT.get_template("style.css").render().encode()
     files["card.json"] = (json.dumps(page_card, indent=1, allow_nan=False) + "\n").encode()
     files[NETWORK] = network
@@ -122,24 +110,18 @@ def write_site(
     return sum(map(len, files.values()))
 
 
-def static_files() -> list[str]:
-    """Returns the names of the page's own files that are served as they are."""
-    return sorted(path.name for path in SOURCES.iterdir() if path.suffix != ".j2")
-
-
 def card_of_page(card: ModelCard, site: Site) -> dict[str, Any]:
     """Returns the content of the page's card.json: the model card, and how the page reads, computes and draws."""
     table = site.table
-    reading: dict[str, Any] = {name: table[name] for name in READ}
     matched = len(table.channels) == len(card.inputs)
-    reading |= {
-        "header": list(table.header),
-        "columns": [entry[0] for entry in table.channels] if matched else [],
-        "missing_texts": list(MISSING_NUMBERS),
-    }
     return card.as_json() | {
         "input_rate": card.input_rate,
-        "reading": reading,
+        "reading": {name: table[name] for name in READ}
+        | {
+            "header": list(table.header),
+            "columns": [entry[0] for entry in table.channels] if matched else [],
+            "missing_texts": list(MISSING_NUMBERS),
+        },
         "smoothing": list(site.smoothing),
         **describe_view(card),
         "motion": motion_sources(card.inputs),
@@ -169,14 +151,13 @@ def motion_sources(inputs: Sequence[Channel]) -> list[dict[str, Any] | None]:
         rivals = [c for c in inputs if c.group == channel.group and c.name[-1:].lower() == axis]
         total = len(rivals) == 1 or (channel.name.startswith("total_") and len(rivals) == 2)
         there = one_site and total and axis in parts and channel.unit in factors
-        sources.append(
-            {"field": field, "part": parts[axis], "factor": factors[channel.unit]} if there else None,
-        )
+        sources.append({"field": field, "part": parts[axis], "factor": factors[channel.unit]} if there else None)
     return sources
 
 
 def index_page(card: ModelCard, exported: Mapping[str, Any], page_card: Mapping[str, Any]) -> str:
     """Returns the text of index.html."""
+    method, over = page_card["smoothing"]
     facts = [
         ("accuracy on test data", f"{100 * exported['test']['accuracy']:.1f} %"),
         ("macro F1", f"{100 * exported['test']['f1_macro']:.1f} %"),
@@ -184,7 +165,7 @@ def index_page(card: ModelCard, exported: Mapping[str, Any], page_card: Mapping[
         ("sampling rate", f"{card.input_rate:g} Hz"),
         ("window", f"{card.window / card.rate:g} s"),
         ("an answer every", f"{card.step / card.rate:g} s"),
-        ("smoothing", f"{site_smoothing(page_card['smoothing'])}"),
+        ("smoothing", f"{method} of {over} windows" if method else "none"),
     ]
     sources = [
         f"{SENSORS[c.group][0]} {c.name[-1]}" if s else ""
@@ -221,12 +202,6 @@ def switches(card: ModelCard, page_card: Mapping[str, Any]) -> list[dict[str, An
         kind, windows = ("mean confidence", f" over {over} windows") if method else ("confidence", "")
         unknown["text"] += f" below a {kind} of {card.rejection.threshold:.2f}{windows}"
     return [adapt, unknown]
-
-
-def site_smoothing(smoothing: Sequence[Any]) -> str:
-    """Returns how predictions are smoothed, for a reader."""
-    method, over = smoothing
-    return f"{method} of {over} windows" if method else "none"
 
 
 TEMPLATES = jinja2.Environment(

@@ -10,12 +10,12 @@ from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from dcdp_jax.report.diagnosis import branch_accuracy
+from dcdp_jax.runs.files import markdown_table
 from dcdp_jax.runs.reading import read_metrics
 from dcdp_jax.studies.engine import Outcome, by_dataset, finished, folder_of
 from dcdp_jax.studies.figures import COLOURS, STYLE, plot_range, save
 from dcdp_jax.studies.grid import slug
 from dcdp_jax.studies.oracle import Oracles, interval_text
-from dcdp_jax.studies.rendering import markdown_table
 from dcdp_jax.studies.statistics import Interval, bootstrap, difference, paired
 
 Runs = Mapping[tuple[int, int], Outcome]  # {(fold, seed): finished trial} of a row on a data set

@@ -1,6 +1,6 @@
 """Writes the tables of a study as Markdown, CSV and LaTeX."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -107,15 +107,9 @@ def summary_text(summary: Summary | None) -> str:
     return f"{summary.mean:.2f} ± {summary.deviation:.2f} [{summary.low:.2f}, {summary.high:.2f}]"
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
 def as_markdown(table: Table) -> str:
     """Returns a Markdown table under a line that says what it is."""
-    return f"{heading(table)}\n\n{markdown_table(*columns(table))}\n"
+    return f"{heading(table)}\n\n{files.markdown_table(*columns(table))}\n"
 
 
 def as_csv(table: Table) -> str:

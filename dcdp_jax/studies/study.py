@@ -11,13 +11,13 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.config import as_plain_data, check_study
 from dcdp_jax.errors import CheckpointError
-from dcdp_jax.runs.files import write_atomically, write_json
+from dcdp_jax.runs.files import markdown_table, write_atomically, write_json
 from dcdp_jax.studies.branches import branch_section, draw_branches
 from dcdp_jax.studies.engine import Outcome, run_study, validation_mean
 from dcdp_jax.studies.figures import draw_figures
 from dcdp_jax.studies.grid import is_inner
 from dcdp_jax.studies.oracle import as_section
-from dcdp_jax.studies.rendering import as_csv, as_latex, as_markdown, markdown_table, number
+from dcdp_jax.studies.rendering import as_csv, as_latex, as_markdown, number
 from dcdp_jax.studies.tables import Table, make_tables
 
 TABLES, FIGURES = "tables", "figures"

@@ -6,9 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from dcdp_jax.calibration import calibration
+from dcdp_jax.calibration import calibration, class_scores
 from dcdp_jax.errors import UserError
-from dcdp_jax.metrics import class_scores
 from dcdp_jax.report.compare import write_comparison
 from dcdp_jax.report.plots import by_subject
 from dcdp_jax.runs.reading import read_predictions

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
+from dcdp_jax.calibration import class_scores
 from dcdp_jax.errors import CheckpointError, UserError
-from dcdp_jax.metrics import class_scores
 from dcdp_jax.report.charts import step_charts
 from dcdp_jax.report.html import write_report
 from dcdp_jax.runs.reading import read_metrics, read_result
