@@ -45,8 +45,9 @@ class Repeats:
 
         Args:
           how: `error`: they are left out, and more than a few raise an error. `drop`: they are left out. `mean`: rows
-            of one stamp become one row, the mean of their values. `spread`: they are spread evenly until the next
-            stamp; where that is more than `max_gap` away, and at the end, until as long after as the stamp before.
+            of one stamp become one row, the mean of the values that they have. `spread`: they are spread evenly until
+            the next stamp; where that is more than `max_gap` away, and at the end, until as long after as the stamp
+            before.
           max_gap: seconds.
         """
         self.how, self.max_gap = how, max_gap
@@ -115,7 +116,10 @@ class Repeats:
         if not len(stamps):
             return rows
         if self.how == "mean":
-            values = np.add.reduceat(rows.values.astype(np.float64), first) / counts[:, None]
+            there = np.isfinite(rows.values)
+            sums = np.add.reduceat(np.where(there, rows.values, 0).astype(np.float64), first)
+            known = np.add.reduceat(there.astype(np.float64), first)
+            values = sums / np.where(known > 0, known, np.nan)
             return Rows(stamps, values.astype(rows.values.dtype), rows.rows[first])
         intervals = np.diff(stamps, append=following)
         before = np.concatenate([[self._interval], intervals[:-1]])

@@ -21,6 +21,7 @@ from dcdp_jax.values import check_values, fields_of
 
 MOST_SHOWN = 30  # names in a note
 DENSE = 200  # rows per sample; more of them are a mistake in the units
+LINE = "\0line"  # column for the line in the file, as TIME
 GROUPS = ("subject", "recording", "label")  # that data.table.path_pattern may find
 
 
@@ -275,8 +276,8 @@ def join_files(
 ) -> pd.DataFrame:
     """Reads a file and those beside it, whose rows are put between its own by their time.
 
-    Returns a frame as `read_file` does; a row has values in the channels of its file alone, and takes texts from the
-    row of the first file that is nearest in time.
+    Returns a frame as `read_file` does. Rows of one time become one row, any other row has values in the channels of
+    its file alone; it takes its line and its texts from the row of the first file that is nearest in time.
     """
     if not table.beside:
         return read_file(path, channels, texts, table.time, table)
@@ -291,12 +292,14 @@ def join_files(
             raise DataError("data.table.beside joins files by their time; set data.table.time or data.table.preamble")
         if (back := np.diff(frame[TIME].to_numpy()) < 0).any():
             raise DataError(f"{file}, line {frame.index[1:][back][0]}: time goes back; sort the rows")
-        frames.append(frame.rename(columns={columns[c]: c for c in own}))
+        frames.append(frame.rename(columns={columns[c]: c for c in own})[[TIME, *own, *([] if frames else texts)]])
     if left:
         raise DataError(f"{path}: no column {left[0]!r} in it or in the files beside it")
-    first = frames[0][[TIME, *texts]]
-    others = [pd.merge_asof(frame, first, on=TIME, direction="nearest") for frame in frames[1:]]
-    return pd.concat([frames[0], *others]).sort_values(TIME, kind="stable")
+    first = frames[0][[TIME, *texts]].rename_axis(LINE).reset_index()
+    signals = [frame.drop(columns=texts, errors="ignore").set_index(TIME) for frame in frames]
+    keyed = [frame.set_index(frame.groupby(TIME).cumcount().to_numpy(), append=True) for frame in signals]
+    joined = pd.concat(keyed, axis=1).sort_index().droplevel(1).reset_index()
+    return pd.merge_asof(joined, first, on=TIME, direction="nearest").set_index(LINE)
 
 
 def beside(path: Path, table: ConfigDict, folder: Path | None) -> list[tuple[Path, str]]:

@@ -174,6 +174,9 @@ def test_what_becomes_of_repeated_stamps():
         [1.5, 5.5, 9.5],
         [0, 4, 8],
     )
+    apart = np.float32([[1, NAN, NAN], [NAN, 2, NAN], [3, NAN, NAN]])  # two sensors, a row each
+    mean, _ = settle(np.zeros(3), apart, "mean", 2.0)
+    np.testing.assert_array_equal(mean.values, [[2, 2, NAN]])
     drop, _ = settle(time, values, "drop", 2.0)
     assert (drop.time.tolist(), drop.values[:, 0].tolist()) == ([0, 1, 2], [0, 4, 8])
     late, _ = settle(np.repeat([0.0, 1.0, 30.0], 4), values, "spread", 2.0)

@@ -508,6 +508,13 @@ def test_sensors_in_files_of_their_own_with_their_own_clocks(tmp_path):
     assert len(recording.labels) == 19  # the first sample has no value of the gyroscope yet
     np.testing.assert_allclose(recording.signals, [[i, 10 * i - 3] for i in range(1, 20)], atol=1e-4)
     assert set(recording.labels.tolist()) == {0}
+    write(tmp_path / "gyro", [f"{i / 10},{10 * i}" for i in range(20)], "a_gyro.csv", "time,x")
+    for missing in ("error", "split", "interpolate"):  # of one time
+        recordings = read(tmp_path, channels=channels, missing=missing, **fields)
+        np.testing.assert_allclose(recordings[0].signals, [[i, 10 * i] for i in range(20)], atol=1e-5)
+        assert len(recordings.notes) == 2
+    write(tmp_path / "acc", [f"{i / 10},sit,ann,{i}" for i in [*range(20), 19]], "a_acc.csv", "time,label,subject,x")
+    assert "1 of 21 rows have the time of the row before" in read(tmp_path, channels=channels, **fields).notes[2]
     (tmp_path / "gyro" / "a_gyro.csv").unlink()
     with pytest.raises(DataError, match=r"a_acc\.csv: no file .*gyro/a_gyro\.csv beside it"):
         read(tmp_path, channels=channels, **fields)

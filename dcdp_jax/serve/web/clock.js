@@ -73,9 +73,13 @@ export class Repeats {
     if (this.how === "mean") {
       const mean = (group) =>
         rows.values[first[group]].map((_, c) => {
-          let sum = 0;
-          for (let i = 0; i < counts[group]; i++) sum += rows.values[first[group] + i][c];
-          return sum / counts[group];
+          let [sum, known] = [0, 0];
+          for (let i = first[group]; i < first[group] + counts[group]; i++) {
+            if (Number.isNaN(rows.values[i][c])) continue;
+            sum += rows.values[i][c];
+            known += 1;
+          }
+          return known ? sum / known : NaN;
         });
       return { time: stamps, values: stamps.map((_, group) => mean(group)) };
     }

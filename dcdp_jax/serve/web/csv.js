@@ -128,7 +128,7 @@ function readValue(cell, here, missing, reading) {
 }
 
 function readNumber(text, here, reading) {
-  const plain = reading.decimal === "." ? text : text.replace(reading.decimal, ".");
+  const plain = reading.decimal === "." ? text : text.replace(/[.,]/g, (mark) => (mark === "," ? "." : ","));
   if (!NUMBER.test(plain)) throw new InputError(`${here}: '${text.slice(0, 40)}' is not a finite number`);
   return Number(plain);
 }
