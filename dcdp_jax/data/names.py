@@ -51,14 +51,19 @@ def stem(path: Path) -> str:
 
 
 def check_alike(names: Iterable[str], what: str) -> None:
-    """Raises DataError where two cleaned names differ only in case, blanks, leading zeros or a trailing '.0'."""
+    """Raises DataError where two cleaned names differ only in what is easily mistyped, or is not seen at all.
+
+    That is case, blanks, underscores that are not between digits, characters without a shape (a zero-width space),
+    leading zeros and a trailing '.0'.
+    """
     first: dict[str, str] = {}
     for name in names:
-        key = re.sub(r"\s", "", name.casefold())
+        seen = "".join(letter for letter in name.casefold() if unicodedata.category(letter) != "Cf")
+        key = re.sub(r"\s|(?<!\d)_|_(?!\d)", "", seen)
         key = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"\.0+$", "", key))
         other = first.setdefault(key, name)
         if other != name:
             raise DataError(
-                f"{what}: {other!r} and {name!r} differ only in case, blanks, zeros in front or a trailing .0; "
-                f"write what is the same in the same way, and name what is not differently"
+                f"{what}: {other!r} and {name!r} differ only in case, blanks, underscores, invisible characters, zeros "
+                f"in front or a trailing .0; write what is the same in the same way, and name what is not differently"
             )

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
+from dcdp_jax.data.download import RESOURCE_FORK
 from dcdp_jax.errors import DataError
 
 MISSING_NUMBERS = ("", "NaN", "nan", "NA", "N/A", "null")
@@ -36,12 +37,16 @@ NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"  # in a text, with its dec
 
 
 def find_files(raw_dir: Path, patterns: Sequence[str]) -> list[Path]:
-    """Returns the files below a folder that match `data.table.files`, whatever the case of their letters, by name."""
+    """Returns the files below a folder that match `data.table.files`, whatever the case of their letters, by name.
+
+    What macOS adds beside files, as `._a.csv`, is no table.
+    """
     if not raw_dir.is_dir():
         raise DataError(f"{raw_dir}: no such folder; data.raw_dir (or DCDP_RAW_DIR) is the one with the tables")
     found: set[Path] = set()
     for pattern in patterns:
-        matches = [path for path in raw_dir.glob(any_case(pattern)) if path.is_file()]
+        every = (path for path in raw_dir.glob(any_case(pattern)) if path.is_file())
+        matches = [path for path in every if not RESOURCE_FORK.search(path.relative_to(raw_dir).as_posix())]
         if not matches:
             raise DataError(f"{raw_dir}: no file matches data.table.files={pattern!r}")
         if wrong := [path for path in matches if not is_table(path)]:

@@ -1,5 +1,6 @@
 """The user's own recordings: CSV or Parquet tables, columns named in `data.table`. See docs/your_own_data.md."""
 
+import hashlib
 import os
 import re
 from collections import Counter
@@ -20,6 +21,7 @@ from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.values import check_values, fields_of
 
 MOST_SHOWN = 30  # names in a note
+FEWEST = 16  # samples of a recording that can be told to be a copy
 DENSE = 200  # rows per sample; more of them are a mistake in the units
 LINE = "\0line"  # column for the line in the file, as TIME
 GROUPS = ("subject", "recording", "label")  # that data.table.path_pattern may find
@@ -38,6 +40,7 @@ class Rows(NamedTuple):
 class Sampled(NamedTuple):
     """A recording before its labels and its subject have numbers."""
 
+    path: Path  # of its file
     subject: str  # its name
     run: str  # its name
     even: Even  # its samples
@@ -76,26 +79,27 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     check_alike(subjects, f"data.table.subject={table.subject!r}")
     for of_subject in subjects.values():
         check_alike(of_subject, f"data.table.recording={table.recording!r}")
+    copies = check_copies(sampled)
     codes = {name: code for code, name in enumerate(names)} | {"": UNLABELLED}
     numbers = number_subjects([part.subject for part in sampled])
-    runs = Counter(part.run for part in sampled)
+    runs = unique_runs(sampled, raw)
     recordings = [
         Recording(
             signals=part.even.values,
             labels=np.array([codes[label] for label in part.labels], np.int32),
             subject=numbers[part.subject],
-            run=part.run if runs[part.run] == 1 else f"{part.subject}/{part.run}",
+            run=run,
             rate=table.rate,
             channels=channels,
             starts=part.even.starts,
         )
-        for part in sampled
+        for run, part in zip(runs, sampled, strict=True)
     ]
     subject_names = {number: name for name, number in numbers.items() if name != str(number)}
     missing_values = {channel.name: count for channel, count in zip(channels, missing.tolist(), strict=True)}
     tally["missing"] = sum(missing_values.values())
     notes = make_notes(table, tally, recordings, {name: len(of_subject) for name, of_subject in subjects.items()})
-    return Recordings(recordings, tuple(names), subject_names, notes, missing_values=missing_values)
+    return Recordings(recordings, tuple(names), subject_names, (*notes, *copies), missing_values=missing_values)
 
 
 def sample_rows(path: Path, rows: Rows, table: ConfigDict, partial: bool = False) -> Sampled:
@@ -125,7 +129,41 @@ def sample_rows(path: Path, rows: Rows, table: ConfigDict, partial: bool = False
         raise DataError(f"{where}: {error}") from error
     if len(even.rows) == 0:
         raise DataError(f"{where} has no sample at which all channels have values")
-    return Sampled(rows.subject, rows.run, even, rows.labels[settled.rows[even.rows]], interval, repeated)
+    return Sampled(path, rows.subject, rows.run, even, rows.labels[settled.rows[even.rows]], interval, repeated)
+
+
+def unique_runs(sampled: Sequence[Sampled], raw: Path) -> list[str]:
+    """Returns a name for each recording: its own, with its subject and its file where others have the same."""
+    names = [part.run for part in sampled]
+    longer = [f"{part.subject}/{part.run}" for part in sampled]
+    longest = [f"{name} in {part.path.relative_to(raw).as_posix()}" for name, part in zip(longer, sampled, strict=True)]
+    for other in (longer, longest):
+        counts = Counter(names)
+        names = [name if counts[name] == 1 else more for name, more in zip(names, other, strict=True)]
+    return names
+
+
+def check_copies(sampled: Sequence[Sampled]) -> list[str]:
+    """Returns a note for each recording that has the samples of another one of the same person.
+
+    Only recordings of `FEWEST` samples or more are compared, of which more than half differ from each other.
+
+    Raises:
+      DataError: they are recordings of two people.
+    """
+    first: dict[bytes, Sampled] = {}
+    notes = []
+    for part in sampled:
+        values = part.even.values
+        other = first.setdefault(hashlib.sha256(values.tobytes()).digest(), part)
+        if other is part or len(values) < FEWEST or 2 * len(np.unique(values, axis=0)) <= len(values):
+            continue
+        (run, subject, path), (copied, owner, source) = ((p.run, p.subject, p.path) for p in (part, other))
+        same = f"recording {run!r} of {subject!r} has the same {len(values):,} samples as {copied!r} of {owner!r}"
+        if subject != owner:
+            raise DataError(f"{path}: {same} in {source}; remove one of them, or give both the same subject")
+        notes.append(f"{path.name}: {same} in {source.name}")
+    return notes
 
 
 def keeps_rows(table: ConfigDict) -> bool:

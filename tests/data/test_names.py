@@ -34,14 +34,21 @@ def test_cleaning_twice_is_cleaning_once(name):
 
 @given(
     plain.filter(lambda name: name != name.swapcase() and name.casefold() == name.swapcase().casefold()),
-    st.sampled_from(["case", "blank", "zero", ".0"]),
+    st.sampled_from(["case", "blank", "zero", ".0", "underscore", "invisible"]),
 )
 @settings(max_examples=200)
 def test_names_that_differ_in_spelling_only_are_shown(name, how):
     name = clean_name("p" + name)
-    other = {"case": name.swapcase(), "blank": f"p {name[1:]}", "zero": "p0" + name[1:], ".0": name + ".0"}[how]
+    other = {
+        "case": name.swapcase(),
+        "blank": f"p {name[1:]}",
+        "zero": "p07" + name[1:],
+        ".0": name + ".0",
+        "underscore": f"p_{name[1:]}",
+        "invisible": name + "\u200b",
+    }[how]
     if how == "zero":
-        name, other = "p7" + name[1:], "p07" + name[1:]
+        name = "p7" + name[1:]
     with pytest.raises(DataError) as raised:
         check_alike(["someone", name, other], "data.table.subject='person'")
     assert repr(name) in str(raised.value)
@@ -52,6 +59,7 @@ def test_names_that_differ_in_spelling_only_are_shown(name, how):
 def test_different_numbers_are_different_names(numbers):
     check_alike([clean_name(float(number)) for number in numbers], "people")
     check_alike([f"sub_{number}" for number in numbers], "people")
+    check_alike(["1_1", "11", "-1"], "recordings")
 
 
 @given(st.lists(st.tuples(plain, plain), unique=True, min_size=1, max_size=5), st.sampled_from([".csv", ".CSV.gz"]))

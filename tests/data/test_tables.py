@@ -115,6 +115,35 @@ def test_runs_are_unique(tmp_path):
     assert [r.run for r in recordings] == ["ann/first", "bob/first"]
 
 
+def test_recordings_of_one_name_in_two_files_are_told_apart(tmp_path):
+    for name, rows in (("a", ROWS), ("b", ROWS[:3])):
+        write(tmp_path, [f"{row},first" for row in rows], f"{name}.csv", HEADER + ",session")
+    recordings = read(tmp_path, recording="session").recordings
+    assert [r.run for r in recordings] == ["ann/first in a.csv", "ann/first in b.csv"]
+
+
+def test_a_copy_of_a_file_is_named(tmp_path):
+    rows = [f"{i / 10},sit,{i},1" for i in range(16)]
+    for copy in ("a.csv", "a - Copy.csv"):
+        write(tmp_path, rows, copy, "time,label,x,y")
+    with pytest.raises(DataError, match=r"a.csv: recording 'a' of 'a' has the same 16 samples as 'a - Copy' of .* in "):
+        read(tmp_path, subject="")
+    pattern = "(?P<subject>a)"
+    note = "a.csv: recording 'a' of 'a' has the same 16 samples as 'a - Copy' of 'a' in a - Copy.csv"
+    assert note in read(tmp_path, path_pattern=pattern).notes
+    write(tmp_path, [row.replace(",1", ",2") for row in rows], "a.csv", "time,label,x,y")
+    assert note not in read(tmp_path, path_pattern=pattern).notes
+    assert len(read(tmp_path, subject="")) == 2
+
+
+def test_what_macos_adds_beside_files_is_no_table(tmp_path):
+    write(tmp_path)
+    for folder in (tmp_path, tmp_path / "__MACOSX"):
+        folder.mkdir(exist_ok=True)
+        (folder / "._a.csv").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+    assert [r.run for r in read(tmp_path, files=("**/*.csv",)).recordings] == ["a"]
+
+
 @pytest.mark.parametrize(
     ("unit", "stamps"),
     [
