@@ -1,7 +1,7 @@
 """The paper's losses (sections 3.2 and 3.3.1): multi-stage contrast, alignment and their sum with the cross-entropies.
 
-Shapes: b batch, d embedding, k classes. Inside a mapped axis every loss is the mean over this device's windows;
-the mean over devices is then the loss of the global batch, gradients included.
+Shapes: b batch, d embedding, k classes. Inside a mapped axis every loss is the mean over this device's windows. The
+mean over devices is then the loss of the global batch, and the same holds for gradients.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -18,7 +18,7 @@ ALIGN_REDUCTIONS = ("mean", "sum")
 def cross_entropy(
     logits: Float[Array, "b k"], labels: Int[Array, "b"], label_smoothing: float | Float[Array, ""] = 0.0
 ) -> Float[Array, "b"]:
-    """Computes -log softmax(logits)[label] per window, against labels smoothed towards uniform.
+    """Computes -log softmax(logits)[label] per window, with label smoothing towards the uniform distribution.
 
     Args:
       logits: (b, k).
@@ -29,7 +29,7 @@ def cross_entropy(
       >>> print(cross_entropy(jnp.zeros((1, 4)), jnp.array([2])))
       [1.3862944]
     """
-    # Not optax.softmax_cross_entropy_with_integer_labels: near certainty it cancels, at logits of 20 to 1e-6.
+    # Not optax.softmax_cross_entropy_with_integer_labels: near certainty it loses digits, at logits of 20 to 1e-6.
     targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     return optax.softmax_cross_entropy(logits, optax.smooth_labels(targets, label_smoothing))
 
@@ -54,8 +54,8 @@ def contrastive_loss(
       z_a: (b, d) embeddings of one branch, not yet normalised.
       z_b: (b, d) embeddings of the other; row i belongs to the same window as row i of z_a.
       temperature: Tau, above 0.
-      axis_name: A mapped axis from whose other devices negatives are gathered, so that every window is contrasted
-        with the global batch. None contrasts within the rows given.
+      axis_name: Mapped axis over which negatives are gathered, so that every window is contrasted with the global
+        batch; None to contrast within the rows given.
 
     Returns:
       () mean over the rows given and both directions.
@@ -83,7 +83,7 @@ def multi_stage_contrastive_loss(
     *,
     axis_name: str | None = None,
 ) -> Float[Array, ""]:
-    """Computes L_contrast of section 3.2: the mean over the stages, and over the pairs of more than two branches.
+    """Computes L_contrast of section 3.2: the mean over the stages and over the pairs of branches.
 
     Args:
       stages: Per stage {branch: (b, d)}, not yet normalised. Every stage has the same branches, two or more.
@@ -114,8 +114,8 @@ def alignment_loss(h_a: Float[Array, "b d"], h_b: Float[Array, "b d"], reduction
     Args:
       h_a: (b, d) embeddings of one branch.
       h_b: (b, d) embeddings of the other.
-      reduction: `mean` over rows and features, the paper's; or `sum` over the features and mean over the rows, d times
-        as much: 2 for orthogonal embeddings, where the mean is 2 / d.
+      reduction: `mean` (the paper) over rows and features, or `sum` over the features and mean over the rows. The
+        sum is d times the mean: for orthogonal embeddings it is 2 and the mean is 2 / d.
 
     Raises:
       ValueError: Another reduction.
@@ -134,7 +134,7 @@ def alignment_loss(h_a: Float[Array, "b d"], h_b: Float[Array, "b d"], reduction
 
 
 def mean_alignment_loss(embeddings: Mapping[str, Float[Array, "b d"]], reduction: str = "mean") -> Float[Array, ""]:
-    """Averages `alignment_loss` over the pairs of branches: the paper's loss where there are two.
+    """Averages `alignment_loss` over the pairs of branches. For two branches this is the paper's loss.
 
     Args:
       embeddings: {branch: (b, d)}, two branches or more.
@@ -170,7 +170,7 @@ def total_loss(
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Computes L_total of section 3.3.1: the sum of the cross-entropies + lambda (contrast + align).
 
-    With one branch there is nothing to contrast or align and the sum of its two cross-entropies remains.
+    With one branch there is nothing to contrast or align, so the total is the sum of its two cross-entropies.
 
     Args:
       fusion: (b, k) logits of the fusion classifier.
@@ -185,13 +185,13 @@ def total_loss(
       class_weights: (k,) factors on the cross-entropies of the windows of each class; None for 1. A weighted
         cross-entropy is divided by the number of windows, not by the sum of their weights, so that the mean over
         devices is that of the global batch.
-      mixture: Of windows that are mixed with others, the labels (b,) of the others and the shares (b,) of `labels`:
-        the cross-entropy is share times that of the one label + (1 - share) times that of the other.
+      mixture: For windows that are mixed with others, the labels (b,) of the others and the shares (b,) of `labels`.
+        The cross-entropy is share times that of `labels` + (1 - share) times that of the others.
       axis_name: See `contrastive_loss`.
 
     Returns:
-      () total, and its terms by name: each branch's name, `fusion`, and `contrast` and `align` (unweighted: times
-      align_weight they are what they add to the total).
+      () total, and its terms by name: each branch's name, `fusion`, `contrast` and `align`. The last two are not yet
+      multiplied by align_weight.
 
     Raises:
       ValueError: Another align_reduction, or two or more branches without a stage.
@@ -219,7 +219,7 @@ def total_loss(
 def split_total(
     terms: Mapping[str, Float[Array, ""]], branches: Collection[str], align_weight: float | Float[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Splits the total loss into what concerns several branches and what each branch can do alone.
+    """Splits the total loss into the multimodal part and the unimodal part.
 
     Args:
       terms: As `total_loss` returns them.

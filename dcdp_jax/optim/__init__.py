@@ -1,4 +1,4 @@
-"""CGM, its relatives and the optimiser chain; needs JAX, optax and jaxtyping, and nothing else of this package."""
+"""CGM, related methods and the optimiser chain. Imports JAX, optax and jaxtyping, and no other part of this package."""
 
 from dcdp_jax.optim.arl import ScaleByARLState, arl_coefficients, scale_by_arl
 from dcdp_jax.optim.average import AverageStatisticsState, average_statistics
@@ -22,7 +22,7 @@ from dcdp_jax.optim.ogm import ScaleByOGMState, ogm_coefficients, scale_by_ogm
 from dcdp_jax.optim.rank import ScaleByRankState, rank_coefficients, scale_by_rank
 from dcdp_jax.optim.shuffled import ScaleByShuffledCGMState, scale_by_shuffled_cgm
 
-# Other names of the states.
+# Aliases of the states.
 CGGMState = ScaleByCGGMState
 CGMState = ScaleByCGMState
 DecoupledCGMState = ScaleByAdamWithDecoupledCGMState

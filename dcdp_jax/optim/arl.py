@@ -1,4 +1,4 @@
-"""The gradient weights of ARL, asymmetric representation learning: the branch with the smaller variance learns more.
+"""Gradient weights of ARL, asymmetric representation learning: the branch with the smaller variance learns faster.
 
 Wei et al. 2025, Improving multimodal learning via imbalanced learning. https://arxiv.org/abs/2507.10203, as
 https://github.com/shicaiwei123/ICCV2025-ARL computes it (main_arl_variance.py).
@@ -24,23 +24,23 @@ def arl_coefficients(
 ) -> dict[str, Float[Array, ""]]:
     """Computes 1 + softmax_m(temperature d_m q_m).
 
-    q_m is the inverse of the branch's share in the sum of the entropies, which stands for its variance, each share
-    being least_share at least; the q are scaled to the sum 1. d_m is the mean of the *other* branches' shares in the
-    sum of the magnitudes, which stand for how much the fusion depends on each. So the branch that is certain, and on
-    which the fusion does not yet depend, is learnt faster. For two branches this is the released code; for more the
-    publication has no rule, and the mean over the others is the one of `contribution_ratios`.
+    q_m is the inverse of the branch's share in the sum of the entropies, scaled so that the q sum to 1. The entropy
+    stands for the branch's variance, and each share is at least least_share. d_m is the mean of the *other* branches'
+    shares in the sum of the magnitudes, which stand for how much the fusion depends on each branch. A branch that is
+    certain, and on which the fusion does not depend yet, learns faster. For two branches this is the released code.
+    For more the publication has no rule; the mean over the others follows `contribution_ratios`.
 
     Args:
       entropy: {branch: mean entropy of its predictions}, see `prediction_entropy`. Two branches or more.
       magnitude: {branch: mean over the windows of the sum of its absolute logits}, see `logit_magnitude`.
-      temperature: T of the source, which multiplies: 0 gives every branch the same weight.
-      least_share: See above.
+      temperature: T of the source. It is a factor, so 0 gives every branch the same weight.
+      least_share: Smallest share of a branch in the sum of the entropies.
 
     Returns:
       {branch: () coefficient}, each in [1, 2]; they sum to the number of branches + 1.
 
     Raises:
-      ValueError: Fewer than two branches, branches that differ, or a value with a dimension.
+      ValueError: Fewer than two branches, branches that differ, or a value that is not a scalar.
 
     Example:
       >>> entropy, magnitude = {"res": 0.6, "dense": 1.4}, {"res": 3.0, "dense": 1.0}
@@ -59,7 +59,7 @@ def arl_coefficients(
 
 
 def shares(x: jax.Array) -> jax.Array:
-    """Divides non-negative numbers by their sum; where all are 0 the shares are equal."""
+    """Divides non-negative numbers by their sum; if all are 0, the shares are equal."""
     total = x.sum()
     return jnp.where(total > 0, x / jnp.where(total > 0, total, 1), 1 / x.size)
 
@@ -79,12 +79,12 @@ def scale_by_arl(
     temperature: float | Float[Array, ""] = 8.0,
     least_share: float | Float[Array, ""] = 0.3,
 ) -> optax.GradientTransformationExtraArgs:
-    """Scales each branch's subtree by ARL's weight: more for the branch of smaller variance, see `arl_coefficients`.
+    """Scales each branch's subtree by ARL's weight, larger for smaller variance; see `arl_coefficients`.
 
-    Left out, since it is part of the loss and not of the gradient: the weight gamma of the branches' own losses (1 in
-    this package). The source scales the gradient where it enters an encoder, which is the same as scaling the
-    gradients of its parameters; its classifiers are slices of the fusion layer, here they are whatever gives the
-    logits; and it starts with the seventh epoch, for which `optax.transforms.conditionally_transform` serves.
+    The weight gamma of the branches' own losses (1 in this package) is not included, because it is part of the loss.
+    The source scales the gradient where it enters an encoder, which is the same as scaling the gradients of the
+    encoder's parameters. The source's classifiers are slices of the fusion layer; here any classifiers give the
+    logits. The source starts in the seventh epoch, which `optax.transforms.conditionally_transform` can do.
 
     Args:
       labels: See `scale_by_cgm`; the published method modulates the encoders.
@@ -96,8 +96,8 @@ def scale_by_arl(
       global batch; its state's `coefficients` holds the coefficients last applied.
 
     Raises:
-      ValueError: From `update`: a keyword is missing, its branches are not those of the labels, or a value has a
-        dimension.
+      ValueError: From `update`: a keyword is missing, its branches are not those of the labels, or a value is not a
+        scalar.
 
     Example:
       >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2)}

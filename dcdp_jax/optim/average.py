@@ -1,4 +1,4 @@
-"""Exponential averages of what the updates of a method read of the branches, such as their confidence."""
+"""Exponential averages of the keywords of a method's updates, such as the branches' confidence."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -32,22 +32,23 @@ def average_statistics(
     keywords: Sequence[str] = ("confidence",),
     decay: float | Float[Array, ""] = 0.9,
 ) -> optax.GradientTransformationExtraArgs:
-    """Passes on the exponential averages of some keywords of the updates, without bias towards the initial 0.
+    """Replaces keywords of the updates by their exponential averages, with bias correction.
 
-    After n updates a keyword's average is sum_i (1 - decay) decay^(n - i) x_i / (1 - decay^n), so that the first update
-    passes on its own value, and a decay of 0 passes on every value as it is and keeps it in the state.
+    After n updates a keyword's average is sum_i (1 - decay) decay^(n - i) x_i / (1 - decay^n), so the first update
+    passes on its own value. A decay of 0 passes on every value unchanged and keeps it in the state.
 
     Args:
       inner: Transformation whose update takes the keywords, such as `scale_by_cgm`.
-      labels: Which parameters belong to which branch, see `scale_by_cgm`.
-      keywords: Those to average, each a {branch: ()}.
-      decay: In [0, 1).
+      labels: Assigns parameters to branches, see `scale_by_cgm`.
+      keywords: Keywords to average, each {branch: ()}.
+      decay: Decay rate of the averages, in [0, 1).
 
     Returns:
       A transformation whose `update` requires the keywords.
 
     Raises:
-      ValueError: The decay is not in [0, 1); from `update`: a keyword is missing, or its branches are not the labels'.
+      ValueError: The decay is not in [0, 1); from `update`: a keyword is missing, or its branches are not those of
+        the labels.
 
     Example:
       >>> from dcdp_jax.optim import scale_by_rank

@@ -1,4 +1,4 @@
-"""Label trees, which say what parameters belong to which branch, and the numbers that an update takes per branch."""
+"""Label trees, which assign parameters to branches, and the numbers per branch that an update takes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
@@ -15,12 +15,12 @@ S = TypeVar("S", bound=Any)
 
 
 def is_none(x: Any) -> bool:
-    """Returns whether x is None, so that a tree map takes the label None as a leaf and not as an empty tree."""
+    """Returns whether x is None. As `is_leaf`, it makes a tree map treat the label None as a leaf."""
     return x is None
 
 
 def label_tree(labels: Labels, tree: Any) -> Any:
-    """Returns the labels of a tree: the labels themselves, or what they return for the tree where they are callable."""
+    """Returns the label tree: `labels(tree)` if labels are callable, else the labels themselves."""
     return labels(tree) if callable(labels) else labels
 
 
@@ -33,7 +33,7 @@ def scale_branches(labels: Any, updates: Any, coefficients: Mapping[str, jax.Arr
     """Multiplies each branch's subtree by its coefficient and keeps the dtypes.
 
     Args:
-      labels: A pytree prefix of updates with a branch name, or None for a subtree that is left as it is.
+      labels: A pytree prefix of updates whose leaves are branch names, or None for a subtree to leave unchanged.
       updates: Any pytree.
       coefficients: {branch: ()}.
 
@@ -55,7 +55,7 @@ def scale_branches(labels: Any, updates: Any, coefficients: Mapping[str, jax.Arr
 
 
 def single_or_better(x: ArrayLike) -> jax.Array:
-    """Returns a number or an array as a floating-point array of 32 bits or more."""
+    """Converts a number or an array to a floating-point array of 32 bits or more."""
     x = jnp.asarray(x)
     if not jnp.issubdtype(x.dtype, jnp.floating) or jnp.finfo(x.dtype).bits < 32:
         return x.astype(jnp.float32)
@@ -63,7 +63,7 @@ def single_or_better(x: ArrayLike) -> jax.Array:
 
 
 def as_float32(coefficients: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """Returns coefficients in the dtype in which an optimiser state keeps them."""
+    """Converts coefficients to float32, the dtype of those in an optimiser state."""
     return {name: M.astype(jnp.float32) for name, M in coefficients.items()}
 
 
@@ -73,10 +73,10 @@ def ones(names: list[str]) -> dict[str, jax.Array]:
 
 
 def numbers_per_branch(given: Mapping[str, ArrayLike], keyword: str = "confidence") -> dict[str, jax.Array]:
-    """Returns one number per branch in single precision or better; Python numbers and NumPy scalars count as arrays.
+    """Converts one number per branch, an array or a Python or NumPy number, to float32 or higher precision.
 
     Raises:
-      ValueError: An array has a dimension, as probabilities per window have that were not summed.
+      ValueError: A value is not a scalar, for example because probabilities per window were not summed.
     """
     for name, value in given.items():
         if jnp.ndim(value) != 0:
@@ -90,15 +90,15 @@ def numbers_per_branch(given: Mapping[str, ArrayLike], keyword: str = "confidenc
 def checked_branches(
     name: str, keyword: str, given: Mapping[str, ArrayLike] | None, expected: Mapping[str, Any]
 ) -> dict[str, jax.Array]:
-    """Returns the numbers of an update's keyword, such as `confidence`, in single precision or better.
+    """Checks the numbers of an update's keyword, such as `confidence`, and converts them to float32 or better.
 
     Raises:
-      ValueError: It was not passed, its branches are not those expected, or a value has a dimension.
+      ValueError: The keyword is missing, its branches are not those expected, or a value is not a scalar.
     """
     if given is None:
         raise ValueError(f"{name}: update() needs the keyword {keyword}={{branch: ()}}")
     if sorted(given) != sorted(expected):
-        raise ValueError(f"{name}: {keyword} has branches {sorted(given)}, the labels {sorted(expected)}")
+        raise ValueError(f"{name}: {keyword} has branches {sorted(given)}, the labels have {sorted(expected)}")
     return numbers_per_branch(given, keyword)
 
 
@@ -108,11 +108,11 @@ def scale_by_coefficients(
     """Makes a transformation that scales each branch's subtree by the `coefficients` of its state.
 
     Args:
-      name: The transformation's name, for errors.
+      name: Name of the transformation, for error messages.
       labels: See `scale_by_cgm`.
-      keywords: What its update takes, each {branch: ()}, see `checked_branches`.
-      begin: Names of the branches -> the state before the first update.
-      step: (state, a value for each keyword) -> the state with the coefficients of this update.
+      keywords: Keywords of its update, each {branch: ()}; see `checked_branches`.
+      begin: Function from the names of the branches to the initial state.
+      step: Function from the state and the value of each keyword to the state with the coefficients of this update.
 
     Returns:
       A transformation whose `update` requires the keywords and ignores others.
@@ -133,28 +133,28 @@ def scale_by_coefficients(
 
 
 def is_known(value: Any) -> bool:
-    """Returns whether a value is a number that can be compared: neither a schedule nor a traced array."""
+    """Returns whether a value is a concrete number, not a schedule or a traced array."""
     return isinstance(value, Real) or (isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer))
 
 
 def is_zero(value: Any) -> bool:
-    """Returns whether a number is known to be 0, which may switch a part off; a traced number is not."""
+    """Returns whether a value is a concrete 0, which may switch a part off. A traced number never is."""
     return is_known(value) and bool(value == 0)
 
 
 def not_negative(name: str, value: Any) -> Any:
-    """Returns a strength, such as alpha, as it came. A schedule or traced array, whose value is not known yet, passes.
+    """Checks that a strength, such as alpha, is 0 or more, and returns it. A schedule or traced array is not checked.
 
     Raises:
       ValueError: The number is negative or NaN.
     """
     if is_known(value) and not value >= 0:
-        raise ValueError(f"{name}={value} is negative or no number, expected 0 or more")
+        raise ValueError(f"{name}={value} is negative or not a number, expected 0 or more")
     return value
 
 
 def as_key_data(key: ArrayLike) -> jax.Array:
-    """Returns a random key as its raw data, which a checkpoint can hold.
+    """Converts a random key to its raw data, which a checkpoint can hold.
 
     Args:
       key: An integer seed, a key of `jax.random.key`, or the raw data of one.

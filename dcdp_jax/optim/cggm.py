@@ -1,4 +1,4 @@
-"""The magnitude of CGGM, classifier-guided gradient modulation.
+"""The magnitude part of CGGM, classifier-guided gradient modulation.
 
 Guo et al. 2024, Classifier-guided gradient modulation for enhanced multimodal learning.
 https://arxiv.org/abs/2411.01409, as https://github.com/zrguo/CGGM computes it.
@@ -19,19 +19,19 @@ from dcdp_jax.optim.branches import Labels, as_float32, numbers_per_branch, ones
 def cggm_coefficients(
     improvement: Mapping[str, ArrayLike], rho: float | Float[Array, ""], eps: float | Float[Array, ""] = 1e-8
 ) -> dict[str, Float[Array, ""]]:
-    """Computes rho times the share that the other branches have in the improvement of all.
+    """Computes rho times the share of the other branches in the total improvement.
 
     Args:
       improvement: {branch: gain in accuracy of its own classifier since the last update}.
       rho: Scale of all coefficients.
-      eps: Added to the improvement of all.
+      eps: Added to the total improvement.
 
     Returns:
-      {branch: () coefficient}. Nothing bounds it: where some branches gain and others lose, it may be negative or
-      large, and where they do so equally, the divisor is eps.
+      {branch: () coefficient}, not bounded. If some branches gain and others lose, a coefficient may be negative or
+      large; if gains and losses are equal, the divisor is eps.
 
     Raises:
-      ValueError: An improvement with a dimension.
+      ValueError: An improvement that is not a scalar.
 
     Example:
       >>> found = cggm_coefficients({"res": jnp.float32(0.03), "dense": jnp.float32(0.01)}, rho=1.0)
@@ -58,10 +58,10 @@ class ScaleByCGGMState(NamedTuple):
 def scale_by_cggm(
     labels: Labels, rho: float | Float[Array, ""] = 1.3, eps: float | Float[Array, ""] = 1e-8
 ) -> optax.GradientTransformationExtraArgs:
-    """Scales each branch's subtree by CGGM's coefficient: the faster its accuracy grows, the less.
+    """Scales each branch's subtree by CGGM's coefficient, which is smaller the faster the branch's accuracy grows.
 
-    This is the magnitude of the published method. Its other half, the direction, is a term of the loss and is not
-    offered: see docs/composing.md.
+    This is the magnitude part of the published method. The direction part is a term of the loss and is not
+    implemented; docs/composing.md says why.
 
     Args:
       labels: See `scale_by_cgm`; the published method modulates the encoders.
@@ -73,8 +73,8 @@ def scale_by_cggm(
       classifier on the global batch}; its state's `coefficients` holds the coefficients last applied.
 
     Raises:
-      ValueError: From `update`: `accuracy` is missing, its branches are not those of the labels, or a value has a
-        dimension.
+      ValueError: From `update`: `accuracy` is missing, its branches are not those of the labels, or a value is not a
+        scalar.
 
     Example:
       >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2)}

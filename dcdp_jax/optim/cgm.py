@@ -19,13 +19,13 @@ def against_the_others(
 
     Args:
       confidence: {branch: S}; two branches or more.
-      needed_by: What compares them, for the error.
+      needed_by: What compares the branches, for the error message.
 
     Returns:
-      {branch: (S, mean of the others' S)}, in single precision or better.
+      {branch: (S, mean of the others' S)}, in float32 or higher precision.
 
     Raises:
-      ValueError: Fewer than two branches, or a value with a dimension.
+      ValueError: Fewer than two branches, or a value that is not a scalar.
     """
     if len(confidence) < 2:
         raise ValueError(f"{needed_by} compares two or more branches, got {sorted(confidence)}")
@@ -40,18 +40,18 @@ def against_the_others(
 def contribution_ratios(
     confidence: Mapping[str, ArrayLike], eps: float | Float[Array, ""] = 1e-8
 ) -> dict[str, Float[Array, ""]]:
-    """Computes R_m = S_m / (mean of the other branches' S + eps), with two branches the paper's ratio.
+    """Computes R_m = S_m / (mean of the other branches' S + eps). For two branches this is the paper's ratio.
 
     Args:
-      confidence: {branch: S} with two branches or more, S the sum over the global batch of the softmax probability
-        that the branch's own classifier gives to the true class: see `true_class_confidence`.
-      eps: Keeps the ratio finite where the others' confidence is 0.
+      confidence: {branch: S} with two branches or more. S is the sum over the global batch of the softmax probability
+        that the branch's own classifier gives to the true class; see `true_class_confidence`.
+      eps: Keeps the ratio finite if the others' confidence is 0.
 
     Returns:
-      {branch: () R}, in single precision or better.
+      {branch: () R}, in float32 or higher precision.
 
     Raises:
-      ValueError: Fewer than two branches, or an S with a dimension.
+      ValueError: Fewer than two branches, or an S that is not a scalar.
 
     Example:
       >>> print({name: round(float(R), 3) for name, R in contribution_ratios({"res": 60.0, "dense": 40.0}).items()})
@@ -63,7 +63,9 @@ def contribution_ratios(
 def modulation_coefficients(
     confidence: Mapping[str, ArrayLike], alpha: float | Float[Array, ""], eps: float | Float[Array, ""] = 1e-8
 ) -> dict[str, Float[Array, ""]]:
-    """Computes M_m = 1 - tanh(alpha relu(R_m - 1)): 1 for a branch that does not dominate, less the more it does.
+    """Computes M_m = 1 - tanh(alpha relu(R_m - 1)).
+
+    M is 1 for a branch that does not dominate, and smaller the more the branch dominates.
 
     Args:
       confidence: {branch: S}, see `contribution_ratios`.
@@ -71,11 +73,11 @@ def modulation_coefficients(
       eps: See `contribution_ratios`.
 
     Returns:
-      {branch: () M}, each in (0, 1]: where float arithmetic rounds 1 - tanh to 0, M is the smallest normal number, so
-      that a branch is slowed down and never frozen.
+      {branch: () M}, each in (0, 1]. If 1 - tanh would round to 0, M is the smallest normal number, so a branch is
+      slowed down but never frozen.
 
     Raises:
-      ValueError: Fewer than two branches, an S with a dimension, or a negative alpha.
+      ValueError: Fewer than two branches, an S that is not a scalar, or a negative alpha.
 
     Example:
       >>> M = modulation_coefficients({"res": jnp.float32(60.0), "dense": jnp.float32(40.0)}, alpha=0.9)
@@ -105,7 +107,7 @@ class ScaleByCGMState(NamedTuple):
 
 
 def value_at(schedule: optax.ScalarOrSchedule, count: jax.Array) -> Any:
-    """Returns a constant as it is, or the value of a schedule at an update."""
+    """Returns the value of a schedule at an update; a constant is returned unchanged."""
     return schedule(count) if callable(schedule) else schedule
 
 
@@ -114,15 +116,15 @@ def scale_by_cgm(
 ) -> optax.GradientTransformationExtraArgs:
     """Scales each branch's subtree of the updates by its modulation coefficient M, see `modulation_coefficients`.
 
-    Ahead of the moments this is the paper's CGM; behind them M is a learning rate per branch. Note that Adam's update
-    hardly depends on a slowly changing factor on its input.
+    Before the moments this is the paper's CGM. After them, M scales the learning rate of the branch. Adam's update
+    hardly depends on a slowly changing factor of its input.
 
     Args:
-      labels: A pytree prefix of the parameters with a branch name, or None for a subtree that is left as it is; or a
-        callable that makes one from the parameters, as in `optax.partition`. `optax.inject_hyperparams` takes every
-        callable for a schedule: name a callable in its `static_args=("labels",)`.
-      alpha: See `modulation_coefficients`; or a schedule, number of the update -> alpha, as for a modulation that
-        ends.
+      labels: A pytree prefix of the parameters whose leaves are branch names, or None for a subtree to leave unchanged;
+        or a callable that makes one from the parameters, as in `optax.partition`. `optax.inject_hyperparams` treats
+        every callable as a schedule, so give it `static_args=("labels",)` with callable labels.
+      alpha: See `modulation_coefficients`. May be a schedule from the number of the update to alpha, for example to end
+        the modulation.
       eps: See `contribution_ratios`.
 
     Returns:
@@ -131,7 +133,7 @@ def scale_by_cgm(
 
     Raises:
       ValueError: A negative alpha. From `update`: `confidence` is missing, its branches are not those of the labels,
-        or an S has a dimension.
+        or an S is not a scalar.
 
     Example:
       >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2), "fusion": jnp.ones(2)}

@@ -20,16 +20,16 @@ SCHEDULES = ("cosine", "constant")
 def learning_rate_schedule(
     name: str, peak: float | Float[Array, ""], total_steps: int, warmup_steps: int
 ) -> optax.Schedule:
-    """Builds a schedule of a linear warm-up, then a cosine to 0 or a constant.
+    """Builds a schedule with a linear warm-up, followed by a cosine decay to 0 or a constant.
 
     Args:
       name: One of `SCHEDULES`.
       peak: Learning rate after the warm-up.
-      total_steps: Number of steps of the whole training; the cosine ends there.
+      total_steps: Number of training steps; the cosine decay ends there.
       warmup_steps: Step i < warmup_steps has the rate peak * (i + 1) / warmup_steps.
 
     Returns:
-      Step -> learning rate.
+      A function from the step to the learning rate.
 
     Raises:
       ValueError: An unknown name.
@@ -52,7 +52,7 @@ def learning_rate_schedule(
 
 
 def momentum(beta: float | Float[Array, ""]) -> optax.GradientTransformation:
-    """Replaces the gradient g by m_t = beta m_(t-1) + (1 - beta) g_t, the paper's rule, not debiased.
+    """Replaces the gradient g by m_t = beta m_(t-1) + (1 - beta) g_t, the paper's rule, without bias correction.
 
     Args:
       beta: Decay rate of the moving average.
@@ -70,7 +70,7 @@ def momentum(beta: float | Float[Array, ""]) -> optax.GradientTransformation:
 
 
 def decays(params: Any) -> Any:
-    """Marks the parameters that weight decay applies to: kernels, not biases nor the scales of batch normalisation."""
+    """Marks the parameters with weight decay: kernels, but not biases or the scales of batch normalisation."""
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
@@ -90,33 +90,33 @@ def build_optimizer(
     acts: Callable[[jax.Array], jax.Array] | None = None,
     decay: float | Float[Array, ""] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Builds the training chain.
+    """Builds the optimiser chain of training.
 
     Args:
       name: One of `OPTIMIZERS`: `adamw`; `adam`, the same without weight decay; `sgd`, with the paper's momentum rule.
-      schedule: Step -> learning rate.
+      schedule: Function from the step to the learning rate.
       b1: Decay rate of the first moment (beta of the paper).
       b2: Decay rate of the second moment, of adamw and adam.
       eps: Epsilon of adamw and adam.
       weight_decay: Decoupled weight decay of adamw; see `decays`.
-      clip_norm: Bound of the global gradient norm ahead of modulation; 0 for none. MMPareto's combination comes first,
-        since only that is a gradient of all losses.
-      labels: Which parameters belong to which branch, see `scale_by_cgm`; None for no modulation.
+      clip_norm: Largest global norm of the gradient before modulation; 0 for no clipping. MMPareto combines before
+        clipping, because only its result is a gradient of all losses.
+      labels: Assigns parameters to branches, see `scale_by_cgm`; None for no modulation.
       method: One of `METHODS`.
-      arguments: Of the method's transformation, such as alpha.
-      placement: One of `PLACEMENTS` that the method has. `before`, the paper's: ahead of the moments. `after`: on the
-        preconditioned update, ahead of the weight decay: a learning rate per branch. `decoupled`: in the first moment
-        and not in the second; sgd has no second, and `before` is the same there.
-      acts: Number of the update -> whether the method acts in it; None for always. The method's state stays as it is
-        while it does not.
-      decay: Of the exponential averages of what the method reads of the branches, see `average_statistics`; None for
-        the values of each update.
+      arguments: Arguments of the method's transformation, such as alpha.
+      placement: One of `PLACEMENTS` that the method supports. `before` (the paper) acts before the moments. `after`
+        acts on the preconditioned update, before weight decay, as a learning rate per branch. `decoupled` acts on the
+        first moment only; for sgd, which has no second moment, it is the same as `before`.
+      acts: Function from the number of the update to whether the method acts; None for always. While the method does
+        not act, its state does not change.
+      decay: Decay rate of the exponential averages of the method's keywords, see `average_statistics`; None for the
+        values of each update.
 
     Returns:
       A named chain whose `update` takes the method's keywords, see `METHODS`, and ignores others.
 
     Raises:
-      ValueError: An unknown name, or a placement or a window that the method does not have.
+      ValueError: An unknown name, or a placement, `acts` or `decay` that the method does not support.
 
     Example:
       >>> import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What the classifiers of the branches say of a batch, as the keywords of the transformations' updates.
+"""Statistics of the branches' classifiers on a batch, which the transformations' `update` takes as keywords.
 
 Shapes: b batch, k classes.
 """
@@ -22,9 +22,8 @@ def true_class_confidence(
     Args:
       logits: {branch: (b, k)}.
       labels: (b,) in [0, k).
-      axis_name: A mapped axis over which S is summed, so that it is that of the global batch; None for this array's
-        windows alone.
-      mask: (b,) which windows count; None for all.
+      axis_name: Mapped axis to sum over, so that S is that of the global batch; None for the windows given.
+      mask: (b,) True for the windows that count; None for all.
 
     Returns:
       {branch: () S}.
@@ -45,9 +44,9 @@ def true_class_confidence(
 def branch_accuracy(
     logits: Mapping[str, Float[Array, "b k"]], labels: Int[Array, "b"], axis_name: str | None = None
 ) -> dict[str, Float[Array, ""]]:
-    """Computes the share of the windows that each branch's own classifier gets right, for `scale_by_cggm`.
+    """Computes the accuracy of each branch's own classifier, for `scale_by_cggm`.
 
-    A mapped axis with a name is one over which the mean is taken, of equal batches; None is for these windows alone.
+    `axis_name` is a mapped axis to average over, with batches of equal size; None is for the windows given.
 
     Example:
       >>> print(float(branch_accuracy({"res": jnp.array([[2.0, 1.0], [2.0, 1.0]])}, jnp.array([0, 1]))["res"]))
@@ -61,7 +60,7 @@ def prediction_entropy(
 ) -> dict[str, Float[Array, ""]]:
     """Computes the mean entropy (nats) of each branch's predicted distribution, for `scale_by_arl`.
 
-    For axis_name see `branch_accuracy`.
+    See `branch_accuracy` for `axis_name`.
 
     Example:
       >>> print(round(float(prediction_entropy({"res": jnp.zeros((3, 2))})["res"]), 4))
@@ -80,7 +79,7 @@ def logit_magnitude(
 ) -> dict[str, Float[Array, ""]]:
     """Computes the mean over the windows of the sum of each branch's absolute logits, for `scale_by_arl`.
 
-    For axis_name see `branch_accuracy`.
+    See `branch_accuracy` for `axis_name`.
 
     Example:
       >>> print(float(logit_magnitude({"res": jnp.array([[1.0, -2.0], [0.0, 1.0]])})["res"]))
@@ -90,7 +89,7 @@ def logit_magnitude(
 
 
 def mean_over(values: dict[str, jax.Array], axis_name: str | None) -> dict[str, jax.Array]:
-    """Averages values over a mapped axis; None leaves them as they are."""
+    """Averages values over a mapped axis; with None, returns them unchanged."""
     return values if axis_name is None else jax.lax.pmean(values, axis_name)
 
 
@@ -100,10 +99,10 @@ def batch_statistics(
     labels: Int[Array, "b"],
     axis_name: str | None = None,
 ) -> dict[str, dict[str, Float[Array, ""]]]:
-    """Computes what the updates of transformations ask for, by keyword.
+    """Computes the statistics that the updates of transformations take, by keyword.
 
     Args:
-      keywords: Some of `confidence`, `accuracy`, `entropy` and `magnitude`; others are left out.
+      keywords: Some of `confidence`, `accuracy`, `entropy` and `magnitude`; others are ignored.
       logits: {branch: (b, k)}.
       labels: (b,) in [0, k).
       axis_name: See `true_class_confidence`.

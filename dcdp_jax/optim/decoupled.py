@@ -50,20 +50,21 @@ def scale_by_adam_with_decoupled_cgm(
     alpha: optax.ScalarOrSchedule = 0.9,
     cgm_eps: float | Float[Array, ""] = 1e-8,
 ) -> optax.GradientTransformationExtraArgs:
-    """Rescales updates as Adam does, but so that Adam cannot divide the modulation out again.
+    """Rescales updates as Adam does, without cancelling the modulation.
 
-    m_t = b1 m_(t-1) + (1 - b1) M g_t, v_t = b2 v_(t-1) + (1 - b2) g_t^2, update m^ / (sqrt(v^ + eps_root) + eps), both
-    moments debiased as in Adam. With M = 1 it is `optax.scale_by_adam`. Ahead of Adam a constant M cancels in
-    m^ / sqrt(v^); here the update is M times the unmodulated one.
+    m_t = b1 m_(t-1) + (1 - b1) M g_t, v_t = b2 v_(t-1) + (1 - b2) g_t^2, and the update is
+    m^ / (sqrt(v^ + eps_root) + eps), with both moments bias-corrected as in Adam. With M = 1 it is
+    `optax.scale_by_adam`. Before Adam, a constant M cancels in m^ / sqrt(v^); here the update is M times the
+    unmodulated one.
 
     Args:
       labels: See `scale_by_cgm`.
       b1: Decay rate of the first moment.
       b2: Decay rate of the second moment.
-      eps: Added to the root.
-      eps_root: Added under the root.
+      eps: Added to the square root in the denominator.
+      eps_root: Added under the square root.
       mu_dtype: Dtype of the first moment; None for that of the parameters.
-      nesterov: Whether to use Nesterov momentum (Dozat 2016), with the modulated gradient in its place.
+      nesterov: Whether to use Nesterov momentum (Dozat 2016), with the modulated gradient.
       alpha: See `scale_by_cgm`.
       cgm_eps: The eps of `contribution_ratios`.
 

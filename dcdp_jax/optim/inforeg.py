@@ -1,4 +1,4 @@
-"""InfoReg, information acquisition regulation: holds the stronger branch back while it learns fast, early in training.
+"""InfoReg, information acquisition regulation: slows the stronger branch while it learns fast, early in training.
 
 Huang et al. 2025, Adaptive unimodal regulation for balanced multimodal information acquisition.
 https://arxiv.org/abs/2503.18595, as https://github.com/GeWu-Lab/InfoReg_CVPR2025 computes it (main.py).
@@ -44,30 +44,31 @@ def scale_by_inforeg(
     beta: float | Float[Array, ""] = 0.95,
     threshold: float | Float[Array, ""] = 0.04,
 ) -> optax.GradientTransformationExtraArgs:
-    """Adds to the gradient of a more confident branch a pull towards the parameters at the start of the epoch.
+    """Pulls the more confident branch towards its parameters at the start of the epoch.
 
     The gradient g of a branch with the parameters theta becomes g + beta exp(tanh(gap)) (theta - theta_0), where
-    theta_0 are the parameters at the start of the epoch and gap = S_m - (mean of the other branches' S), where
+    theta_0 are the parameters at the start of the epoch and gap = S_m - (mean of the other branches' S). The pull acts
+    only if
 
     1. the gap is positive, and
     2. the branch is in its prime learning window: (T_e - T_(e-1)) / T_e > threshold, where T_e is the mean trace of
-       its Fisher information over the last 10 epochs before this one, and T_(e-1) the same an epoch earlier. Epochs
-       before the first count as 0, and in the first epoch the window is open. It closes when the trace stops growing,
-       and may open again.
+       its Fisher information over the last 10 epochs before this one, and T_(e-1) is the same one epoch earlier.
+       Epochs before the first count as 0, and the window is open in the first epoch. It closes when the trace stops
+       growing, and may open again.
 
-    The trace is, as in the released code, the sum over the arrays of two or more dimensions of the mean square of the
-    batch's gradient, pull included, summed over the epoch's updates.
+    As in the released code, the trace is the mean square of the batch's gradient, including the pull, summed over the
+    arrays of two or more dimensions and over the epoch's updates.
 
-    The released code regulates the one branch that it is told is the stronger and takes the window from that; which
-    one that is follows here from S at every update. For more than two branches the publication has no rule, and the
-    mean over the others is the one of `contribution_ratios`. S is a sum over the batch, so that tanh is near 1 for all
-    but small gaps. Where gradients are accumulated over several batches, an update is one of the accumulated gradients.
+    The released code regulates one branch, which it is told is the stronger, and computes the window from it. Here S
+    determines the stronger branch at every update. For more than two branches the publication has no rule; the mean
+    over the others follows `contribution_ratios`. S is a sum over the batch, so tanh is near 1 for all but small gaps.
+    If gradients are accumulated over several batches, one accumulated gradient is one update.
 
     Args:
       labels: See `scale_by_cgm`; the published method regulates the encoders.
-      epoch: Number of updates of an epoch.
+      epoch: Number of updates in an epoch.
       beta: Strength of the pull; 0 switches it off.
-      threshold: Least relative growth of the trace within the window.
+      threshold: Smallest relative growth of the trace at which the window is open.
 
     Returns:
       A transformation whose `update` requires `params` and the keyword `confidence`; its state's `coefficients` holds
@@ -75,7 +76,7 @@ def scale_by_inforeg(
 
     Raises:
       ValueError: An epoch below 1. From `update`: `params` or `confidence` is missing, the branches of `confidence`
-        are not those of the labels, or an S has a dimension.
+        are not those of the labels, or an S is not a scalar.
 
     Example:
       >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2)}
@@ -88,13 +89,13 @@ def scale_by_inforeg(
       {'dense': 0.0, 'res': 0.258}
     """
     if epoch < 1:
-        raise ValueError(f"epoch={epoch} is no positive number of updates")
+        raise ValueError(f"epoch={epoch} is not a positive number of updates")
 
     def init(params: optax.Params) -> ScaleByInfoRegState:
         names = branch_names(label_tree(labels, params))
         zeros = {name: jnp.zeros((), jnp.float32) for name in names}
         history = {name: jnp.zeros(EPOCHS + 1, jnp.float32) for name in names}
-        # Zeros and not the parameters, whose buffers a training step may donate; the first update takes them.
+        # Zeros instead of the parameters, whose buffers a training step may donate. The first update copies them.
         reference = optax.tree.zeros_like(params)
         return ScaleByInfoRegState(jnp.zeros((), jnp.int32), reference, zeros, history, dict(zeros))
 
@@ -140,7 +141,7 @@ def scale_by_inforeg(
 
 
 def growth(history: jax.Array) -> jax.Array:
-    """Computes the relative growth of the mean of all but the first number, against the mean of all but the last."""
+    """Computes (new - old) / new, where new and old are the means of all but the first and all but the last number."""
     mean = history[1:].sum()
     return jnp.where(mean > 0, (history[-1] - history[0]) / jnp.where(mean > 0, mean, 1), 0)
 

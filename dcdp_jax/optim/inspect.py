@@ -1,4 +1,4 @@
-"""What an optimiser did, whatever its chain: the coefficients in its state and the norms of its updates."""
+"""Reads what any optimiser chain did: the coefficients in its state and the norms of its updates."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +12,10 @@ def coefficients_of(opt_state: Any) -> dict[str, jax.Array] | None:
     """Finds the coefficients last applied in an optimiser state.
 
     Args:
-      opt_state: The state of a chain that may hold `scale_by_cgm` or a relative, wrapped or not.
+      opt_state: The state of a chain, which may contain `scale_by_cgm` or a related transformation at any depth.
 
     Returns:
-      {branch: ()}, or None where nothing modulates.
+      {branch: ()}, or None if no transformation modulates.
 
     Raises:
       KeyError: More than one transformation modulates.
@@ -32,13 +32,13 @@ def coefficients_of(opt_state: Any) -> dict[str, jax.Array] | None:
 
 
 def statistics_of(opt_state: Any) -> dict[str, dict[str, jax.Array]] | None:
-    """Finds what `average_statistics` passed on last.
+    """Finds the averages that `average_statistics` passed on last.
 
     Args:
       opt_state: The state of a chain.
 
     Returns:
-      {keyword: {branch: ()}}, or None where nothing is averaged.
+      {keyword: {branch: ()}}, or None if nothing is averaged.
 
     Raises:
       KeyError: More than one transformation averages.
@@ -50,8 +50,8 @@ def with_key(opt_state: Any, key: jax.Array) -> Any:
     """Replaces the random key of an optimiser state, so that runs with different seeds draw different numbers.
 
     Args:
-      opt_state: The state of a chain that may hold a transformation with a random key, such as
-        `scale_by_shuffled_cgm`; without one it stays as it is.
+      opt_state: The state of a chain. It is returned unchanged if no transformation in it has a random key, as
+        `scale_by_shuffled_cgm` has.
       key: Random key.
 
     Returns:
@@ -72,7 +72,7 @@ def with_key(opt_state: Any, key: jax.Array) -> Any:
 
 
 def norms_of(tree: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """Computes the Euclidean norm of each top-level entry; of updates, how far each branch moves.
+    """Computes the Euclidean norm of each top-level entry. For updates, it is how far each branch moves.
 
     Args:
       tree: A mapping of pytrees, such as the gradients or updates of a model with an entry per branch.
@@ -84,6 +84,6 @@ def norms_of(tree: Mapping[str, Any]) -> dict[str, jax.Array]:
       >>> print({name: float(norm) for name, norm in norms_of({"res": [jnp.array([3.0]), jnp.array([4.0])]}).items()})
       {'res': 5.0}
     """
-    # One sum per entry: a sum per leaf is a thousand small programs more to compile.
+    # One sum per entry: a sum per leaf would compile a thousand more small programs.
     flat = {name: jnp.concatenate([x.ravel() for x in jax.tree.leaves(subtree)]) for name, subtree in tree.items()}
     return {name: jnp.sqrt(jnp.sum(x * x)) for name, x in flat.items()}

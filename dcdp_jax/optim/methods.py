@@ -1,4 +1,4 @@
-"""The methods of modulation by name, as the config field `modulation.name` and `build_optimizer` take them."""
+"""The methods of modulation by name, for the config field `modulation.name` and `build_optimizer`."""
 
 import functools
 from collections.abc import Callable
@@ -22,14 +22,14 @@ class Method(NamedTuple):
     """A method of modulation.
 
     Attributes:
-      make: (labels, **arguments) -> a transformation.
-      keywords: What its update takes: `confidence` (see `true_class_confidence`), `accuracy`, `entropy`, `magnitude`
-        (see `batch_statistics`) or `unimodal`, the gradient of the branches' own losses, which takes a second backward
-        pass and makes the updates those of the remaining losses.
-      placements: Those of `PLACEMENTS` that are defined for it: a factor on the gradient may act before or after the
-        moments; what adds to the gradient belongs before them.
-      optional: Whether a step may leave it out. A method that combines two gradients may not be left out, since the
-        first of them is not the gradient of the loss.
+      make: Function from (labels, **arguments) to a transformation.
+      keywords: Keywords of its update: `confidence` (see `true_class_confidence`), `accuracy`, `entropy`, `magnitude`
+        (see `batch_statistics`) or `unimodal`. The last is the gradient of the branches' own losses, which takes a
+        second backward pass; the updates are then the gradient of the remaining losses.
+      placements: Those of `PLACEMENTS` that it supports. A factor on the gradient may act before or after the moments;
+        a method that adds to the gradient acts before them.
+      optional: Whether a step may omit it. A method that combines two gradients cannot be omitted, because the first
+        of them is not the gradient of the whole loss.
     """
 
     make: Callable[..., optax.GradientTransformationExtraArgs]
@@ -55,12 +55,12 @@ NAMES = ["none", *METHODS]
 
 
 def add_method(name: str, method: Method) -> None:
-    """Makes a method of one's own a choice of `modulation.name` in this process, with the defaults of its arguments.
+    """Adds a method to the choices of `modulation.name` in this process, with its default arguments.
 
     Raises:
       ValueError: The name is taken.
     """
     if name in NAMES:
-        raise ValueError(f"there is a method {name!r}; choose another name")
+        raise ValueError(f"method {name!r} exists already; choose another name")
     METHODS[name] = method
     NAMES.append(name)

@@ -1,4 +1,4 @@
-"""MMPareto: the gradients of the multimodal and of the unimodal losses, combined so that neither is opposed.
+"""MMPareto: combines the gradients of the multimodal and the unimodal losses so that it opposes neither.
 
 Wei and Hu 2024, MMPareto: boosting multimodal learning with innocent unimodal assistance.
 https://arxiv.org/abs/2405.17730, as https://github.com/GeWu-Lab/MMPareto_ICML2024 computes it.
@@ -17,12 +17,12 @@ def min_norm_weight(multimodal: Any, unimodal: Any) -> jax.Array:
     """Computes the weight w of the multimodal gradient; the unimodal one has 1 - w.
 
     Args:
-      multimodal: The arrays of one branch, any pytree.
-      unimodal: The same of the other loss.
+      multimodal: Gradient of the multimodal loss for one branch, any pytree.
+      unimodal: Gradient of the unimodal loss, the same pytree.
 
     Returns:
-      () w: 0.5 where the inner product of the two is not negative; else argmin_w ||w multimodal + (1 - w) unimodal||,
-      the weight of the point of least norm between them.
+      () w: 0.5 if the inner product of the two is not negative; else argmin_w ||w multimodal + (1 - w) unimodal||, the
+      weight of the combination with the smallest norm.
 
     Example:
       >>> print(min_norm_weight(jnp.array([2.0, 0.0]), jnp.array([-1.0, 1.0])))
@@ -40,8 +40,8 @@ class CombineByMMParetoState(NamedTuple):
     """State of `combine_by_mmpareto`.
 
     Attributes:
-      weights: {branch: () weight of the multimodal gradient in the last update}; 0.5 before the first and wherever
-        there was no conflict.
+      weights: {branch: () weight of the multimodal gradient in the last update}; 0.5 before the first update and
+        without a conflict.
     """
 
     weights: dict[str, jax.Array]
@@ -50,13 +50,14 @@ class CombineByMMParetoState(NamedTuple):
 def combine_by_mmpareto(labels: Labels, rescale: float | jax.Array = 1.5) -> optax.GradientTransformationExtraArgs:
     """Combines the gradient of the multimodal loss with that of the unimodal losses, as MMPareto does.
 
-    Per branch h = 2 (w g + (1 - w) u), with g its multimodal and u its unimodal gradient and w from `min_norm_weight`
-    over all its arrays together. Where w is not 0.5, h is shorter than g + u; every array of h is lengthened to the
-    norm of g + u there, and never shortened. All is multiplied by rescale. Parameters of no branch get g + u.
+    For each branch h = 2 (w g + (1 - w) u), where g is its multimodal gradient, u its unimodal gradient and w the
+    `min_norm_weight` over all of its arrays. If w is not 0.5, h is shorter than g + u. Every array of h that is shorter
+    than that of g + u is scaled up to its norm; none is scaled down. The result is multiplied by rescale. Parameters
+    without a branch get g + u.
 
-    The two gradients take two backward passes: one of the fusion's loss, one of the sum of the branches' own losses.
-    The published method leaves the classifiers out: label them None. Where gradients are accumulated over several
-    batches, as by `optax.MultiSteps`, combine ahead of that.
+    The two gradients take two backward passes: one of the fusion's loss and one of the sum of the branches' own
+    losses. The published method leaves the classifiers out; to do so, label them None. If gradients are accumulated
+    over several batches, for example by `optax.MultiSteps`, combine before that.
 
     Args:
       labels: See `scale_by_cgm`.
@@ -64,7 +65,7 @@ def combine_by_mmpareto(labels: Labels, rescale: float | jax.Array = 1.5) -> opt
 
     Returns:
       A transformation of multimodal gradients whose `update` requires the keyword `unimodal`, gradients like them.
-      An array in which the two cancel exactly has no direction to lengthen and stays 0.
+      An array in which the two cancel exactly stays 0, because it has no direction to scale.
 
     Raises:
       ValueError: From `update`: `unimodal` is missing.
@@ -125,7 +126,7 @@ def of_branch(labels: Any, tree: Any, name: str) -> list[Any]:
 
 
 def masked_like(updates: Any, tree: Any) -> Any:
-    """Returns a tree without the subtrees that `optax.masked` or `optax.partition` took from the updates."""
+    """Returns a tree without the subtrees that `optax.masked` or `optax.partition` removed from the updates."""
 
     def is_masked(x: Any) -> bool:
         return isinstance(x, optax.MaskedNode)
@@ -134,7 +135,7 @@ def masked_like(updates: Any, tree: Any) -> Any:
 
 
 def integrated(g: jax.Array, u: jax.Array, weight: jax.Array) -> jax.Array:
-    """Computes h = 2 (w g + (1 - w) u), lengthened to the norm of g + u where it is shorter."""
+    """Computes h = 2 (w g + (1 - w) u), scaled up to the norm of g + u if it is shorter."""
     w = weight.astype(g.dtype)
     h = 2 * (w * g + (1 - w) * u)
     length, wanted = optax.tree.norm(h), optax.tree.norm(g + u)

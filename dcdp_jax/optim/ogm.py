@@ -1,4 +1,4 @@
-"""OGM and OGM-GE, on-the-fly gradient modulation without and with generalization enhancement, the ancestors of CGM.
+"""OGM and OGM-GE, on-the-fly gradient modulation without and with generalization enhancement, CGM's predecessors.
 
 Peng et al. 2022, Balanced multimodal learning via on-the-fly gradient modulation. https://arxiv.org/abs/2203.15332
 """
@@ -30,7 +30,7 @@ from dcdp_jax.optim.cgm import contribution_ratios
 def ogm_coefficients(
     confidence: Mapping[str, ArrayLike], alpha: float | Float[Array, ""], eps: float | Float[Array, ""] = 1e-8
 ) -> dict[str, Float[Array, ""]]:
-    """Computes 1 - tanh(alpha R_m) where R_m > 1, else 1: unlike CGM's M it jumps at R = 1.
+    """Computes 1 - tanh(alpha R_m) if R_m > 1, else 1. Unlike CGM's M, it is discontinuous at R = 1.
 
     Arguments, range and errors are those of `modulation_coefficients`.
 
@@ -42,7 +42,7 @@ def ogm_coefficients(
     not_negative("alpha", alpha)
 
     def coefficient(R: jax.Array) -> jax.Array:
-        # As in `modulation_coefficients`: 1 - tanh(x) without cancellation.
+        # 1 - tanh(x) without cancellation, as in `modulation_coefficients`.
         below_one = jnp.maximum(2 / (1 + jnp.exp(2 * alpha * R)), jnp.finfo(R.dtype).tiny)
         return jnp.where(R > 1, below_one, 1)
 
@@ -121,7 +121,7 @@ def scale_by_ogm(
 
 
 def gradient_noise(labels: Any, updates: Any, key: jax.Array) -> Any:
-    """Draws Gaussian noise with each array's own standard deviation for the branches, and zeros for the rest."""
+    """Draws Gaussian noise with the standard deviation of each array of a branch; other parameters get zeros."""
     count = len(jax.tree.leaves(updates))
     keys = jax.tree.unflatten(jax.tree.structure(updates), list(jax.random.split(key, count)))
 

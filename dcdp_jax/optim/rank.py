@@ -1,7 +1,7 @@
-"""Two constants by the rank of the branches' confidence: the control of every method that modulates by degree.
+"""Two constants by the rank of the branches' confidence: the control for methods that modulate by degree.
 
-A gain that this has as well comes from slowing one branch down, not from how much; and with the constants exchanged it
-slows the weaker branch down, the opposite of CGM.
+If this control has the same gain, the gain comes from slowing one branch down, not from the amount. With the constants
+exchanged it slows the weaker branch down, the opposite of CGM.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def rank_coefficients(
     """Computes c_m = strong where S_m is above the S of every other branch, else weak.
 
     Args:
-      confidence: {branch: S}, see `contribution_ratios`. Two branches or more; where several share the highest S, none
+      confidence: {branch: S} of two branches or more, see `contribution_ratios`. If several share the highest S, none
         is strong.
       strong: Coefficient of the branch with the highest confidence.
       weak: Coefficient of the others.
@@ -31,7 +31,7 @@ def rank_coefficients(
       {branch: () coefficient}.
 
     Raises:
-      ValueError: Fewer than two branches, or an S with a dimension.
+      ValueError: Fewer than two branches, or an S that is not a scalar.
 
     Example:
       >>> found = rank_coefficients({"res": 60.0, "dense": 40.0}, strong=0.5, weak=1.0)
@@ -58,11 +58,11 @@ class ScaleByRankState(NamedTuple):
 def scale_by_rank(
     labels: Labels, strong: float | Float[Array, ""] = 0.5, weak: float | Float[Array, ""] = 1.0
 ) -> optax.GradientTransformationExtraArgs:
-    """Scales the most confident branch's subtree by one constant and the others by another, see `rank_coefficients`.
+    """Scales the most confident branch's subtree by one constant and the others by another; see `rank_coefficients`.
 
     Args:
       labels: See `scale_by_cgm`.
-      strong: Coefficient of the branch with the highest confidence; below weak it acts as CGM does, above it the
+      strong: Coefficient of the branch with the highest confidence. Below weak it acts as CGM does, above weak the
         opposite way.
       weak: Coefficient of the others.
 
@@ -71,8 +71,8 @@ def scale_by_rank(
       coefficients last applied.
 
     Raises:
-      ValueError: From `update`: `confidence` is missing, its branches are not those of the labels, or an S has a
-        dimension.
+      ValueError: From `update`: `confidence` is missing, its branches are not those of the labels, or an S is not a
+        scalar.
 
     Example:
       >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2)}
@@ -88,6 +88,4 @@ def scale_by_rank(
     def step(state: ScaleByRankState, S: dict[str, jax.Array]) -> ScaleByRankState:
         return ScaleByRankState(as_float32(rank_coefficients(S, strong, weak)))
 
-    return scale_by_coefficients(
-        "scale_by_rank", labels, ["confidence"], lambda names: ScaleByRankState(ones(names)), step
-    )
+    return scale_by_coefficients("scale_by_rank", labels, ["confidence"], begin, step)

@@ -1,7 +1,7 @@
-"""CGM's coefficients, shuffled between branches and steps: the null control of every study of modulation.
+"""CGM's coefficients, shuffled between branches and steps: the null control for studies of modulation.
 
-What it gains comes from the size of the coefficients or from their noise, not from balance between the branches. With
-mean 1 it comes from the noise alone.
+Its gain comes from the size of the coefficients or from their noise, not from balance between the branches. With mean
+1 it comes from the noise alone.
 """
 
 from typing import NamedTuple
@@ -43,9 +43,9 @@ def scale_by_shuffled_cgm(
 ) -> optax.GradientTransformationExtraArgs:
     """Scales each branch's subtree by the M that CGM had for a random branch at a random step.
 
-    At every update the M of `scale_by_cgm` are computed and kept, one of the last `memory` updates is drawn, this one
-    included, and its M are dealt to the branches in random order. The coefficients have the distribution of CGM's M,
-    but which branch is slowed down, and when, says nothing about the confidences.
+    Every update computes and stores the M of `scale_by_cgm`. It then draws one of the last `memory` updates, including
+    this one, and assigns its M to the branches in random order. The coefficients have the distribution of CGM's M, but
+    which branch is slowed down, and when, does not depend on the confidences.
 
     CGM's M are at most 1, so on average these coefficients shorten the steps. `mean_one` divides them by the mean of
     all M that they are drawn from: with L = min(t, memory) updates kept at update t, n branches, a random update j of
@@ -54,8 +54,8 @@ def scale_by_shuffled_cgm(
         k_m = M_j,p(m) / (1 / (L n) sum_i sum_b M_i,b),
 
     so that the expectation of k_m over the draw is exactly 1 for every branch at every update. The mean is at least
-    1 / n, since the branch with the lowest confidence has M = 1, so that k_m is at most n. With `before` the moments
-    only the first moment has the expectation that it has without modulation; the second grows by the variance of k_m.
+    1 / n, because the branch with the lowest confidence has M = 1; hence k_m is at most n. Before the moments, only the
+    first moment keeps its expectation without modulation; the second grows by the variance of k_m.
 
     Args:
       labels: See `scale_by_cgm`.
@@ -85,7 +85,7 @@ def scale_by_shuffled_cgm(
     """
     not_negative("alpha", alpha)
     if memory < 1:
-        raise ValueError(f"memory={memory} is no positive number of updates")
+        raise ValueError(f"memory={memory} is not a positive number of updates")
 
     def begin(names: list[str]) -> ScaleByShuffledCGMState:
         seen = jnp.ones((memory, len(names)), jnp.float32)
@@ -96,10 +96,10 @@ def scale_by_shuffled_cgm(
         seen = state.seen.at[state.count % memory].set(jnp.stack([M[name] for name in sorted(M)]))
         following, for_step, for_order = jax.random.split(jax.random.wrap_key_data(state.rng_key), 3)
         kept = jnp.minimum(state.count + 1, memory)
-        dealt = jax.random.permutation(for_order, seen[jax.random.randint(for_step, (), 0, kept)])
+        shuffled = jax.random.permutation(for_order, seen[jax.random.randint(for_step, (), 0, kept)])
         if mean_one:
-            dealt /= jnp.mean(seen, where=(jnp.arange(memory) < kept)[:, None])
-        coefficients = {name: dealt[i] for i, name in enumerate(sorted(M))}
+            shuffled /= jnp.mean(seen, where=(jnp.arange(memory) < kept)[:, None])
+        coefficients = {name: shuffled[i] for i, name in enumerate(sorted(M))}
         count = optax.safe_increment(state.count)
         return ScaleByShuffledCGMState(jax.random.key_data(following), count, seen, coefficients)
 
