@@ -50,18 +50,22 @@ def stem(path: Path) -> str:
     return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
 
 
-def check_alike(names: Iterable[str], what: str) -> None:
-    """Raises DataError where two cleaned names differ only in what is easily mistyped, or is not seen at all.
+def spelling(name: str) -> str:
+    """Returns what of a cleaned name tells it apart: without what is easily mistyped, or is not seen at all.
 
     That is case, blanks, underscores that are not between digits, characters without a shape (a zero-width space),
     leading zeros and a trailing '.0'.
     """
+    seen = "".join(letter for letter in name.casefold() if unicodedata.category(letter) != "Cf")
+    bare = re.sub(r"\s|(?<!\d)_|_(?!\d)", "", seen)
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"\.0+$", "", bare))
+
+
+def check_alike(names: Iterable[str], what: str) -> None:
+    """Raises DataError where two cleaned names differ, and their `spelling` does not."""
     first: dict[str, str] = {}
     for name in names:
-        seen = "".join(letter for letter in name.casefold() if unicodedata.category(letter) != "Cf")
-        key = re.sub(r"\s|(?<!\d)_|_(?!\d)", "", seen)
-        key = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"\.0+$", "", key))
-        other = first.setdefault(key, name)
+        other = first.setdefault(spelling(name), name)
         if other != name:
             raise DataError(
                 f"{what}: {other!r} and {name!r} differ only in case, blanks, underscores, invisible characters, zeros "

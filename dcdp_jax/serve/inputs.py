@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.annotations import annotations_of
 from dcdp_jax.data.datasets import find_dataset
+from dcdp_jax.data.names import spelling
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.resample import resample
 from dcdp_jax.data.table_files import SUFFIXES, is_table, read_header
@@ -114,9 +116,11 @@ def reading_fields(
     """
     table = table.copy_and_resolve_references()
     table.rate = float(card.input_rate)
-    for field in ("label", "subject", "recording"):
-        if table[field] not in header:
-            table[field] = ""
+    fields = {f"data.table.{field}": table[field] for field in ("label", "subject", "recording") if table[field]}
+    for what, name in fields.items():
+        check_spelling(where, header, name, what)
+        if name not in header:
+            table[what.rpartition(".")[2]] = ""
     if table.time and table.time not in header:
         raise DataError(
             f"{where}: no column {table.time!r} with the time (data.table.time), and so no rate; the columns are "
@@ -129,7 +133,17 @@ def reading_fields(
                 if unit != channel.unit:
                     raise DataError(f"{where}: {column} is in {unit}, and the model reads it in {channel.unit}")
                 columns[channel.name] = column
+    for channel in card.inputs:
+        if channel.name not in columns:
+            check_spelling(where, header, channel.name, "which the model reads")
     return table, columns
+
+
+def check_spelling(where: str, header: Sequence[str], name: str, what: str) -> None:
+    """Raises DataError where a column is not there, and another differs only in its spelling or in a unit behind it."""
+    alike = [column for column in header if spelling(re.sub(r"[\[(][^\])]*[\])]\s*$", "", column)) == spelling(name)]
+    if alike and name not in header:
+        raise DataError(f"{where}: no column {name!r} ({what}), but {alike[0]!r}; write both in the same way")
 
 
 def prepare(where: str, recording: Recording, card: ModelCard, time: np.ndarray | None = None) -> Input:
@@ -155,7 +169,7 @@ def prepare(where: str, recording: Recording, card: ModelCard, time: np.ndarray 
             f"resampled by linear"
         )
         recording, time = resample_recording(recording, time, card.input_rate)
-    recording, there = leave_out_gaps(recording, card.view)
+    recording, there = leave_out_gaps(where, recording, card.view)
     kept = there[kept_samples(recording, card.decimate)]
     viewed = view_recording(decimate(recording, card.decimate), card.view)
     return Input(f"{recording.subject}-{recording.run}", viewed, time[kept], tuple(notes))
@@ -179,7 +193,7 @@ def resample_recording(recording: Recording, time: np.ndarray, rate: float) -> t
     return changed, np.concatenate([part.time for part in parts])
 
 
-def leave_out_gaps(recording: Recording, view: str) -> tuple[Recording, np.ndarray]:
+def leave_out_gaps(where: str, recording: Recording, view: str) -> tuple[Recording, np.ndarray]:
     """Divides a recording where there is nothing, see `is_gap`.
 
     Returns:
@@ -189,7 +203,7 @@ def leave_out_gaps(recording: Recording, view: str) -> tuple[Recording, np.ndarr
     if len(kept) == len(recording.labels):
         return recording, kept
     if not len(kept):
-        raise DataError(f"recording {recording.subject}/{recording.run} holds no sample")
+        raise DataError(f"{where}: recording {recording.run!r} has no sample with a value")
     breaks = np.flatnonzero(np.diff(kept) > 1) + 1
     starts = np.union1d(np.append(0, breaks), np.searchsorted(kept, recording.starts))
     divided = dataclasses.replace(

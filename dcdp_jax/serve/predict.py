@@ -1,5 +1,6 @@
 """--mode=predict: applies a trained model to files, and writes the predictions as tables and as a picture."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from dcdp_jax.serve.model import TrainedModel, load_serving_model, predict
 from dcdp_jax.serve.smoothing import Smoother
 
 PREDICTIONS = "predictions"
+FILES = ("windows.csv", "segments.csv", "grades.json", "timeline.png", "timeline.svg")  # of one recording
 BLOCK = 1024  # windows that are held at a time
 FAR = 6.0  # standard deviations
 
@@ -100,10 +102,14 @@ def predict_input(
     print(f"{where}: {seconds:.1f} s, {len(events)} windows of {card.window / card.rate:g} s")
     for note in (*item.notes, *strange_values(card, recording)):
         print(f"  {note}")
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
     if not events:
         longest = np.diff(np.append(recording.starts, len(recording.labels))).max() / card.rate
         print(f"  nothing is predicted: the longest part without a gap has {longest:.1f} s, less than a window")
         return
+    for branches, count in Counter(event.missing for event in events if event.missing).items():
+        print(f"  {count} of {len(events)} windows lack a channel of the branch {', '.join(branches)}")
     segments = merge_events(events)
     truth = [window_label(recording, item.time, event, card) for event in events]
     if known := [event.label == label for event, label in zip(events, truth, strict=True) if label != UNLABELLED]:

@@ -242,11 +242,18 @@ def test_smoothing_several_files_and_one_that_is_absent(copied, data, table, mod
     config = demo.get_config()
     config.data = data
     other = copied / "other.csv"
-    other.write_text("".join(table.read_text().splitlines(keepends=True)[:60]))
-    predict_files(config, copied, [str(table), str(other)], ("mean", 3))
-    assert (
-        "nothing is predicted: the longest part without a gap has 2.4 s, less than a window" in capsys.readouterr().out
-    )
+    lines = table.read_text().splitlines(keepends=True)
+    other.write_text("".join(lines[:60]))
+    earlier = copied / "predictions" / "other" / "grades.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.touch()
+    lost = copied / "lost.csv"  # the last channels are of the branch dense
+    lost.write_text("".join([*lines[:1], *(",".join([*line.split(",")[:-3], "", "", "\n"]) for line in lines[1:70])]))
+    predict_files(config, copied, [str(table), str(other), str(lost)], ("mean", 3))
+    printed = capsys.readouterr().out
+    assert "nothing is predicted: the longest part without a gap has 2.4 s, less than a window" in printed
+    assert not earlier.exists()
+    assert "1 of 1 windows lack a channel of the branch dense" in printed
     rows = read(copied / "predictions" / "day one" / "windows.csv")
     (item,) = read_input(table, model.card, data)
     events = predict_recording(model, item.recording, item.time, ("mean", 3))
