@@ -31,6 +31,8 @@ METADATA_BYTES = 4 << 20
 # The best checkpoint, the last one, and the next one while it is written.
 MOST_CHECKPOINTS = 3
 TRIAL = 0  # number of the checkpoint that `prove` writes and removes
+# Folder into which orbax moves a checkpoint before its files are removed, so that none is ever there in part.
+REMOVED = "removed"
 
 
 def digest(tree: Any) -> str:
@@ -80,6 +82,7 @@ class Checkpoints:
             # orbax can do this too, in a thread that it waits for at the first save alone.
             for unfinished in self.folder.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"):
                 shutil.rmtree(unfinished)
+            self._empty_removed()
         policy = AnyPreservationPolicy(
             [LatestN(1), BestN(get_metric_fn=lambda metrics: (metrics["score"], -metrics["epoch"]), n=1)]
         )
@@ -89,6 +92,7 @@ class Checkpoints:
             enable_async_checkpointing=False,
             read_only=self._read_only,
             create=False,
+            todelete_subdir=REMOVED,
             # Or orbax would wait for processes that never come here.
             multiprocessing_options=ocp.options.MultiprocessingOptions(active_processes={0})
             if jax.process_count() > 1
@@ -118,7 +122,14 @@ class Checkpoints:
         best = max(scores, key=lambda number: (scores[number], -number), default=TRIAL)
         for number in found:
             if number == TRIAL or (number in scores and number not in (best, max(found))):
-                self._manager.delete(number)
+                self._delete(number)
+
+    def _delete(self, number: int) -> None:
+        self._manager.delete(number)
+        self._empty_removed()
+
+    def _empty_removed(self) -> None:
+        shutil.rmtree(self.folder / REMOVED, ignore_errors=True)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -166,7 +177,7 @@ class Checkpoints:
             return
         self._write(TRIAL, arrays, 0.0, {})
         self._read(TRIAL, arrays)
-        self._manager.delete(TRIAL)
+        self._delete(TRIAL)
 
     def save(self, number: int, state: Any, score: float, notes: Mapping[str, Any] | None = None) -> None:
         """Begins to write a checkpoint, whole or not at all, and to remove those that are not needed any more.
@@ -225,6 +236,7 @@ class Checkpoints:
         except Exception as error:  # orbax and tensorstore raise many kinds
             raise OSError(f"{self.folder}: checkpoint {number} could not be written") from error
         write_digests(self.folder / str(number), file_digests(self.folder / str(number)))
+        self._empty_removed()
 
     def restore(self, number: int, like: T) -> T:
         """Reads and verifies the checkpoint with a number: NumPy arrays in the structure of a state like the saved one.

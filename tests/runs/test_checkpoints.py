@@ -42,11 +42,21 @@ def test_what_a_killed_save_did_not_remove_is_removed_when_the_folder_is_opened(
         with Checkpoints(tmp_path / str(number)) as checkpoints:
             checkpoints.save(number, state_of(number), score)
         shutil.move(tmp_path / str(number) / str(number), folder / str(number))
+    (folder / "removed" / "5" / "check").mkdir(parents=True)
     with Checkpoints(folder, read_only=True) as checkpoints:
         assert checkpoints.numbers() == [0, 1, 2, 3, 4]
     with Checkpoints(folder) as checkpoints:
         assert checkpoints.numbers() == [2, 4]
     assert sorted(path.name for path in folder.iterdir()) == ["2", "4"]
+
+
+def test_a_checkpoint_is_moved_away_whole_before_its_files_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(Checkpoints, "_empty_removed", lambda self: None)
+    saved(tmp_path / "first", [0.1])
+    files = len(files_of(tmp_path / "first" / "1"))
+    saved(tmp_path / "both", [0.1, 0.2])
+    assert sorted(path.name for path in (tmp_path / "both").iterdir()) == ["2", "removed"]
+    assert len(files_of(tmp_path / "both" / "removed" / "1")) == files
 
 
 def test_restored_to_the_bit(tmp_path):
