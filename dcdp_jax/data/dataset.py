@@ -195,6 +195,10 @@ def build_dataset(config: ConfigDict) -> Dataset:
         splits["train"] = dataclasses.replace(splits["train"], bounds=start_bounds(config, pool, protocol, splits))
     counts = {split: dict.fromkeys(class_names, 0) | tally(part.labels, class_names) for split, part in splits.items()}
     called = {number: names.get(number, str(number)) for number in pool.subjects.tolist()}
+    starts = np.concatenate([index.start for index in windows.values()])
+    if len(without := np.setdiff1d(pool.subjects, pool.subjects[pool.recording_of(starts)])):
+        who = listed([called[number] for number in without.tolist()])
+        notes.append(f"no window of {config.window} labelled samples is of the subjects {who}")
     if unseen := [name for name in class_names if not counts["train"][name]]:
         if protocol.every_class:
             raise DataError(

@@ -65,7 +65,9 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
         raise ConfigError("data.raw_dir is empty (and so is DCDP_RAW_DIR): name the folder with your tables")
     raw = Path(folder).expanduser()
     sampled, tally, missing = [], Counter[str](), np.zeros(len(channels), np.int64)
+    unread: dict[str, None] = {}  # columns, in order
     for path in find_files(raw, table.files):
+        unread |= dict.fromkeys(unread_columns(path, table, raw))
         for rows in read_rows(path, table, [channel.name for channel in channels], raw):
             sampled.append(sample_rows(path, rows, table))
             tally["rows"] += len(rows.time)
@@ -98,8 +100,11 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     subject_names = {number: name for name, number in numbers.items() if name != str(number)}
     missing_values = {channel.name: count for channel, count in zip(channels, missing.tolist(), strict=True)}
     tally["missing"] = sum(missing_values.values())
-    notes = make_notes(table, tally, recordings, {name: len(of_subject) for name, of_subject in subjects.items()})
-    return Recordings(recordings, tuple(names), subject_names, (*notes, *copies), missing_values=missing_values)
+    counts = {name: len(of_subject) for name, of_subject in subjects.items()}
+    notes = [*make_notes(table, tally, recordings, counts, [1 / part.interval for part in sampled]), *copies]
+    if unread:
+        notes.append(f"columns that are not read: {listed([repr(name) for name in unread])}")
+    return Recordings(recordings, tuple(names), subject_names, tuple(notes), missing_values=missing_values)
 
 
 def sample_rows(path: Path, rows: Rows, table: ConfigDict, partial: bool = False) -> Sampled:
@@ -290,6 +295,15 @@ def read_rows(path: Path, table: ConfigDict, channels: Sequence[str], folder: Pa
         yield Rows(subject, run, time, values, columns["label"][at])
 
 
+def unread_columns(path: Path, table: ConfigDict, folder: Path) -> list[str]:
+    """Returns the columns of a file, and of those beside it, that no field names."""
+    files = [(path, ""), *(beside(path, table, folder) if table.beside else [])]
+    header = [prefix + name for file, prefix in files for name in read_header(file, table)]
+    texts = {table[field] for field in GROUPS}
+    own = {prefix + table.time for _, prefix in files}
+    return [name for name in header if name not in {channel[0] for channel in table.channels} | texts | own]
+
+
 def match_path(path: Path, table: ConfigDict, folder: Path | None) -> dict[str, str]:
     """Returns what `data.table.path_pattern` finds in the path below the folder: names by 'subject', 'label', ...
 
@@ -388,26 +402,34 @@ def number_subjects(names: Sequence[str]) -> dict[str, int]:
     return {name: number for number, name in enumerate(unique, 1)}
 
 
+def listed(names: Sequence[str]) -> str:
+    """Returns the first names in one line, and how many more there are."""
+    more = [f"... and {len(names) - MOST_SHOWN} more"] if len(names) > MOST_SHOWN else []
+    return ", ".join([*names[:MOST_SHOWN], *more])
+
+
 def make_notes(
-    table: ConfigDict, tally: Mapping[str, int], recordings: Sequence[Recording], subjects: Mapping[str, int]
-) -> tuple[str, ...]:
+    table: ConfigDict,
+    tally: Mapping[str, int],
+    recordings: Sequence[Recording],
+    subjects: Mapping[str, int],
+    rates: Sequence[float],
+) -> list[str]:
     """Returns who was found, by what, and what reading did to the rows.
 
-    From counts of rows, repeated ones and missing values, and {subject: number of recordings}.
+    From counts of rows, repeated ones and missing values, {subject: number of recordings}, and the rows per second of
+    each recording.
     """
-    shown = [f"{name} ({subjects[name]})" for name in sorted(subjects, key=natural)]
-    if len(shown) > MOST_SHOWN:
-        shown = [*shown[:MOST_SHOWN], f"... and {len(shown) - MOST_SHOWN} more"]
+    shown = listed([f"{name} ({subjects[name]})" for name in sorted(subjects, key=natural)])
     column = table.subject and "(?P<subject>" not in table.path_pattern
     source = f"the column {table.subject!r}" if column else "the path of each file"
-    identities = f"{len(subjects)} subjects by {source}, with how many recordings: {', '.join(shown)}"
+    identities = f"{len(subjects)} subjects by {source}, with how many recordings: {shown}"
     samples = sum(len(r.labels) for r in recordings)
-    how = (
-        f"taken to be {table.rate:g} Hz apart"
-        if keeps_rows(table)
-        else f"resampled by {table.resample} to {table.rate:g} Hz"
-    )
-    notes = [f"{len(recordings)} recordings: {tally['rows']:,} rows, {how}: {samples:,} samples", identities]
+    how = f", taken to be {table.rate:g} Hz apart"
+    if not keeps_rows(table):
+        came = " to ".join(dict.fromkeys(f"{rate:.3g}" for rate in (min(rates), max(rates))))
+        how = f" at {came} Hz, resampled by {table.resample} to {table.rate:g} Hz"
+    notes = [f"{len(recordings)} recordings: {tally['rows']:,} rows{how}: {samples:,} samples", identities]
     if tally["repeated"]:
         done = {"spread": "were spread until the next stamp", "mean": "were averaged with it"}
         notes.append(
@@ -418,4 +440,4 @@ def make_notes(
         notes.append(f"{gaps} gaps divide recordings")
     if tally["missing"]:
         notes.append(f"{tally['missing']} missing values, data.table.missing={table.missing!r}")
-    return tuple(notes)
+    return notes

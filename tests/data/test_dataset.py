@@ -379,6 +379,14 @@ def test_unlabelled_recordings_have_no_window(readers):
         build_dataset(small(name="dsads", protocol="standard", window=5))
 
 
+def test_people_without_a_window_are_named(readers):
+    recordings = random_recordings("dsads", 0)
+    recordings[0] = dataclasses.replace(recordings[0], labels=np.full_like(recordings[0].labels, UNLABELLED))
+    readers(recordings)
+    notes = build_dataset(small(name="dsads", protocol="standard", window=5)).notes
+    assert [note for note in notes if "no window" in note] == ["no window of 5 labelled samples is of the subjects 1"]
+
+
 def test_a_left_out_class_neither_trains_nor_validates():
     whole, without = build_dataset(small()), build_dataset(small(left_out_class="walk"))
     walk = whole.class_names.index("walk")

@@ -47,9 +47,18 @@ def test_one_file(tmp_path):
     assert (recording.subject, recording.run, recording.rate) == (1, "a", 10.0)
     assert recording.channels[0] == ("x", "acc", "hip", "g")
     assert recordings.notes == (
-        "1 recordings: 4 rows, resampled by linear to 10 Hz: 4 samples",
+        "1 recordings: 4 rows at 10 Hz, resampled by linear to 10 Hz: 4 samples",
         "1 subjects by the column 'subject', with how many recordings: ann (1)",
     )
+
+
+def test_columns_that_no_field_names_and_the_rates_of_the_rows_are_noted(tmp_path):
+    for name, step in (("a", 0.1), ("b", 0.2)):  # as of a table with a row for each sensor
+        rows = [f"{i * step:.1f},sit,{name},{i},{name},acc" for i in range(9)]
+        write(tmp_path, rows, f"{name}.csv", HEADER + ",sensor")
+    notes = read(tmp_path, channels=(("x", "acc", "hip", "g"),)).notes
+    assert notes[0].startswith("2 recordings: 18 rows at 5 to 10 Hz, resampled by linear to 10 Hz: ")
+    assert notes[2:] == ("columns that are not read: 'y', 'sensor'",)
 
 
 def test_several_files_and_one_long_table_are_the_same(tmp_path):
