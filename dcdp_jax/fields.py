@@ -272,6 +272,12 @@ FIELDS = (
         choices="dcdp_jax.data.resample:MISSING",
     ),
     Field(
+        "data.table.missing_values",
+        (),
+        "Numbers that stand for a missing value in the columns of channels, as `(-9999,)`.",
+        items=(int, float),
+    ),
+    Field(
         "data.table.test",
         (),
         "Names of the subjects (protocol `subject`) or recordings (protocol `recording`) that are tested; if empty, "

@@ -37,7 +37,7 @@ def wrong_values(field: Field):
     if isinstance(field.default, tuple):
         yield "text"
         if field.items:
-            yield (1.5,)
+            yield ("text",) if field.items == (int, float) else (1.5,)
         if field.low is not None:
             yield (field.low - 1,)
         return

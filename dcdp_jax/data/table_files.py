@@ -22,6 +22,8 @@ from dcdp_jax.data.download import RESOURCE_FORK
 from dcdp_jax.errors import DataError
 
 MISSING_NUMBERS = ("", "NaN", "nan", "NA", "N/A", "null")
+CODES = (999, 9999, 99999, 999999)  # that stand for a missing value in many tables, of either sign
+FAR_CODE = 10  # times as large as all other numbers
 LARGEST = 1e18  # larger ones have squares that are infinite in single precision
 TEXT_SUFFIXES = (".csv", ".txt", ".tsv", ".csv.gz", ".txt.gz", ".tsv.gz")
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
@@ -268,9 +270,27 @@ def check_numbers(
             frame[name] = values
 
 
+def check_codes(frame: pd.DataFrame, names: Sequence[str], where: str) -> None:
+    """Raises DataError for a number that is the usual code of a missing value and far from all others of its column."""
+    for name in names:
+        size = np.abs(frame[name].to_numpy())
+        code = np.isin(size, CODES)
+        usual = float(np.max(size, where=~code & ~np.isnan(size), initial=0))
+        if (far := code & (size > FAR_CODE * usual)).any():
+            at = int(np.argmax(far))
+            found = f"{frame[name].iloc[at]:g}"
+            raise DataError(
+                f"{where} {frame.index[at]}, column {name!r}: {found}, where all other numbers are within {usual:g}; "
+                f"if it stands for a missing value, set data.table.missing_values=({found},)"
+            )
+
+
 def finish_frame(frame: pd.DataFrame, numbers: Sequence[str], time: str, table: ConfigDict, where: str) -> pd.DataFrame:
     """Checks the numbers of a frame, leaves out rows without anything, and reads the time; see `read_file`."""
     check_numbers(frame, numbers, where, decimal=table.decimal)
+    for name in numbers if table.missing_values else ():
+        codes = np.array(table.missing_values, np.float32)
+        frame[name] = frame[name].mask(np.isin(frame[name].to_numpy(np.float32), codes))
     if not time:
         return frame
     blank = frame.isna().to_numpy().all(axis=1)

@@ -16,7 +16,7 @@ from dcdp_jax.data.annotations import annotate
 from dcdp_jax.data.names import check_alike, clean_name, clean_names, path_name
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
 from dcdp_jax.data.resample import Even, resample, settle
-from dcdp_jax.data.table_files import TIME, find_files, in_seconds, read_file, read_header
+from dcdp_jax.data.table_files import TIME, check_codes, find_files, in_seconds, read_file, read_header
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.values import check_values, fields_of
 
@@ -272,6 +272,7 @@ def read_rows(path: Path, table: ConfigDict, channels: Sequence[str], folder: Pa
         if column is not None and (column == "").any():
             at = frame.index[column == ""][0]
             raise DataError(f"{path}, {kind} {at}, column {table[field]!r}: no {field}")
+    check_codes(frame, channels, f"{path}, {kind}")
     for channel in channels if table.missing == "error" else ():
         if frame[channel].isna().any():
             at = frame.index[frame[channel].isna()][0]

@@ -48,7 +48,7 @@ SENSORS: Mapping[str, tuple[str, str, Mapping[str, str], Mapping[str, float]]] =
 # Fields of `data.table` that the page reads, and those that it cannot read.
 READ = (
     *("delimiter", "decimal", "skip_lines", "units_rows", "line_end", "time", "time_unit", "subject", "recording"),
-    *("repeated", "max_gap", "resample", "missing"),
+    *("repeated", "max_gap", "resample", "missing", "missing_values"),
 )
 UNREAD = ("preamble", "time_format", "beside")
 

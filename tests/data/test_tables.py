@@ -238,6 +238,22 @@ def test_bad_tables_are_named(tmp_path, rows, message):
         read(write(tmp_path, rows))
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_code_for_a_missing_value_is_named_or_read_as_one(tmp_path, suffix):
+    write(tmp_path, [f"{i / 10},sit,ann,{-9999 if 3 <= i < 5 else i},{90.0 * i}" for i in range(13)])
+    pd.read_csv(tmp_path / "a.csv").to_parquet(tmp_path / "a.parquet")
+    line = "line 5" if suffix == "csv" else "row 4"
+    with pytest.raises(
+        DataError, match=rf"{line}, column 'x': -9999, where all other numbers are within 12; .*\(-9999,\)"
+    ):
+        read(tmp_path, files=(f"*.{suffix}",))
+    recordings = read(tmp_path, files=(f"*.{suffix}",), missing_values=(-9999, 1e6))
+    np.testing.assert_allclose(recordings[0].signals, [[i, 90 * i] for i in range(13)], atol=1e-4)
+    assert recordings.missing_values == {"x": 2, "y": 0}
+    write(tmp_path, [f"{i / 10},sit,ann,{i + 900},1" for i in range(100)])  # 999 among others
+    assert len(read(tmp_path)) == 1
+
+
 @pytest.mark.parametrize(
     ("cell", "line"), [("oops", 3), ("1.234", 3), ("1.234,5", 3), ("inf", 3), ("2,5", None), (" 3,5e0 ", None)]
 )
@@ -337,7 +353,7 @@ def test_bad_fields_are_named(tmp_path, field, value, message):
         read(write(tmp_path), **{field: value})
 
 
-@pytest.mark.parametrize("field", ["files", "test", "validation", "header", "beside"])
+@pytest.mark.parametrize("field", ["files", "test", "validation", "header", "beside", "missing_values"])
 def test_names_must_be_tuples(tmp_path, field):
     table = table_config().to_dict() | {field: "ann"}
     with pytest.raises(ConfigError, match=rf"data\.table\.{field}='ann' must be a tuple, as \('ann',\)"):

@@ -108,6 +108,7 @@ def tables(draw):
         "repeated": draw(st.sampled_from(["drop", "mean", "spread"])),
         "resample": draw(st.sampled_from(["linear", "nearest"])),
         "missing": draw(st.sampled_from(["interpolate", "split"])),
+        "missing_values": draw(st.sampled_from([(), (0.001,)])),
         "max_gap": draw(st.sampled_from([0.5, 1.0])),
     }
     return content, fields

@@ -118,11 +118,11 @@ export function readTable(where, text, card) {
 
 function readValue(cell, here, missing, reading) {
   const text = cell.trim();
-  if (missing.has(text)) {
+  const value = missing.has(text) ? NaN : readNumber(text, here, reading);
+  if (Number.isNaN(value) || reading.missing_values.some((code) => Math.fround(code) === Math.fround(value))) {
     if (reading.missing === "error") throw new InputError(`${here}: no value`);
     return NaN;
   }
-  const value = readNumber(text, here, reading);
   if (Math.abs(value) > LARGEST) throw new InputError(`${here}: '${text.slice(0, 40)}' is larger than 1e+18`);
   return value;
 }
