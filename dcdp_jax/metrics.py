@@ -47,6 +47,11 @@ def scores(counts: Num[np.ndarray, "k k"] | Num[Array, "k k"]) -> dict[str, floa
     return result
 
 
+def accuracy_text(found: Mapping[str, float]) -> str:
+    """Returns the accuracy and the macro F1 of `scores`, for the terminal."""
+    return f"accuracy {found['accuracy']:.4f}, macro F1 {found['f1_macro']:.4f}"
+
+
 def count_predictions(
     labels: Int[np.ndarray, "b"], predicted: Int[np.ndarray, "b"], classes: int
 ) -> Int[np.ndarray, "k k"]:

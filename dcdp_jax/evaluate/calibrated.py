@@ -7,10 +7,10 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from dcdp_jax.data.dataset import Dataset, Split
+from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.data.normalize import normalize
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.metrics import count_predictions, scores
+from dcdp_jax.metrics import accuracy_text, count_predictions, scores
 from dcdp_jax.models.multipath import MultiPath
 from dcdp_jax.train.classifiers import BATCH, train_classifiers
 
@@ -20,11 +20,7 @@ SCORES = ("accuracy", "f1_macro")
 def measure_calibration(dataset: Dataset, network: nn.Module, variables: Any, seconds: float) -> dict[str, Any]:
     """Adapts the classifiers to each test subject with its calibration windows, and tests them on its other windows.
 
-    Args:
-      dataset: with `calibration`.
-      network: of the run.
-      variables: its `params` and `batch_stats`.
-      seconds: `data.calibration`.
+    The data set has windows for `calibration`, of as many seconds; the variables are `params` and `batch_stats`.
 
     Returns:
       `before` and `after`: accuracy and macro F1 over all test subjects that have both kinds of windows; `subjects`:
@@ -45,25 +41,24 @@ def measure_calibration(dataset: Dataset, network: nn.Module, variables: Any, se
         outputs = network.apply({**variables, "params": params}, normalize(x, *dataset.normalizer))
         return outputs.fusion.argmax(axis=-1)
 
-    def confusion(params: Any, part: Split) -> np.ndarray:
-        windows, predicted = dataset.windows_at(part.starts), []
+    def confusion(params: Any, starts: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        windows, predicted = dataset.windows_at(starts), []
         for first in range(0, len(windows), BATCH):
             some = windows[first : first + BATCH]
             padded = np.pad(some, ((0, BATCH - len(some)), (0, 0), (0, 0)))
             predicted.append(np.asarray(predict(params, padded))[: len(some)])
-        return count_predictions(part.labels, np.concatenate(predicted), classes)
+        return count_predictions(labels, np.concatenate(predicted), classes)
 
     subjects, before, after = {}, [], []
     for subject in np.intersect1d(test.subjects, given.subjects).tolist():
-        own, labelled = (select(part, part.subjects == subject) for part in (test, given))
-        params = train_classifiers(
-            network, variables, dataset.normalizer, dataset.windows_at(labelled.starts), labelled.labels
-        )
-        before.append(confusion(variables["params"], own))
-        after.append(confusion(params, own))
+        tested, adapting = test.subjects == subject, given.subjects == subject
+        windows, labels = dataset.windows_at(given.starts[adapting]), given.labels[adapting]
+        params = train_classifiers(network, variables, dataset.normalizer, windows, labels)
+        before.append(confusion(variables["params"], test.starts[tested], test.labels[tested]))
+        after.append(confusion(params, test.starts[tested], test.labels[tested]))
         subjects[dataset.subject_names.get(subject, str(subject))] = {
-            "windows": len(own.labels),
-            "calibration_windows": len(labelled.labels),
+            "windows": int(tested.sum()),
+            "calibration_windows": len(labels),
             "before": scores(before[-1])["accuracy"],
             "after": scores(after[-1])["accuracy"],
         }
@@ -77,20 +72,11 @@ def measure_calibration(dataset: Dataset, network: nn.Module, variables: Any, se
     }
 
 
-def select(part: Split, rows: np.ndarray) -> Split:
-    """Returns some of the windows of a part."""
-    return Split(part.starts[rows], part.labels[rows], part.subjects[rows])
-
-
 def calibration_line(measured: Mapping[str, Any]) -> str:
     """Formats the scores as a line of text."""
     changes = [row["after"] - row["before"] for row in measured["subjects"].values()]
-    return f"calibration with {measured['seconds']:g} s of each class, {len(changes)} subjects: " + "; ".join(
-        [
-            *(
-                f"{name} accuracy {measured[name]['accuracy']:.4f}, macro F1 {measured[name]['f1_macro']:.4f}"
-                for name in ("before", "after")
-            ),
-            f"by subject {100 * min(changes):+.2f} to {100 * max(changes):+.2f} points",
-        ]
+    return (
+        f"calibration with {measured['seconds']:g} s of each class, {len(changes)} subjects: "
+        f"before {accuracy_text(measured['before'])}; after {accuracy_text(measured['after'])}; "
+        f"by subject {100 * min(changes):+.2f} to {100 * max(changes):+.2f} points"
     )

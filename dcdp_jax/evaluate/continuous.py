@@ -16,12 +16,8 @@ def grade_test_part(
     """Grades the segments that a model finds in the contiguous stretches of the test part.
 
     The windows of scores lie within one label each (`data.label_rule=mode`); those here follow each other every `step`
-    samples from the beginning of a stretch, as in predict and stream.
-
-    Args:
-      dataset: of the run.
-      step: samples from one window to the next.
-      probabilities_of: function that returns (n, k) class probabilities of windows.
+    samples from the beginning of a stretch, as in predict and stream. `probabilities_of` returns (n, k) class
+    probabilities of windows.
 
     Returns:
       See `grade_segments`; None where the test part has no continuous recordings: its windows are random ones, no

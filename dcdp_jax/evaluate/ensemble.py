@@ -9,7 +9,7 @@ import numpy as np
 
 from dcdp_jax.calibration import calibration
 from dcdp_jax.errors import CheckpointError, UserError
-from dcdp_jax.metrics import count_predictions, scores
+from dcdp_jax.metrics import accuracy_text, count_predictions, scores
 from dcdp_jax.rejection import cross_entropy
 from dcdp_jax.runs.files import DIGESTS, PREDICTIONS, RESULT, as_json, write_recorded
 from dcdp_jax.runs.predictions import write_table
@@ -43,10 +43,8 @@ SAME: dict[str, Callable[[Member], Any]] = {
 def write_ensemble(runs: Sequence[Path], workdir: Path) -> dict[str, Any]:
     """Writes `predictions.csv` and `result.json` of the mean probabilities of runs, and returns the latter.
 
-    Args:
-      runs: folders of finished runs, two at least, tested on the same windows: seeds of one config, or models trained
-        on different folds of the training part.
-      workdir: where the files go; new, empty, or with an ensemble, which is replaced.
+    The runs are folders, two at least, tested on the same windows: seeds of one config, or models trained on different
+    folds of the training part. The workdir is new, empty, or has an ensemble, which is replaced.
 
     Raises:
       UserError: fewer than two runs, one that is named twice, unfinished or damaged, or runs of different data sets,
@@ -135,6 +133,7 @@ def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, An
     windows, names = members[0].windows, first["class_names"]
     counts, true = count_windows(windows, mean, names), true_labels(windows, names)
     bins = calibration(mean.argmax(axis=1) == true, mean.max(axis=1))
+    rates = [result["windows_per_second"] for result in results]  # 0 where it is not known
 
     def common(key: str) -> dict[str, Any]:
         return {part: value for part, value in first[key].items() if all(r[key].get(part) == value for r in results)}
@@ -158,7 +157,7 @@ def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, An
         "parameters": sum(result["parameters"] for result in results),
         "best_epoch": None,
         "wall_seconds": sum(result["wall_seconds"] for result in results),
-        "windows_per_second": combined_rate([result["windows_per_second"] for result in results]),
+        "windows_per_second": 1 / sum(1 / rate for rate in rates) if all(rates) else 0.0,
         "command": " ".join(sys.argv),
         "ensemble": [
             {
@@ -174,17 +173,7 @@ def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, An
     }
 
 
-def combined_rate(rates: Sequence[float]) -> float:
-    """Returns the windows per second of models that take each window one after the other; 0 if one is unknown (0)."""
-    return 1 / sum(1 / rate for rate in rates) if all(rates) else 0.0
-
-
 def ensemble_lines(result: dict[str, Any]) -> str:
     """Returns what the command prints: the scores of the runs and of their mean probabilities."""
-    lines = [
-        f"{member['run']}: accuracy {member['accuracy']:.4f}, macro F1 {member['f1_macro']:.4f}"
-        for member in result["ensemble"]
-    ]
-    test = result["test"]
-    lines.append(f"ensemble: accuracy {test['accuracy']:.4f}, macro F1 {test['f1_macro']:.4f}")
-    return "\n".join(lines)
+    lines = [f"{member['run']}: {accuracy_text(member)}" for member in result["ensemble"]]
+    return "\n".join([*lines, f"ensemble: {accuracy_text(result['test'])}"])

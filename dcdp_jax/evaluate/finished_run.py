@@ -70,14 +70,16 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     robustness = measure_robustness(config, run.dataset, run.devices, state, run.signals)
     grades = grade_test_part(run.dataset, config.data.step, lambda split: run.evaluate(state, split).probabilities)
     calibrated = calibration and adapt_test_subjects(config, run.dataset, state, calibration)
+
+    def write() -> None:
+        if not all((workdir / name).exists() for name in (PREDICTIONS, WORST_WINDOWS)):
+            write_predictions(workdir, run.dataset, found.probabilities)
+        for name, content in ((ROBUSTNESS, robustness), (SEGMENTS, grades), (CALIBRATION, calibrated)):
+            if content:
+                write_recorded(workdir, name, as_json(content))
+
     with claim(workdir, as_plain_data(config)):
-        if not all(from_first_process((workdir / name).exists) for name in (PREDICTIONS, WORST_WINDOWS)):
-            from_first_process(lambda: write_predictions(workdir, run.dataset, found.probabilities))
-        from_first_process(lambda: write_recorded(workdir, ROBUSTNESS, as_json(robustness)))
-        if grades:
-            from_first_process(lambda: write_recorded(workdir, SEGMENTS, as_json(grades)))
-        if calibrated:
-            from_first_process(lambda: write_recorded(workdir, CALIBRATION, as_json(calibrated)))
+        from_first_process(write)
     print("\n".join([robustness_lines(robustness), *(segment_lines(grades) if grades else [])]))
     if calibrated:
         print(calibration_line(calibrated))

@@ -21,7 +21,7 @@ from dcdp_jax.data.recording import Channel
 from dcdp_jax.data.vectors import Triple, devices_of, mirror_signs
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.evaluate.shapley import coalitions, shapley_values
-from dcdp_jax.metrics import scores
+from dcdp_jax.metrics import accuracy_text, scores
 from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.runs.result import git_revision
 from dcdp_jax.train.build import build_branches, build_model, mirror_axes
@@ -67,20 +67,10 @@ def corrupt(
 ) -> jax.Array:
     """Disturbs (b, t, c) normalised windows: other side, rotation, rate, losses, noise, and absent channels last.
 
-    Seed and index of a window in its part determine what is drawn, whatever the batch. A disturbance of level 0, or
-    of rate 1, changes no bit.
-
-    Args:
-      x: windows.
-      rows: index of each.
-      corruption: what to do.
-      devices: channels that turn together, see `devices_of`.
-      shift: (c,) of the normaliser.
-      scale: (c,) of the normaliser.
-      signs: factor of each channel on the other side of the body, see `mirror_signs`; () for none.
-
-    Returns:
-      Windows of the same shape.
+    Seed and index of a window in its part, `rows`, determine what is drawn, whatever the batch. A disturbance of level
+    0, or of rate 1, changes no bit. The channels of a device turn together, see `devices_of`; `signs` are the factors
+    of the channels on the other side of the body, see `mirror_signs`, () for none. Shift and scale (c,) are those of
+    the normaliser.
     """
     if signs:
         x = x + corruption.mirror * (jnp.asarray(signs, x.dtype) - 1) * (x / scale + shift) * scale
@@ -165,17 +155,9 @@ def corrupted_step(
 ) -> dict[str, jax.Array]:
     """Computes the counts of one padded, corrupted batch, summed over the devices.
 
-    Args:
-      state: replicated.
-      given: replicated.
-      batch: this device's share: `starts`, `labels`, `rows` and `mask`, all (b,), see `padded_batches`.
-      model: gives `Outputs`; built with this axis_name.
-      branches: of the model; none for a baseline.
-      turning: channels of each device, see `devices_of`.
-      signs: see `corrupt`.
-      window: samples per window.
-      axis_name: of the mapped axis.
-      dtype: in which the network computes.
+    State and given are replicated; the batch is this device's share: `starts`, `labels`, `rows` and `mask`, all (b,),
+    see `padded_batches`. A baseline has no branches. For `turning`, the channels of each device, and signs see
+    `corrupt`; for model, axis_name and dtype see `dcdp_jax.train.step.train_step`.
 
     Returns:
       {`fused`, `fallback`: (k, k) windows, rows true}. `fused` is the fusion's prediction, absent channels replaced;
@@ -253,29 +235,27 @@ def measure_robustness(
     split, size = dataset.splits["test"], evaluation_batch_size(config, devices)
     mean, deviation = training_statistics(dataset)
 
-    def confusions(absent: Sequence[int] = (), kind: str = "noise", level: float = 0.0) -> dict[str, np.ndarray]:
+    def measured(absent: Sequence[int] = (), kind: str = "noise", level: float = 0.0) -> dict[str, dict[str, float]]:
         present = np.ones(len(dataset.channels), bool)
         present[list(absent)] = False
         asked = undisturbed(present, mean, deviation, config.seed)
-        asked = asked._replace(**{kind: np.array(level, np.float32)})
-        corruption = devices.replicate(asked)
+        corruption = devices.replicate(asked._replace(**{kind: np.array(level, np.float32)}))
         given = feed(signals, padded_batches(split, size), dataset.window, devices)
-        return count_part(step, state, given, corruption)
+        return {name: scores(counts) for name, counts in count_part(step, state, given, corruption).items()}
 
     def worth(present: frozenset[str]) -> float:
         absent = [i for branch in branches if branch.name not in present for i in branch.channels]
-        return float(scores(confusions(absent=absent)["fused"])["accuracy"])
+        return measured(absent=absent)["fused"]["accuracy"]
 
-    clean = {name: scores(counts) for name, counts in confusions().items()}["fused"]
+    clean = measured()["fused"]
     names = [branch.name for branch in branches]
 
-    def outcome(counts: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, matrix in counts.items():
-            measured = scores(matrix)
-            found[name] = {score: measured[score] for score in SCORES}
-            found[name] |= {f"{score}_drop": clean[score] - measured[score] for score in SCORES}
-        return found
+    def outcome(found: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+        return {
+            name: {score: one[score] for score in SCORES}
+            | {f"{score}_drop": clean[score] - one[score] for score in SCORES}
+            for name, one in found.items()
+        }
 
     return {
         "note": NOTE,
@@ -288,14 +268,14 @@ def measure_robustness(
                 "name": absence.name,
                 "channels": [dataset.channels[i].name for i in absence.channels],
                 "silent_branches": [b.name for b in branches if set(b.channels) <= set(absence.channels)],
-                **outcome(confusions(absent=absence.channels)),
+                **outcome(measured(absent=absence.channels)),
             }
             for absence in absences(dataset, branches)
         ],
         "shapley": shapley_values({members: worth(members) for members in coalitions(names)}, names),
-        "noise": [{"level": level, "fused": outcome(confusions(level=level))["fused"]} for level in NOISE_LEVELS],
+        "noise": [{"level": level, "fused": outcome(measured(level=level))["fused"]} for level in NOISE_LEVELS],
         "worn": [
-            {"kind": kind, "level": level, "fused": outcome(confusions(kind=kind, level=level))["fused"]}
+            {"kind": kind, "level": level, "fused": outcome(measured(kind=kind, level=level))["fused"]}
             for kind, levels in WORN_LEVELS.items()
             if (turning or kind != "rotation") and (signs or kind != "mirror")
             for level in levels
@@ -332,12 +312,7 @@ def robustness_lines(robustness: Mapping[str, Any]) -> str:
     """Formats the scores as lines of text."""
 
     def line(what: str, row: Mapping[str, Any]) -> str:
-        parts = [
-            f"{name} accuracy {row[name]['accuracy']:.4f}, macro F1 {row[name]['f1_macro']:.4f}"
-            for name in ("fused", "fallback")
-            if name in row
-        ]
-        return f"{what}: {'; '.join(parts)}"
+        return f"{what}: " + "; ".join(f"{n} {accuracy_text(row[n])}" for n in ("fused", "fallback") if n in row)
 
     return "\n".join(
         [

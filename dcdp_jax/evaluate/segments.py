@@ -51,13 +51,8 @@ def merge_windows(windows: Sequence[PredictedWindow]) -> list[Segment]:
     """Merges consecutive windows of one class.
 
     Where windows of two classes overlap, one segment ends and the next begins in the middle of what they share. No
-    segment crosses a gap, time between windows, or a window without an answer.
-
-    Args:
-      windows: of one recording, in order.
-
-    Returns:
-      Disjoint segments, in order.
+    segment crosses a gap, time between windows, or a window without an answer. The windows are of one recording, in
+    order; the segments are disjoint, in order.
     """
     runs: list[list[PredictedWindow]] = []
     for window in windows:
@@ -102,12 +97,7 @@ def true_segments(labels: np.ndarray, time: np.ndarray, starts: np.ndarray, rate
 def divide(true: Sequence[Segment], predicted: Sequence[Segment]) -> list[Stretch]:
     """Divides a recording into stretches of contiguous labelled time, and cuts the predicted segments at their ends.
 
-    Args:
-      true: disjoint segments in order; time between them has no label.
-      predicted: disjoint segments in order.
-
-    Returns:
-      One `Stretch` for each contiguous labelled time.
+    Both kinds of segments are disjoint and in order; time between true ones has no label.
     """
     groups: list[list[Segment]] = []
     for segment in true:
@@ -124,11 +114,7 @@ def divide(true: Sequence[Segment], predicted: Sequence[Segment]) -> list[Stretc
 
 
 def grade_segments(stretches: Sequence[Stretch], class_names: Sequence[str]) -> dict[str, Any]:
-    """Grades predicted segments.
-
-    Args:
-      stretches: see `divide`.
-      class_names: k names.
+    """Grades the predicted segments of stretches, see `divide`.
 
     Returns:
       `map`: {temporal overlap: mean average precision over the classes with a true segment}, see `average_precision`.
@@ -136,21 +122,20 @@ def grade_segments(stretches: Sequence[Stretch], class_names: Sequence[str]) -> 
       `segments`: {class: {`true`, `predicted`: number of segments}}.
       `onset`: see `onset_delays`.
     """
-    labels = range(len(class_names))
     counts = {
-        class_names[label]: {
-            "true": sum(s.label == label for stretch in stretches for s in stretch.true),
-            "predicted": sum(s.label == label for stretch in stretches for s in stretch.predicted),
+        name: {
+            kind: sum(segment.label == label for stretch in stretches for segment in getattr(stretch, kind))
+            for kind in Stretch._fields
         }
-        for label in labels
+        for label, name in enumerate(class_names)
     }
-    present = [label for label in labels if counts[class_names[label]]["true"]]
+    present = [label for label, name in enumerate(class_names) if counts[name]["true"]]
     return {
         "map": {
             f"{overlap:g}": float(np.mean([average_precision(stretches, label, overlap) for label in present]))
             for overlap in OVERLAPS
         },
-        "seconds": {class_names[label]: time_errors(stretches, label) for label in labels},
+        "seconds": {name: time_errors(stretches, label) for label, name in enumerate(class_names)},
         "segments": counts,
         "onset": onset_delays(stretches),
     }
@@ -167,12 +152,7 @@ def average_precision(stretches: Sequence[Stretch], label: int, overlap: float) 
 
     Predicted segments are taken from the most to the least confident. Each is a hit if the true segment with which its
     temporal intersection over union is largest, among those not yet found, reaches the overlap. The result is the area
-    below precision over recall, with precision made non-increasing.
-
-    Args:
-      stretches: see `divide`.
-      label: of the class; it has at least one true segment.
-      overlap: the least intersection over union of a hit.
+    below precision over recall, with precision made non-increasing. The class has at least one true segment.
     """
     found = [(i, s) for i, stretch in enumerate(stretches) for s in stretch.predicted if s.label == label]
     found.sort(key=lambda item: -item[1].confidence)
@@ -196,10 +176,6 @@ def time_errors(stretches: Sequence[Stretch], label: int) -> dict[str, float]:
 
     A time that is true but not predicted is `fragmented` between two hits, `underfilled` beside one, and `missed`
     beside none. A time that is predicted but not true is likewise `merged`, `overfilled` or `inserted`.
-
-    Args:
-      stretches: see `divide`.
-      label: of the class.
 
     Returns:
       {kind in `KINDS`: seconds}. `hit`, `missed`, `fragmented` and `underfilled` together are the true time.

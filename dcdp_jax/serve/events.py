@@ -12,24 +12,16 @@ UNKNOWN, UNKNOWN_NAME = -2, "unknown"
 
 
 class Event(NamedTuple):
-    """The prediction for one window.
+    """The prediction for one window."""
 
-    Attributes:
-      start: seconds, of its first sample.
-      end: seconds, when its last sample has passed.
-      label: index of the class, `UNKNOWN` where the confidence is too low, -1 where there is no answer because sensors
-        are missing.
-      probabilities: (k,) NaN where there is no answer; with smoothing they are the smoothed ones.
-      missing: branches that lack a channel.
-      stretch: number of the contiguous stretch that it lies in, from 0.
-    """
-
-    start: float
-    end: float
+    start: float  # seconds, of its first sample
+    end: float  # seconds, when its last sample has passed
+    # index of the class, `UNKNOWN` where the confidence is too low, -1 where there is no answer because sensors are
+    # missing
     label: int
-    probabilities: np.ndarray
-    missing: tuple[str, ...]
-    stretch: int
+    probabilities: np.ndarray  # (k,) NaN where there is no answer; with smoothing they are the smoothed ones
+    missing: tuple[str, ...]  # branches that lack a channel
+    stretch: int  # number of the contiguous stretch that it lies in, from 0
 
     @property
     def confidence(self) -> float:

@@ -212,15 +212,12 @@ def export_page(
         probabilities = (found.fusion, *(found.branches[name] for name in names))
         return (*probabilities, after) if statistics.size else probabilities
 
-    compiled = jax.jit(every)
-    if statistics.size:
-        outputs.append(NEXT)
-        content, run = to_onnx(every, windows.shape[1:], outputs, statistics.size)
-        pairs = list(zip(run(windows, statistics), compiled(windows, statistics), strict=True))[:-1]
+    compiled, given = jax.jit(every), (statistics,) if statistics.size else ()
+    outputs += [NEXT] if given else []
+    content, run = to_onnx(every, windows.shape[1:], outputs, statistics.size)
+    pairs = list(zip(run(windows, *given), compiled(windows, *given), strict=True))[: 1 + len(names)]
+    if given:
         pairs += zip(follow(run, statistics, windows), follow(compiled, statistics, windows), strict=True)
-    else:
-        content, run = to_onnx(every, windows.shape[1:], outputs)
-        pairs = list(zip(run(windows), compiled(windows), strict=True))
     facts = check_all(f"web/{web.NETWORK}", pairs)
     loaded = web.write_site(folder, model.card, card, content, statistics, site)
     return {"format": "web", "outputs": outputs, "bytes": loaded} | facts

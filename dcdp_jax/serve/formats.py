@@ -9,7 +9,6 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from types import ModuleType
 from typing import Any
 
 import jax
@@ -40,16 +39,15 @@ def to_onnx(
     outputs: Sequence[str] = ("probabilities",),
     statistics: int = 0,
 ) -> tuple[bytes, Callable[..., list[np.ndarray]]]:
-    """Returns an ONNX model for any number of windows, with the input `windows`, and `statistics` if there are any.
+    """Returns an ONNX model for any number of windows, and a function of its inputs that runs it.
+
+    Its inputs are `windows`, and `statistics` if there are any; `outputs` are the names of what it returns.
 
     Args:
       forward: function of (b, t, c) windows, and (s,) statistics if there are any, that returns an array, or a tuple.
       shape: (t, c) of a window.
       outputs: a name for each array.
       statistics: s, their number.
-
-    Returns:
-      The model, and a function of its inputs that runs it and returns its outputs.
 
     Raises:
       ConfigError: jax2onnx or onnxruntime is not installed.
@@ -61,14 +59,9 @@ def to_onnx(
         from onnxruntime import InferenceSession, SessionOptions
     inputs: dict[str, tuple[int | str, ...]] = {"windows": ("b", *shape)}
     inputs |= {"statistics": (statistics,)} if statistics else {}
+    names = {"input_names": list(inputs), "output_names": list(outputs), "model_name": "dcdp_jax"}
     with quiet():
-        converted = convert(
-            forward,
-            list(inputs.values()),
-            input_names=list(inputs),
-            output_names=list(outputs),
-            model_name="dcdp_jax",
-        )
+        converted = convert(forward, list(inputs.values()), **names)
     # jax2onnx leaves nodes in the graph that no output depends on, as the projection heads.
     model = to_proto(RemoveUnusedNodesPass()(from_proto(converted)).model)
     # What it notes about shapes inside the graph is not always right, and nothing needs it.
@@ -90,9 +83,10 @@ def to_tflite(forward: Forward, shape: tuple[int, int], examples: np.ndarray | N
     Raises:
       ConfigError: TensorFlow or ai-edge-litert is not installed.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow logs at the start
     with needs("tflite"):
-        tf = import_tensorflow()
-        import ai_edge_litert.interpreter  # noqa: F401 - missing is said before the conversion
+        import tensorflow as tf
+        from ai_edge_litert.interpreter import Interpreter  # noqa: F401 - missing is said before the conversion
         from jax.experimental import jax2tf
     signature = [tf.TensorSpec((1, *shape), tf.float32, name="windows")]
     function = tf.function(jax2tf.convert(forward, with_gradient=False), input_signature=signature, autograph=False)
@@ -127,14 +121,6 @@ def run_tflite(content: bytes) -> Run:
     return run
 
 
-def import_tensorflow() -> ModuleType:
-    """Imports TensorFlow without the messages that it logs at the start."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
-
-    return tf
-
-
 @contextlib.contextmanager
 def needs(format_name: str) -> Iterator[None]:
     """Turns a missing package into the error that names the extra to install."""
@@ -154,8 +140,7 @@ def quiet() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logger.setLevel(level)

@@ -43,52 +43,31 @@ Array = jax.Array | np.ndarray
 
 
 class TrainedModel(NamedTuple):
-    """A network with its parameters.
+    """A network with its parameters."""
 
-    Attributes:
-      card: what it reads, and what its answers mean.
-      network: gives `Outputs` of normalised windows (b, t, c).
-      variables: its parameters and running statistics, on the device.
-      rejection: what makes an answer `unknown`; None answers every window.
-      density: of the training windows, by whose distance windows are unknown; None judges them by probability.
-      adapt: weight of each window in the statistics of batch normalisation, see `AdaptingModel`; 0 leaves those of
-        training.
-      adapt_share: largest share that the windows have in these statistics; the rest is of training.
-    """
-
-    card: ModelCard
-    network: nn.Module
-    variables: Any
-    rejection: Rejection | None = None
+    card: ModelCard  # what it reads, and what its answers mean
+    network: nn.Module  # gives `Outputs` of normalised windows (b, t, c)
+    variables: Any  # its parameters and running statistics, on the device
+    rejection: Rejection | None = None  # what makes an answer `unknown`; None answers every window
+    # weight of each window in the statistics of batch normalisation, see `AdaptingModel`; 0 leaves those of training
     adapt: float = 0.0
-    adapt_share: float = 1.0
-    density: Density | None = None
+    adapt_share: float = 1.0  # largest share that the windows have in these statistics; the rest is of training
+    density: Density | None = None  # by whose distance windows are unknown; None judges them by probability
 
 
 class Probabilities(NamedTuple):
-    """What a network says about b windows.
+    """What a network says about b windows."""
 
-    Attributes:
-      fusion: (b, k) of the fusion classifier, the model's prediction.
-      branches: {branch: (b, k)} of each branch's own classifier; empty for a baseline.
-    """
-
-    fusion: jax.Array
-    branches: dict[str, jax.Array]
+    fusion: jax.Array  # (b, k) of the fusion classifier, the model's prediction
+    branches: dict[str, jax.Array]  # {branch: (b, k)} of each branch's own classifier; empty for a baseline
 
 
 class Prediction(NamedTuple):
-    """Answers about n windows, also where sensors are missing.
+    """Answers about n windows, also where sensors are missing."""
 
-    Attributes:
-      probabilities: (n, k); NaN where no branch has all of its channels.
-      complete: (n, m) bool, which of the m branches have all of their channels; m is 1 for a baseline.
-      distances: (n,) to the training windows, see `dcdp_jax.density`; NaN where a channel is missing, or the model has
-        no density.
-    """
-
-    probabilities: np.ndarray
-    complete: np.ndarray
+    probabilities: np.ndarray  # (n, k); NaN where no branch has all of its channels
+    complete: np.ndarray  # (n, m) bool, which of the m branches have all of their channels; m is 1 for a baseline
+    # (n,) to the training windows, see `dcdp_jax.density`; NaN where a channel is missing, or the model has no density
     distances: np.ndarray
 
 

@@ -9,14 +9,14 @@ import msgspec
 import numpy as np
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.windows import index_windows
+from dcdp_jax.data.windows import make_windows
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.models.multipath import MultiPath
 from dcdp_jax.runs.checkpoints import Checkpoints
 from dcdp_jax.runs.files import CHECKPOINTS, CONFIG, RESULT, as_json, read_recorded, write_recorded
 from dcdp_jax.runs.model_card import ModelCard, write_card
 from dcdp_jax.runs.reading import read_result
-from dcdp_jax.serve.inputs import Input, read_input
+from dcdp_jax.serve.inputs import read_input
 from dcdp_jax.serve.model import describe_state, load_model, restore_state
 from dcdp_jax.train.classifiers import train_classifiers
 from dcdp_jax.train.state import AveragedState
@@ -25,12 +25,9 @@ ADAPTED = "adapted"
 
 
 def adapt_run(config: ConfigDict, workdir: Path, paths: Sequence[str]) -> None:
-    """Adapts the model of a run to labelled recordings, and writes WORKDIR/adapted/NAME, a folder to predict with.
+    """Adapts the model of a finished run to labelled files, and writes WORKDIR/adapted/NAME, a folder to predict with.
 
-    Args:
-      config: of the run.
-      workdir: of the run, finished.
-      paths: files with labels; NAME is that of the first.
+    NAME is that of the first file.
 
     Raises:
       UserError: the run is not finished, or the files are not what the model reads, or hold too few labels.
@@ -39,8 +36,10 @@ def adapt_run(config: ConfigDict, workdir: Path, paths: Sequence[str]) -> None:
     model = load_model(workdir, config.serve.compute_body)
     if not isinstance(model.network, MultiPath):
         raise ConfigError(f"--mode=adapt trains the classifiers of branches, and the model of {workdir} has none")
-    inputs = [item for path in paths for item in read_input(Path(path), model.card, config.data)]
-    windows, labels = labelled_windows(model.card, inputs)
+    recordings = [item.recording for path in paths for item in read_input(Path(path), model.card, config.data)]
+    windows, labels, _ = make_windows(recordings, window=model.card.window, step=model.card.step)
+    whole = np.isfinite(windows).all(axis=(1, 2))
+    windows, labels = windows[whole], labels[whole]
     counts = np.bincount(labels, minlength=len(model.card.class_names))
     if np.count_nonzero(counts) < 2:
         raise DataError(
@@ -53,21 +52,6 @@ def adapt_run(config: ConfigDict, workdir: Path, paths: Sequence[str]) -> None:
     write_adapted(workdir, folder, model.card, params, {"files": list(paths), "windows": named})
     print(f"adapted on {', '.join(f'{n} windows of {name}' for name, n in named.items())}")
     print(f"to use it, repeat the command of the run with --workdir={folder}")
-
-
-def labelled_windows(card: ModelCard, inputs: Sequence[Input]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the windows (n, t, c) within one label, without missing values, and their classes (n,)."""
-    found, labels = [np.zeros((0, card.window, len(card.channels)), np.float32)], [np.zeros(0, np.int32)]
-    for item in inputs:
-        recording = item.recording
-        bounds = np.append(recording.starts, len(recording.labels))
-        stretches = np.stack([bounds[:-1], bounds[1:]], axis=1)
-        index = index_windows(recording.labels, stretches, card.window, card.step)
-        found.append(recording.signals[index.start[:, None] + np.arange(card.window)])
-        labels.append(index.label)
-    windows, classes = np.concatenate(found), np.concatenate(labels)
-    whole = np.isfinite(windows).all(axis=(1, 2))
-    return windows[whole], classes[whole]
 
 
 def write_adapted(workdir: Path, folder: Path, card: ModelCard, params: Any, adapted: dict[str, Any]) -> None:

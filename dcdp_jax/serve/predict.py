@@ -27,16 +27,13 @@ FAR = 6.0  # standard deviations
 def predict_recording(
     model: TrainedModel, recording: Recording, time: np.ndarray | None = None, smoothing: tuple[str, int] = ("", 1)
 ) -> list[Event]:
-    """Predicts all windows of a recording; bit for bit the events of `Recognizer`.
+    """Returns an event for each window of a recording, in order; bit for bit those of `Recognizer`.
 
     Args:
       model: from `load_model`.
       recording: channels and rate are the card's, see `inputs.prepare`. A channel that is missing is NaN.
       time: (t,) seconds of each sample; None where they are 1 / rate apart.
       smoothing: method and number of windows, see `Smoother`.
-
-    Returns:
-      One event for each window, in order.
 
     Raises:
       ConfigError: the smoothing cannot be used.

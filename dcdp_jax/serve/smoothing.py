@@ -23,12 +23,7 @@ class Smoother:
     """
 
     def __init__(self, method: str = "", over: int = 1, rejection: Rejection | None = None) -> None:
-        """Starts with nothing.
-
-        Args:
-          method: one of `METHODS`, or '' for none: every answer stands for itself.
-          over: m.
-          rejection: temperature and threshold; None answers every window.
+        """Starts with nothing; without a method every answer stands for itself, without a rejection none is unknown.
 
         Raises:
           ConfigError: an unknown method, or no positive number.
@@ -47,14 +42,10 @@ class Smoother:
         self._margins.clear()
 
     def __call__(self, probabilities: np.ndarray, distance: float = np.nan) -> tuple[int, np.ndarray]:
-        """Adds a vector of probabilities.
+        """Adds the probabilities (k,) of the next window, and returns its class, or `UNKNOWN`, and the smoothed ones.
 
-        Args:
-          probabilities: (k,) of the next window.
-          distance: of the window to those of training, see `dcdp_jax.density`; NaN judges it by its probability.
-
-        Returns:
-          The class, or `UNKNOWN`, and the (k,) smoothed vector; -1 and NaN where the given vector is NaN.
+        The distance is that to the windows of training, see `dcdp_jax.density`; NaN judges the window by its
+        probability. The class is -1 and the probabilities are NaN where those given are NaN.
         """
         if np.isnan(probabilities).any():
             return -1, probabilities

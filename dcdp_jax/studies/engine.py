@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from dcdp_jax.config import as_plain_data
 from dcdp_jax.errors import ConfigError, Terminated, UserError
+from dcdp_jax.metrics import accuracy_text
 from dcdp_jax.runs.files import RESULT, write_json
 from dcdp_jax.runs.reading import Predictions, read_predictions, read_result
 from dcdp_jax.studies.grid import Fields, Stage, Trial, is_inner, slug, stages_of, trials_of
@@ -99,10 +100,9 @@ def run_trials(
             for trial in [trial for trial in waiting.values() if has_ended(folder_of(trial, workdir))]:
                 del waiting[trial.name]
                 outcome, part = outcome_of(trial, workdir), "held-out" if is_inner(trial) else "test"
-                line = f"FAILED: {outcome.error}"
-                if outcome.result:
-                    scores = outcome.result["test"]
-                    line = f"{part} accuracy {scores['accuracy']:.4f}, macro F1 {scores['f1_macro']:.4f}"
+                line = (
+                    f"{part} {accuracy_text(outcome.result['test'])}" if outcome.result else f"FAILED: {outcome.error}"
+                )
                 tqdm.write(f"{trial.dataset}, {trial.row}, fold {trial.fold}, seed {trial.seed}: {line}")
                 bar.update()
             if sigterm.received:
