@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 from ml_collections import ConfigDict
 
 from dcdp_jax.errors import ConfigError
@@ -12,7 +13,7 @@ from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.classical import CLASSICAL
 from dcdp_jax.models.multipath import BACKBONES
 from dcdp_jax.optim import METHODS
-from dcdp_jax.values import check_values, flatten, has_type
+from dcdp_jax.values import check_values, flatten
 
 STRATEGIES = ("pmap", "jit")
 # Dtype of the activations, and the precision of float32 matrix products.
@@ -33,7 +34,6 @@ SAMPLING = ("shuffle", BALANCED)
 BEST, LAST, EMA = "best", "last", "ema"
 TRAIN, HELDOUT = "train", "heldout"
 CONFIDENCES = (TRAIN, HELDOUT, EMA)
-UNDEFINED = (("classification", "after"), ("classification", "decoupled"))
 # Names that a branch must not have: keys of the network's parameters and of the records of losses and norms, and the
 # one that Flax keeps for itself.
 RESERVED_NAMES = ("projection", "fusion", "total", "contrast", "align", "params")
@@ -103,11 +103,7 @@ def check_config(config: ConfigDict) -> None:
 
 
 def check_study(config: ConfigDict) -> None:
-    """Checks the fields of a study's own; those of its runs are checked when the runs are made.
-
-    Raises:
-      ConfigError: names the field, what came and what was expected.
-    """
+    """Raises ConfigError where a study's own fields cannot be used; those of its runs are checked with the runs."""
     check_values(dict(flatten({"study": config.study.to_dict()})), STUDY_FIELDS)
     if config.study.devices_divide == "seeds" and config.study.seeds_at_once == 1:
         raise ConfigError("study.devices_divide='seeds' needs study.seeds_at_once above 1")
@@ -122,14 +118,19 @@ def is_network(model: str) -> bool:
     return model not in CLASSICAL
 
 
+def fits(value: Any, shape: Any) -> bool:
+    """Returns whether a value has the shape of a type; a list counts as a tuple."""
+    try:
+        msgspec.convert(value, shape)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 def check_branches(branches: Any) -> None:
     """Raises ConfigError unless branches are (name, backbone, (channels or groups, ...)) with different names."""
-    example = "(('res', 'resnet', ('acc',)), ('dense', 'densenet', ('gyro',)))"
-    shaped = isinstance(branches, tuple | list) and len(branches) > 0
-    for branch in branches if shaped else ():
-        shaped = shaped and isinstance(branch, tuple | list) and len(branch) == 3
-        shaped = shaped and isinstance(branch[0], str) and isinstance(branch[2], tuple | list)
-    if not shaped:
+    if not branches or not fits(branches, list[tuple[str, Any, list[Any]]]):
+        example = "(('res', 'resnet', ('acc',)), ('dense', 'densenet', ('gyro',)))"
         raise ConfigError(f"model.branches={branches!r} must look like {example}")
     names = [branch[0] for branch in branches]
     for name, backbone, _ in branches:
@@ -141,8 +142,7 @@ def check_branches(branches: Any) -> None:
 
 def check_mirror_axes(axes: Sequence[Any]) -> None:
     """Raises ConfigError unless axes are (site, axis) with different sites."""
-    pairs = [axis if isinstance(axis, tuple | list) and len(axis) == 2 else ("", "") for axis in axes]
-    if any(axis not in ("x", "y", "z") for _, axis in pairs) or len({str(site) for site, _ in pairs}) < len(pairs):
+    if not fits(axes, list[tuple[Any, Literal["x", "y", "z"]]]) or len({str(site) for site, _ in axes}) < len(axes):
         raise ConfigError(f"augment.mirror_axes={axes!r} must look like (('waist', 'y'), ('wrist', 'x')), a site once")
 
 
@@ -150,14 +150,11 @@ def check_class_weights(weights: Sequence[Any]) -> None:
     """Raises ConfigError unless class weights are (), ("balanced",) or (class, weight above 0) of different classes."""
     if tuple(weights) in ((), (BALANCED,)):
         return
-    for pair in weights:
-        if not (
-            isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str) and has_type(pair[1], float)
-        ):
-            raise ConfigError(
-                f"train.class_weights={weights!r} must be (), ({BALANCED!r},) or look like (('walking', 2.0), "
-                "('sitting', 0.5))"
-            )
+    if not fits(weights, list[tuple[str, float]]):
+        raise ConfigError(
+            f"train.class_weights={weights!r} must be (), ({BALANCED!r},) or look like (('walking', 2.0), "
+            "('sitting', 0.5))"
+        )
     names = [name for name, _ in weights]
     for name, weight in weights:
         if weight <= 0:
@@ -178,9 +175,10 @@ def check_modulation(values: Mapping[str, Any]) -> None:
         return
     section = "cgm" if method == "cgm" else "modulation"
     acts, off = f"modulation.name={method}", "modulation.name=none"
+    in_backward_pass = method == "cgm" and values["cgm.scope"] == "classification"
     if method == "cgm":
         acts, off = "cgm.enabled=True", "cgm.enabled=False"
-    if method == "cgm" and (values["cgm.scope"], values["cgm.placement"]) in UNDEFINED:
+    if in_backward_pass and values["cgm.placement"] != "before":
         raise ConfigError("cgm.scope=classification acts inside the backward pass and has only cgm.placement=before")
     if values["model.name"] != MAIN_MODEL:
         raise ConfigError(
@@ -202,14 +200,14 @@ def check_modulation(values: Mapping[str, Any]) -> None:
     if values["modulation.confidence"] != TRAIN:
         if "unimodal" in METHODS[method].keywords:
             raise ConfigError(f"{confidence}: {method} reads gradients and no confidence; set it to {TRAIN!r}")
-        if method == "cgm" and values["cgm.scope"] == "classification":
+        if in_backward_pass:
             raise ConfigError(f"{confidence}: cgm.scope='classification' reads the training batch; set it to {TRAIN!r}")
     if values["modulation.confidence"] == HELDOUT and values["data.stream"]:
         raise ConfigError(f"{confidence} reads windows beside those of the batch; set --config.data.stream=False")
     one_gradient = f"train.sam_rho={values['train.sam_rho']:g} takes one gradient of the total loss, and"
     if values["train.sam_rho"] and "unimodal" in METHODS[method].keywords:
         raise ConfigError(f"{one_gradient} {method} needs those of two of its parts; set --config.train.sam_rho=0")
-    if values["train.sam_rho"] and method == "cgm" and values["cgm.scope"] == "classification":
+    if values["train.sam_rho"] and in_backward_pass:
         raise ConfigError(
             f"{one_gradient} cgm.scope=classification changes it inside the backward pass; set --config.train.sam_rho=0"
         )

@@ -26,14 +26,9 @@ class Density(NamedTuple):
 
 
 def window_features(probabilities: Sequence[ArrayLike], windows: np.ndarray) -> np.ndarray:
-    """Computes the features of windows.
+    """Computes the features (n, f) of normalised windows (n, t, c), in float64; NaN where an argument is.
 
-    Args:
-      probabilities: of each classifier (n, k), the fusion's first.
-      windows: (n, t, c) normalised.
-
-    Returns:
-      (n, f) float64; NaN where an argument is.
+    The probabilities are those of each classifier (n, k), the fusion's first.
     """
     logarithms = [np.log(np.maximum(np.asarray(p, np.float64), SMALLEST)) for p in probabilities]
     windows = np.asarray(windows, np.float64)
@@ -41,14 +36,9 @@ def window_features(probabilities: Sequence[ArrayLike], windows: np.ndarray) -> 
 
 
 def fit_density(features: np.ndarray, labels: np.ndarray) -> Density:
-    """Fits the mean of each class and the covariance within classes.
+    """Fits the mean of each class and the covariance within classes to features (n, f) of training and labels (n,).
 
-    Args:
-      features: (n, f) of training windows; those with a feature that is not finite are left out.
-      labels: (n,) their classes.
-
-    Returns:
-      `Density`.
+    Windows with a feature that is not finite are left out.
     """
     known = np.isfinite(features).all(axis=1)
     features, labels = features[known], labels[known]

@@ -15,29 +15,18 @@ from ml_collections import ConfigDict
 
 
 class Field(NamedTuple):
-    """One config field. Its type is that of its default.
+    """One config field. Its type is that of its default."""
 
-    Attributes:
-      name: dotted path, `section.field`.
-      default: the value that `configs/default.py` sets.
-      doc: one sentence or two for `docs/config.md`, without the default and the allowed values.
-      low: the smallest allowed number; of a tuple of numbers, the smallest allowed item.
-      above: a bound that a number must exceed.
-      high: the largest allowed number.
-      choices: the allowed values, or `"module:NAME"` of the tuple that holds them.
-      items: the type of the items of a tuple; None where a function of `dcdp_jax.config` checks them.
-      affects_result: False for a field that says where things are or how faults are handled. A run may be resumed with
-        another value of it.
-    """
-
-    name: str
-    default: Any
-    doc: str
-    low: float | None = None
-    above: float | None = None
-    high: float | None = None
-    choices: tuple[Any, ...] | str | None = None
+    name: str  # dotted path, `section.field`
+    default: Any  # the value that `configs/default.py` sets
+    doc: str  # one sentence or two for `docs/config.md`, without the default and the allowed values
+    low: float | None = None  # the smallest allowed number; of a tuple of numbers, the smallest allowed item
+    above: float | None = None  # a bound that a number must exceed
+    high: float | None = None  # the largest allowed number
+    choices: tuple[Any, ...] | str | None = None  # the allowed values, or `"module:NAME"` of the tuple that holds them
+    # the type of the items of a tuple; None where a function of `dcdp_jax.config` checks them
     items: type | tuple[type, ...] | None = None
+    # False for a field that says where things are or how faults are handled, with which a run may be resumed
     affects_result: bool = True
 
 

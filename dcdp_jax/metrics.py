@@ -67,21 +67,13 @@ def count_predictions(
 
 
 class Tally(struct.PyTreeNode):
-    """Sums over windows, from which every reported score is made. Tallies are merged by adding their leaves.
+    """Sums over windows, from which every reported score is made. Tallies are merged by adding their leaves."""
 
-    Attributes:
-      confusion: (k, k) windows, rows true.
-      loss: () sum of the cross-entropy of the fusion output.
-      branch_hits: {branch: () windows that the branch's own classifier gets right}.
-      confidence: {branch: () S, sum of the probability that the branch gives to the true class}.
-      bins: (3, 15) windows, hits and summed confidence per bin of the predicted probability.
-    """
-
-    confusion: jax.Array
-    loss: jax.Array
-    branch_hits: dict[str, jax.Array]
-    confidence: dict[str, jax.Array]
-    bins: jax.Array
+    confusion: jax.Array  # (k, k) windows, rows true
+    loss: jax.Array  # () sum of the cross-entropy of the fusion output
+    branch_hits: dict[str, jax.Array]  # {branch: () windows that the branch's own classifier gets right}
+    confidence: dict[str, jax.Array]  # {branch: () S, sum of the probability that the branch gives to the true class}
+    bins: jax.Array  # (3, 15) windows, hits and summed confidence per bin of the predicted probability
 
     def scores(self) -> dict[str, float]:
         """Returns `scores` of the confusion matrix, the mean `loss` and the expected calibration error `ece`."""

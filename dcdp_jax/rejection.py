@@ -16,31 +16,19 @@ SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 class Rejection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A rule that rejects answers, chosen on validation windows.
+    """A rule that rejects answers, chosen on validation windows."""
 
-    Attributes:
-      temperature: divides the logarithms of the probabilities.
-      threshold: an answer with a lower confidence is `unknown`.
-      coverage: share of the validation windows that each threshold keeps, at least.
-      distance: an answer about a window farther from those of training, see `dcdp_jax.density`, is `unknown`; None in
-        a run that did not measure it.
-    """
-
-    temperature: Annotated[float, Meta(gt=0)]
-    threshold: Annotated[float, Meta(ge=0, le=1)]
-    coverage: Annotated[float, Meta(gt=0, le=1)]
+    temperature: Annotated[float, Meta(gt=0)]  # divides the logarithms of the probabilities
+    threshold: Annotated[float, Meta(ge=0, le=1)]  # an answer with a lower confidence is `unknown`
+    coverage: Annotated[float, Meta(gt=0, le=1)]  # share of the validation windows that each threshold keeps, at least
+    # from the windows of training, see `dcdp_jax.density`, beyond which an answer is `unknown`; None where not measured
     distance: Annotated[float, Meta(ge=0)] | None = None
 
 
 def scale_probabilities(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Computes softmax(log(p) / temperature), which is softmax(logits / temperature).
+    """Computes softmax(log(p) / temperature), which is softmax(logits / temperature), of probabilities (..., k).
 
-    Args:
-      probabilities: (..., k) from a softmax; NaN stays NaN.
-      temperature: above 0; above 1 it lowers the confidence.
-
-    Returns:
-      (..., k) float64.
+    Returns float64. A temperature above 1 lowers the confidence; NaN stays NaN.
 
     >>> scale_probabilities(np.array([0.8, 0.2]), 2.0).round(3).tolist()
     [0.667, 0.333]
@@ -57,14 +45,9 @@ def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Finds the temperature with the least cross-entropy, within `TEMPERATURES`.
+    """Finds the temperature in `TEMPERATURES` with the least cross-entropy, for (n, k) probabilities and (n,) labels.
 
-    Args:
-      probabilities: (n, k) from a softmax.
-      labels: (n,) true classes.
-
-    Returns:
-      The temperature; 1 where every window is right, because the cross-entropy then has no minimum.
+    It is 1 where every window is right, because the cross-entropy then has no minimum.
     """
     from scipy.optimize import minimize_scalar
 
@@ -91,15 +74,9 @@ def choose_threshold(confidence: np.ndarray, coverage: float) -> float:
 
 
 def fit_rejection(probabilities: np.ndarray, labels: np.ndarray, coverage: float) -> Rejection:
-    """Chooses temperature and threshold on validation windows.
+    """Chooses temperature and threshold on validation windows with probabilities (n, k) and labels (n,).
 
-    Args:
-      probabilities: (n, k) of the validation windows.
-      labels: (n,) true classes.
-      coverage: share of the windows that the threshold keeps, at least.
-
-    Returns:
-      `Rejection`.
+    At least the share `coverage` of the windows is kept by the threshold.
     """
     temperature = fit_temperature(probabilities, labels)
     confidence = scale_probabilities(probabilities, temperature).max(axis=1)
@@ -109,12 +86,8 @@ def fit_rejection(probabilities: np.ndarray, labels: np.ndarray, coverage: float
 def accuracy_by_coverage(right: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Computes accuracy against coverage: for every threshold, the share of windows kept and the accuracy among them.
 
-    Args:
-      right: (n,) bool, whether the predicted class is the true one; n at least 1.
-      confidence: (n,).
-
-    Returns:
-      Coverage (m,) ascending to 1, and accuracy (m,); one point for each different confidence.
+    Takes (n,) bool, whether the predicted class is the true one, and (n,) confidences; n is at least 1. Returns the
+    coverage (m,), ascending to 1, and the accuracy (m,), one point for each different confidence.
     """
     order = np.argsort(-confidence, kind="stable")
     last = np.append(np.diff(confidence[order]) != 0, True)
@@ -123,16 +96,10 @@ def accuracy_by_coverage(right: np.ndarray, confidence: np.ndarray) -> tuple[np.
 
 
 def area_under_roc(known: np.ndarray, unknown: np.ndarray) -> float:
-    """Computes the area under the ROC curve of finding unknown windows by their low confidence.
+    """Computes the area under the ROC curve of finding unknown windows by low confidence: 1 is perfect, 0.5 chance.
 
-    It is the probability that an unknown window has a lower confidence than a known one, ties counted by half.
-
-    Args:
-      known: (n,) confidences of windows of the classes that were trained.
-      unknown: (m,) confidences of windows of another class.
-
-    Returns:
-      0.5 for chance, 1 for a perfect separation.
+    It is the probability that an unknown window, of a class that was not trained, has a lower confidence (m,) than a
+    known one (n,), ties counted by half.
 
     >>> area_under_roc(np.array([0.9, 0.6]), np.array([0.5, 0.6]))
     0.875
@@ -143,12 +110,10 @@ def area_under_roc(known: np.ndarray, unknown: np.ndarray) -> float:
 
 
 def detection(known: np.ndarray, unknown: np.ndarray, threshold: float | None) -> dict[str, Any]:
-    """Measures how well a score finds windows of a class that was left out of training.
+    """Measures how well a score, as the confidence, finds test windows of a class that was left out of training.
 
-    Args:
-      known: (n,) scores of test windows of the trained classes, as their confidences.
-      unknown: (m,) scores of test windows of the class that was left out; lower ones are more likely unknown.
-      threshold: windows of a lower score are called unknown; None where there is none.
+    The scores are those of the known classes (n,) and of the class that was left out (m,); windows of a score below the
+    threshold, if there is one, are called unknown.
 
     Returns:
       `auroc`; `found`: one {`false_alarms`: share of known windows called unknown, `found`: share of unknown windows

@@ -107,11 +107,7 @@ def mean_probabilities(probabilities: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def count_windows(windows: Sequence[Sequence[str]], probabilities: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Counts the windows by true class, the last item of a window, and the class of the highest probability.
-
-    Returns:
-      (k, k) int64, true classes in rows.
-    """
+    """Counts windows by true class (rows), a window's last item, and most probable class (columns): (k, k) int64."""
     return count_predictions(true_labels(windows, names), probabilities.argmax(axis=1), len(names))
 
 

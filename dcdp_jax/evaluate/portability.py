@@ -156,8 +156,7 @@ def run_steps(
 ) -> tuple[dict[str, np.ndarray], TrainState]:
     """Runs the steps of one model, the one that the config names; evaluates a trained state or the one after training.
 
-    Returns:
-      {name of `COMPARED`: losses or probabilities}, and the state evaluated.
+    Returns {name of `COMPARED`: losses or probabilities}, and the state evaluated.
     """
     steps, initial = build_steps(config, dataset, devices)
     signals, state = devices.replicate(signals_of(dataset)), devices.replicate(initial)

@@ -78,13 +78,9 @@ def follows(window: PredictedWindow, before: PredictedWindow) -> bool:
 
 
 def true_segments(labels: np.ndarray, time: np.ndarray, starts: np.ndarray, rate: float) -> list[Segment]:
-    """Returns the stretches of one label.
+    """Returns the stretches of one label among (t,) labels, class indices or `UNLABELLED`.
 
-    Args:
-      labels: (t,) class index per sample, or `UNLABELLED`.
-      time: (t,) seconds of each sample.
-      starts: (s,) first sample of each contiguous stretch.
-      rate: samples per second.
+    The time (t,) is in seconds; the starts (s,) are the first samples of the contiguous stretches.
     """
     bounds = np.append(np.union1d(np.flatnonzero(np.diff(labels)) + 1, starts), len(labels))
     return [

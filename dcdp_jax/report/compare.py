@@ -42,11 +42,7 @@ class Named(NamedTuple):
 
 
 def write_comparison(runs: Sequence[pathlib.Path], workdir: pathlib.Path) -> pathlib.Path:
-    """Writes `compare.html` from the folders of two finished runs or more, and returns its path.
-
-    Raises:
-      UserError: too few or too many runs, or one that is not finished or damaged.
-    """
+    """Writes `compare.html` of 2 to `MAX_RUNS` finished runs; raises UserError for another number, or a damaged run."""
     if not 2 <= len(runs) <= MAX_RUNS:
         raise UserError(f"--mode=compare takes the folders of 2 to {MAX_RUNS} finished runs, got {len(runs)}")
     names = [path.resolve().name for path in runs]

@@ -19,12 +19,8 @@ COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 def rejection_section(run: FinishedRun) -> dict[str, Any] | None:
     """Returns the values of the section; None where the run has no threshold or no probabilities.
 
-    Args:
-      run: its test probabilities and its result.
-
-    Returns:
-      `rule`, a sentence; `charts`; the tables `scaling` and `coverage`; `left_out` of the result, and its table
-      `detection`; both are None where no class was left out.
+    They are `rule`, a sentence; `charts`; the tables `scaling` and `coverage`; `left_out` of the result, and its table
+    `detection`; both are None where no class was left out.
     """
     predictions = run.predictions
     if "rejection" not in run.result or predictions is None or predictions.probabilities is None:

@@ -158,14 +158,9 @@ class Checkpoints:
     def prove(self, state: Any, proved: set[Path]) -> None:
         """Saves a state, reads it back and removes it, so that what cannot work fails before training and not after it.
 
-        Args:
-          state: a pytree of arrays.
-          proved: folders of runs in which a state like this one was saved and read back, so that the next trial of a
-            study only checks that there is room; the folder of this run is added.
-
-        Raises:
-          OSError: it could not be written, or there is no room for the checkpoints of a run.
-          CheckpointError: it could not be read back.
+        Where a state like this one was proved for another run of the same study, only the room is checked. `proved` are
+        the folders of such runs, and that of this run is added. Raises OSError where the state could not be written, or
+        the checkpoints of a run have no room, and CheckpointError where it could not be read back.
         """
         runs = self.folder.parent.parent
         from_first_process(lambda: self._prove(jax.tree.map(np.asarray, state), runs in proved))
@@ -182,13 +177,8 @@ class Checkpoints:
     def save(self, number: int, state: Any, score: float, notes: Mapping[str, Any] | None = None) -> None:
         """Begins to write a checkpoint, whole or not at all, and to remove those that are not needed any more.
 
-        Returns once the arrays are copied and the save before has ended.
-
-        Args:
-          number: epochs finished, or whatever the checkpoints of this folder are numbered by; from 1.
-          state: a pytree of arrays.
-          score: validation score by which the best is kept; the earliest of several equal ones.
-          notes: JSON to keep beside the arrays.
+        Returns once the arrays are copied and the save before has ended. The best is kept by its score, the earliest of
+        several equal ones; the notes are JSON, kept beside the arrays. The number, from 1, is that of finished epochs.
 
         Raises:
           OSError: there is no room, or the checkpoint before could not be written.
@@ -200,11 +190,7 @@ class Checkpoints:
             self._saving = self._thread.submit(self._write, number, arrays, score, dict(notes or {}))
 
     def wait(self) -> None:
-        """Waits until what was saved is on the disk.
-
-        Raises:
-          OSError: it could not be written, as where no space is left.
-        """
+        """Waits until what was saved is on the disk; raises OSError where it could not be written."""
         saving, self._saving = self._saving, None
         if saving is not None:
             saving.result()
@@ -239,7 +225,7 @@ class Checkpoints:
         self._empty_removed()
 
     def restore(self, number: int, like: T) -> T:
-        """Reads and verifies the checkpoint with a number: NumPy arrays in the structure of a state like the saved one.
+        """Reads and verifies a checkpoint: NumPy arrays in the structure of a state like the saved one.
 
         Raises:
           CheckpointError: it is damaged or belongs to another model; the message says what to do.

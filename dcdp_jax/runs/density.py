@@ -19,11 +19,7 @@ def write_density(workdir: Path, density: Density) -> None:
 
 
 def read_density(workdir: Path) -> Density:
-    """Reads density.npz of a finished run.
-
-    Raises:
-      CheckpointError: it is missing or damaged.
-    """
+    """Reads density.npz of a finished run; raises CheckpointError where it is missing or damaged."""
     content = io.BytesIO(read_recorded(workdir, DENSITY))
     try:
         with np.load(content) as arrays:

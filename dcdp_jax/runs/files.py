@@ -85,8 +85,7 @@ def sha256(content: bytes) -> str:
 def read_digests(folder: Path) -> dict[str, list[str]]:
     """Returns {name: digests, one of which is that of the file} of a run or a checkpoint; empty where there are none.
 
-    Raises:
-      CheckpointError: the table of digests is damaged.
+    Raises CheckpointError where the table of digests is damaged.
     """
     try:
         content = (folder / DIGESTS).read_bytes()

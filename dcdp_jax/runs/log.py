@@ -22,17 +22,13 @@ NOTHING: Mapping[str, Any] = {"bytes": 0, "sha256": hashlib.sha256().hexdigest()
 class MetricsLog:
     """Writes one record a line, and the same as TensorBoard events; continues where a checkpoint left off.
 
-    Every process of a run has the records, and the first writes them.
-
-    Attributes:
-      records: all that were logged.
+    Every process of a run has the `records`, and the first writes them.
     """
 
     def __init__(self, workdir: Path, notes: Mapping[str, Any] = NOTHING) -> None:
         """Opens the log, and drops what was logged after the checkpoint with these notes, from which training resumes.
 
-        Raises:
-          CheckpointError: the log is not the one that the checkpoint belongs to.
+        Raises CheckpointError where the log is not the one that the checkpoint belongs to.
         """
         self._workdir, self._writes = workdir, is_first_process()
         kept = from_first_process(lambda: read_noted(workdir / METRICS, notes))

@@ -118,24 +118,15 @@ def write_card(workdir: Path, card: ModelCard) -> None:
 
 
 def read_card(workdir: Path) -> ModelCard:
-    """Reads the card of a finished run.
-
-    Raises:
-      CheckpointError: there is none, or it is damaged; the message names the file and what is wrong with it.
-    """
-    content = decode(read_recorded(workdir, CARD), dict[str, Any], workdir / CARD)
+    """Reads the card of a finished run; raises CheckpointError where it is missing, or damaged and how."""
     try:
-        return card_from_json(content)
+        return card_from_json(decode(read_recorded(workdir, CARD), dict[str, Any], workdir / CARD))
     except ValueError as error:
         raise CheckpointError(f"{workdir / CARD}: damaged: {error}") from None
 
 
 def card_from_json(content: Mapping[str, Any]) -> ModelCard:
-    """Makes a card from what `ModelCard.as_json` returned.
-
-    Raises:
-      ValueError: it is something else; the message names the field and what was expected.
-    """
+    """Makes a card from what `ModelCard.as_json` returned; raises ValueError, which names the field, if it cannot."""
     if "format" not in content:
         raise ValueError("no model card, expected an object with a 'format'")
     fields = dict(content)

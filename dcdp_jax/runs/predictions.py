@@ -63,16 +63,13 @@ def worst_windows(dataset: Dataset, rows: list[dict[str, Any]]) -> dict[str, Any
     """Selects the most confident wrong window of each confusion, and returns the most confident of these.
 
     A confusion is a pair of true and predicted class. The most confident errors over all windows would often be
-    overlapping windows of one movement.
-
-    Returns:
-      See `dcdp_jax.runs.schemas.WorstWindows`; samples are in the units of the recordings.
+    overlapping windows of one movement. See `dcdp_jax.runs.schemas.WorstWindows`; samples are in the units of the
+    recordings.
     """
-    wrong = [i for i, row in enumerate(rows) if row["true"] != row["predicted"]]
-    wrong.sort(key=lambda i: -rows[i]["confidence"])
     first: dict[tuple[str, str], int] = {}
-    for i in wrong:
-        first.setdefault((rows[i]["true"], rows[i]["predicted"]), i)
+    for i in sorted(range(len(rows)), key=lambda i: -rows[i]["confidence"]):
+        if rows[i]["true"] != rows[i]["predicted"]:
+            first.setdefault((rows[i]["true"], rows[i]["predicted"]), i)
     chosen = list(first.values())[:WORST]
     starts = dataset.splits["test"].starts
     values = [dataset.signals[starts[i] : starts[i] + dataset.window] for i in chosen]

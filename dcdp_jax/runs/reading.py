@@ -142,11 +142,7 @@ def parse_records(lines: Sequence[bytes], path: Path) -> list[dict[str, Any]]:
 
 
 def read_predictions(workdir: Path, result: dict[str, Any]) -> Predictions | None:
-    """Reads the predictions.csv of a result; None where the run left none.
-
-    Raises:
-      CheckpointError: it is damaged, or is not of this result.
-    """
+    """Reads predictions.csv; None without one; raises CheckpointError where it is damaged, or not of this result."""
     path, names = workdir / PREDICTIONS, result["class_names"]
     if not path.exists():
         return None
@@ -192,11 +188,7 @@ def probability_columns(names: Sequence[str]) -> list[str]:
 
 
 def read_worst_windows(workdir: Path) -> dict[str, Any] | None:
-    """Reads worst_windows.json, the `values` of its windows as (t, c) arrays; None where the run left none.
-
-    Raises:
-      CheckpointError: it is damaged.
-    """
+    """Reads worst_windows.json, with `values` as (t, c) arrays; None without one; raises CheckpointError if damaged."""
     path = workdir / WORST_WINDOWS
     worst = read_measured(workdir, WORST_WINDOWS, schemas.WorstWindows)
     if worst is None:

@@ -74,17 +74,14 @@ def git_revision(file: Path = Path(__file__)) -> str | None:
     None without git, and where the file is not under version control, as that of a package which is installed below
     somebody's checkout.
     """
-    commands = (
+    text = ""
+    for command in (
         ["git", "ls-files", "--error-unmatch", file.name],
         ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-    )
-    text = ""
-    for command in commands:
+    ):
         try:
-            finished = subprocess.run(command, cwd=file.parent, capture_output=True, text=True, timeout=20)
-        except (OSError, subprocess.TimeoutExpired):
+            options: dict[str, Any] = {"cwd": file.parent, "capture_output": True, "text": True, "timeout": 20}
+            text = subprocess.run(command, check=True, **options).stdout.strip()
+        except (OSError, subprocess.SubprocessError):
             return None
-        if finished.returncode:
-            return None
-        text = finished.stdout.strip()
     return text or None

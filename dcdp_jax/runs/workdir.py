@@ -44,8 +44,7 @@ def check_workdir(workdir: Path, config: dict[str, Any], ignore: str = "(nothing
         if workdir.exists() and not (workdir.is_dir() and all(any(map(p.match, BEFORE)) for p in workdir.iterdir())):
             raise CheckpointError(f"{workdir} is not an empty folder and holds no {CONFIG}; choose another --workdir")
         return
-    different = [line for line in differences(read_config(workdir), config) if not line.startswith(ignore)]
-    if different:
+    if different := [line for line in differences(read_config(workdir), config) if not line.startswith(ignore)]:
         raise CheckpointError(
             f"{workdir} holds a run of another config ({'; '.join(different)}); choose another --workdir"
         )
@@ -89,10 +88,9 @@ def claim(workdir: Path, config: dict[str, Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Holds the lock of a folder. The kernel releases it when the process ends, however that happens.
+    """Holds the lock of a folder, which the kernel releases when the process ends, however that happens.
 
-    Raises:
-      CheckpointError: another process holds it; the message says which, on which host, and since when.
+    Raises CheckpointError where another process holds it, and says which, on which host, and since when.
     """
     path = workdir / LOCK
     while True:

@@ -76,8 +76,7 @@ def computable(absent: Sequence[str], names: Sequence[str]) -> str:
 def compute_body(card: ModelCard) -> ModelCard:
     """Returns the card of a model whose channels `body_X` are computed from `total_X`, as by the view `body`.
 
-    Raises:
-      ConfigError: the model reads no such channels, or another view of them.
+    Raises ConfigError where the model reads no such channels, or another view of them.
     """
     if card.view == "body":
         return card

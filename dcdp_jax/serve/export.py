@@ -198,10 +198,8 @@ def export_page(
 ) -> dict[str, Any]:
     """Writes the page with an ONNX model of its own, which has an output for each branch; returns its facts.
 
-    Where the model has batch normalisation, this ONNX model has its statistics as an input and an output.
-
-    Raises:
-      ExportError: the ONNX model does not answer as the trained model does.
+    Where the model has batch normalisation, this ONNX model has its statistics as an input and an output. Raises
+    ExportError where it does not answer as the trained model does.
     """
     names = [branch.name for branch in model.card.branches]
     outputs = ["probabilities", *(f"probabilities_{name}" for name in names)]

@@ -40,11 +40,7 @@ def check_all(name: str, pairs: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
 
 
 def check(name: str, found: np.ndarray, expected: np.ndarray) -> float:
-    """Returns the largest difference of probabilities (n, k).
-
-    Raises:
-      ExportError: more than `TOLERANCE`, or another class.
-    """
+    """Returns the largest difference of probabilities (n, k); raises ExportError above `TOLERANCE` or of class."""
     difference = float(np.max(np.abs(found - expected)))  # NaN where anything is
     if not difference <= TOLERANCE:
         raise ExportError(

@@ -88,11 +88,7 @@ def load_model(workdir: Path, computes_body: bool = False) -> TrainedModel:
 
 
 def describe_state(workdir: Path) -> tuple[ModelCard, nn.Module, TrainState]:
-    """Returns the card and the network of a finished run, and the shapes of its state.
-
-    Raises:
-      CheckpointError: see `load_model`.
-    """
+    """Returns the card and the network of a finished run, and the shapes of its state; raises as `load_model` does."""
     path = workdir / CONFIG
     try:
         config = with_defaults(read_config(workdir))

@@ -23,11 +23,7 @@ class Smoother:
     """
 
     def __init__(self, method: str = "", over: int = 1, rejection: Rejection | None = None) -> None:
-        """Starts with nothing; without a method every answer stands for itself, without a rejection none is unknown.
-
-        Raises:
-          ConfigError: an unknown method, or no positive number.
-        """
+        """Starts with nothing; raises ConfigError for an unknown method, or where `over` is no positive number."""
         if method and method not in METHODS:
             raise ConfigError(f"smoothing={method!r} is none of {', '.join(METHODS)}")
         if over < 1:
@@ -74,13 +70,10 @@ def margin(probabilities: np.ndarray, distance: float, rejection: Rejection) -> 
 
 
 def parse_smoothing(text: str) -> tuple[str, int]:
-    """Parses 'mean:5' as ('mean', 5) and '' as no smoothing.
+    """Parses 'mean:5' as ('mean', 5) and '' as no smoothing; raises ConfigError for anything else.
 
     >>> parse_smoothing("majority:3")
     ('majority', 3)
-
-    Raises:
-      ConfigError: it is neither.
     """
     method, _, over = text.partition(":")
     if text and not (method in METHODS and over.isdecimal() and int(over) > 0):

@@ -62,11 +62,7 @@ class Site(NamedTuple):
 
 
 def make_site(table: ConfigDict, smoothing: tuple[str, int]) -> Site:
-    """Checks the fields and finds the runtime, see `Site`.
-
-    Raises:
-      ConfigError: the page cannot read such tables, or onnxruntime-web is not to be had.
-    """
+    """Checks the fields and finds the runtime; raises ConfigError if it cannot, or the page cannot read such tables."""
     check_fields(table, any_channels=False)
     if unread := [f"data.table.{field}={table[field]!r}" for field in UNREAD if table[field]]:
         raise ConfigError(f"--formats=web: {unread[0]}, and the page reads tables without it")

@@ -84,10 +84,7 @@ def run_trials(
 ) -> None:
     """Trains the trials of a stage that have no result yet; shows progress and the time left.
 
-    Trials that differ by seed alone stand beside each other.
-
-    Raises:
-      Terminated: SIGTERM came, and what was done is saved.
+    Trials that differ by seed alone stand beside each other. Raises Terminated where SIGTERM came, once all is saved.
     """
     groups = list(groups_of(trials, workdir, study.seeds_at_once))
     waiting = {trial.name: trial for group in groups for trial in group}

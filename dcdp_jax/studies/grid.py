@@ -48,11 +48,7 @@ def slug(text: str) -> str:
 
 
 def stages_of(config: ConfigDict) -> list[Stage]:
-    """Returns the stages of a study.
-
-    Raises:
-      ConfigError: `study.stages` is not what configs/studies/default.py says, or a row's name is used twice.
-    """
+    """Returns the stages of a study; raises ConfigError unless `study.stages` is as configs/studies/default.py says."""
     try:
         stages = [Stage(name, [Row(row, dict(fields)) for row, fields in rows]) for name, rows in config.study.stages]
     except (TypeError, ValueError) as error:
@@ -119,11 +115,7 @@ def is_inner(trial: Trial) -> bool:
 
 
 def with_fields(config: ConfigDict, fields: Fields) -> ConfigDict:
-    """Returns a copy of a config with some fields set.
-
-    Raises:
-      ConfigError: there is no such field, or its type is another.
-    """
+    """Returns a copy of a config with some fields set; raises ConfigError for an unknown field, or another type."""
     copy = config.copy_and_resolve_references()
     for field, value in fields.items():
         *parents, last = field.split(".")

@@ -21,11 +21,8 @@ def start_process(
 ) -> subprocess.Popen[bytes]:
     """Starts a process that trains a group and ends as soon as this one does; it logs beside the group's file.
 
-    Args:
-      file: of the group.
-      environment: variables that it gets beside those of this process.
-      folder: that it runs in; this process's by default.
-      takes_more: whether it waits for `give` once it is done, or ends.
+    It gets variables of the environment beside those of this process, and runs in a folder, by default that of this
+    process. One that takes more waits for `give` once it is done; otherwise it ends.
     """
     # Unbuffered, so that the log of a process that is killed says how far it was.
     environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}

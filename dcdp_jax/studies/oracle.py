@@ -50,8 +50,7 @@ class Oracle(NamedTuple):
 def oracles_of(outcomes: Sequence[Outcome], oracles: Oracles) -> list[Oracle]:
     """Computes the oracles, {row: the rows that make its oracle}, of all data sets.
 
-    Raises:
-      CheckpointError: the rows of an oracle were tested on different windows.
+    Raises CheckpointError where the rows of an oracle were tested on different windows.
     """
     found = []
     for dataset, here in by_dataset(outcomes).items():

@@ -31,8 +31,7 @@ def combined_scores(
 ) -> dict[str, float]:
     """Returns `metrics.scores` of the (n, k) that `combine` makes of the class probabilities of some trials.
 
-    Raises:
-      CheckpointError: a trial left no probabilities, or two were tested on different windows.
+    Raises CheckpointError where a trial left no probabilities, or two were tested on different windows.
     """
     windows, probabilities = None, []
     for member in members:
