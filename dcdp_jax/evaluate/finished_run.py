@@ -14,18 +14,8 @@ from dcdp_jax.evaluate.calibrated import calibration_line, measure_calibration
 from dcdp_jax.evaluate.continuous import grade_test_part
 from dcdp_jax.evaluate.robustness import measure_robustness, robustness_lines
 from dcdp_jax.evaluate.segments import segment_lines
+from dcdp_jax.runs import files
 from dcdp_jax.runs.checkpoints import Checkpoints
-from dcdp_jax.runs.files import (
-    CALIBRATION,
-    CHECKPOINTS,
-    PREDICTIONS,
-    RESULT,
-    ROBUSTNESS,
-    SEGMENTS,
-    WORST_WINDOWS,
-    as_json,
-    write_recorded,
-)
 from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.reading import read_config, read_result
 from dcdp_jax.runs.workdir import check_workdir, claim
@@ -45,7 +35,7 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     """
     result = from_first_process(lambda: read_result(workdir))
     if "adapted" in result["marks"]:
-        raise CheckpointError(f"{workdir} holds an adapted model, which no longer has the scores of its {RESULT}")
+        raise CheckpointError(f"{workdir} holds an adapted model, which no longer has the scores of its {files.RESULT}")
     check_config(config)
     calibration, config = config.data.calibration, config.copy_and_resolve_references()
     stored = from_first_process(lambda: read_config(workdir))
@@ -57,7 +47,7 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
             "gives the same scores"
         )
     run = prepare(config)
-    with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
+    with Checkpoints(workdir / files.CHECKPOINTS, read_only=True) as checkpoints:
         restored = checkpoints.restore(result["best_epoch"], like=run.initial_state(config.seed))
     state = run.devices.replicate(evaluated_state(restored))
     for part in ("validation", "test") if has_validation(run.dataset) else ("test",):
@@ -65,18 +55,21 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
         again = found.tally.scores()
         print(f"{part}: " + ", ".join(f"{name} {value:.4f}" for name, value in again.items()))
         if off := [name for name, value in again.items() if not abs(value - result[part][name]) <= 1e-4]:
-            raise CheckpointError(f"{workdir / RESULT}: {part} {', '.join(off)} differ from what the checkpoint gives")
-    print(f"as in {workdir / RESULT}")
+            raise CheckpointError(
+                f"{workdir / files.RESULT}: {part} {', '.join(off)} differ from what the checkpoint gives"
+            )
+    print(f"as in {workdir / files.RESULT}")
     robustness = measure_robustness(config, run.dataset, run.devices, state, run.signals)
     grades = grade_test_part(run.dataset, config.data.step, lambda split: run.evaluate(state, split).probabilities)
     calibrated = calibration and adapt_test_subjects(config, run.dataset, state, calibration)
 
     def write() -> None:
-        if not all((workdir / name).exists() for name in (PREDICTIONS, WORST_WINDOWS)):
+        if not all((workdir / name).exists() for name in (files.PREDICTIONS, files.WORST_WINDOWS)):
             write_predictions(workdir, run.dataset, found.probabilities)
-        for name, content in ((ROBUSTNESS, robustness), (SEGMENTS, grades), (CALIBRATION, calibrated)):
+        measured = {files.ROBUSTNESS: robustness, files.SEGMENTS: grades, files.CALIBRATION: calibrated}
+        for name, content in measured.items():
             if content:
-                write_recorded(workdir, name, as_json(content))
+                files.write_recorded(workdir, name, files.as_json(content))
 
     with claim(workdir, as_plain_data(config)):
         from_first_process(write)

@@ -126,12 +126,12 @@ def bridge(x: jax.Array, lost: jax.Array) -> jax.Array:
     after = jnp.where(after == len(place), before, after)
     weight = ((place - before) / jnp.where(after > before, after - before, 1)).astype(x.dtype)
     one, other = (jnp.take_along_axis(x, index[..., None], axis=1) for index in (before, after))
-    return one + weight[..., None] * (other - one)
+    return between(one, other, weight)
 
 
 def between(one: jax.Array, other: jax.Array, weight: jax.Array) -> jax.Array:
-    """Returns values (b, t, c) between two, at (t,) weights from 0 to 1 of the other."""
-    return one + weight[:, None] * (other - one)
+    """Returns values (b, t, c) between two, at (t,) or (b, t) weights from 0 to 1 of the other."""
+    return one + weight[..., None] * (other - one)
 
 
 def remaining_branches(logits: Mapping[str, jax.Array], heard: Mapping[str, jax.Array]) -> jax.Array:

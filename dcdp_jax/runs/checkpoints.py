@@ -163,16 +163,17 @@ class Checkpoints:
         the checkpoints of a run have no room, and CheckpointError where it could not be read back.
         """
         runs = self.folder.parent.parent
-        from_first_process(lambda: self._prove(jax.tree.map(np.asarray, state), runs in proved))
-        proved.add(runs)
 
-    def _prove(self, arrays: Any, proved: bool) -> None:
-        self._check_room(arrays, MOST_CHECKPOINTS, "the checkpoints of a run could not be written: they take")
-        if proved:
-            return
-        self._write(TRIAL, arrays, 0.0, {})
-        self._read(TRIAL, arrays)
-        self._delete(TRIAL)
+        def prove_here() -> None:
+            arrays = jax.tree.map(np.asarray, state)
+            self._check_room(arrays, MOST_CHECKPOINTS, "the checkpoints of a run could not be written: they take")
+            if runs not in proved:
+                self._write(TRIAL, arrays, 0.0, {})
+                self._read(TRIAL, arrays)
+                self._delete(TRIAL)
+
+        from_first_process(prove_here)
+        proved.add(runs)
 
     def save(self, number: int, state: Any, score: float, notes: Mapping[str, Any] | None = None) -> None:
         """Begins to write a checkpoint, whole or not at all, and to remove those that are not needed any more.

@@ -15,8 +15,9 @@ from dcdp_jax.data.recording import Channel
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.rejection import Rejection
-from dcdp_jax.runs.files import CARD, as_json, read_recorded, write_recorded
-from dcdp_jax.runs.schemas import Number, Positive, decode
+from dcdp_jax.runs.files import CARD, as_json, write_recorded
+from dcdp_jax.runs.reading import read_json
+from dcdp_jax.runs.schemas import Number, Positive
 from dcdp_jax.versions import version_of
 
 # Fields that are objects in the file and named tuples in the card.
@@ -120,7 +121,7 @@ def write_card(workdir: Path, card: ModelCard) -> None:
 def read_card(workdir: Path) -> ModelCard:
     """Reads the card of a finished run; raises CheckpointError where it is missing, or damaged and how."""
     try:
-        return card_from_json(decode(read_recorded(workdir, CARD), dict[str, Any], workdir / CARD))
+        return card_from_json(read_json(workdir, CARD, dict[str, Any]))
     except ValueError as error:
         raise CheckpointError(f"{workdir / CARD}: damaged: {error}") from None
 

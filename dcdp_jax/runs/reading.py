@@ -12,19 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dcdp_jax.errors import CheckpointError
-from dcdp_jax.runs import schemas
-from dcdp_jax.runs.files import (
-    CALIBRATION,
-    CONFIG,
-    DIGESTS,
-    METRICS,
-    PREDICTIONS,
-    RESULT,
-    ROBUSTNESS,
-    SEGMENTS,
-    WORST_WINDOWS,
-    read_recorded,
-)
+from dcdp_jax.runs import files, schemas
 from dcdp_jax.runs.schemas import decode
 
 # Of predictions.csv; the probabilities of all classes follow.
@@ -79,9 +67,9 @@ def read_run(workdir: Path) -> FinishedRun:
         epochs,
         predictions,
         read_worst_windows(workdir),
-        read_measured(workdir, ROBUSTNESS, schemas.Robustness),
-        read_measured(workdir, SEGMENTS, schemas.SegmentGrades),
-        read_measured(workdir, CALIBRATION, schemas.Calibrated),
+        read_measured(workdir, files.ROBUSTNESS, schemas.Robustness),
+        read_measured(workdir, files.SEGMENTS, schemas.SegmentGrades),
+        read_measured(workdir, files.CALIBRATION, schemas.Calibrated),
     )
 
 
@@ -91,28 +79,27 @@ def read_result(workdir: Path) -> dict[str, Any]:
     Raises:
       CheckpointError: it is missing or damaged, or its confusion matrix does not fit its classes.
     """
-    result: Any = decode(read_recorded(workdir, RESULT), schemas.Result, workdir / RESULT)
-    if not (workdir / DIGESTS).exists():
+    result = read_json(workdir, files.RESULT, schemas.Result)
+    if not (workdir / files.DIGESTS).exists():
         say_unverified(workdir)
     k, rows = len(result["class_names"]), result["confusion"]
     if [len(row) for row in rows] != [k] * k:
-        raise CheckpointError(f"{workdir / RESULT}: confusion is not {k} x {k}, as class_names has {k} names; {EDITED}")
+        raise CheckpointError(
+            f"{workdir / files.RESULT}: confusion is not {k} x {k}, as class_names has {k} names; {EDITED}"
+        )
     return result
 
 
 @functools.cache
 def say_unverified(workdir: Path) -> None:
     """Says on standard error, once per folder, that its files cannot be verified."""
-    print(
-        f"warning: {workdir} has no {DIGESTS}: it was removed, or an earlier version wrote the run; its files are read "
-        "unverified",
-        file=sys.stderr,
-    )
+    why = f"{workdir} has no {files.DIGESTS}: it was removed, or an earlier version wrote the run"
+    print(f"warning: {why}; its files are read unverified", file=sys.stderr)
 
 
 def read_config(workdir: Path) -> dict[str, Any]:
     """Reads config.json: the nested configuration; raises CheckpointError where it is missing or damaged."""
-    return decode(read_recorded(workdir, CONFIG), dict[str, Any], workdir / CONFIG)
+    return read_json(workdir, files.CONFIG, dict[str, Any])
 
 
 def read_metrics(workdir: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -123,8 +110,8 @@ def read_metrics(workdir: Path) -> tuple[list[dict[str, Any]], list[dict[str, An
     Raises:
       CheckpointError: metrics.jsonl is missing or damaged; the message names the line.
     """
-    lines = read_recorded(workdir, METRICS).removesuffix(b"\n").split(b"\n")
-    records = parse_records(lines if lines != [b""] else [], workdir / METRICS)
+    lines = files.read_recorded(workdir, files.METRICS).removesuffix(b"\n").split(b"\n")
+    records = parse_records(lines if lines != [b""] else [], workdir / files.METRICS)
     found = [{r[kind]: r for r in records if r["kind"] == kind} for kind in ("step", "epoch")]
     steps, epochs = ([record[number] for number in sorted(record)] for record in found)
     return steps, epochs
@@ -143,43 +130,44 @@ def parse_records(lines: Sequence[bytes], path: Path) -> list[dict[str, Any]]:
 
 def read_predictions(workdir: Path, result: dict[str, Any]) -> Predictions | None:
     """Reads predictions.csv; None without one; raises CheckpointError where it is damaged, or not of this result."""
-    path, names = workdir / PREDICTIONS, result["class_names"]
+    path, names = workdir / files.PREDICTIONS, result["class_names"]
     if not path.exists():
         return None
     try:
-        head, *rows = csv.reader(io.StringIO(read_recorded(workdir, PREDICTIONS).decode(), newline="")) or [[]]
+        text = files.read_recorded(workdir, files.PREDICTIONS).decode()
+        head, *rows = csv.reader(io.StringIO(text, newline=""))
     except (UnicodeDecodeError, csv.Error, ValueError) as error:
         raise CheckpointError(f"{path}: {error}; {EDITED}") from None
     if tuple(head[: len(COLUMNS)]) != COLUMNS:
         raise CheckpointError(f"{path}: the columns are {', '.join(head[:6])}, expected {', '.join(COLUMNS)} first")
     further = head[len(COLUMNS) :]
     if further and further != probability_columns(names):
-        raise CheckpointError(
-            f"{path}: the last columns are not the probabilities of the classes of {RESULT}; {EDITED}"
-        )
-    right, shares = np.zeros(len(rows), bool), np.zeros((len(rows), 1 + len(further)), np.float32)
+        found = f"the last columns are not the probabilities of the classes of {files.RESULT}"
+        raise CheckpointError(f"{path}: {found}; {EDITED}")
     described: list[tuple[str, ...]] = []
-    windows: Counter[str] = Counter()
-    for i, row in enumerate(rows):
+    right, shares = [], []
+    for number, row in enumerate(rows, start=2):
         try:
             recording, start, subject, true, predicted, *given = row
             values = [float(share) for share in given]
-            if len(values) != shares.shape[1]:
-                raise ValueError
         except ValueError:
-            raise CheckpointError(f"{path}, row {i + 2}: not a window with a confidence; {EDITED}") from None
+            values = []
+        if len(values) != 1 + len(further):
+            raise CheckpointError(f"{path}, row {number}: not a window with a confidence; {EDITED}")
         if not {true, predicted} <= set(names) or not all(0 <= value <= 1.001 for value in values):
-            raise CheckpointError(
-                f"{path}, row {i + 2}: {true!r}, {predicted!r}, {', '.join(given)} do not fit the classes of {RESULT}"
-            )
+            found = f"{true!r}, {predicted!r}, {', '.join(given)}"
+            raise CheckpointError(f"{path}, row {number}: {found} do not fit the classes of {files.RESULT}")
         described.append((recording, start, subject, true))
-        right[i], shares[i] = true == predicted, values
-        windows[true] += 1
+        right.append(true == predicted)
+        shares.append(values)
     # Not the predicted classes: probabilities of two classes may round to the same float32 where their logits differ.
+    windows = Counter(window[-1] for window in described)
     if [windows[name] for name in names] != [sum(row) for row in result["confusion"]]:
-        raise CheckpointError(f"{path} holds {len(rows)} windows that are not those of {RESULT}'s confusion; {EDITED}")
+        found = f"{len(rows)} windows that are not those of {files.RESULT}'s confusion"
+        raise CheckpointError(f"{path} holds {found}; {EDITED}")
     subjects = [subject for _, _, subject, _ in described]
-    return Predictions(subjects, right, shares[:, 0], described, shares[:, 1:] if further else None)
+    numbers = np.array(shares, np.float32).reshape(len(rows), 1 + len(further))
+    return Predictions(subjects, np.array(right, bool), numbers[:, 0], described, numbers[:, 1:] if further else None)
 
 
 def probability_columns(names: Sequence[str]) -> list[str]:
@@ -189,8 +177,8 @@ def probability_columns(names: Sequence[str]) -> list[str]:
 
 def read_worst_windows(workdir: Path) -> dict[str, Any] | None:
     """Reads worst_windows.json, with `values` as (t, c) arrays; None without one; raises CheckpointError if damaged."""
-    path = workdir / WORST_WINDOWS
-    worst = read_measured(workdir, WORST_WINDOWS, schemas.WorstWindows)
+    path = workdir / files.WORST_WINDOWS
+    worst = read_measured(workdir, files.WORST_WINDOWS, schemas.WorstWindows)
     if worst is None:
         return None
     channels = len(worst["channels"])
@@ -203,7 +191,9 @@ def read_worst_windows(workdir: Path) -> dict[str, Any] | None:
 
 def read_measured(workdir: Path, name: str, schema: Any) -> dict[str, Any] | None:
     """Reads a file that not every run has; None without one; raises CheckpointError where it is damaged."""
-    if not (workdir / name).exists():
-        return None
-    found: Any = decode(read_recorded(workdir, name), schema, workdir / name)
-    return found
+    return read_json(workdir, name, schema) if (workdir / name).exists() else None
+
+
+def read_json(workdir: Path, name: str, schema: Any) -> dict[str, Any]:
+    """Reads a JSON file of a run and checks it by a schema; raises CheckpointError where it is missing or damaged."""
+    return decode(files.read_recorded(workdir, name), schema, workdir / name)

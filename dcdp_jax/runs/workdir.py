@@ -14,22 +14,13 @@ from typing import Any
 from dcdp_jax.config import differences
 from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import CheckpointError
-from dcdp_jax.runs.files import (
-    CONFIG,
-    DESCRIPTION,
-    DIGESTS,
-    PORTABILITY,
-    UNFINISHED,
-    as_json,
-    remove_unfinished,
-    write_recorded,
-)
+from dcdp_jax.runs import files
 from dcdp_jax.runs.reading import read_config
 
 LOCK = ".lock"
 # What may be in the folder of a run that has not begun: the pages of --mode=describe and --mode=portability, and what a
 # process leaves that is killed before config.json is written.
-BEFORE = (DESCRIPTION, PORTABILITY, DIGESTS, LOCK, UNFINISHED)
+BEFORE = (files.DESCRIPTION, files.PORTABILITY, files.DIGESTS, LOCK, files.UNFINISHED)
 
 
 def check_workdir(workdir: Path, config: dict[str, Any], ignore: str = "(nothing)") -> None:
@@ -40,9 +31,11 @@ def check_workdir(workdir: Path, config: dict[str, Any], ignore: str = "(nothing
     Raises:
       CheckpointError: the workdir holds something else, or a run of another config; the message lists the differences.
     """
-    if not (workdir / CONFIG).exists():
+    if not (workdir / files.CONFIG).exists():
         if workdir.exists() and not (workdir.is_dir() and all(any(map(p.match, BEFORE)) for p in workdir.iterdir())):
-            raise CheckpointError(f"{workdir} is not an empty folder and holds no {CONFIG}; choose another --workdir")
+            raise CheckpointError(
+                f"{workdir} is not an empty folder and holds no {files.CONFIG}; choose another --workdir"
+            )
         return
     if different := [line for line in differences(read_config(workdir), config) if not line.startswith(ignore)]:
         raise CheckpointError(
@@ -53,8 +46,8 @@ def check_workdir(workdir: Path, config: dict[str, Any], ignore: str = "(nothing
 def make_workdir(workdir: Path, config: dict[str, Any]) -> None:
     """Makes a workdir that `check_workdir` has passed, where it is new."""
     workdir.mkdir(parents=True, exist_ok=True)
-    if not (workdir / CONFIG).exists():
-        write_recorded(workdir, CONFIG, as_json(config))
+    if not (workdir / files.CONFIG).exists():
+        files.write_recorded(workdir, files.CONFIG, files.as_json(config))
 
 
 @contextlib.contextmanager
@@ -79,7 +72,7 @@ def claim(workdir: Path, config: dict[str, Any]) -> Iterator[None]:
             held.callback(remove_empty)
         held.enter_context(locked(workdir))
         check_workdir(workdir, config)  # another process may have made it meanwhile
-        remove_unfinished(workdir)
+        files.remove_unfinished(workdir)
 
     with contextlib.ExitStack() as held:
         from_first_process(enter)

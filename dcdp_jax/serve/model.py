@@ -26,17 +26,6 @@ from dcdp_jax.serve.events import UNKNOWN_NAME
 from dcdp_jax.train.build import build_chain, build_model
 from dcdp_jax.train.state import TrainState, evaluated_state, state_shapes
 
-__all__ = [
-    "ModelCard",
-    "Prediction",
-    "Probabilities",
-    "TrainedModel",
-    "forward",
-    "load_model",
-    "load_serving_model",
-    "predict",
-]
-
 BATCH = 64
 NORM, DISTANCE = "norm", "distance"
 Array = jax.Array | np.ndarray
