@@ -32,7 +32,10 @@ STYLE: dict[Any, Any] = {
     "axes.edgecolor": INK,
     "xtick.color": INK,
     "ytick.color": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": GRID,
+    "grid.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
@@ -100,18 +103,9 @@ def draw(
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=7, integer=whole))
-        axes.grid(linewidth=0.6)
-        axes.set_axisbelow(True)
-        handles = axes.get_lines()[: len(lines)]
-        long = any(len(line.label) > 12 for line in lines)
-        figure.legend(
-            handles,
-            [line.label for line in lines],
-            loc="outside upper left",
-            ncols=2 if long else 3,
-            frameon=False,
-            fontsize=9,
-        )
+        handles, labels = axes.get_lines()[: len(lines)], [line.label for line in lines]
+        columns = 2 if max(map(len, labels)) > 12 else 3
+        figure.legend(handles, labels, loc="outside upper left", ncols=columns, frameon=False, fontsize=9)
         return svg_element(figure, name, title)
 
 
@@ -126,7 +120,6 @@ def draw_panels(name: str, title: str, panels: Sequence[Panel], x_label: str) ->
             axes.set_ylabel(panel.label)
             axes.margins(x=0.01)
             axes.yaxis.set_major_locator(ticker.MaxNLocator(nbins=4))
-            axes.grid(linewidth=0.6)
         axes.set_xlabel(x_label)
         figure.align_ylabels()
         return svg_element(figure, name, title)

@@ -1,6 +1,7 @@
 """Draws calibration in bins, and accuracy by subject."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import ticker
@@ -13,27 +14,18 @@ from dcdp_jax.runs.reading import Predictions
 
 def draw_reliability(name: str, title: str, bins: Bins) -> str:
     """Draws accuracy against confidence, with the number of windows of each bin below."""
-    edges = np.linspace(0, 1, len(bins.windows) + 1)
-    width = edges[1]
-    filled = bins.windows > 0
+    filled, width = bins.windows > 0, 1 / len(bins.windows)
+    edges = np.linspace(0, 1, len(bins.windows) + 1)[:-1][filled]
     with page_style():
         figure = Figure(figsize=(4.8, 4.4), layout="constrained")
         above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
-        above.bar(
-            edges[:-1][filled],
-            bins.accuracy[filled],
-            width,
-            align="edge",
-            color=PALETTE[0],
-            alpha=0.35,
-            edgecolor=PALETTE[0],
-            linewidth=0.8,
-        )
+        colours: dict[str, Any] = {"color": PALETTE[0], "alpha": 0.35, "edgecolor": PALETTE[0], "linewidth": 0.8}
+        above.bar(edges, bins.accuracy[filled], width, align="edge", **colours)
         above.plot([0, 1], [0, 1], color=INK, linestyle=":", linewidth=1)
         above.plot(bins.confidence[filled], bins.accuracy[filled], "o", color=PALETTE[1], markersize=4)
         above.set_ylim(0, 1.02)
         above.set_ylabel("accuracy")
-        below.bar(edges[:-1][filled], bins.windows[filled], width, align="edge", color=PALETTE[7], alpha=0.6)
+        below.bar(edges, bins.windows[filled], width, align="edge", color=PALETTE[7], alpha=0.6)
         below.set_yscale("symlog", linthresh=1)
         below.set_ylim(0, 3 * bins.windows.max())
         below.yaxis.set_major_locator(ticker.FixedLocator([1, 10, 100, 1000, 10000, 100000]))
@@ -42,9 +34,6 @@ def draw_reliability(name: str, title: str, bins: Bins) -> str:
         below.set_ylabel("windows")
         below.set_xlabel("confidence")
         below.set_xlim(0, 1)
-        for axes in (above, below):
-            axes.grid(linewidth=0.6)
-            axes.set_axisbelow(True)
         figure.align_ylabels()
         return svg_element(figure, name, title)
 
@@ -75,6 +64,5 @@ def draw_subjects(name: str, title: str, subjects: Sequence[tuple[str, float, in
         counts.tick_params(length=0)
         counts.spines["right"].set_visible(False)
         counts.set_ylabel("windows")
-        axes.grid(linewidth=0.6)
-        axes.set_axisbelow(True)
+        counts.grid(visible=False)
         return svg_element(figure, name, title)
