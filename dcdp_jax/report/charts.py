@@ -53,13 +53,14 @@ def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: 
     loss += [Line("training, fusion", PALETTE[0], *points(means, "epoch", "train", "fusion"))]
     loss += [Line("validation, fusion", PALETTE[1], *points(epochs, "epoch", "validation", "loss"), True)]
     scores = []
-    for part, label, first, second in (
-        ("train", "training", PALETTE[0], PALETTE[2]),
-        ("validation", "validation", PALETTE[1], PALETTE[3]),
+    for label, part, key, colour in (
+        ("training accuracy", "train", "accuracy", PALETTE[0]),
+        ("training macro F1", "train", "f1_macro", PALETTE[2]),
+        ("validation accuracy", "validation", "accuracy", PALETTE[1]),
+        ("validation macro F1", "validation", "f1_macro", PALETTE[3]),
     ):
-        for key, name, colour in (("accuracy", "accuracy", first), ("f1_macro", "macro F1", second)):
-            x, y = points(epochs, "epoch", part, key)
-            scores.append(Line(f"{label} {name}", colour, x, 100 * y, part == "validation"))
+        x, y = points(epochs, "epoch", part, key)
+        scores.append(Line(label, colour, x, 100 * y, part == "validation"))
     mark = "" if best_epoch is None else f" The dotted line marks the selected epoch, {best_epoch}."
     charts = [
         Chart(

@@ -57,13 +57,10 @@ def description_lines(summary: Mapping[str, Any]) -> str:
     parts = ", ".join(f"{p} {windows[p]:,} ({people[p]} subject{'s' if people[p] > 1 else ''})" for p in windows)
     minutes = _class_minutes(summary)
     lacking = [note for note in summary["notes"] if note.startswith("incomplete")]
-    head = ["class", "minutes", *windows]
-    rows = [[name, f"{minutes[name]:,.1f}", *(f"{summary['counts'][p][name]:,}" for p in windows)] for name in names]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    table = [
-        "  ".join([first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(rest, widths[1:], strict=True))])
-        for first, *rest in (head, *rows)
-    ]
+    rows = [["class", "minutes", *windows]]
+    rows += [[name, f"{minutes[name]:,.1f}", *(f"{summary['counts'][p][name]:,}" for p in windows)] for name in names]
+    first, *others = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join([name.ljust(first), *map(str.rjust, cells, others)]) for name, *cells in rows]
     return "\n".join(
         [
             f"{summary['dataset']}{found}. {_protocol(summary)}: {len(summary['minutes'])} subjects, "
@@ -105,15 +102,11 @@ def _minutes_table(summary: Mapping[str, Any]) -> Shaded:
     rows = []
     for subject, row in minutes.items():
         cells = [(_minutes(row[n]), row[n] / most, f"subject {subject}, {n}: {60 * row[n]:,.0f} s") for n in names]
-        cells.append((_minutes(sum(row[n] for n in names)), 0.0, f"subject {subject}, all classes"))
-        if unlabelled:
-            cells.append((_minutes(row[""]), 0.0, f"subject {subject}, {NO_CLASS}"))
-        rows.append((subject, cells))
-    sums = _class_minutes(summary)
-    last = [*sums.values(), sum(sums.values())]
-    if unlabelled:
-        last.append(sum(row[""] for row in minutes.values()))
-    rows.append(("all", [(_minutes(value), 0.0, "all subjects") for value in last]))
+        sums = {"all classes": sum(row[n] for n in names)} | ({NO_CLASS: row[""]} if unlabelled else {})
+        rows.append((subject, cells + [(_minutes(v), 0.0, f"subject {subject}, {name}") for name, v in sums.items()]))
+    by_class = list(_class_minutes(summary).values())
+    totals = [*by_class, sum(by_class)] + ([sum(row[""] for row in minutes.values())] if unlabelled else [])
+    rows.append(("all", [(_minutes(value), 0.0, "all subjects") for value in totals]))
     columns = [*names, "all classes", *([NO_CLASS] if unlabelled else [])]
     return Shaded("subject ↓ \xa0 class →", columns, rows)
 

@@ -74,7 +74,7 @@ def _calibration(predictions: Predictions) -> dict[str, Any]:
     count = len(bins.windows)
     rows = [
         [f"{i / count:.2f} to {(i + 1) / count:.2f}", f"{windows:,.0f}", percent(confidence), percent(accuracy)]
-        for i, (windows, accuracy, confidence) in enumerate(zip(*(column.tolist() for column in bins), strict=True))
+        for i, (windows, accuracy, confidence) in enumerate(zip(*bins, strict=True))
         if windows
     ]
     reliability = Chart(

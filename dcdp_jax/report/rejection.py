@@ -8,7 +8,7 @@ from dcdp_jax.calibration import calibration
 from dcdp_jax.rejection import Rejection, accuracy_by_coverage, choose_threshold, cross_entropy, scale_probabilities
 from dcdp_jax.report.charts import Chart
 from dcdp_jax.report.drawing import PALETTE, Line, draw
-from dcdp_jax.report.page import number, percent
+from dcdp_jax.report.page import percent
 from dcdp_jax.report.plots import draw_reliability
 from dcdp_jax.report.tables import Table
 from dcdp_jax.runs.reading import FinishedRun
@@ -32,36 +32,32 @@ def rejection_section(run: FinishedRun) -> dict[str, Any] | None:
     confidence = scaled.max(axis=1)
     bins = calibration(predictions.right, confidence.astype(np.float32))
     before = calibration(predictions.right, predictions.confidence)
-    scaling = Table(
-        ["", "Before", "After"],
-        [
-            ["Expected calibration error, %", percent(before.error()), percent(bins.error())],
-            [
-                "Cross-entropy",
-                *(number(cross_entropy(p, labels), "{:.4f}") for p in (predictions.probabilities, scaled)),
-            ],
-        ],
-    )
+    scaling = [
+        ["Expected calibration error, %", *(percent(found.error()) for found in (before, bins))],
+        ["Cross-entropy", *(f"{cross_entropy(p, labels):.4f}" for p in (predictions.probabilities, scaled))],
+    ]
     coverage, accuracy = accuracy_by_coverage(predictions.right, confidence)
     curves = [Line("by probability", PALETTE[0], 100 * coverage, 100 * accuracy)]
     by_distance = np.array(run.result.get("kept_by_distance", [])).reshape(-1, 2)
     if len(by_distance):
         curves.append(Line("by distance", PALETTE[1], *100 * by_distance.T))
     at_threshold = 100 * float(np.mean(confidence >= rejection.threshold))
+    drawn = draw(
+        *("coverage", "Accuracy against coverage", curves, "windows answered, per cent", "accuracy, per cent"),
+        mark=at_threshold,
+        whole=False,
+    )
     thresholds = [(f"{100 * share:g}", choose_threshold(confidence, share), share) for share in COVERAGES]
-    rows = []
+    head, rows = ["Answered at least, %", "Threshold", "Answered, %", "Accuracy, %"], []
     for name, threshold, share in [*thresholds, ("model.json", rejection.threshold, None)]:
         answered = predictions.right[confidence >= threshold]
-        nearest = by_distance[by_distance[:, 0] >= share - 1e-9, 1] if share else []
-        rows.append(
-            [
-                name,
-                number(threshold, "{:.4f}"),
-                percent(len(answered) / len(confidence)),
-                percent(float(answered.mean()) if len(answered) else None),
-                *([percent(nearest[0] if len(nearest) else None)] if len(by_distance) else []),
-            ]
-        )
+        accuracy_there = percent(float(answered.mean()) if len(answered) else None)
+        rows.append([name, f"{threshold:.4f}", percent(len(answered) / len(confidence)), accuracy_there])
+        if len(by_distance):
+            nearest = by_distance[by_distance[:, 0] >= share - 1e-9, 1] if share else []
+            rows[-1].append(percent(nearest[0] if len(nearest) else None))
+    if len(by_distance):
+        head.append("Accuracy by distance, %")
     return {
         "rule": f"Temperature {rejection.temperature:.3f} and threshold {rejection.threshold:.4f}, chosen on the "
         "validation part: the least cross-entropy, and the largest threshold that answers "
@@ -77,25 +73,11 @@ def rejection_section(run: FinishedRun) -> dict[str, Any] | None:
                 "Accuracy among the windows that are answered, for every threshold: of the probability, and of the "
                 "distance to the training windows. The dotted line is the coverage of the threshold of the probability "
                 "in model.json.",
-                draw(
-                    "coverage",
-                    "Accuracy against coverage",
-                    curves,
-                    "windows answered, per cent",
-                    "accuracy, per cent",
-                    mark=at_threshold,
-                    whole=False,
-                ),
+                drawn,
             ),
         ],
-        "scaling": scaling,
-        "coverage": Table(
-            [
-                *("Answered at least, %", "Threshold", "Answered, %", "Accuracy, %"),
-                *(["Accuracy by distance, %"] if len(by_distance) else []),
-            ],
-            rows,
-        ),
+        "scaling": Table(["", "Before", "After"], scaling),
+        "coverage": Table(head, rows),
         "left_out": run.result.get("left_out"),
         "detection": left_out_table(run.result.get("left_out")),
     }

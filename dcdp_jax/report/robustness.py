@@ -64,12 +64,13 @@ def worn_name(row: Mapping[str, Any]) -> str:
     >>> worn_name({"kind": "lost", "level": 0.1})
     '10 % of the samples lost'
     """
-    if row["kind"] == "rotation":
-        return f"rotated by {row['level']:g} degrees"
-    if row["kind"] == "mirror":
-        return "worn on the other side"
-    share = f"{100 * row['level']:g} %"
-    return f"{share} of the sampling rate" if row["kind"] == "rate" else f"{share} of the samples lost"
+    level = row["level"]
+    return {
+        "rotation": f"rotated by {level:g} degrees",
+        "mirror": "worn on the other side",
+        "rate": f"{100 * level:g} % of the sampling rate",
+        "lost": f"{100 * level:g} % of the samples lost",
+    }[row["kind"]]
 
 
 def absence_name(row: Mapping[str, Any]) -> str:
