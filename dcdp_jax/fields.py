@@ -7,6 +7,7 @@ were made before the field existed, because such runs are read as if they had it
 The module imports nothing but the config library, so that `--help` and a misspelt field are answered at once.
 """
 
+import functools
 import importlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -23,11 +24,11 @@ class Field(NamedTuple):
     low: float | None = None  # the smallest allowed number; of a tuple of numbers, the smallest allowed item
     above: float | None = None  # a bound that a number must exceed
     high: float | None = None  # the largest allowed number
-    choices: tuple[Any, ...] | str | None = None  # the allowed values, or `"module:NAME"` of the tuple that holds them
+    # the allowed values, or `"module:NAME"` of the tuple in dcdp_jax that holds them
+    choices: tuple[Any, ...] | str | None = None
     # the type of the items of a tuple; None where a function of `dcdp_jax.config` checks them
     items: type | tuple[type, ...] | None = None
-    # False for a field that says where things are or how faults are handled, with which a run may be resumed
-    affects_result: bool = True
+    affects_result: bool = True  # False for a `setting`
 
 
 # Headings of docs/config.md, in its order: {section: sentence below the heading}.
@@ -50,24 +51,22 @@ SECTIONS = {
     "and each point of it is a training run.",
 }
 MAX_SEED = 2**31 - 1
+# A field that says where things are or how faults are handled: a run may be resumed with another value of it.
+setting = functools.partial(Field, affects_result=False)
 
 FIELDS = (
     Field("seed", 0, "Seed of the initial parameters, batch order, augmentation and dropout.", low=0, high=MAX_SEED),
     #
-    Field("data.name", "", "The data set.", choices="dcdp_jax.data.datasets:DATASETS"),
-    Field("data.title", "", "Name of the data set in results and pages; if empty, `data.name`.", affects_result=False),
-    Field(
+    Field("data.name", "", "The data set.", choices="data.datasets:DATASETS"),
+    setting("data.title", "", "Name of the data set in results and pages; if empty, `data.name`."),
+    setting(
         "data.raw_dir",
         "",
         "Folder with the publisher's files or your tables; if empty, the environment variable `DCDP_RAW_DIR`; if that "
         "is empty too, a published data set is downloaded.",
-        affects_result=False,
     ),
-    Field(
-        "data.cache_dir",
-        "",
-        "Folder for downloads and prepared data; if empty, `dcdp_jax` in the user's cache folder.",
-        affects_result=False,
+    setting(
+        "data.cache_dir", "", "Folder for downloads and prepared data; if empty, `dcdp_jax` in the user's cache folder."
     ),
     Field("data.require_complete", False, "Whether missing files of a published data set are an error."),
     Field(
@@ -126,7 +125,7 @@ FIELDS = (
         "raw",
         "Channels computed from the sensors' own, see `dcdp_jax/data/views.py`: `vertical` is the same for any "
         "orientation of the device.",
-        choices="dcdp_jax.data.views:VIEWS",
+        choices="data.views:VIEWS",
     ),
     Field("data.window", 128, "Samples per window.", low=1, high=10**9),
     Field("data.step", 64, "Samples from one window to the next, in training and testing.", low=1, high=10**9),
@@ -142,7 +141,7 @@ FIELDS = (
         "data.label_rule",
         "mode",
         "Label of a window that spans several, see `dcdp_jax/data/windows.py`.",
-        choices="dcdp_jax.data.windows:LABEL_RULES",
+        choices="data.windows:LABEL_RULES",
     ),
     Field(
         "data.join_recordings",
@@ -153,14 +152,13 @@ FIELDS = (
         "data.normalize",
         "zscore",
         "Normalisation of each channel, with statistics of the training part.",
-        choices="dcdp_jax.data.normalize:METHODS",
+        choices="data.normalize:METHODS",
     ),
-    Field(
+    setting(
         "data.stream",
         False,
         "Whether recordings stay on the host and the windows of each batch are copied to the devices ahead of its "
         "step, for recordings that exceed device memory. The results are the same.",
-        affects_result=False,
     ),
     #
     Field(
@@ -168,7 +166,7 @@ FIELDS = (
         "activities",
         "What the signals are about: activities, or a task whose answer is known, see "
         "`dcdp_jax/data/synthetic_tasks.py`: the modalities are complementary or redundant, or one of them is noise.",
-        choices="dcdp_jax.data.datasets.synthetic:TASK_NAMES",
+        choices="data.datasets.synthetic:TASK_NAMES",
     ),
     Field("data.synthetic.seed", 0, "Seed of the signals.", low=0, high=MAX_SEED),
     Field("data.synthetic.subjects", 10, "Number of people.", low=1, high=10**6),
@@ -193,7 +191,7 @@ FIELDS = (
         "data.realworld.position",
         "waist",
         "Where the phone is worn; `all` reads the phones of all positions as recordings of their own.",
-        choices="dcdp_jax.data.datasets.realworld:CHOICES",
+        choices="data.datasets.realworld:CHOICES",
     ),
     #
     Field("data.table.files", ("*.csv",), "Patterns of file names below `data.raw_dir`.", items=str),
@@ -220,7 +218,7 @@ FIELDS = (
         "data.table.time_unit",
         "s",
         "Unit of the time column; `datetime` for dates.",
-        choices="dcdp_jax.data.table_files:TIME_UNITS",
+        choices="data.table_files:TIME_UNITS",
     ),
     Field("data.table.time_format", "", "Format of dates, as `%d.%m.%Y %H:%M:%S.%f`; if empty, ISO 8601."),
     Field(
@@ -228,7 +226,7 @@ FIELDS = (
         "error",
         "Handling of rows with the time of the row before: `error` leaves them out if they are few (5 %), `spread` "
         "spreads them evenly until the next time, `drop` leaves them out, `mean` averages them.",
-        choices="dcdp_jax.data.resample:REPEATED",
+        choices="data.resample:REPEATED",
     ),
     Field("data.table.label", "label", "Column with the activity; if empty, there are no labels."),
     Field("data.table.subject", "subject", "Column with the person; if empty, the path of the file is the person."),
@@ -252,14 +250,9 @@ FIELDS = (
     ),
     Field("data.table.channels", (), "`(column, group, site, unit)` of each channel."),
     Field("data.table.rate", 50.0, "Sampling rate in Hz to which rows are resampled.", above=0),
-    Field("data.table.resample", "linear", "Interpolation.", choices="dcdp_jax.data.resample:METHODS"),
+    Field("data.table.resample", "linear", "Interpolation.", choices="data.resample:METHODS"),
     Field("data.table.max_gap", 1.0, "Seconds between rows above which a recording is divided.", above=0),
-    Field(
-        "data.table.missing",
-        "interpolate",
-        "Handling of cells without a value.",
-        choices="dcdp_jax.data.resample:MISSING",
-    ),
+    Field("data.table.missing", "interpolate", "Handling of cells without a value.", choices="data.resample:MISSING"),
     Field(
         "data.table.missing_values",
         (),
@@ -282,7 +275,7 @@ FIELDS = (
         "The model of the paper, or a baseline on all channels. A baseline has no branches: `cgm.enabled` must be "
         "False. A network among them reads `model.width` alone of the fields below; a classical model reads `seed` and "
         "`data` only.",
-        choices="dcdp_jax.config:MODELS",
+        choices="config:MODELS",
     ),
     Field(
         "model.branches",
@@ -293,7 +286,7 @@ FIELDS = (
         "model.partition",
         "named",
         "Control experiments: other assignments of channels to branches than the named one.",
-        choices="dcdp_jax.data.partition:CONTROLS",
+        choices="data.partition:CONTROLS",
     ),
     Field(
         "model.width",
@@ -313,7 +306,7 @@ FIELDS = (
         "concat",
         "How the branches are fused: a classifier on the concatenated embeddings, or on their gated sum, or the sum of "
         "the branches' own logits, see `dcdp_jax/models/fusion.py`.",
-        choices="dcdp_jax.models.fusion:FUSIONS",
+        choices="models.fusion:FUSIONS",
     ),
     Field("model.fusion_hidden", 256, "Hidden size of the fusion classifier.", low=1, high=65536),
     Field("model.dropout", 0.5, "Dropout rate of the fusion classifier.", low=0, high=0.999),
@@ -333,7 +326,7 @@ FIELDS = (
         "mean",
         "How the squared error of the alignment is reduced over the features of the embeddings: `mean` is the paper's, "
         "`sum` is `model.embedding` times as much.",
-        choices="dcdp_jax.losses:ALIGN_REDUCTIONS",
+        choices="losses:ALIGN_REDUCTIONS",
     ),
     Field("loss.label_smoothing", 0.0, "Label smoothing of every cross-entropy.", low=0, high=0.999),
     #
@@ -351,7 +344,7 @@ FIELDS = (
         "cgm.placement",
         "before",
         "Where the modulation acts relative to the optimiser, see `dcdp_jax/optim/chain.py`.",
-        choices="dcdp_jax.optim.methods:PLACEMENTS",
+        choices="optim.methods:PLACEMENTS",
     ),
     Field("cgm.start_epoch", 0, "Epochs before the first modulated one.", low=0, high=10**6),
     Field("cgm.end_epoch", 0, "The last modulated epoch; 0 for the last of all.", low=0, high=10**6),
@@ -363,7 +356,7 @@ FIELDS = (
         "any other acts whatever `cgm.enabled` is, and is set up by the fields below. `random` shuffles the "
         "coefficients of CGM (`cgm.alpha`, `cgm.eps`) between branches and steps; `random_mean_one` also divides them "
         "by their mean.",
-        choices="dcdp_jax.optim.methods:NAMES",
+        choices="optim.methods:NAMES",
     ),
     Field(
         "modulation.scope",
@@ -385,7 +378,7 @@ FIELDS = (
         "the training batch (`train`); those of people who do not train, with the running statistics (`heldout`: "
         "`data.heldout`, or if empty the validation part); or the exponential average over the training batches "
         "(`ema`). Read by `cgm` as well.",
-        choices="dcdp_jax.config:CONFIDENCES",
+        choices="config:CONFIDENCES",
     ),
     Field(
         "modulation.confidence_every",
@@ -414,13 +407,13 @@ FIELDS = (
         high=10**6,
     ),
     #
-    Field("optimizer.name", "adamw", "The optimiser.", choices="dcdp_jax.optim.chain:OPTIMIZERS"),
+    Field("optimizer.name", "adamw", "The optimiser.", choices="optim.chain:OPTIMIZERS"),
     Field("optimizer.learning_rate", 1e-3, "Learning rate after the warm-up.", low=0),
     Field(
         "optimizer.schedule",
         "cosine",
         "Learning rate after the warm-up: decayed to zero or constant.",
-        choices="dcdp_jax.optim.chain:SCHEDULES",
+        choices="optim.chain:SCHEDULES",
     ),
     Field("optimizer.warmup_fraction", 0.05, "Share of all steps in the linear warm-up.", low=0, high=0.999),
     Field("optimizer.b1", 0.9, "beta of the paper's momentum.", low=0, high=0.999999),
@@ -436,7 +429,7 @@ FIELDS = (
         "shuffle",
         "Which windows an epoch takes: a `shuffle` of all, or as many, drawn so that each class is `balanced` with the "
         "others; windows of rare classes are repeated, some of frequent ones left out, others in each epoch.",
-        choices="dcdp_jax.config:SAMPLING",
+        choices="config:SAMPLING",
     ),
     Field(
         "train.class_weights",
@@ -455,7 +448,7 @@ FIELDS = (
         high=100,
     ),
     Field("train.log_every", 10, "Steps between records of metrics.", low=1, high=10**9),
-    Field(
+    setting(
         "train.diagnosis_batches",
         0,
         "Number of training batches, after every epoch, over which the gradient of each branch's own loss is compared "
@@ -463,7 +456,6 @@ FIELDS = (
         "costs the time of about two steps, and training does not depend on the number.",
         low=0,
         high=10**6,
-        affects_result=False,
     ),
     Field(
         "train.selection",
@@ -479,22 +471,20 @@ FIELDS = (
         low=0,
         high=0.999999,
     ),
-    Field(
+    setting(
         "train.checkpoint_every",
         1,
         "Epochs from one checkpoint to the next; the best epoch by validation and the last one are always saved. A "
         "killed run resumes from the last checkpoint, a terminated one where it was.",
         low=1,
         high=10**6,
-        affects_result=False,
     ),
-    Field(
+    setting(
         "train.steps_per_dispatch",
         0,
         "Steps in one compiled program; 0 for 1 on CPUs and 32 elsewhere.",
         low=0,
         high=10**6,
-        affects_result=False,
     ),
     Field(
         "train.precision",
@@ -502,15 +492,14 @@ FIELDS = (
         "`tf32` computes products with mantissas of 10 bits on GPUs that have it; `bfloat16` holds activations in 16 "
         "bits. Parameters, statistics, softmax and losses are float32 in each. `auto` is `tf32` on GPUs that have it, "
         "from compute capability 8.0 on, and `float32` elsewhere; `precision` in result.json says which it was.",
-        choices="dcdp_jax.config:PRECISION_CHOICES",
+        choices="config:PRECISION_CHOICES",
     ),
-    Field(
+    setting(
         "train.skip_nonfinite",
         0,
         "Number of steps with a NaN or infinite loss or gradient that are left out before the run stops.",
         low=0,
         high=10**9,
-        affects_result=False,
     ),
     #
     Field("augment.enabled", False, "Whether training windows are augmented."),
@@ -570,58 +559,48 @@ FIELDS = (
         "parallel.strategy",
         "pmap",
         "How a step is run over devices; `jit` is of `shard_map` over a mesh. The results are the same.",
-        choices="dcdp_jax.config:STRATEGIES",
+        choices="config:STRATEGIES",
     ),
-    Field("parallel.devices", 0, "Devices of each process; 0 for all.", low=0, high=10**6, affects_result=False),
-    Field(
+    setting("parallel.devices", 0, "Devices of each process; 0 for all.", low=0, high=10**6),
+    setting(
         "parallel.distributed",
         False,
         "Whether several processes, one per host or per device, train together. Each is started with the same command; "
         "Slurm, Open MPI and Kubernetes tell JAX the rest, elsewhere the three fields below do.",
-        affects_result=False,
     ),
-    Field("parallel.coordinator", "", "`HOST:PORT` of process 0.", affects_result=False),
-    Field("parallel.processes", 0, "Number of processes.", low=0, high=10**6, affects_result=False),
-    Field(
-        "parallel.process_id",
-        0,
-        "Index of this process; the only field that differs between them.",
-        low=0,
-        high=10**6,
-        affects_result=False,
+    setting("parallel.coordinator", "", "`HOST:PORT` of process 0."),
+    setting("parallel.processes", 0, "Number of processes.", low=0, high=10**6),
+    setting(
+        "parallel.process_id", 0, "Index of this process; the only field that differs between them.", low=0, high=10**6
     ),
     #
-    Field(
+    setting(
         "serve.adapt",
         "none",
         "With `norm`, the statistics of batch normalisation follow the windows that predict, stream and the exported "
         "model answer, beginning at those of training for each recording.",
         choices=("none", "norm"),
-        affects_result=False,
     ),
-    Field(
+    setting(
         "serve.adapt_rate",
         0.003,
         "With `serve.adapt=norm`, weight of each window in the running averages.",
         above=0,
         high=1,
-        affects_result=False,
     ),
-    Field(
+    setting(
         "serve.adapt_share",
         0.1,
         "With `serve.adapt=norm`, the largest share that the windows have in the statistics of batch normalisation; "
         "the rest is of the training, so that a recording with few activities does less harm.",
         above=0,
         high=1,
-        affects_result=False,
     ),
-    Field(
+    setting(
         "serve.compute_body",
         False,
         "Whether channels `body_X` of the model, as UCI-HAR's, are computed from `total_X`, as by `data.view=body`, "
         "for devices that measure accelerations with gravity only.",
-        affects_result=False,
     ),
     Field(
         "serve.coverage",
@@ -631,14 +610,13 @@ FIELDS = (
         above=0,
         high=1,
     ),
-    Field(
+    setting(
         "serve.unknown",
         False,
         "Whether predict, stream and the exported model scale the probabilities by the temperature in model.json, and "
         "answer `unknown` beyond its threshold.",
-        affects_result=False,
     ),
-    Field(
+    setting(
         "serve.unknown_score",
         "probability",
         "With `serve.unknown`, what the threshold is of: `probability`, that of the answer; `distance`, of the window "
@@ -646,7 +624,6 @@ FIELDS = (
         "deviations, see `dcdp_jax/density.py`. A window that lacks a channel is judged by its probability. Exported "
         "models cannot measure `distance`.",
         choices=("probability", "distance"),
-        affects_result=False,
     ),
 )
 
@@ -739,7 +716,7 @@ def choices_of(field: Field) -> tuple[Any, ...]:
     """Returns the allowed values of a field with choices; imports the module that defines them if need be."""
     if isinstance(field.choices, str):
         module, _, name = field.choices.partition(":")
-        return tuple(getattr(importlib.import_module(module), name))
+        return tuple(getattr(importlib.import_module(f"dcdp_jax.{module}"), name))
     return field.choices or ()
 
 
