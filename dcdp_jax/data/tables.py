@@ -17,6 +17,7 @@ from dcdp_jax.data.names import check_alike, clean_name, clean_names, path_name
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
 from dcdp_jax.data.resample import Even, resample, settle
 from dcdp_jax.data.table_files import TIME, check_codes, find_files, in_seconds, read_file, read_header
+from dcdp_jax.data.units import doubts, units_seen
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.values import check_values, fields_of
 
@@ -102,6 +103,7 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     tally["missing"] = sum(missing_values.values())
     counts = {name: len(of_subject) for name, of_subject in subjects.items()}
     notes = [*make_notes(table, tally, recordings, counts, [1 / part.interval for part in sampled]), *copies]
+    notes += check_units(sampled, channels)
     if unread:
         notes.append(f"columns that are not read: {listed([repr(name) for name in unread])}")
     return Recordings(recordings, tuple(names), subject_names, tuple(notes), missing_values=missing_values)
@@ -169,6 +171,26 @@ def check_copies(sampled: Sequence[Sampled]) -> list[str]:
             raise DataError(f"{path}: {same} in {source}; remove one of them, or give both the same subject")
         notes.append(f"{path.name}: {same} in {source.name}")
     return notes
+
+
+def check_units(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> list[str]:
+    """Returns a note for each sensor that seems to have another unit than the stated one.
+
+    Raises:
+      DataError: it seems to have that in some recordings, and the stated one in others.
+    """
+    found: dict[tuple[str, str, str], dict[str, Sampled]] = {}  # a recording of each unit that was seen
+    for part in sampled:
+        for sensor, unit in units_seen(channels, part.even.values).items():
+            found.setdefault(sensor, {}).setdefault(unit, part)
+    for (group, site, stated), parts in found.items():
+        if len(parts) > 1:
+            (unit, one), (other, another) = list(parts.items())[:2]
+            raise DataError(
+                f"{one.path}: the acceleration of {group} at {site} is as large as gravity in {unit} in recording "
+                f"{one.run!r}, and in {other} in {another.run!r} of {another.path}; all must be in {stated}"
+            )
+    return doubts({sensor: next(iter(parts)) for sensor, parts in found.items()})
 
 
 def keeps_rows(table: ConfigDict) -> bool:

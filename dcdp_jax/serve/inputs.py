@@ -17,6 +17,7 @@ from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.resample import resample
 from dcdp_jax.data.table_files import SUFFIXES, is_table, read_header
 from dcdp_jax.data.tables import beside, check_fields, keeps_rows, number_subjects, read_rows, sample_rows
+from dcdp_jax.data.units import doubts, units_seen
 from dcdp_jax.data.views import COMPUTED_VIEWS, decimate, kept_samples, relabel, view_recording
 from dcdp_jax.errors import DataError
 from dcdp_jax.runs.model_card import ModelCard
@@ -162,7 +163,7 @@ def prepare(where: str, recording: Recording, card: ModelCard, time: np.ndarray 
     signals = recording.signals[:, chosen]
     recording = dataclasses.replace(recording, signals=signals, channels=card.inputs, tracks={})
     time = np.arange(len(signals)) / recording.rate if time is None else time
-    notes = []
+    notes = doubts(units_seen(card.inputs, signals))
     if not np.isclose(recording.rate, card.input_rate, rtol=1e-6):
         notes.append(
             f"the recording has {recording.rate:.4g} Hz, and the model was trained on {card.input_rate:.4g} Hz: "

@@ -52,6 +52,21 @@ def test_one_file(tmp_path):
     )
 
 
+def test_units_that_gravity_contradicts(tmp_path):
+    channels = tuple((axis, "acc", "hip", "g") for axis in "xyz")
+    for name, size in (("a", 1), ("b", 9.81)):
+        rows = [f"{i / 10},sit,{size * 0.1 * np.sin(i)},{size * 0.6},{-size * (0.8 + 0.001 * i)}" for i in range(40)]
+        write(tmp_path, rows, f"{name}.csv", "time,label,x,y,z")
+    fields = {"channels": channels, "subject": ""}
+    with pytest.raises(
+        DataError, match=r"a\.csv: the acceleration of acc at hip is as large as gravity in g .* m/s\^2 in 'b'"
+    ):
+        read(tmp_path, **fields)
+    doubt = "the values of acc at hip are as large as in m/s^2, and their unit is g; is that right?"
+    assert doubt in read(tmp_path, files=("b.csv",), **fields).notes
+    assert doubt not in read(tmp_path, files=("a.csv",), **fields).notes
+
+
 def test_columns_that_no_field_names_and_the_rates_of_the_rows_are_noted(tmp_path):
     for name, step in (("a", 0.1), ("b", 0.2)):  # as of a table with a row for each sensor
         rows = [f"{i * step:.1f},sit,{name},{i},{name},acc" for i in range(9)]

@@ -58,6 +58,13 @@ def test_annotations_are_read_where_they_are_there(tmp_path, card, data):
     assert item.recording.labels.tolist() == [1] * 50 + [UNLABELLED] * 50
 
 
+def test_a_unit_that_gravity_contradicts_is_asked_about(card):
+    recording = make_recording(card, 50)
+    recording.signals[:, :3] = [0, 0.1, 9.8]
+    doubt = "the values of acc at hip are as large as in m/s^2, and their unit is g; is that right?"
+    assert doubt in prepare("here", recording, card).notes
+
+
 def test_another_rate_is_resampled_and_said(tmp_path, card, data):
     (item,) = read_input(table(tmp_path / "a.csv", rate=50.0), card, data)
     assert item.notes == ("rows come at 50 Hz, and the model was trained on 25 Hz: resampled by linear",)

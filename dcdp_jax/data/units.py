@@ -1,0 +1,49 @@
+"""Compares the stated units of signals with what sensors can measure: gravity, and no rotation beyond their range."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dcdp_jax.data.recording import Channel
+
+GRAVITY = {"g": 1.0, "m/s^2": 9.80665, "m/s2": 9.80665, "m/s²": 9.80665}  # in each unit
+FASTEST = 35.0  # rad/s, the range of most gyroscopes: 2000 degrees a second
+
+
+def units_seen(channels: Sequence[Channel], values: np.ndarray) -> dict[tuple[str, str, str], str]:
+    """Returns the units that three axes of a sensor seem to have, {(group, site, stated unit): unit}.
+
+    An acceleration whose size is near gravity for most of the time has that unit, and rates of rotation beyond
+    `FASTEST` are in deg/s. Sensors of which neither can be said are left out.
+
+    Args:
+      channels: the c channels.
+      values: (t, c), NaN where missing.
+    """
+    seen = {}
+    for sensor in dict.fromkeys((channel.group, channel.site, channel.unit) for channel in channels):
+        axes = [
+            place for place, channel in enumerate(channels) if (channel.group, channel.site, channel.unit) == sensor
+        ]
+        rows = values[:, axes].astype(np.float64)
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        if len(axes) != 3 or not len(rows):
+            continue
+        if sensor[2] in GRAVITY:
+            low, middle, high = np.quantile(np.linalg.norm(rows, axis=1), (0.25, 0.5, 0.75))
+            for unit, size in {sensor[2]: GRAVITY[sensor[2]], "g": 1.0, "m/s^2": GRAVITY["m/s^2"]}.items():
+                if low > 0.5 * size and 0.85 * size < middle < 1.15 * size and high < 2 * size:
+                    seen[sensor] = unit
+                    break
+        elif sensor[2] == "rad/s" and np.quantile(np.abs(rows), 0.99) > FASTEST:
+            seen[sensor] = "deg/s"
+    return seen
+
+
+def doubts(seen: dict[tuple[str, str, str], str]) -> list[str]:
+    """Returns a sentence for each sensor whose unit seems to be another than the stated one."""
+    return [
+        f"the values of {group} at {site} are as large as in {unit}, and their unit is {stated}; is that right?"
+        for (group, site, stated), unit in seen.items()
+        if unit != stated
+    ]

@@ -1,0 +1,41 @@
+"""Units that the size of signals contradicts."""
+
+import numpy as np
+import pytest
+
+from dcdp_jax.data.recording import Channel
+from dcdp_jax.data.units import doubts, units_seen
+
+
+def sensor(group, unit):
+    return [Channel(f"{group}_{axis}", group, "hip", unit) for axis in "xyz"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "size", "gravity", "seen"),
+    [
+        ("g", 1, 1, "g"),
+        ("g", 9.81, 1, "m/s^2"),
+        ("m/s^2", 9.81, 1, "m/s^2"),
+        ("m/s2", 9.81, 1, "m/s2"),
+        ("m/s^2", 1, 1, "g"),
+        ("m/s^2", 9.81, 0, None),  # linear acceleration
+        ("counts", 1, 1, None),
+    ],
+)
+def test_gravity_tells_the_unit(unit, size, gravity, seen):
+    values = np.random.default_rng(0).normal([0, 0, gravity], 0.15, (500, 3))
+    values[::7] = np.nan
+    found = units_seen(sensor("acc", unit), size * values)
+    assert found == ({("acc", "hip", unit): seen} if seen else {})
+    assert len(doubts(found)) == (seen not in (unit, None))
+
+
+@pytest.mark.parametrize(
+    ("unit", "largest", "seen"), [("rad/s", 30, None), ("rad/s", 300, "deg/s"), ("deg/s", 300, None)]
+)
+def test_no_gyroscope_turns_so_fast(unit, largest, seen):
+    values = largest * np.sin(np.arange(300.0)).reshape(100, 3)
+    assert units_seen(sensor("gyro", unit), values) == ({("gyro", "hip", unit): seen} if seen else {})
+    assert units_seen(sensor("gyro", unit)[:2], values[:, :2]) == {}
+    assert units_seen(sensor("gyro", unit), values * np.nan) == {}
