@@ -89,6 +89,17 @@ def test_trees(fit):
     assert one.parameters > 300
 
 
+def test_penalty_of_boosting():
+    """Two separable classes of n windows: Newton's steps on a leaf per class, with a penalty of 1, in NumPy."""
+    n, rounds, rate, score = 30, 100, 0.1, 0.0
+    for _ in range(rounds):
+        p = 1 / (1 + np.exp(-score))
+        score += rate * n * (1 - p) / (n * p * (1 - p) + 1)
+    labels = np.repeat([0, 1], n)
+    found = gradient_boosting(labels[:, None].astype(np.float32), labels, 0).predict(np.array([[1.0]], np.float32))
+    np.testing.assert_allclose(np.log(found[0, 1] / found[0, 0]), score, rtol=1e-4)
+
+
 def test_number_of_trees():
     assert random_forest(FEATURES, LABELS, 0).smallest == 0.5 / 300
     assert extra_trees(FEATURES, LABELS, 0).smallest == 0.5 / 200
