@@ -48,7 +48,7 @@ def gradient_boosting(features: np.ndarray, labels: np.ndarray, seed: int) -> Fi
     """Fits 100 rounds of boosting on histograms (Ke et al. 2017, LightGBM), a tree per class in each.
 
     The leaves have an L2 penalty of 1, as in XGBoost: without one, trees of rare classes diverge, as the second
-    derivative of the cross-entropy vanishes (one of five folds on HAPT had 32 % in training and 100 % with the penalty).
+    derivative of the cross-entropy vanishes (on one of five folds of HAPT, 32 % instead of 100 % in training).
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
