@@ -2,7 +2,7 @@
 
 `python launch.py --config=configs/studies/table2.py:uci_har,dsads`; without names, the paper's PAMAP2 and OPPORTUNITY.
 
-DPFE: both branches. CL: contrast and alignment. CGM: modulation. DA: augmentation. «CL off» is lambda = 0.
+DPFE: both branches. CL: contrast and alignment. CGM: modulation. DA: augmentation. Without CL, lambda is 0.
 """
 
 from dcdp_jax.configs import dsads, hapt, oppo, pamap2, uci_har

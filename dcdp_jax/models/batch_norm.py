@@ -1,4 +1,4 @@
-"""Batch normalisation with a gradient of its own, which reads the activations as few times as possible."""
+"""Batch normalisation with a custom gradient that reads the activations as few times as possible."""
 
 from functools import partial
 
@@ -11,8 +11,8 @@ from dcdp_jax.models.kernels import parameter
 
 EPSILON = 1e-5
 MOMENTUM = 0.9
-# Collection of mean and biased variance of each layer's input, of one device, which is written outside of training
-# where it is mutable.
+# Collection with the mean and biased variance of each layer's input on one device. It is written outside of training
+# if it is mutable.
 INPUT_STATISTICS = "input_statistics"
 
 Normalized = tuple[jax.Array, jax.Array, jax.Array]
@@ -22,19 +22,18 @@ Normalized = tuple[jax.Array, jax.Array, jax.Array]
 def normalize(x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None, relu: bool) -> Normalized:
     """Normalises (b, ..., c) by the statistics of the global batch (Ioffe and Szegedy 2015), with (c,) scale and bias.
 
-    The forward pass reads x twice: for both sums together, and to normalise. The backward pass reads x and the gradient
-    twice: for both of its sums together, and for the gradient of x; the normalised values and the mask of the ReLU are
-    computed from x again instead of being kept. axis_name is the mapped axis over which the batch is split, or None.
+    The forward pass reads x twice: once for both sums and once to normalise. The backward pass reads x and the gradient
+    twice: once for both of its sums and once for the gradient of x. It recomputes the normalised values and the mask of
+    the ReLU from x instead of keeping them. axis_name is the mapped axis over which the batch is split, or None.
 
     Returns:
-      (b, ..., c) in the common type of the arguments; mean and biased variance (c,), which pass no gradient
-      on.
+      (b, ..., c) in the common type of the arguments; mean and biased variance (c,), without a gradient.
     """
     return _forward(x, scale, bias, axis_name, relu)[0]
 
 
 def widened(x: jax.Array) -> jax.Array:
-    """Returns x in float32, or in its own type where that is float64."""
+    """Returns x in float32, or unchanged if it is float64."""
     return x if x.dtype == jnp.float64 else x.astype(jnp.float32)
 
 
@@ -70,7 +69,7 @@ def _forward(
     deviation = lax.rsqrt(variance + EPSILON)
     factor = deviation * widened(scale)
     shift = widened(bias) - mean * factor
-    # Behind the barrier the backward pass reads no parameter, of which XLA would keep a copy while it is updated.
+    # With the barrier the backward pass reads no parameter; XLA would keep a copy of it while it is updated.
     kept = lax.optimization_barrier((mean, deviation, factor, shift))
     like = jnp.zeros(0, scale.dtype), jnp.zeros(0, bias.dtype)
     return (y, mean, variance), (x, *kept, *like)
@@ -86,8 +85,8 @@ def _backward(
         x, g = widened(x), widened(g)
         return (x - mean) * deviation, jnp.where(x * factor + shift > 0, g, 0) if relu else g
 
-    # The barriers keep XLA from computing the gradient anew in both passes, and from writing the normalised values or
-    # the mask in the first pass for the second, which computes them from x.
+    # The barriers keep XLA from recomputing the gradient in both passes, and from storing the normalised values or the
+    # mask in the first pass; the second pass computes them from x.
     x, g = lax.optimization_barrier((x, gradients[0]))
     normalized, of_y = masked(x, g)
     local = batch_means((of_y, of_y * normalized), None)
@@ -95,7 +94,7 @@ def _backward(
     x, g, means = lax.optimization_barrier((x, g, means))
     normalized, of_y = masked(x, g)
     d_x = (of_y - means[0] - normalized * means[1]) * factor
-    # The gradients of the parameters are those of this device's part of the batch, as in any other layer.
+    # The gradients of the parameters are those of this device's share of the batch, as in any other layer.
     count = x.size // x.shape[-1]
     d_bias, d_scale = (count * mean_of_part for mean_of_part in local)
     return d_x.astype(x.dtype), d_scale.astype(scale.dtype), d_bias.astype(bias.dtype)
@@ -105,12 +104,12 @@ normalize.defvjp(_forward, _backward)
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation, and a ReLU if asked for.
+    """Batch normalisation with an optional ReLU.
 
-    Parameters and running statistics are those of `flax.linen.BatchNorm` and lie where it would put them.
+    Parameters and running statistics have the names and places of those of `flax.linen.BatchNorm`.
     """
 
-    axis_name: str | None = None  # mapped axis over which the batch is split, or None when it is whole
+    axis_name: str | None = None  # mapped axis over which the batch is split, or None if it is not split
     relu: bool = False  # whether negative results are replaced by 0
 
     @nn.compact

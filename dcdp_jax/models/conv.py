@@ -13,20 +13,20 @@ from dcdp_jax.models.kernels import he_normal, parameter
 
 
 def library_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """(b, t, c_in) with (k, c_in, c_out) -> (b, ceil(t / stride), c_out), by XLA."""
+    """Convolves (b, t, c_in) with (k, c_in, c_out) by XLA, to (b, ceil(t / stride), c_out)."""
     return lax.conv_general_dilated(x, kernel, (stride,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
 
 
 def pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Computes `library_convolution` with stride 1 for a kernel (1, c_in, c_out), which is a matrix product, as one."""
+    """Computes `library_convolution` with stride 1 for a kernel (1, c_in, c_out) as a matrix product."""
     return x @ kernel[0]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """`library_convolution` in the form that is fast in training; all forms are the same function.
+    """Computes `library_convolution` in the form that is fast in training; all forms are the same function.
 
-    Its gradients are `gradients_by_platform`; for several kernels at once both passes are matrix products, see
+    Its gradients are `gradients_by_platform`. For several kernels at once, both passes are matrix products; see
     `by_kernels`. benchmarks/RESULTS.md has the figures.
     """
     return library_convolution(x, kernel, stride)
@@ -44,14 +44,14 @@ def _backward(stride: int, saved: tuple[jax.Array, jax.Array], g: jax.Array) -> 
 
 @cache
 def by_kernels(alone: Callable[..., Any], mapped: Callable[..., Any], stride: int) -> Callable[..., Any]:
-    """Takes one form for one kernel, and another where `jax.vmap` brings several, as for several seeds at once.
+    """Uses one form for one kernel, and another for several under `jax.vmap`, as for several seeds at once.
 
-    The rule of XLA's convolution for several kernels is a grouped convolution, for which there is no fast path on CPU;
+    Under `jax.vmap` XLA's convolution becomes a grouped convolution, which has no fast path on CPU;
     benchmarks/RESULTS.md has the figures. Both forms are the same function of (x, kernel, ..., stride).
 
     Returns:
-      A function of (x, kernel, ...), to be called in the two passes of training alone: what only evaluates has no need
-      of it, and exporters do not know its primitive.
+      A function of (x, kernel, ...) for the two passes of training only: evaluation does not need it, and exporters do
+      not know its primitive.
     """
     form = jax.custom_batching.custom_vmap(partial(alone, stride=stride))
 
@@ -66,19 +66,19 @@ def by_kernels(alone: Callable[..., Any], mapped: Callable[..., Any], stride: in
 
 
 def gradients_by_platform(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int) -> tuple[jax.Array, jax.Array]:
-    """Computes the gradients of `library_convolution`; for stride 1 as products on CPU and on NVIDIA GPUs.
+    """Computes the gradients of `library_convolution`, for stride 1 as matrix products on CPU and NVIDIA GPUs.
 
-    The form is chosen when a program is lowered, by the platform that it is lowered for. benchmarks/RESULTS.md has the
+    The form is chosen by the platform that a program is lowered for. benchmarks/RESULTS.md has the
     figures.
     """
     library = partial(library_gradients, stride=stride)
-    # With a stride the products multiply the zeros between the output gradients, too.
+    # With a stride, the products would also multiply the zeros between the output gradients.
     products = partial(gradients_as_products, stride=stride) if stride == 1 else library
     return lax.platform_dependent(x, kernel, g, cpu=products, cuda=products, default=library)
 
 
 def convolution_as_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """`library_convolution` as one matrix product of the unfolded input."""
+    """Computes `library_convolution` as one matrix product of the unfolded input."""
     taps, c_in, c_out = kernel.shape
     t_out = -(-x.shape[1] // stride)
     spread = (t_out - 1) * stride + 1
@@ -89,18 +89,18 @@ def convolution_as_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax
 
 
 def library_gradients(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int) -> tuple[jax.Array, jax.Array]:
-    """Gradients of `library_convolution` with respect to x and kernel, by XLA."""
+    """Computes the gradients of `library_convolution` with respect to x and kernel by XLA."""
     _, pull_back = jax.vjp(partial(library_convolution, stride=stride), x, kernel)
     return pull_back(g)
 
 
 def gradients_as_products(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int) -> tuple[jax.Array, jax.Array]:
-    """The same as matrix products."""
+    """Computes the gradients of `library_convolution` with respect to x and kernel as matrix products."""
     taps, c_in, c_out = kernel.shape
     t = x.shape[1]
     spread = (g.shape[1] - 1) * stride + 1
     before = max(spread - 1 + taps - t, 0) // 2
-    # The barriers keep XLA from computing the unfolded array anew inside both products.
+    # The barriers keep XLA from recomputing the unfolded array inside both products.
     x, g = lax.optimization_barrier((x, g))
     padding = ((0, 0, 0), (taps - 1 - before, t + before - spread, stride - 1), (0, 0, 0))
     padded = lax.pad(g, jnp.zeros((), g.dtype), padding)
@@ -115,18 +115,18 @@ convolution.defvjp(_forward, _backward)
 
 
 class Conv1D(nn.Module):
-    """Convolution over time, zero padding such that t_out = ceil(t / stride)."""
+    """Convolution over time with zero padding such that t_out = ceil(t / stride)."""
 
     features: int  # output channels
     kernel: int  # taps
     stride: int = 1  # step over time
-    bias: bool = False  # whether one is added; batch normalisation has its own
+    bias: bool = False  # whether a bias is added; batch normalisation has its own
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(b, t, c) -> (b, ceil(t / stride), features)."""
+        """Maps (b, t, c) to (b, ceil(t / stride), features)."""
         kernel = parameter(self, "kernel", he_normal, (self.kernel, x.shape[-1], self.features))
-        # With a stride the product would read a slice, and XLA (jax 0.11) aborts where it fuses the two for a GPU.
+        # With a stride the product would read a slice, and XLA (jax 0.11) aborts when it fuses the two for a GPU.
         is_product = self.kernel == 1 and self.stride == 1
         h = pointwise(x, kernel) if is_product else convolution(x, kernel, self.stride)
         return h + parameter(self, "bias", nn.initializers.zeros, (self.features,)) if self.bias else h

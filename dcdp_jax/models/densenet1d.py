@@ -1,4 +1,4 @@
-"""1-D DenseNet: each layer sees the concatenation of all before it in its block (Huang et al. 2017)."""
+"""1-D DenseNet: each layer reads the concatenation of all layers before it in its block (Huang et al. 2017)."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ class DenseLayer(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array, train: bool) -> jax.Array:
-        """(b, t, c) -> (b, t, growth)."""
+        """Maps (b, t, c) to (b, t, growth)."""
         h = BatchNorm(self.axis_name, relu=True)(h, train)
         h = Conv1D(self.bottleneck * self.growth, 1)(h)
         h = BatchNorm(self.axis_name, relu=True)(h, train)
@@ -34,11 +34,11 @@ class Transition(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array, train: bool) -> jax.Array:
-        """(b, t, c) -> (b, t // 2, c // 2)."""
+        """Maps (b, t, c) to (b, t // 2, c // 2)."""
         channels = h.shape[-1] // 2
         h = BatchNorm(self.axis_name, relu=True)(h, train)
         h = Conv1D(channels, 1)(h)
-        # Pairs as slices: a window reduction cannot be quantised by TFLite, and is the same sum.
+        # Slices of pairs: TFLite cannot quantise a window reduction, which is the same sum.
         t = h.shape[1] // 2 * 2
         return (h[:, 0:t:2] + h[:, 1:t:2]) / 2
 
@@ -55,7 +55,7 @@ class DenseNet1D(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
         """Returns the features of every stage of (b, t, c) windows, averaged over time: (b, channels of the stage).
 
-        In training, batch statistics are used and the running ones updated.
+        In training, batch statistics are used and the running statistics are updated.
         """
         h = Conv1D(self.stem, 7, name="stem")(x)
         stages = []

@@ -7,7 +7,7 @@ from dcdp_jax.optim.branches import is_zero
 
 
 def dropout(h: jax.Array, keys: jax.Array | None, rate: float | jax.Array) -> jax.Array:
-    """Sets features to zero by chance and divides the others by the share that is kept.
+    """Sets random features to zero and divides the others by the share that is kept.
 
     Args:
       h: (b, ...).

@@ -1,4 +1,4 @@
-"""The model's prediction from its branches."""
+"""Fusion of the branches into the model's prediction."""
 
 import flax.linen as nn
 import jax
@@ -35,7 +35,7 @@ class FusionHead(nn.Module):
     ) -> jax.Array:
         """Returns logits (b, k) from embeddings {branch: (b, d)} and the branches' own logits {branch: (b, k)}.
 
-        For the keys (b,) see `dropout`; None for no dropout and no replacement.
+        Keys are (b,) as for `dropout`, or None for no dropout and no replacement.
         """
         names = list(embeddings)
         read = logits if self.kind == "sum" else embeddings

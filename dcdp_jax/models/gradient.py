@@ -1,11 +1,11 @@
-"""Acting on a gradient where it flows through an activation."""
+"""Functions that change a gradient as it flows through an activation."""
 
 import jax
 
 
 @jax.custom_vjp
 def scale_gradient(x: jax.Array, factor: jax.Array) -> jax.Array:
-    """Returns x; what flows back through it is multiplied by a () factor, which gets no gradient.
+    """Returns x and multiplies the gradient that flows back through it by a () factor. The factor gets no gradient.
 
     Example:
       >>> import jax.numpy as jnp
@@ -29,10 +29,10 @@ scale_gradient.defvjp(_forward, _backward)
 
 @jax.custom_vjp
 def sum_gradient_once(x: jax.Array) -> jax.Array:
-    """Returns x; the gradient that flows back through it is computed once and kept.
+    """Returns x, and makes XLA compute the gradient that flows back through it once.
 
-    Where an activation has many uses, XLA may otherwise add up the gradients of all of them anew in every operation
-    that needs the sum.
+    If an activation has many uses, XLA may otherwise recompute the sum of their gradients in every operation that
+    needs it.
     """
     return x
 

@@ -1,4 +1,4 @@
-"""How every kernel starts: normal with variance 2 / fan-in, cut at two standard deviations (He et al. 2015)."""
+"""Initial kernels: normal with variance 2 / fan-in, truncated at two standard deviations (He et al. 2015)."""
 
 import math
 from functools import partial
@@ -11,19 +11,19 @@ import numpy as np
 he_normal = nn.initializers.he_normal()
 Dense = partial(nn.Dense, kernel_init=he_normal)
 
-# Standard deviation of a standard normal cut at -2 and 2.
+# Standard deviation of a standard normal truncated at -2 and 2.
 CUT_DEVIATION = 0.87962566103423978
 
 
 def draw_kernels(params: Any, key: jax.Array) -> Any:
     """Draws all kernels of a network at once, from the shapes that `jax.eval_shape` gives for its `init`.
 
-    The initialisers of a hundred layers are a hundred random number generators, which XLA compiles for longer than it
-    compiles the network; benchmarks/RESULTS.md has the figures.
+    The initialisers of a hundred layers are a hundred random number generators, which take XLA longer to compile than
+    the network; benchmarks/RESULTS.md has the figures.
 
     Returns:
-      The same tree with a (..., fan-in, out) NumPy array for every parameter named `kernel`, distributed as `he_normal`
-      says; None for all others.
+      The same tree with a (..., fan-in, out) NumPy array, distributed as by `he_normal`, for every parameter named
+      `kernel`; None for all others.
     """
     paths = jax.tree_util.tree_leaves_with_path(params)
     sizes = [math.prod(leaf.shape) if is_kernel(path) else 0 for path, leaf in paths]
@@ -40,10 +40,10 @@ def draw_kernels(params: Any, key: jax.Array) -> Any:
 
 
 def parameter(module: nn.Module, name: str, initializer: Any, shape: tuple[int, ...]) -> jax.Array:
-    """Returns a parameter of a module, and initialises it where the module has none yet.
+    """Returns a parameter of a module, and initialises it if the module does not have it yet.
 
-    The same as Flax's `module.param` but for its check of the shape, which traces the initializer at every call and
-    takes a fifth of the time in which a training step is traced.
+    Flax's `module.param` without its check of the shape, which traces the initializer at every call and takes a fifth
+    of the time to trace a training step.
     """
     if module.has_variable("params", name):
         return module.get_variable("params", name)
@@ -51,5 +51,5 @@ def parameter(module: nn.Module, name: str, initializer: Any, shape: tuple[int, 
 
 
 def is_kernel(path: Any) -> bool:
-    """Whether a path into the parameters ends in `kernel`."""
+    """Returns whether a path into the parameters ends in `kernel`."""
     return bool(path[-1].key == "kernel")

@@ -1,4 +1,4 @@
-"""The paper's model over any number of branches: backbone, embedding and classifier each, projections, fusion."""
+"""The paper's model for any number of branches. Each has a backbone, an embedding, a classifier and projections."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -15,11 +15,11 @@ from dcdp_jax.models.kernels import Dense
 from dcdp_jax.models.resnet1d import ResNet1D
 
 BACKBONES = ("resnet", "densenet")
-PROJECTION = "projection"  # name of the projection heads, which the loss reads and no prediction depends on
+PROJECTION = "projection"  # name of the projection heads, which only the loss reads
 
 
 class BranchSpec(NamedTuple):
-    """One branch: its name (also its key in the parameters), its backbone and the channels it reads."""
+    """A branch: its name (its key in the parameters), its backbone and the channels that it reads."""
 
     name: str
     backbone: str
@@ -27,7 +27,7 @@ class BranchSpec(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What one forward pass gives.
+    """Outputs of a forward pass.
 
     Attributes:
       fusion: (b, k) logits, the model's prediction.
@@ -59,7 +59,7 @@ class Branch(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[list[jax.Array], jax.Array, jax.Array]:
-        """(b, t, c) -> pooled features per stage, h (b, d), logits (b, k)."""
+        """Maps (b, t, c) to pooled features per stage, h (b, d) and logits (b, k)."""
         backbone: nn.Module
         if self.backbone_name == "resnet":
             backbone = ResNet1D(self.resnet_blocks, self.width, self.axis_name, name="backbone")
@@ -74,7 +74,7 @@ class Branch(nn.Module):
 
 
 class MultiPath(nn.Module):
-    """DCDP-HAR's network. Two branches give the paper's model, one its single-path baseline.
+    """DCDP-HAR's network. Two branches give the paper's model, one branch its single-path baseline.
 
     Parameters: one top-level entry per branch, plus `projection` and `fusion`, which belong to no branch.
 
@@ -92,7 +92,7 @@ class MultiPath(nn.Module):
       fusion_hidden: hidden width of the fusion classifier.
       dropout: rate in the fusion classifier.
       modality_dropout: share of the training windows in which one branch is replaced, see `FusionHead`.
-      axis_name: mapped axis over which the batch is split, or None when it is whole.
+      axis_name: mapped axis over which the batch is split, or None if it is not split.
     """
 
     branches: Sequence[BranchSpec]
@@ -118,15 +118,16 @@ class MultiPath(nn.Module):
         keys: jax.Array | None = None,
         modulation: Callable[[dict[str, jax.Array]], dict[str, jax.Array]] | None = None,
     ) -> Outputs:
-        """Forward pass.
+        """Computes a forward pass.
 
         Args:
           x: (b, t, c) windows with all channels.
-          train: batch statistics instead of running ones.
-          keys: (b,) random keys for dropout and modality dropout, or None for none.
-          modulation: {branch: (b, k) logits} -> {branch: () M}. Scales, per branch, the gradient of its classifier
-            and all that reaches the branch through its classifier and through the fusion: M * grad(L_cls) in the
-            same backward pass as the unscaled gradients of contrast and alignment. The values do not change.
+          train: whether to use batch statistics instead of running statistics.
+          keys: (b,) random keys for dropout and modality dropout, or None for no dropout.
+          modulation: Function from {branch: (b, k) logits} to {branch: () M}. M scales the gradient of the branch's
+            classifier, and the gradients that reach the branch through its classifier and through the fusion. This
+            is M * grad(L_cls), in the same backward pass as the unscaled gradients of contrast and alignment. The
+            values do not change.
 
         Returns:
           `Outputs`.
@@ -168,14 +169,14 @@ class ProjectionHead(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array, train: bool) -> jax.Array:
-        """(b, c) -> (b, features), not normalised."""
+        """Maps (b, c) to (b, features), not normalised."""
         h = Dense(self.hidden, use_bias=False)(h)
         h = BatchNorm(self.axis_name, relu=True)(h, train)
         return Dense(self.features)(h)
 
 
 class Projections(nn.Module):
-    """One projection head per stage and branch; none where there is nothing to contrast with."""
+    """One projection head per stage and branch, or none if there is only one branch."""
 
     hidden: int
     features: int
@@ -183,7 +184,7 @@ class Projections(nn.Module):
 
     @nn.compact
     def __call__(self, pooled: dict[str, list[jax.Array]], train: bool) -> list[dict[str, jax.Array]]:
-        """{branch: [(b, c_l) per stage]} -> per stage {branch: (b, features)}."""
+        """Maps {branch: [(b, c_l) per stage]} to a list of {branch: (b, features)} per stage."""
         if len(pooled) < 2:
             return []
         return [

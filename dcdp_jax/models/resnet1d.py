@@ -10,7 +10,7 @@ from dcdp_jax.models.conv import Conv1D
 
 
 class BasicBlock(nn.Module):
-    """h + F(h) with F = BN, ReLU, conv k3, BN, ReLU, conv k3; a 1x1 convolution where the shape changes."""
+    """h + F(h) with F = BN, ReLU, conv k3, BN, ReLU, conv k3; a 1x1 convolution if the shape changes."""
 
     features: int
     stride: int = 1
@@ -18,7 +18,7 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array, train: bool) -> jax.Array:
-        """(b, t, c) -> (b, ceil(t / stride), features)."""
+        """Maps (b, t, c) to (b, ceil(t / stride), features)."""
         residual = BatchNorm(self.axis_name, relu=True)(h, train)
         if self.stride != 1 or h.shape[-1] != self.features:
             h = Conv1D(self.features, 1, self.stride, name="shortcut")(residual)
@@ -38,7 +38,7 @@ class ResNet1D(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
         """Returns the features of every stage l of (b, t, c) windows, averaged over time: (b, width * 2**(l-1)).
 
-        In training, batch statistics are used and the running ones updated.
+        In training, batch statistics are used and the running statistics are updated.
         """
         h = Conv1D(self.width, 7, name="stem")(x)
         stages = []

@@ -268,12 +268,12 @@ def silent_branches(card: ModelCard, columns: dict[str, str]) -> list[str]:
 
 def introduce(card: ModelCard, columns: dict[str, str], table: ConfigDict) -> None:
     """Writes to standard error how the table is read, and which channels are missing."""
-    clock = f"taken to come at {card.input_rate:g} Hz"
+    clock = f"assumed to come at {card.input_rate:g} Hz"
     if table.time:
         unit = f" in {table.time_unit}" if table.time_unit in SECONDS else ""
-        clock = f"laid at {card.input_rate:g} Hz by the column {table.time!r}{unit}"
+        clock = f"resampled to {card.input_rate:g} Hz by the column {table.time!r}{unit}"
     elif table.preamble:
-        clock = f"laid at {card.input_rate:g} Hz by the rate before the first row"
+        clock = f"resampled to {card.input_rate:g} Hz by the rate before the first row"
     print(f"ready: samples are {clock}; an answer every {card.step / card.rate:g} s", file=sys.stderr)
     if absent := [channel.name for channel in card.inputs if channel.name not in columns]:
         print(

@@ -37,7 +37,7 @@ TESTED = {
 def heading(table: Table) -> str:
     """Returns the line above a table: what its numbers are."""
     marks = f" [{', '.join(table.marks)}]" if table.marks else ""
-    references = ", ".join(f"«{row}»" for row in dict.fromkeys(table.compare.values()))
+    references = ", ".join(f'"{row}"' for row in dict.fromkeys(table.compare.values()))
     parts = [
         f"{table.dataset}{marks}, protocol {', '.join(table.protocols) or '-'}: test part, percent, mean ± standard "
         f"deviation [95 % t-interval] over n seeds and folds"

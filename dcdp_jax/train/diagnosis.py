@@ -49,8 +49,8 @@ def gradient_cosines(
 
         fusion: <g_m, g_f> / (|g_m| |g_f|)        shared: <g_m, g_s> / (|g_m| |g_s|)
 
-    The encoders share no parameters: the conflict that Wei and Hu 2024 («MMPareto: Boosting Multimodal Learning with
-    Innocent Unimodal Assistance») describe is between the losses of each encoder. g_s is the gradient that
+    The encoders share no parameters: the conflict that Wei and Hu 2024 ("MMPareto: Boosting Multimodal Learning with
+    Innocent Unimodal Assistance") describe is between the losses of each encoder. g_s is the gradient that
     `combine_by_mmpareto` combines with g_m.
 
     Args:

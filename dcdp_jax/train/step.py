@@ -150,7 +150,7 @@ def perturb(params: Any, gradients: Any, rho: Number) -> Any:
     """Returns the parameters at which sharpness-aware minimisation takes the gradient.
 
     They lie at the Euclidean distance rho in the direction in which the loss of the global batch rises most (Foret et
-    al. 2021, «Sharpness-Aware Minimization for Efficiently Improving Generalization», equation 2). The second gradient
+    al. 2021, "Sharpness-Aware Minimization for Efficiently Improving Generalization", equation 2). The second gradient
     nearly doubles the time of a step.
     """
     scale = rho / jnp.maximum(optax.tree.norm(gradients), 1e-12)

@@ -136,7 +136,7 @@ def test_stream_answers_as_samples_come_and_as_predict_does(finished, table, pre
     lines = table.read_text().splitlines(keepends=True)
     process.stdin.write("".join(lines[: 1 + 63]))
     process.stdin.flush()
-    assert "laid at 25 Hz by the column 'time'" in process.stderr.readline()
+    assert "resampled to 25 Hz by the column 'time'" in process.stderr.readline()
     assert not select.select([process.stdout], [], [], 0.5)[0], "nothing is due yet"
     process.stdin.write(lines[1 + 63])
     process.stdin.flush()
@@ -155,7 +155,7 @@ def test_a_stream_is_ended_by_a_keyboard(finished):
     process = start(*ARGUMENTS, f"--workdir={finished}", "--mode=stream", "--config.data.table.time=", stdin=-1)
     process.stdin.write(",".join(c.name for c in synthetic.CHANNELS) + "\n")
     process.stdin.flush()
-    assert "taken to come at 25 Hz" in process.stderr.readline()
+    assert "assumed to come at 25 Hz" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     assert process.communicate() == ("", "")
     assert process.returncode == 0

@@ -75,7 +75,7 @@ def test_failed_trials_are_counted_and_compared_over_common_seeds_only():
 def test_markdown_says_protocol_marks_paper_and_intervals():
     text = as_markdown(table(paper=(("main", "set", "accuracy", 97.79),), marks=("leaky", "incomplete")))
     assert "set [incomplete, leaky], protocol subject" in text
-    assert "against «main»" in text
+    assert 'against "main"' in text
     assert "92.00 ± 1.00 [89.52, 94.48] | 97.79 | -5.79" in text
     assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
 
@@ -204,7 +204,7 @@ def test_markdown_has_both_intervals_and_both_tests(predictions):
     head, _, header, _, *lines = text.splitlines()
     for said in ("t-interval] over n seeds", "tested is the last epoch", "over the people tested", "p (seeds), paired"):
         assert said in head
-    assert "p (subjects), sign-flip test of the accuracy, against «main», corrected after Holm; ensemble: mean" in head
+    assert 'p (subjects), sign-flip test of the accuracy, against "main", corrected after Holm; ensemble: mean' in head
     assert header.endswith("| Macro F1 | Difference | p (seeds) | 95 % (subjects) | p (subjects) |")
     assert [line.split(" | ")[0] for line in lines][:2] == ["| main", "| main, ensemble of 2 to 3"]
     assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1

@@ -1,4 +1,4 @@
-"""The networks that the main model is compared with; one module each, all of them a `baseline.Baseline`."""
+"""The networks that the main model is compared with, one module each. Every one is a `baseline.Baseline`."""
 
 from dcdp_jax.models.baselines.baseline import Baseline
 from dcdp_jax.models.baselines.cnn import CNN

@@ -1,4 +1,4 @@
-"""What all baselines share, and how one stands where the training step expects a model of several branches."""
+"""The base class of baselines, and a wrapper that gives one the interface of a model with branches."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,12 @@ from dcdp_jax.models.multipath import Outputs
 
 
 class Baseline(nn.Module):
-    """A network with one prediction from all channels: `features` of a window, and a linear classifier of them.
+    """A network with one prediction from all channels: `features` of a window and a linear classifier.
 
     Attributes:
       classes: k.
       width: 64 gives the published size; every layer's width is proportional to it.
-      axis_name: see `BatchNorm`; of no effect in a network without one.
+      axis_name: see `BatchNorm`; no effect in a network without one.
     """
 
     classes: int
@@ -24,16 +24,16 @@ class Baseline(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> logits (b, k); keys: (b,) random keys for dropout, or None for none."""
+        """Maps (b, t, c) to logits (b, k). Keys are (b,) random keys for dropout, or None for no dropout."""
         return Dense(self.classes, name="classifier")(self.features(x, train, keys))
 
     def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> (b, features)."""
+        """Maps (b, t, c) to (b, features)."""
         raise NotImplementedError
 
 
 class SinglePath(nn.Module):
-    """A baseline as a model without branches: its loss is the cross-entropy of its one prediction.
+    """A baseline as a model without branches. Its loss is the cross-entropy of its one prediction.
 
     Parameters: one top-level entry, `network`.
     """
@@ -47,6 +47,6 @@ class SinglePath(nn.Module):
         keys: jax.Array | None = None,
         modulation: Callable[[dict[str, jax.Array]], dict[str, jax.Array]] | None = None,
     ) -> Outputs:
-        """(b, t, c) -> `Outputs` with `fusion` alone. The arguments are those of `MultiPath`; nothing is modulated."""
+        """Maps (b, t, c) to `Outputs` with `fusion` only. Takes the arguments of `MultiPath`; nothing is modulated."""
         del modulation
         return Outputs(self.network(x, train, keys), {}, {}, [])

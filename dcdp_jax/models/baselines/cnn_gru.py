@@ -1,4 +1,4 @@
-"""CNN-GRU (Dua et al. 2021, «Multi-input CNN-GRU based human activity recognition», Computing 103)."""
+"""CNN-GRU (Dua et al. 2021, "Multi-input CNN-GRU based human activity recognition", Computing 103)."""
 
 import flax.linen as nn
 import jax
@@ -23,7 +23,7 @@ class CNNGRU(Baseline):
     dropout: float = 0.5  # rate in the heads
 
     def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> (b, features)."""
+        """Maps (b, t, c) to (b, features)."""
         heads = []
         for kernel in KERNELS:
             h = nn.relu(Conv1D(self.width, kernel, bias=True)(x))

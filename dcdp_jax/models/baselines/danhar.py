@@ -1,4 +1,4 @@
-"""DanHAR (Gao et al. 2021, «DanHAR: Dual Attention Network for multimodal human activity recognition», ASOC 111)."""
+"""DanHAR (Gao et al. 2021, "DanHAR: Dual Attention Network for multimodal human activity recognition", ASOC 111)."""
 
 import flax.linen as nn
 import jax
@@ -11,9 +11,9 @@ from dcdp_jax.models.kernels import Dense
 
 
 def maximum(h: jax.Array, axis: int) -> jax.Array:
-    """The largest values along an axis; the gradient goes to the first of them.
+    """Returns the largest values along an axis. The gradient goes to the first of them.
 
-    That of `jnp.max` goes where the input equals the maximum, and is 0 / 0 where a compiler computes the input anew
+    The gradient of `jnp.max` goes where the input equals the maximum, and is 0 / 0 if the compiler recomputes the input
     with another rounding.
     """
     return jnp.take_along_axis(h, jnp.argmax(h, axis, keepdims=True), axis).squeeze(axis)
@@ -26,7 +26,7 @@ class ChannelAttention(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        """(b, t, c) -> (b, t, c)."""
+        """Maps (b, t, c) to (b, t, c)."""
         channels = h.shape[-1]
         hidden = Dense(max(channels // self.reduction, 1), use_bias=False)
         out = Dense(channels, use_bias=False)
@@ -39,7 +39,7 @@ class TemporalAttention(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        """(b, t, c) -> (b, t, c)."""
+        """Maps (b, t, c) to (b, t, c)."""
         pooled = jnp.stack([h.mean(axis=-1), maximum(h, 2)], axis=-1)
         return h * jax.nn.sigmoid(Conv1D(1, 7)(pooled))
 
@@ -52,7 +52,7 @@ class AttentionBlock(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array, train: bool) -> jax.Array:
-        """(b, t, c) -> (b, ceil(t / 2), features)."""
+        """Maps (b, t, c) to (b, ceil(t / 2), features)."""
         residual = Conv1D(self.features, 3, 2)(h)
         residual = BatchNorm(self.axis_name, relu=True)(residual, train)
         residual = BatchNorm(self.axis_name)(Conv1D(self.features, 3)(residual), train)
@@ -64,7 +64,7 @@ class DanHAR(Baseline):
     """Three residual blocks of 64-128-256, each with channel, then temporal attention; mean over time, linear."""
 
     def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> (b, features)."""
+        """Maps (b, t, c) to (b, features)."""
         h = x
         for block in range(3):
             h = AttentionBlock(self.width * 2**block, self.axis_name)(h, train)

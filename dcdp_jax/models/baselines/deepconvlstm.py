@@ -1,4 +1,4 @@
-"""DeepConvLSTM (Ordonez and Roggen 2016, «Deep Convolutional and LSTM Recurrent Neural Networks», Sensors 16:115)."""
+"""DeepConvLSTM (Ordonez and Roggen 2016, "Deep Convolutional and LSTM Recurrent Neural Networks", Sensors 16:115)."""
 
 import flax.linen as nn
 import jax
@@ -16,13 +16,13 @@ class DeepConvLSTM(Baseline):
     """Four convolutions 64 k5 without padding, ReLU after each, two LSTM layers of 128, the last step, linear.
 
     As in the source, a convolution runs over time alone, with one kernel for all sensor channels: the LSTM sees 64
-    features of every channel. Dropout is on the input of every dense layer, those inside the LSTM included.
+    features of every channel. Dropout acts on the input of every dense layer, including those inside the LSTM.
     """
 
     dropout: float = 0.5  # its rate
 
     def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> (b, features); t of 17 or more.
+        """Maps (b, t, c) to (b, features), with t of 17 or more.
 
         Raises:
           ConfigError: a window shorter than the convolutions.

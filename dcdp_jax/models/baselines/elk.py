@@ -1,6 +1,6 @@
 """ELK-style network: large depthwise kernels that are trained in parts and merged for inference (Ding et al. 2022).
 
-The re-parameterisation is that of RepLKNet, «Scaling Up Your Kernels to 31x31», in one dimension.
+The re-parameterisation is that of RepLKNet, "Scaling Up Your Kernels to 31x31", in one dimension.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ EPSILON = 1e-5
 
 
 def depthwise_convolution(h: jax.Array, kernel: jax.Array) -> jax.Array:
-    """(b, t, c) with (k, c), k odd -> (b, t, c): every channel by itself, zero padding.
+    """Convolves every channel of (b, t, c) with its own kernel of (k, c), k odd, with zero padding, to (b, t, c).
 
     One matrix product over time per channel. By itself on CPU, at t up to 100 and 31 taps, it was 28 to 47 times faster
     than a grouped convolution and 2.4 to 12 times faster than shifted sums, for about twice the arithmetic.
@@ -38,7 +38,7 @@ class DepthwiseConv1D(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        """(b, t, c) -> (b, t, c)."""
+        """Maps (b, t, c) to (b, t, c)."""
         t, channels = h.shape[1:]
         taps = min(self.taps, t - 1 + t % 2)
         kernel = self.param("kernel", nn.initializers.he_normal(in_axis=0, out_axis=(), batch_axis=1), (taps, channels))
@@ -53,7 +53,7 @@ class LargeKernel(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array, train: bool) -> jax.Array:
-        """(b, t, c) -> (b, t, c)."""
+        """Maps (b, t, c) to (b, t, c)."""
         if self.merged:
             bias = self.param("bias", nn.initializers.zeros, (h.shape[-1],))
             return DepthwiseConv1D(LARGE, name="merged")(h) + bias
@@ -69,7 +69,7 @@ class Pointwise(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array, train: bool) -> jax.Array:
-        """(b, t, c) -> (b, t, c)."""
+        """Maps (b, t, c) to (b, t, c)."""
         channels = h.shape[-1]
         inner = BatchNorm(self.axis_name, relu=True)(Conv1D(2 * channels, 1)(h), train)
         return h + BatchNorm(self.axis_name)(Conv1D(channels, 1)(inner), train)
@@ -84,7 +84,7 @@ class ELK(Baseline):
     merged: bool = False  # whether the parameters are those that `merge` makes, for inference
 
     def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> (b, features)."""
+        """Maps (b, t, c) to (b, features)."""
         h = x
         for stage in range(3):
             h = BatchNorm(self.axis_name, relu=True)(Conv1D(self.width * 2**stage, 3, 2)(h), train)

@@ -1,4 +1,4 @@
-"""InceptionTime (Ismail Fawaz et al. 2020, «InceptionTime: Finding AlexNet for time series classification»)."""
+"""InceptionTime (Ismail Fawaz et al. 2020, "InceptionTime: Finding AlexNet for time series classification")."""
 
 import flax.linen as nn
 import jax
@@ -20,7 +20,7 @@ class InceptionModule(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array, train: bool) -> jax.Array:
-        """(b, t, c) -> (b, t, 4 features)."""
+        """Maps (b, t, c) to (b, t, 4 features)."""
         narrow = Conv1D(self.features, 1, name="bottleneck")(h) if h.shape[-1] > 1 else h
         parts = [Conv1D(self.features, kernel, name=f"k{kernel}")(narrow) for kernel in KERNELS]
         pooled = nn.max_pool(h, (3,), strides=(1,), padding="SAME")
@@ -31,11 +31,11 @@ class InceptionModule(nn.Module):
 class InceptionTime(Baseline):
     """Six Inception modules of 4 x 32 channels, a residual connection around every three, mean over time, linear.
 
-    This is one network; the source's classifier is an ensemble of five, see `--mode=ensemble`.
+    This is one network. The source's classifier is an ensemble of five, see `--mode=ensemble`.
     """
 
     def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> (b, features)."""
+        """Maps (b, t, c) to (b, features)."""
         features = max(self.width // 2, 1)
         h = shortcut = x
         for module in range(MODULES):

@@ -10,7 +10,7 @@ class StackedLSTM(Baseline):
     """Two LSTM layers of 128, the last step, linear."""
 
     def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> (b, features)."""
+        """Maps (b, t, c) to (b, features)."""
         h = LSTM(2 * self.width)(x)
         h = LSTM(2 * self.width)(h)
         return h[:, -1]

@@ -1,4 +1,4 @@
-"""LSTM-CNN (Xia et al. 2020, «LSTM-CNN Architecture for Human Activity Recognition», IEEE Access 8)."""
+"""LSTM-CNN (Xia et al. 2020, "LSTM-CNN Architecture for Human Activity Recognition", IEEE Access 8)."""
 
 import flax.linen as nn
 import jax
@@ -13,7 +13,7 @@ class LSTMCNN(Baseline):
     """Two LSTM layers of 32, conv 64 k5 stride 2, max-pool 2, conv 128 k3, mean over time, BN, linear."""
 
     def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> (b, features)."""
+        """Maps (b, t, c) to (b, features)."""
         h = LSTM(self.width // 2)(x)
         h = LSTM(self.width // 2)(h)
         h = nn.relu(Conv1D(self.width, 5, 2, bias=True)(h))

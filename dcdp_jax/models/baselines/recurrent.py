@@ -1,4 +1,4 @@
-"""LSTM and GRU layers. What does not depend on the previous step is computed for all steps ahead of the loop."""
+"""LSTM and GRU layers. What does not depend on the previous step is computed for all steps before the loop."""
 
 from collections.abc import Callable
 
@@ -10,14 +10,14 @@ glorot_uniform = nn.initializers.glorot_uniform()
 
 
 def orthogonal_gates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
-    """(h, gates * h) recurrent kernel whose every gate is orthogonal."""
+    """Returns an (h, gates * h) recurrent kernel in which the kernel of every gate is orthogonal."""
     units, columns = shape
     keys = jax.random.split(key, columns // units)
     return jnp.concatenate([nn.initializers.orthogonal()(key, (units, units)) for key in keys], axis=1)
 
 
 def over_time(step: Callable, start: jax.Array | tuple[jax.Array, ...], inputs: jax.Array) -> jax.Array:
-    """The outputs (b, t, h) of step(carry, (b, features)) -> (carry, (b, h)) over inputs (b, t, features)."""
+    """Returns the outputs (b, t, h) of step(carry, (b, features)) -> (carry, (b, h)) over inputs (b, t, features)."""
     return jax.lax.scan(step, start, inputs.swapaxes(0, 1))[1].swapaxes(0, 1)
 
 
@@ -32,7 +32,7 @@ class LSTM(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(b, t, c) -> (b, t, h)."""
+        """Maps (b, t, c) to (b, t, h)."""
         units = self.units
         input_kernel = self.param("input_kernel", glorot_uniform, (x.shape[-1], 4 * units))
         recurrent_kernel = self.param("recurrent_kernel", orthogonal_gates, (units, 4 * units))
@@ -50,18 +50,18 @@ class LSTM(nn.Module):
 
 
 class GRU(nn.Module):
-    """Gated recurrent unit (Cho et al. 2014), its reset gate behind the recurrent product, as in PyTorch and Keras.
+    """Gated recurrent unit (Cho et al. 2014), with its reset gate after the recurrent product, as in PyTorch and Keras.
 
     Parameters: `input_kernel` (c, 3 h), `recurrent_kernel` (h, 3 h), `bias` (3 h), gates in the order reset, update,
-    new, and `new_bias` (h), which the reset gate scales. Of PyTorch's two biases of the reset and the update gate the
-    sum is kept.
+    new, and `new_bias` (h), which the reset gate scales. PyTorch's two biases of the reset gate,
+    and of the update gate, are one here.
     """
 
     units: int  # h
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(b, t, c) -> (b, t, h)."""
+        """Maps (b, t, c) to (b, t, h)."""
         units = self.units
         input_kernel = self.param("input_kernel", glorot_uniform, (x.shape[-1], 3 * units))
         recurrent_kernel = self.param("recurrent_kernel", orthogonal_gates, (units, 3 * units))

@@ -1,4 +1,4 @@
-"""TinyHAR (Zhou et al. 2022, «TinyHAR: A Lightweight Deep Learning Model Designed for HAR», ISWC)."""
+"""TinyHAR (Zhou et al. 2022, "TinyHAR: A Lightweight Deep Learning Model Designed for HAR", ISWC)."""
 
 import flax.linen as nn
 import jax
@@ -20,7 +20,7 @@ class ChannelInteraction(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        """(..., c, f) -> (..., c, f)."""
+        """Maps (..., c, f) to (..., c, f)."""
         features = h.shape[-1]
         query, key, value = (Dense(features, use_bias=False, name=name)(h) for name in ("query", "key", "value"))
         # The source normalises over the queries' axis: column j holds the weights that make channel j.
@@ -34,7 +34,7 @@ class TemporalAggregation(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        """(b, t, f) -> (b, f)."""
+        """Maps (b, t, f) to (b, f)."""
         hidden = jnp.tanh(Dense(h.shape[-1], name="hidden")(h))
         scores = Dense(1, use_bias=False, name="score")(hidden)
         mean = jnp.sum(jax.nn.softmax(scores, axis=1) * h, axis=1)
@@ -48,10 +48,10 @@ class TinyHAR(Baseline):
     are padded here, so that windows shorter than 25 samples can be used.
     """
 
-    dropout: float = 0.1  # its rate, behind the attention between channels
+    dropout: float = 0.1  # rate after the attention between channels
 
     def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> (b, features)."""
+        """Maps (b, t, c) to (b, features)."""
         b, t, c = x.shape
         filters = max(FILTERS * self.width // 64, 1)
         h = x.transpose(0, 2, 1).reshape(b * c, t, 1)

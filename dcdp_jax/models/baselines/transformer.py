@@ -1,4 +1,4 @@
-"""A plain Transformer encoder (Vaswani et al. 2017, «Attention Is All You Need») on the samples of a window."""
+"""A plain Transformer encoder (Vaswani et al. 2017, "Attention Is All You Need") on the samples of a window."""
 
 import flax.linen as nn
 import jax
@@ -26,7 +26,7 @@ class EncoderLayer(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array, keys: jax.Array | None) -> jax.Array:
-        """(b, t, d) -> (b, t, d)."""
+        """Maps (b, t, d) to (b, t, d)."""
         b, t, d = h.shape
         normalised = nn.LayerNorm(name="attention_norm")(h)
         query, key, value = (
@@ -50,7 +50,7 @@ class Transformer(Baseline):
     dropout: float = 0.1
 
     def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
-        """(b, t, c) -> (b, features)."""
+        """Maps (b, t, c) to (b, features)."""
         d = max(2 * self.width // HEADS, 1) * HEADS
         h = Dense(d, name="embedding")(x)
         h = h + jnp.asarray(sinusoidal_positions(x.shape[1], d), h.dtype)

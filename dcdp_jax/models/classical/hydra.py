@@ -1,5 +1,5 @@
-"""Hydra (Dempster, Schmidt and Webb 2023, «Hydra: competing convolutional kernels for fast and accurate time series
-classification», Data Mining and Knowledge Discovery 37), in its authors' form for several channels.
+"""Hydra (Dempster, Schmidt and Webb 2023, "Hydra: competing convolutional kernels for fast and accurate time series
+classification", Data Mining and Knowledge Discovery 37), in its authors' form for several channels.
 
 Groups of random kernels compete: at every sample, the kernel of a group with the largest response counts that response,
 and the one with the smallest counts 1. Half of the groups read the signals, half their first differences.

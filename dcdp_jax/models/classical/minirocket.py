@@ -1,5 +1,5 @@
-"""MiniRocket (Dempster, Schmidt and Webb 2021, «MiniRocket: a very fast (almost) deterministic transform for time
-series classification», KDD), in the form for several channels that its authors published with it.
+"""MiniRocket (Dempster, Schmidt and Webb 2021, "MiniRocket: a very fast (almost) deterministic transform for time
+series classification", KDD), in the form for several channels that its authors published with it.
 
 A feature is the share of samples at which a dilated convolution exceeds a threshold. The 84 kernels have nine taps,
 three of 2 and six of -1; each kernel with each dilation reads a random subset of the channels.

@@ -1,4 +1,4 @@
-"""Quant (Dempster, Schmidt and Webb 2024, «quant: a minimalist interval method for time series classification», Data
+"""Quant (Dempster, Schmidt and Webb 2024, "quant: a minimalist interval method for time series classification", Data
 Mining and Knowledge Discovery 38).
 
 The features are quantiles of the signals, their smoothed first and their second differences, and their amplitude
