@@ -39,21 +39,24 @@ SCORES = ("accuracy", "f1_macro")
 NOTE = "Measured on the test part after the model was selected; nothing was chosen by it."
 
 
+ZERO, ONE = np.zeros((), np.float32), np.ones((), np.float32)
+
+
 class Corruption(NamedTuple):
-    """A disturbance of the normalised windows."""
+    """A disturbance of the normalised windows; by default of nothing but the channels that are not present."""
 
     present: jax.Array | np.ndarray  # (c,) bool; the other channels are replaced by their mean
     mean: jax.Array | np.ndarray  # (c,) of the normalised training windows
     deviation: jax.Array | np.ndarray  # (c,) standard deviation of the normalised training windows
-    noise: jax.Array | np.ndarray  # () standard deviation of the Gaussian noise that is added, in units of `deviation`
-    # () degrees by which each device is rotated, about an axis that is drawn for each window
-    rotation: jax.Array | np.ndarray
-    mirror: jax.Array | np.ndarray  # () 1 for devices on the other side of the body, 0 for none
-    # () sampling rate of the device as a share of the model's, at most 1; its samples are interpolated
-    rate: jax.Array | np.ndarray
-    # () share of the samples that are lost; the others are interpolated. A window's first one is never lost
-    lost: jax.Array | np.ndarray
     seed: jax.Array | np.ndarray  # () of noise, axes and losses
+    noise: jax.Array | np.ndarray = ZERO  # () standard deviation of the added Gaussian noise, in units of `deviation`
+    # () degrees by which each device is rotated, about an axis that is drawn for each window
+    rotation: jax.Array | np.ndarray = ZERO
+    mirror: jax.Array | np.ndarray = ZERO  # () 1 for devices on the other side of the body, 0 for none
+    # () sampling rate of the device as a share of the model's, at most 1; its samples are interpolated
+    rate: jax.Array | np.ndarray = ONE
+    # () share of the samples that are lost; the others are interpolated. A window's first one is never lost
+    lost: jax.Array | np.ndarray = ZERO
 
 
 def corrupt(
@@ -238,8 +241,8 @@ def measure_robustness(
     def measured(absent: Sequence[int] = (), kind: str = "noise", level: float = 0.0) -> dict[str, dict[str, float]]:
         present = np.ones(len(dataset.channels), bool)
         present[list(absent)] = False
-        asked = undisturbed(present, mean, deviation, config.seed)
-        corruption = devices.replicate(asked._replace(**{kind: np.array(level, np.float32)}))
+        seed, levels = np.array(config.seed, np.uint32), {kind: np.array(level, np.float32)}
+        corruption = devices.replicate(Corruption(present, mean, deviation, seed, **levels))
         given = feed(signals, padded_batches(split, size), dataset.window, devices)
         return {name: scores(counts) for name, counts in count_part(step, state, given, corruption).items()}
 
@@ -284,12 +287,6 @@ def measure_robustness(
         "git_revision": git_revision(),
         "command": " ".join(sys.argv),
     }
-
-
-def undisturbed(present: np.ndarray, mean: np.ndarray, deviation: np.ndarray, seed: int) -> Corruption:
-    """Returns the corruption that does nothing but to the channels that are not present."""
-    zero, one = np.zeros((), np.float32), np.ones((), np.float32)
-    return Corruption(present, mean, deviation, zero, zero, zero, one, zero, np.array(seed, np.uint32))
 
 
 def count_part(

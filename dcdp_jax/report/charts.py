@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dcdp_jax.report.drawing import INK, PALETTE, Line, draw
-from dcdp_jax.report.loss_terms import term_means
+from dcdp_jax.report.loss_terms import epoch_means
 
 Record = dict[str, Any]
 
@@ -48,7 +48,7 @@ def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: 
 
     The fusion term of the steps is what compares with the validation loss. All charts mark the selected epoch.
     """
-    means = [{"epoch": epoch, "train": terms} for epoch, terms in term_means(steps).items()]
+    means = [{"epoch": epoch, "train": terms} for epoch, terms in epoch_means(steps, "loss").items()]
     loss = [Line("training, total", INK, *points(epochs, "epoch", "train", "loss"))]
     loss += [Line("training, fusion", PALETTE[0], *points(means, "epoch", "train", "fusion"))]
     loss += [Line("validation, fusion", PALETTE[1], *points(epochs, "epoch", "validation", "loss"), True)]

@@ -128,12 +128,11 @@ def _shares(corner: str, runs: list[Named], columns: Sequence[Mapping[str, float
 
 
 def _score_table(runs: list[Named]) -> Table:
-    columns = []
-    for named in runs:
-        result = named.run.result
-        scores = {label: result["test"][key] for key, label in tables.SCORES.items()}
-        branches = {f"Accuracy of {name}'s classifier": share for name, share in result["branches"].items()}
-        columns.append(scores | branches)
+    columns = [
+        {label: named.run.result["test"][key] for key, label in tables.SCORES.items()}
+        | {f"Accuracy of {name}'s classifier": share for name, share in named.run.result["branches"].items()}
+        for named in runs
+    ]
     return _shares("%", runs, columns)
 
 
@@ -210,12 +209,11 @@ def _robustness_table(runs: list[Named]) -> Table:
 
 def _noise_charts(runs: list[Named]) -> list[Chart]:
     charts = []
+    measured = [
+        (n.label, colour, n.run.robustness) for n, colour in zip(runs, PALETTE, strict=False) if n.run.robustness
+    ]
     for score, label in SCORES.items():
-        lines = [
-            Line(named.label, PALETTE[i], *noise_points(named.run.robustness, score))
-            for i, named in enumerate(runs)
-            if named.run.robustness is not None
-        ]
+        lines = [Line(name, colour, *noise_points(robustness, score)) for name, colour, robustness in measured]
         drawn = draw(f"noise-{score}", label, lines, "noise, standard deviations", "per cent", whole=False)
         charts.append(Chart(f"With noise: {label}", "", drawn))
     return charts

@@ -73,7 +73,7 @@ def draw(
     mark: float | None = None,
     whole: bool = True,
 ) -> str:
-    """Draws one chart.
+    """Draws one chart; returns its `svg` element, or an empty string where no curve is left.
 
     Args:
       name: prefix of all ids in the SVG; of its own for every chart of a page.
@@ -85,9 +85,6 @@ def draw(
         or `log`, which is linear where the values span less than a factor of five.
       mark: where to draw a vertical dotted line.
       whole: whether the horizontal axis counts something.
-
-    Returns:
-      The `svg` element, or an empty string where no curve is left.
     """
     lines = [line for line in lines if np.isfinite(line.y).any()]
     if not lines:

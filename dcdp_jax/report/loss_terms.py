@@ -12,18 +12,18 @@ from dcdp_jax.report.tables import Table
 WEIGHTED = ("contrast", "align")
 
 
-def term_means(steps: Sequence[dict[str, Any]]) -> dict[int, dict[str, float]]:
-    """Returns the mean of each term over each epoch, in order of epoch; a term that is null is left out of its mean."""
+def epoch_means(steps: Sequence[dict[str, Any]], group: str) -> dict[int, dict[str, float]]:
+    """Returns the means over each epoch of what a group of step records holds, in order; null is left out of a mean."""
     found: dict[int, dict[str, list[tuple[float, int]]]] = {}
     for record in steps:
-        for term, value in record.get("loss", {}).items():
+        for name, value in record.get(group, {}).items():
             if value is not None:
-                found.setdefault(record["epoch"], {}).setdefault(term, []).append((value, record.get("steps", 1)))
+                found.setdefault(record["epoch"], {}).setdefault(name, []).append((value, record.get("steps", 1)))
     means: dict[int, dict[str, float]] = {}
-    for epoch, terms in sorted(found.items()):
-        for term, pairs in terms.items():
+    for epoch, named in sorted(found.items()):
+        for name, pairs in named.items():
             values, counts = zip(*pairs, strict=True)
-            means.setdefault(epoch, {})[term] = float(np.average(values, weights=counts))
+            means.setdefault(epoch, {})[name] = float(np.average(values, weights=counts))
     return means
 
 
@@ -32,7 +32,7 @@ def share_table(steps: Sequence[dict[str, Any]], align_weight: float | None) -> 
 
     What contrast and alignment add is n/a where lambda, `align_weight`, is None. None where no term was logged.
     """
-    means = term_means(steps)
+    means = epoch_means(steps, "loss")
     if not means:
         return None
     shown = {epoch: means[epoch] for epoch in (min(means), max(means))}

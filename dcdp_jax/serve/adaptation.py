@@ -84,10 +84,7 @@ class AdaptingModel:
 
     It begins at the statistics of training. Each window is answered with the statistics of those before it, which then
     move by `model.adapt` towards its own, mixed with those of training; see `network_step`. A window that lacks a
-    channel changes nothing.
-
-    Attributes:
-      model: with the statistics so far.
+    channel changes nothing. The attribute `model` has the statistics so far.
     """
 
     def __init__(self, model: TrainedModel) -> None:

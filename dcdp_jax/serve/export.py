@@ -1,10 +1,8 @@
 """--mode=export: writes a trained model as files that run without this package, and checks each of them."""
 
 import functools
-import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from dcdp_jax.data.dataset import Dataset, build_dataset
 from dcdp_jax.distributed import is_first_process
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.metrics import count_predictions, scores
+from dcdp_jax.runs.files import replaced_folder, sha256
 from dcdp_jax.runs.reading import read_result
 from dcdp_jax.serve import standalone, web
 from dcdp_jax.serve.adaptation import AdaptingForward, adapting_forward
@@ -58,14 +57,9 @@ def export_run(config: ConfigDict, workdir: Path, formats: Sequence[str], smooth
     dataset = data_of_the_run(config, result) if "tflite_int8" in formats else None
     if not is_first_process():
         return
-    with tempfile.TemporaryDirectory(prefix=f".{EXPORT}.", suffix=".writing", dir=workdir) as temporary:
-        folder = Path(temporary) / EXPORT
-        folder.mkdir()
+    with replaced_folder(workdir / EXPORT) as folder:
         names = list(dict.fromkeys(formats))
         card = write_files(model, result, names, folder, rate=config.serve.adapt_rate, dataset=dataset, site=site)
-        if (workdir / EXPORT).exists():
-            (workdir / EXPORT).rename(Path(temporary) / "before")
-        folder.rename(workdir / EXPORT)
     print(summary(card, workdir / EXPORT))
 
 
@@ -221,11 +215,6 @@ def export_page(
     return {"format": "web", "outputs": outputs, "bytes": loaded} | facts
 
 
-def sha256(content: bytes) -> str:
-    """Returns the digest of a file."""
-    return hashlib.sha256(content).hexdigest()
-
-
 def some_windows(dataset: Dataset, part: str, most: int | None = None) -> np.ndarray:
     """Returns (n, t, c) windows of a part in the recordings' units, evenly spread over those that there are."""
     starts = dataset.splits[part].starts
@@ -245,8 +234,6 @@ def quantisation_loss(whole: Run, run: Run, dataset: Dataset, part: str, batch: 
         padded = np.pad(windows, ((0, batch - len(windows)), (0, 0), (0, 0)))
         for name, found in (("float32", np.asarray(whole(padded))[: len(labels)]), ("int8", run(windows))):
             counts[name] += count_predictions(labels, found.argmax(1), classes)
-    facts: dict[str, Any] = {"windows": len(split.labels)}
-    for name, matrix in counts.items():
-        facts[name] = {score: scores(matrix)[score] for score in ("accuracy", "f1_macro")}
-    facts["accuracy_lost"] = facts["float32"]["accuracy"] - facts["int8"]["accuracy"]
-    return facts
+    facts = {name: {score: scores(n)[score] for score in ("accuracy", "f1_macro")} for name, n in counts.items()}
+    lost = facts["float32"]["accuracy"] - facts["int8"]["accuracy"]
+    return {"windows": len(split.labels), **facts, "accuracy_lost": lost}

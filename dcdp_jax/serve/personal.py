@@ -1,6 +1,5 @@
 """--mode=adapt: trains the classifiers of a model on labelled recordings of its wearer; writes a new model."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from dcdp_jax.data.windows import make_windows
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.models.multipath import MultiPath
 from dcdp_jax.runs.checkpoints import Checkpoints
-from dcdp_jax.runs.files import CHECKPOINTS, CONFIG, RESULT, as_json, read_recorded, write_recorded
+from dcdp_jax.runs.files import CHECKPOINTS, CONFIG, RESULT, as_json, read_recorded, replaced_folder, write_recorded
 from dcdp_jax.runs.model_card import ModelCard, write_card
 from dcdp_jax.runs.reading import read_result
 from dcdp_jax.serve.inputs import read_input
@@ -69,15 +68,9 @@ def write_adapted(workdir: Path, folder: Path, card: ModelCard, params: Any, ada
     result = read_result(workdir)
     result["marks"] = [*result["marks"], ADAPTED]
     result[ADAPTED] = adapted
-    folder.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{ADAPTED}.", suffix=".writing", dir=folder.parent) as temporary:
-        new = Path(temporary) / "new"
-        new.mkdir()
+    with replaced_folder(folder) as new:
         with Checkpoints(new / CHECKPOINTS) as checkpoints:
             checkpoints.save(card.best_epoch, state, 0.0)
         write_recorded(new, CONFIG, read_recorded(workdir, CONFIG))
         write_card(new, msgspec.structs.replace(card, rejection=None, marks=(*card.marks, ADAPTED)))
         write_recorded(new, RESULT, as_json(result))
-        if folder.exists():
-            folder.rename(Path(temporary) / "before")
-        new.rename(folder)

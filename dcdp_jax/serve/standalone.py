@@ -36,14 +36,9 @@ class Model:
         adapt: bool | None = None,
         unknown: bool | None = None,
     ) -> None:
-        """Reads an artifact of jax.export with its card.
+        """Reads the contents of card.json, model.jax and statistics.bin, which is empty without batch normalisation.
 
-        Args:
-          card: content of card.json.
-          artifact: content of model.jax.
-          statistics: of the training: content of statistics.bin, empty without batch normalisation.
-          adapt: see the attribute; None as the model was exported with `serve.adapt`.
-          unknown: see the attribute; None as the model was exported with `serve.unknown`.
+        For adapt and unknown see the attributes; None is as the model was exported.
 
         Raises:
           ValueError: this version of jax cannot read it, or the model can not adapt, or has no threshold.
@@ -197,10 +192,7 @@ def vertical(x: np.ndarray, gravity: np.ndarray, filtered: list[int], vectors: l
 def load(folder: str | Path, adapt: bool | None = None, unknown: bool | None = None) -> Model:
     """Reads an exported folder and compares the digests of its files with the card's.
 
-    Args:
-      folder: that `--mode=export` wrote.
-      adapt: whether the model adapts to its wearer without labels; None as it was exported.
-      unknown: whether answers of low confidence are `unknown`; None as it was exported.
+    For adapt and unknown see `Model`; None is as the model was exported.
 
     Raises:
       ValueError: the files are damaged, do not belong together, or are of another version; the message names the file.

@@ -1,6 +1,5 @@
 """Finds the files of onnxruntime-web, which runs the network in the exported page."""
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -9,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from dcdp_jax.errors import ConfigError
+from dcdp_jax.runs.files import sha256
 
 VERSION = "1.30.0"  # of onnxruntime-web
 MODULE, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
@@ -25,31 +25,25 @@ def find_runtime() -> dict[str, bytes]:
     Raises:
       ConfigError: they are not there, npm is not or fails, or a file is not that of the pinned version.
     """
-    if folder := os.environ.get(VARIABLE):
-        where, files = folder, files_of_folder(Path(folder))
-    else:
-        where, files = f"onnxruntime-web@{VERSION} of npm", files_of_npm()
-    for name, content in files.items():
-        if (found := hashlib.sha256(content).hexdigest()) != RUNTIME[name]:
-            raise ConfigError(
-                f"{where}: {name} has the SHA-256 {found[:12]}, expected {RUNTIME[name][:12]} of version {VERSION}"
-            )
-    return files
+    with tempfile.TemporaryDirectory() as temporary:
+        given = os.environ.get(VARIABLE)
+        where = f"{VARIABLE}={given}" if given else f"onnxruntime-web@{VERSION} of npm"
+        folder = Path(given) if given else unpacked_by_npm(Path(temporary))
+        files = {}
+        for name, digest in RUNTIME.items():
+            if not (folder / "dist" / name).is_file():
+                expected = f"the folder node_modules/onnxruntime-web of version {VERSION}"
+                raise ConfigError(f"{where}: no dist/{name} there; expected {expected}")
+            files[name] = (folder / "dist" / name).read_bytes()
+            if (found := sha256(files[name])) != digest:
+                raise ConfigError(
+                    f"{where}: {name} has the SHA-256 {found[:12]}, expected {digest[:12]} of version {VERSION}"
+                )
+        return files
 
 
-def files_of_folder(folder: Path) -> dict[str, bytes]:
-    """Reads the runtime's files from an installed package, node_modules/onnxruntime-web."""
-    for name in RUNTIME:
-        if not (folder / "dist" / name).is_file():
-            raise ConfigError(
-                f"{VARIABLE}={folder}: no dist/{name} there; expected the folder node_modules/onnxruntime-web of "
-                f"version {VERSION}"
-            )
-    return {name: (folder / "dist" / name).read_bytes() for name in RUNTIME}
-
-
-def files_of_npm() -> dict[str, bytes]:
-    """Fetches the package by npm, which keeps it in a cache of its own, and returns the runtime's files."""
+def unpacked_by_npm(folder: Path) -> Path:
+    """Fetches the package by npm, which keeps it in a cache of its own, and unpacks the runtime's files in a folder."""
     otherwise = f"or set {VARIABLE} to an installed node_modules/onnxruntime-web"
     npm = shutil.which("npm")
     if npm is None:
@@ -57,26 +51,16 @@ def files_of_npm() -> dict[str, bytes]:
             f"--formats=web needs onnxruntime-web {VERSION}, and npm, which fetches it, is not installed: install "
             f"Node.js, {otherwise}"
         )
-    with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", f"onnxruntime-web@{VERSION}", "--prefer-offline", "--silent"]
-        finished = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        archives = list(Path(folder).glob("*.tgz"))
-        if finished.returncode or not archives:
-            said = (finished.stderr.strip() or "no message").splitlines()
-            raise ConfigError(
-                f"--formats=web needs onnxruntime-web {VERSION}, and npm cannot fetch it ({said[0]}); connect to the "
-                f"network, {otherwise}"
-            )
-        with tarfile.open(archives[0]) as archive:
-            return {name: read_member(archive, f"package/dist/{name}") for name in RUNTIME}
-
-
-def read_member(archive: tarfile.TarFile, name: str) -> bytes:
-    """Returns the content of a file in an archive; raises ConfigError where it is not there."""
-    try:
-        file = archive.extractfile(name)
-    except KeyError:
-        file = None
-    if file is None:
-        raise ConfigError(f"onnxruntime-web {VERSION} of npm holds no {name}")
-    return file.read()
+    command = [npm, "pack", f"onnxruntime-web@{VERSION}", "--prefer-offline", "--silent"]
+    finished = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    archives = list(folder.glob("*.tgz"))
+    if finished.returncode or not archives:
+        said = (finished.stderr.strip() or "no message").splitlines()
+        raise ConfigError(
+            f"--formats=web needs onnxruntime-web {VERSION}, and npm cannot fetch it ({said[0]}); connect to the "
+            f"network, {otherwise}"
+        )
+    wanted = [f"package/dist/{name}" for name in RUNTIME]
+    with tarfile.open(archives[0]) as archive:
+        archive.extractall(folder, [member for member in archive if member.name in wanted], filter="data")
+    return folder / "package"

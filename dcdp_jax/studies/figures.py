@@ -1,7 +1,6 @@
 """Figures of a study, as SVG and PNG: scores per row, confusion matrices, what modulation did over the epochs."""
 
 import itertools
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dcdp_jax.report.loss_terms import epoch_means
 from dcdp_jax.runs.reading import read_metrics
 from dcdp_jax.studies.engine import Outcome, StageOutcome, by_dataset, folder_of
 from dcdp_jax.studies.grid import is_inner, slug
@@ -154,23 +154,14 @@ def read_curves(folder: Path) -> dict[str, Curve]:
 
     A model without branches, and one that takes no steps, has no curves.
     """
-    records, epochs = read_metrics(folder)
-    steps: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for record in records:
-        steps[record["epoch"]].append(record)
-    first = records[0] if records else {}
+    steps, epochs = read_metrics(folder)
+    first = steps[0] if steps else {}
     branches = list(first.get("R", {}))
-
-    def means(quantity: str, branch: str) -> np.ndarray:
-        of_epochs = [steps[epoch] for epoch in sorted(steps)]
-        return np.array(
-            [np.average([r[quantity][branch] for r in some], weights=[r["steps"] for r in some]) for some in of_epochs]
-        )
-
-    curves = {
-        quantity: {branch: means(quantity, branch) for branch in branches if branch in first.get(quantity, {})}
-        for quantity in QUANTITIES
-    }
+    curves = {}
+    for quantity in QUANTITIES:
+        means = epoch_means(steps, quantity).values()
+        named = [branch for branch in branches if branch in first.get(quantity, {})]
+        curves[quantity] = {branch: np.array([of_epoch.get(branch, np.nan) for of_epoch in means]) for branch in named}
     validated = [epoch["validation"] for epoch in epochs if "validation" in epoch]
     curves["validation R"] = {branch: np.array([v["R"][branch] for v in validated]) for branch in branches if validated}
     return curves

@@ -84,10 +84,8 @@ def holm(p: Sequence[float]) -> list[float]:
     corrected = np.full(len(values), np.nan)
     known = np.flatnonzero(~np.isnan(values))
     ordered = known[np.argsort(values[known], kind="stable")]
-    highest = 0.0
-    for rank, index in enumerate(ordered):
-        highest = max(highest, min(1.0, (len(known) - rank) * values[index]))
-        corrected[index] = highest
+    factors = np.arange(len(known), 0, -1)
+    corrected[ordered] = np.maximum.accumulate(np.minimum(1, factors * values[ordered]))
     return corrected.tolist()
 
 

@@ -11,7 +11,7 @@ from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.data.vectors import devices_of
 from dcdp_jax.evaluate import robustness
-from dcdp_jax.evaluate.robustness import absences, corrupt, measure_robustness, training_statistics, undisturbed
+from dcdp_jax.evaluate.robustness import Corruption, absences, corrupt, measure_robustness, training_statistics
 from dcdp_jax.metrics import scores
 from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.train.build import build_branches
@@ -151,7 +151,7 @@ def test_all_corruptions_are_one_program(config, dataset, state, monkeypatch):
 
 def corruption(present, mean, deviation, seed=0, **levels):
     levels = {name: np.float32(level) for name, level in levels.items()}
-    return undisturbed(np.array(present), mean, deviation, seed)._replace(**levels)
+    return Corruption(np.array(present), mean, deviation, np.uint32(seed), **levels)
 
 
 def test_channels_are_silenced_one_by_one():

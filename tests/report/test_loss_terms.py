@@ -8,7 +8,7 @@ import pytest
 
 from dcdp_jax.losses import total_loss
 from dcdp_jax.report.html import write_report
-from dcdp_jax.report.loss_terms import share_table, term_means
+from dcdp_jax.report.loss_terms import epoch_means, share_table
 from tests.report.test_report import Page, make_workdir
 
 
@@ -19,7 +19,7 @@ def test_means_weigh_a_record_by_its_steps_and_leave_out_what_is_null():
         {"epoch": 2, "loss": {"fusion": 7.0, "res": None}},
         {"epoch": 2},
     ]
-    assert term_means(records) == {1: {"fusion": 2.0, "res": 8.0}, 2: {"fusion": 7.0}}
+    assert epoch_means(records, "loss") == {1: {"fusion": 2.0, "res": 8.0}, 2: {"fusion": 7.0}}
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
