@@ -209,11 +209,12 @@ def _robustness_table(runs: list[Named]) -> Table:
 
 def _noise_charts(runs: list[Named]) -> list[Chart]:
     charts = []
-    measured = [
-        (n.label, colour, n.run.robustness) for n, colour in zip(runs, PALETTE, strict=False) if n.run.robustness
-    ]
     for score, label in SCORES.items():
-        lines = [Line(name, colour, *noise_points(robustness, score)) for name, colour, robustness in measured]
+        lines = [
+            Line(named.label, colour, *noise_points(named.run.robustness, score))
+            for named, colour in zip(runs, PALETTE, strict=False)
+            if named.run.robustness is not None
+        ]
         drawn = draw(f"noise-{score}", label, lines, "noise, standard deviations", "per cent", whole=False)
         charts.append(Chart(f"With noise: {label}", "", drawn))
     return charts
