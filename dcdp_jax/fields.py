@@ -65,9 +65,7 @@ FIELDS = (
         "Folder with the publisher's files or your tables; if empty, the environment variable `DCDP_RAW_DIR`; if that "
         "is empty too, a published data set is downloaded.",
     ),
-    setting(
-        "data.cache_dir", "", "Folder for downloads and prepared data; if empty, `dcdp_jax` in the user's cache folder."
-    ),
+    setting("data.cache_dir", "", "Folder for downloads and prepared data; if empty, `dcdp_jax` in the user's cache."),
     Field("data.require_complete", False, "Whether missing files of a published data set are an error."),
     Field(
         "data.protocol",
@@ -198,14 +196,10 @@ FIELDS = (
     Field("data.table.delimiter", ",", "Character between the columns of a text file."),
     Field("data.table.decimal", ".", "Decimal point of a text file.", choices=(".", ",")),
     Field(
-        "data.table.skip_lines",
-        0,
-        "Lines before the column names, or before the rows without them.",
-        low=0,
-        high=10_000,
+        "data.table.skip_lines", 0, "Lines before the column names, or before the rows without them.", low=0, high=10**4
     ),
     Field("data.table.header", (), "Column names of files that have no line of them.", items=str),
-    Field("data.table.units_rows", 0, "Lines between the column names and the first row.", low=0, high=10_000),
+    Field("data.table.units_rows", 0, "Lines between the column names and the first row.", low=0, high=10**4),
     Field("data.table.line_end", "", "Text at the end of every line that is no part of its last column, as `;`."),
     Field(
         "data.table.preamble",
@@ -214,12 +208,7 @@ FIELDS = (
         "without a time column.",
     ),
     Field("data.table.time", "time", "Column with the time of each row; if empty, rows are 1 / rate apart."),
-    Field(
-        "data.table.time_unit",
-        "s",
-        "Unit of the time column; `datetime` for dates.",
-        choices="data.table_files:TIME_UNITS",
-    ),
+    Field("data.table.time_unit", "s", "Unit of time; `datetime` for dates.", choices="data.table_files:TIME_UNITS"),
     Field("data.table.time_format", "", "Format of dates, as `%d.%m.%Y %H:%M:%S.%f`; if empty, ISO 8601."),
     Field(
         "data.table.repeated",
@@ -480,11 +469,7 @@ FIELDS = (
         high=10**6,
     ),
     setting(
-        "train.steps_per_dispatch",
-        0,
-        "Steps in one compiled program; 0 for 1 on CPUs and 32 elsewhere.",
-        low=0,
-        high=10**6,
+        "train.steps_per_dispatch", 0, "Steps in one program; 0 for 1 on CPUs and 32 elsewhere.", low=0, high=10**6
     ),
     Field(
         "train.precision",
@@ -504,15 +489,9 @@ FIELDS = (
     #
     Field("augment.enabled", False, "Whether training windows are augmented."),
     Field("augment.probability", 0.5, "Probability of each of the five, for every window.", low=0, high=1),
+    Field("augment.jitter_sigma", 0.05, "Standard deviation of noise on normalised signals; 0: off.", low=0, high=100),
     Field(
-        "augment.jitter_sigma", 0.05, "Standard deviation of the noise on normalised signals; 0: off.", low=0, high=100
-    ),
-    Field(
-        "augment.scaling_sigma",
-        0.1,
-        "Standard deviation of the factors around 1, one per channel; 0: off.",
-        low=0,
-        high=100,
+        "augment.scaling_sigma", 0.1, "Standard deviation of each channel's factor around 1; 0: off.", low=0, high=100
     ),
     Field("augment.rotation", True, "Whether 3-axis sensors are rotated, by one matrix per device."),
     Field(
@@ -570,9 +549,7 @@ FIELDS = (
     ),
     setting("parallel.coordinator", "", "`HOST:PORT` of process 0."),
     setting("parallel.processes", 0, "Number of processes.", low=0, high=10**6),
-    setting(
-        "parallel.process_id", 0, "Index of this process; the only field that differs between them.", low=0, high=10**6
-    ),
+    setting("parallel.process_id", 0, "Index of this process; it alone differs between them.", low=0, high=10**6),
     #
     setting(
         "serve.adapt",
@@ -581,13 +558,7 @@ FIELDS = (
         "model answer, beginning at those of training for each recording.",
         choices=("none", "norm"),
     ),
-    setting(
-        "serve.adapt_rate",
-        0.003,
-        "With `serve.adapt=norm`, weight of each window in the running averages.",
-        above=0,
-        high=1,
-    ),
+    setting("serve.adapt_rate", 0.003, "With `norm`, weight of each window in the running averages.", above=0, high=1),
     setting(
         "serve.adapt_share",
         0.1,
@@ -633,7 +604,7 @@ STUDY_FIELDS = (
     Field(
         "study.folds",
         (),
-        "Values of `data.fold`; if empty, that of the data set's config.",
+        "Values of `data.fold`; if empty, that of the data's config.",
         low=0,
         high=MAX_SEED,
         items=int,
