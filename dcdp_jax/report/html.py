@@ -3,7 +3,9 @@
 import pathlib
 from typing import Any
 
-from dcdp_jax.calibration import calibration
+import numpy as np
+
+from dcdp_jax.calibration import calibration, class_scores
 from dcdp_jax.report import tables
 from dcdp_jax.report.charts import Chart, epoch_charts, step_charts
 from dcdp_jax.report.diagnosis import diagnosis_charts
@@ -36,7 +38,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         selection=tables.selection(result),
         scores=tables.score_table(result),
         branches=tables.Table(["%", "Test accuracy"], [[name, percent(share)] for name, share in shares.items()]),
-        classes=tables.class_table(result),
+        classes=_class_table(result),
         confusion=tables.confusion_table(result),
         parts=tables.split_table(result["windows"], result["subjects"]),
         **_predictions(run),
@@ -49,6 +51,16 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         step_charts=step_charts(run.steps, run.epochs, list(result["branches"]), config.get("train.batch_size")),
         robustness=run.robustness and robustness_section(run.robustness),
     )
+
+
+def _class_table(result: dict[str, Any]) -> tables.Table:
+    """Returns precision, recall, F1 and support of every class."""
+    columns = class_scores(np.array(result["confusion"])).values()
+    rows = [
+        [name, *map(percent, scores), f"{sum(counts):,}"]
+        for name, counts, *scores in zip(result["class_names"], result["confusion"], *columns, strict=True)
+    ]
+    return tables.Table(["%", "Precision", "Recall", "F1", "Windows"], rows)
 
 
 def _predictions(run: FinishedRun) -> dict[str, Any]:

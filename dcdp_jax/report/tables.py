@@ -3,9 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from dcdp_jax.calibration import class_scores
 from dcdp_jax.report.page import number, percent, signed
 
 SCORES = {
@@ -55,16 +52,6 @@ def score_table(result: Mapping[str, Any]) -> Table:
     rows = [[label, *(percent(part[key]) for part in parts.values())] for key, label in SCORES.items()]
     loss = ["Loss (not in per cent)", *(number(part["loss"], "{:.4f}") for part in parts.values())]
     return Table(["%", *parts], [*rows, loss])
-
-
-def class_table(result: Mapping[str, Any]) -> Table:
-    """Returns precision, recall, F1 and support of every class."""
-    columns = class_scores(np.array(result["confusion"])).values()
-    rows = [
-        [name, *map(percent, scores), f"{sum(counts):,}"]
-        for name, counts, *scores in zip(result["class_names"], result["confusion"], *columns, strict=True)
-    ]
-    return Table(["%", "Precision", "Recall", "F1", "Windows"], rows)
 
 
 def confusion_table(result: Mapping[str, Any]) -> Shaded:
