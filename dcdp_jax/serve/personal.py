@@ -17,6 +17,7 @@ from dcdp_jax.runs.model_card import ModelCard, write_card
 from dcdp_jax.runs.reading import read_result
 from dcdp_jax.serve.inputs import read_input
 from dcdp_jax.serve.model import describe_state, load_model, restore_state
+from dcdp_jax.serve.predict import strange_values
 from dcdp_jax.train.classifiers import train_classifiers
 from dcdp_jax.train.state import AveragedState
 
@@ -35,9 +36,15 @@ def adapt_run(config: ConfigDict, workdir: Path, paths: Sequence[str]) -> None:
     model = load_model(workdir, config.serve.compute_body)
     if not isinstance(model.network, MultiPath):
         raise ConfigError(f"--mode=adapt trains the classifiers of branches, and the model of {workdir} has none")
-    recordings = [item.recording for path in paths for item in read_input(Path(path), model.card, config.data)]
+    items = [(path, item) for path in paths for item in read_input(Path(path), model.card, config.data)]
+    for path, item in items:
+        for note in (*item.notes, *strange_values(model.card, item.recording)):
+            print(f"{path}, {item.name}: {note}")
+    recordings = [item.recording for _, item in items]
     windows, labels, _ = make_windows(recordings, window=model.card.window, step=model.card.step)
     whole = np.isfinite(windows).all(axis=(1, 2))
+    if not whole.all():
+        print(f"{np.count_nonzero(~whole)} of {len(whole)} windows of one class lack a value, and are left out")
     windows, labels = windows[whole], labels[whole]
     counts = np.bincount(labels, minlength=len(model.card.class_names))
     if np.count_nonzero(counts) < 2:

@@ -194,7 +194,16 @@ def test_adapting_writes_a_model_beside_the_old_one(copied, wearer, data, capsys
         assert same == (keys[0] == "batch_stats" or not ("fusion" in keys or "classifier" in keys)), keys
     with pytest.raises(UserError, match="holds an adapted model"):
         evaluate_run(config, folder)
-    adapt_run(config, copied, [str(wearer / "labelled.csv")])  # again, in the place of the first
+    lines = (wearer / "labelled.csv").read_text().splitlines()
+    lines[9] = ",".join([*lines[9].split(",")[:-1], ""])
+    lines[1900:] = [line.replace(line.split(",")[1], "swim") for line in lines[1900:]]
+    (wearer / "odd.csv").write_text("\n".join(lines))
+    data.table.missing = "split"
+    adapt_run(config, copied, [str(wearer / "labelled.csv"), str(wearer / "odd.csv")])  # in the place of the first
+    printed = capsys.readouterr().out
+    assert f"{wearer / 'odd.csv'}, odd: labels that the model does not know: swim\n" in printed
+    assert "1 of " in printed
+    assert " windows of one class lack a value, and are left out\n" in printed
     assert [path.name for path in (copied / "adapted").iterdir()] == ["labelled"]
     lines = [line.encode() for line in (wearer / "labelled.csv").read_text().splitlines(keepends=True)[:100]]
     assert list(answers(new, [lines], default.get_config().data.table))
