@@ -212,6 +212,8 @@ class Lines:
         if not cleaned:
             kinds = dict.fromkeys(numbers, "float64") | dict.fromkeys(texts, "object")
             return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
+        if not numbers + texts:
+            return pd.DataFrame(index=range(len(cleaned)))
         places = {self.header.index(name): name for name in (*numbers, *texts)}
         missing: Any = {at: list(MISSING_NUMBERS) if name in numbers else [""] for at, name in places.items()}
 

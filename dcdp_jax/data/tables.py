@@ -362,6 +362,10 @@ def join_files(
         columns = {prefix + name: name for name in read_header(file, table)}
         own = [channel for channel in left if channel in columns]
         left = [channel for channel in left if channel not in own]
+        if frames and not own:
+            raise DataError(
+                f"{file}: none of its columns is a further channel; by data.table.beside they are {', '.join(columns)}"
+            )
         frame = read_file(file, [columns[c] for c in own], [] if frames else texts, table.time, table)
         if TIME not in frame:
             raise DataError("data.table.beside joins files by their time; set data.table.time or data.table.preamble")

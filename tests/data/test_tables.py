@@ -470,6 +470,10 @@ def test_a_file_that_says_its_start_and_rate(tmp_path):
     fields = {"time": "", "label": "", "subject": "", "skip_lines": 2, "header": ("x", "y")}
     (recording,) = read(tmp_path, preamble=pattern, **fields).recordings
     assert recording.signals.tolist() == [[2 * i, -2 * i] for i in range(21)]
+    beside = {"files": ("a.csv",), "beside": (("a", "b", "b_"),), **fields}
+    (tmp_path / "b.csv").write_bytes((tmp_path / "a.csv").read_bytes())
+    with pytest.raises(DataError, match="no column 'y_x' in it or in the files beside it"):  # and none of b.csv
+        read(tmp_path, preamble=pattern, channels=(("y_x", "a", "b", "c"), ("b_x", "a", "b", "c")), **beside)
     with pytest.raises(DataError, match="is not in the skipped lines"):
         read(tmp_path, preamble="at (?P<rate>.*) Hz", **fields)
     with pytest.raises(DataError, match="must find a group"):
@@ -584,6 +588,10 @@ def test_sensors_in_files_of_their_own_with_their_own_clocks(tmp_path):
         assert len(recordings.notes) == 2
     write(tmp_path / "acc", [f"{i / 10},sit,ann,{i}" for i in [*range(20), 19]], "a_acc.csv", "time,label,subject,x")
     assert "1 of 21 rows have the time of the row before" in read(tmp_path, channels=channels, **fields).notes[2]
+    with pytest.raises(DataError, match=r"a_gyro\.csv: none of its columns is a further channel; .* g_time, g_x"):
+        read(tmp_path, channels=channels[:1], **fields)
+    with pytest.raises(DataError, match=r"a_acc\.csv: no column 'a_x' in it or in the files beside it"):
+        read(tmp_path, channels=(("a_x", "acc", "hip", "g"), channels[1]), **fields)
     (tmp_path / "gyro" / "a_gyro.csv").unlink()
     with pytest.raises(DataError, match=r"a_acc\.csv: no file .*gyro/a_gyro\.csv beside it"):
         read(tmp_path, channels=channels, **fields)

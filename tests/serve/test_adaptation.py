@@ -198,7 +198,8 @@ def test_adapting_writes_a_model_beside_the_old_one(copied, wearer, data, capsys
     lines[9] = ",".join([*lines[9].split(",")[:-1], ""])
     lines[1900:] = [line.replace(line.split(",")[1], "swim") for line in lines[1900:]]
     (wearer / "odd.csv").write_text("\n".join(lines))
-    data.table.missing = "split"
+    config.data = data.copy_and_resolve_references()
+    config.data.table.missing = "split"
     adapt_run(config, copied, [str(wearer / "labelled.csv"), str(wearer / "odd.csv")])  # in the place of the first
     printed = capsys.readouterr().out
     assert f"{wearer / 'odd.csv'}, odd: labels that the model does not know: swim\n" in printed
