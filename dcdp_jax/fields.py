@@ -35,9 +35,9 @@ class Field(NamedTuple):
 SECTIONS = {
     "": "",
     "data": "",
-    "data.synthetic": "Read with `data.name=synthetic` only.",
-    "data.realworld": "Read with `data.name=realworld` only.",
-    "data.table": "Read with `data.name=table` only; see [your own data](your_own_data.md).",
+    "data.synthetic": "Used with `data.name=synthetic` only.",
+    "data.realworld": "Used with `data.name=realworld` only.",
+    "data.table": "Used with `data.name=table` only; see [your own data](your_own_data.md).",
     "model": "",
     "loss": "",
     "cgm": "Confidence-driven gradient modulation.",
@@ -46,8 +46,8 @@ SECTIONS = {
     "train": "",
     "augment": "Augmentation of training windows; `dcdp_jax/train/augment.py` documents the order.",
     "parallel": "Devices and processes; see [scaling](scaling.md).",
-    "serve": "How a trained model answers; see [using a model](using_a_model.md).",
-    "study": "Read from the configs of `configs/studies/` only. A study is a grid of data sets, rows, folds and seeds, "
+    "serve": "How a trained model is used; see [using a model](using_a_model.md).",
+    "study": "Used by the configs of `configs/studies/` only. A study is a grid of data sets, rows, folds and seeds, "
     "and each point of it is a training run.",
 }
 MAX_SEED = 2**31 - 1
@@ -62,57 +62,58 @@ FIELDS = (
     setting(
         "data.raw_dir",
         "",
-        "Folder with the publisher's files or your tables; if empty, the environment variable `DCDP_RAW_DIR`; if that "
-        "is empty too, a published data set is downloaded.",
+        "Folder with the publisher's files or your tables. If empty, the environment variable `DCDP_RAW_DIR`; if "
+        "that is empty too, a published data set is downloaded.",
     ),
     setting("data.cache_dir", "", "Folder for downloads and prepared data; if empty, `dcdp_jax` in the user's cache."),
     Field("data.require_complete", False, "Whether missing files of a published data set are an error."),
     Field(
         "data.protocol",
         "",
-        "How recordings are divided into training, validation and test parts; the module of each "
-        "data set in `dcdp_jax/data/datasets` lists its protocols.",
+        "How recordings are split into training, validation and test; the module of each data set in "
+        "`dcdp_jax/data/datasets` lists its protocols.",
     ),
     Field(
         "data.fold",
         0,
-        "With `loso`, index of the subject that is tested; with `groups`, of the group of subjects; with `random`, "
-        "seed of the split.",
+        "With `loso`, index of the subject that is tested; with `groups`, index of the group of subjects that is "
+        "tested; with `random`, seed of the split.",
         low=0,
         high=MAX_SEED,
     ),
-    Field("data.folds", 10, "With `groups`, number of groups that the subjects are divided into.", low=3, high=10**6),
+    Field("data.folds", 10, "With `groups`, number of groups of subjects.", low=3, high=10**6),
     Field(
         "data.validation",
         "protocol",
-        "Who validates: the part that the protocol names, or nobody, so that this part trains as well.",
+        "Who validates: the validation set of the protocol, or nobody. With `none`, the validation set is used for "
+        "training.",
         choices=("protocol", "none"),
     ),
     Field(
         "data.heldout",
         (),
-        "Training subjects who neither train nor validate: `modulation.confidence=heldout` measures the branches on "
+        "Training subjects who neither train nor validate. `modulation.confidence=heldout` measures the branches on "
         "their windows.",
         items=(str, int),
     ),
     Field(
         "data.within",
         "",
-        "With `groups` and `loso`, the name of another protocol: the subjects that it tests are left out, and only "
-        "the others are divided.",
+        "With `groups` and `loso`, the name of another protocol. Its test subjects are left out, and only the "
+        "others are split.",
     ),
     Field("data.classes", (), "Names of the classes to keep; if empty, those of the protocol.", items=str),
     Field(
         "data.left_out_class",
         "",
-        "A class that neither trains nor validates, so that the model does not have it; its windows of the test part "
-        "measure whether the model knows that it does not know them. If empty, none.",
+        "A class that is left out of training and validation, so that the model does not have it. Its test windows "
+        "measure how well the model recognises them as unknown. If empty, none.",
     ),
     Field(
         "data.calibration",
         0.0,
-        "Seconds of each class, the first of each test subject, that are kept out of the test part, so that "
-        "`--mode=evaluate` can adapt the classifiers to the subject with them; it may differ from that of the run.",
+        "Seconds of each class, the first of each test subject, that are kept out of the test set. With them, "
+        "`--mode=evaluate` adapts the classifiers to the subject. May differ from the value of the run.",
         low=0,
         high=1e6,
     ),
@@ -121,7 +122,7 @@ FIELDS = (
     Field(
         "data.view",
         "raw",
-        "Channels computed from the sensors' own, see `dcdp_jax/data/views.py`: `vertical` is the same for any "
+        "Channels computed from the sensors' own, see `dcdp_jax/data/views.py`. `vertical` does not depend on the "
         "orientation of the device.",
         choices="data.views:VIEWS",
     ),
@@ -130,15 +131,15 @@ FIELDS = (
     Field(
         "data.train_starts",
         "fixed",
-        "Where training windows begin: `fixed`, one `data.step` after the other; or `random`, up to half a step away "
-        "from there within the contiguous samples of one label, drawn anew for each window and epoch. Validation and "
-        "test windows and classical models have the fixed ones.",
+        "Where training windows begin: `fixed`, every `data.step` samples; or `random`, up to half a step away from "
+        "there within the contiguous samples of one label, drawn for each window and epoch. Validation and test "
+        "windows and classical models use the fixed ones.",
         choices=("fixed", "random"),
     ),
     Field(
         "data.label_rule",
         "mode",
-        "Label of a window that spans several, see `dcdp_jax/data/windows.py`.",
+        "Label of a window that contains several labels, see `dcdp_jax/data/windows.py`.",
         choices="data.windows:LABEL_RULES",
     ),
     Field(
@@ -149,21 +150,22 @@ FIELDS = (
     Field(
         "data.normalize",
         "zscore",
-        "Normalisation of each channel, with statistics of the training part.",
+        "Normalisation of each channel, with statistics of the training set.",
         choices="data.normalize:METHODS",
     ),
     setting(
         "data.stream",
         False,
-        "Whether recordings stay on the host and the windows of each batch are copied to the devices ahead of its "
-        "step, for recordings that exceed device memory. The results are the same.",
+        "Whether recordings stay on the host, and the windows of each batch are copied to the devices before its "
+        "step. For recordings that exceed device memory. The results are the same.",
     ),
     #
     Field(
         "data.synthetic.task",
         "activities",
-        "What the signals are about: activities, or a task whose answer is known, see "
-        "`dcdp_jax/data/synthetic_tasks.py`: the modalities are complementary or redundant, or one of them is noise.",
+        "What the signals show: activities, or a task whose best possible accuracy is known, in which the "
+        "modalities are complementary or redundant, or one of them is noise; see "
+        "`dcdp_jax/data/synthetic_tasks.py`.",
         choices="data.datasets.synthetic:TASK_NAMES",
     ),
     Field("data.synthetic.seed", 0, "Seed of the signals.", low=0, high=MAX_SEED),
@@ -180,7 +182,7 @@ FIELDS = (
     Field(
         "data.synthetic.weakness",
         0.6,
-        "How much of the weak group is replaced by noise: 0 for none of it, 1 for all of it.",
+        "Share of the weak group's signal that is replaced by noise: 0 for none of it, 1 for all of it.",
         low=0,
         high=1,
     ),
@@ -188,7 +190,7 @@ FIELDS = (
     Field(
         "data.realworld.position",
         "waist",
-        "Where the phone is worn; `all` reads the phones of all positions as recordings of their own.",
+        "Where the phone is worn; `all` reads the phones of all positions as separate recordings.",
         choices="data.datasets.realworld:CHOICES",
     ),
     #
@@ -198,14 +200,14 @@ FIELDS = (
     Field(
         "data.table.skip_lines", 0, "Lines before the column names, or before the rows without them.", low=0, high=10**4
     ),
-    Field("data.table.header", (), "Column names of files that have no line of them.", items=str),
+    Field("data.table.header", (), "Column names of files without a header line.", items=str),
     Field("data.table.units_rows", 0, "Lines between the column names and the first row.", low=0, high=10**4),
-    Field("data.table.line_end", "", "Text at the end of every line that is no part of its last column, as `;`."),
+    Field("data.table.line_end", "", "Text at the end of every line that does not belong to its last column, as `;`."),
     Field(
         "data.table.preamble",
         "",
-        "Regular expression that finds `(?P<rate>...)`, and perhaps `(?P<start>...)`, in the skipped lines of files "
-        "without a time column.",
+        "Regular expression that finds `(?P<rate>...)`, and optionally `(?P<start>...)`, in the skipped lines of "
+        "files without a time column.",
     ),
     Field("data.table.time", "time", "Column with the time of each row; if empty, rows are 1 / rate apart."),
     Field("data.table.time_unit", "s", "Unit of time; `datetime` for dates.", choices="data.table_files:TIME_UNITS"),
@@ -213,8 +215,8 @@ FIELDS = (
     Field(
         "data.table.repeated",
         "error",
-        "Handling of rows with the time of the row before: `error` leaves them out if they are few (5 %), `spread` "
-        "spreads them evenly until the next time, `drop` leaves them out, `mean` averages them.",
+        "Treatment of rows with the time of the previous row: `error` leaves them out if they are few (5 %), "
+        "`spread` spreads them evenly until the next time, `drop` leaves them out, `mean` averages them.",
         choices="data.resample:REPEATED",
     ),
     Field("data.table.label", "label", "Column with the activity; if empty, there are no labels."),
@@ -234,14 +236,16 @@ FIELDS = (
     Field(
         "data.table.beside",
         (),
-        "Further files of each recording, with clocks of their own: `(part of the path, its replacement, prefix of "
+        "Other files of the same recording, with their own clocks: `(part of the path, its replacement, prefix of "
         "their column names)`.",
     ),
     Field("data.table.channels", (), "`(column, group, site, unit)` of each channel."),
     Field("data.table.rate", 50.0, "Sampling rate in Hz to which rows are resampled.", above=0),
     Field("data.table.resample", "linear", "Interpolation.", choices="data.resample:METHODS"),
-    Field("data.table.max_gap", 1.0, "Seconds between rows above which a recording is divided.", above=0),
-    Field("data.table.missing", "interpolate", "Handling of cells without a value.", choices="data.resample:MISSING"),
+    Field(
+        "data.table.max_gap", 1.0, "A recording is divided where rows are more than this many seconds apart.", above=0
+    ),
+    Field("data.table.missing", "interpolate", "Treatment of cells without a value.", choices="data.resample:MISSING"),
     Field(
         "data.table.missing_values",
         (),
@@ -255,26 +259,31 @@ FIELDS = (
         "the last fifth.",
         items=(str, int),
     ),
-    Field("data.table.validation", (), "As `data.table.test`; if empty, the fifth before.", items=(str, int)),
-    Field("data.table.bad_lines", 100, "Lines in a row that cannot be read and end a live stream.", low=1, high=10**9),
+    Field(
+        "data.table.validation", (), "As `data.table.test`; if empty, the fifth before the test part.", items=(str, int)
+    ),
+    Field(
+        "data.table.bad_lines", 100, "Number of unreadable lines in a row that ends a live stream.", low=1, high=10**9
+    ),
     #
     Field(
         "model.name",
         "dcdp_har",
-        "The model of the paper, or a baseline on all channels. A baseline has no branches: `cgm.enabled` must be "
-        "False. A network among them reads `model.width` alone of the fields below; a classical model reads `seed` and "
-        "`data` only.",
+        "The model of the paper, or a baseline on all channels. A baseline has no branches, so `cgm.enabled` must "
+        "be False. A baseline network uses only `model.width` of the fields below; a classical model uses only "
+        "`seed` and `data`.",
         choices="config:MODELS",
     ),
     Field(
         "model.branches",
         (("res", "resnet", ("acc",)), ("dense", "densenet", ("gyro",))),
-        "`(name, backbone, channels or channel groups)` of each branch; disjoint, and together all channels.",
+        "`(name, backbone, channels or channel groups)` of each branch. The branches share no channel and together "
+        "have all channels.",
     ),
     Field(
         "model.partition",
         "named",
-        "Control experiments: other assignments of channels to branches than the named one.",
+        "Control experiments: how channels are assigned to branches. `named` uses `model.branches`.",
         choices="data.partition:CONTROLS",
     ),
     Field(
@@ -293,8 +302,8 @@ FIELDS = (
     Field(
         "model.fusion",
         "concat",
-        "How the branches are fused: a classifier on the concatenated embeddings, or on their gated sum, or the sum of "
-        "the branches' own logits, see `dcdp_jax/models/fusion.py`.",
+        "How the branches are fused: a classifier on the concatenated embeddings, a classifier on their gated sum, "
+        "or the sum of the branches' own logits; see `dcdp_jax/models/fusion.py`.",
         choices="models.fusion:FUSIONS",
     ),
     Field("model.fusion_hidden", 256, "Hidden size of the fusion classifier.", low=1, high=65536),
@@ -302,8 +311,8 @@ FIELDS = (
     Field(
         "model.modality_dropout",
         0.0,
-        "Share of the training windows in which the fusion reads a learnt vector in place of one branch, each with the "
-        "same probability.",
+        "Share of the training windows in which the fusion reads a learnt vector instead of one branch; every "
+        "branch has the same probability.",
         low=0,
         high=1,
     ),
@@ -313,20 +322,20 @@ FIELDS = (
     Field(
         "loss.align_reduction",
         "mean",
-        "How the squared error of the alignment is reduced over the features of the embeddings: `mean` is the paper's, "
-        "`sum` is `model.embedding` times as much.",
+        "How the squared error of the alignment is reduced over the features of the embeddings: `mean` (the paper), "
+        "or `sum`, which is `model.embedding` times as large.",
         choices="losses:ALIGN_REDUCTIONS",
     ),
     Field("loss.label_smoothing", 0.0, "Label smoothing of every cross-entropy.", low=0, high=0.999),
     #
-    Field("cgm.enabled", True, "Whether CGM acts; read with `modulation.name=cgm` only."),
+    Field("cgm.enabled", True, "Whether CGM acts; used with `modulation.name=cgm` only."),
     Field("cgm.alpha", 0.9, "Strength of the modulation: M = 1 - tanh(alpha (R - 1)) for R > 1.", low=0),
     Field("cgm.eps", 1e-8, "Keeps R finite if the other branches have no confidence.", low=0, high=1),
     Field(
         "cgm.scope",
         "branch",
-        "What is modulated: the gradient of the whole `branch`, that of its `classification` loss alone (the paper's "
-        "formula to the letter), or its `head`.",
+        "What is modulated: the gradient of the whole `branch`, the gradient of its `classification` loss (the "
+        "paper's formula to the letter), or the gradient of its classifier alone (`head`).",
         choices=("branch", "classification", "head"),
     ),
     Field(
@@ -341,10 +350,10 @@ FIELDS = (
     Field(
         "modulation.name",
         "cgm",
-        "The method that modulates the branches' gradients. `cgm` is set up by `cgm.*` and acts with `cgm.enabled`; "
-        "any other acts whatever `cgm.enabled` is, and is set up by the fields below. `random` shuffles the "
-        "coefficients of CGM (`cgm.alpha`, `cgm.eps`) between branches and steps; `random_mean_one` also divides them "
-        "by their mean.",
+        "The method that modulates the branches' gradients. `cgm` is configured by `cgm.*` and acts if "
+        "`cgm.enabled`. Any other method ignores `cgm.enabled` and is configured by the fields below. `random` "
+        "shuffles the coefficients of CGM (`cgm.alpha`, `cgm.eps`) between branches and steps; `random_mean_one` "
+        "also divides them by their mean.",
         choices="optim.methods:NAMES",
     ),
     Field(
@@ -356,27 +365,28 @@ FIELDS = (
     Field(
         "modulation.placement",
         "before",
-        "Where the method acts relative to the optimiser's moments; `ogm_ge`, `inforeg` and `mmpareto` have `before` "
-        "only.",
+        "Where the method acts relative to the optimiser's moments; `ogm_ge`, `inforeg` and `mmpareto` support only "
+        "`before`.",
         choices=("before", "after"),
     ),
     Field(
         "modulation.confidence",
         "train",
-        "On which windows the branches' confidence, or whatever else the method reads of them, is measured: those of "
-        "the training batch (`train`); those of people who do not train, with the running statistics (`heldout`: "
-        "`data.heldout`, or if empty the validation part); or the exponential average over the training batches "
-        "(`ema`). Read by `cgm` as well.",
+        "On which windows the branches' confidence, or another statistic that the method uses, is measured: those "
+        "of the training batch (`train`); those of people outside the training set, with the running statistics "
+        "(`heldout`: `data.heldout`, or if empty the validation set); or as the exponential average over the "
+        "training batches (`ema`). Used by `cgm` as well.",
         choices="config:CONFIDENCES",
     ),
     Field(
         "modulation.confidence_every",
         10,
-        "`heldout`: steps from one draw of windows, as many as a batch has, to the next. The test part is never drawn.",
+        "`heldout`: number of steps between two draws of windows, as many as a batch has. Test windows are never "
+        "drawn.",
         low=1,
         high=10**6,
     ),
-    Field("modulation.confidence_decay", 0.9, "`ema`: weight of the average so far.", low=0, high=0.999999),
+    Field("modulation.confidence_decay", 0.9, "`ema`: decay of the average.", low=0, high=0.999999),
     Field("modulation.start_epoch", 0, "Epochs before the first modulated one; ARL's source has 6.", low=0, high=10**6),
     Field("modulation.end_epoch", 0, "The last modulated epoch; 0 for the last of all.", low=0, high=10**6),
     Field("modulation.alpha", 0.1, "Strength of `ogm` and `ogm_ge`: 1 - tanh(alpha R) for R > 1.", low=0),
@@ -385,9 +395,13 @@ FIELDS = (
     Field("modulation.strong", 0.5, "`rank`: coefficient of the branch with the highest confidence.", low=0),
     Field("modulation.weak", 1.0, "`rank`: coefficient of the other branches.", low=0),
     Field("modulation.beta", 0.95, "`inforeg`: strength of the pull towards the start of the epoch.", low=0),
-    Field("modulation.threshold", 0.04, "`inforeg`: least relative growth of the Fisher trace within the window."),
-    Field("modulation.temperature", 8.0, "`arl`: factor on the scores ahead of the softmax (T of its source).", low=0),
-    Field("modulation.least_share", 0.3, "`arl`: least share of a branch in the sum of entropies.", low=1e-6, high=1),
+    Field(
+        "modulation.threshold", 0.04, "`inforeg`: smallest relative growth of the Fisher trace at which the pull acts."
+    ),
+    Field("modulation.temperature", 8.0, "`arl`: factor on the scores before the softmax (T of its source).", low=0),
+    Field(
+        "modulation.least_share", 0.3, "`arl`: smallest share of a branch in the sum of entropies.", low=1e-6, high=1
+    ),
     Field(
         "modulation.memory",
         1000,
@@ -401,38 +415,40 @@ FIELDS = (
     Field(
         "optimizer.schedule",
         "cosine",
-        "Learning rate after the warm-up: decayed to zero or constant.",
+        "How the learning rate changes after the warm-up: cosine decay to zero, or constant.",
         choices="optim.chain:SCHEDULES",
     ),
     Field("optimizer.warmup_fraction", 0.05, "Share of all steps in the linear warm-up.", low=0, high=0.999),
     Field("optimizer.b1", 0.9, "beta of the paper's momentum.", low=0, high=0.999999),
     Field("optimizer.b2", 0.999, "Decay rate of the second moment.", low=0, high=0.999999),
     Field("optimizer.eps", 1e-8, "Added to Adam's denominator.", low=0, high=1),
-    Field("optimizer.weight_decay", 0.01, "Weight decay; read by `adamw` only.", low=0),
+    Field("optimizer.weight_decay", 0.01, "Weight decay; used by `adamw` only.", low=0),
     Field("optimizer.clip_norm", 0.0, "Global gradient norm above which gradients are clipped; 0 for never.", low=0),
     #
-    Field("train.epochs", 100, "Passes over the training part.", low=1, high=10**6),
+    Field("train.epochs", 100, "Passes over the training set.", low=1, high=10**6),
     Field("train.batch_size", 128, "Windows per step, over all devices.", low=2, high=10**6),
     Field(
         "train.sampling",
         "shuffle",
-        "Which windows an epoch takes: a `shuffle` of all, or as many, drawn so that each class is `balanced` with the "
-        "others; windows of rare classes are repeated, some of frequent ones left out, others in each epoch.",
+        "Which windows an epoch uses: a `shuffle` of all; or `balanced`, as many windows with all classes equally "
+        "frequent. Windows of rare classes are then repeated, and a different part of the frequent ones is left out "
+        "in each epoch.",
         choices="config:SAMPLING",
     ),
     Field(
         "train.class_weights",
         (),
         "Factors on the cross-entropies in the training loss: `('balanced',)`, inverse to the number of training "
-        "windows of each class, with mean 1 over the windows; or `((class, factor), ...)`, 1 for classes that are not "
-        "named; () for none. The sum over a batch is divided by `train.batch_size`, not by the sum of the factors.",
+        "windows of each class, with mean 1 over the windows; or `((class, factor), ...)`, with 1 for classes that "
+        "are not named; () for none. The sum over a batch is divided by `train.batch_size`, not by the sum of the "
+        "factors.",
     ),
     Field(
         "train.sam_rho",
         0.0,
-        "Sharpness-aware minimisation: each step takes the gradient at the parameters that lie this far away in the "
-        "direction in which the loss rises most, at nearly twice the time; 0 for never. The source has 0.05. A "
-        "modulation acts on that gradient, by the confidence at the parameters themselves.",
+        "Sharpness-aware minimisation: each step uses the gradient at the parameters this far away in the direction "
+        "in which the loss rises most, at nearly twice the time; 0 for none. The source uses 0.05. Modulation acts "
+        "on that gradient, with the confidence at the original parameters.",
         low=0,
         high=100,
     ),
@@ -440,31 +456,31 @@ FIELDS = (
     setting(
         "train.diagnosis_batches",
         0,
-        "Number of training batches, after every epoch, over which the gradient of each branch's own loss is compared "
-        "with that of the losses that the branches share, see [the report](reading_the_report.md); 0 for none. A batch "
-        "costs the time of about two steps, and training does not depend on the number.",
+        "Number of training batches after every epoch on which the gradient of each branch's own loss is compared "
+        "with that of the losses that the branches share, see [the report](reading_the_report.md); 0 for none. A "
+        "batch costs the time of about two steps, and training does not depend on the number.",
         low=0,
         high=10**6,
     ),
     Field(
         "train.selection",
         "best",
-        "Which state is tested: `best` of the epochs by macro F1 on the validation part, the `last`, or `ema`, an "
+        "Which state is tested: the `best` epoch by macro F1 on the validation set; the `last`; or `ema`, an "
         "exponential moving average of the parameters and batch statistics, after the last epoch.",
         choices=("best", "last", "ema"),
     ),
     Field(
         "train.ema_decay",
         0.999,
-        "Decay of that average: the lesser of it and (1 + step) / (10 + step).",
+        "Decay of that average; the smaller of it and (1 + step) / (10 + step) is used.",
         low=0,
         high=0.999999,
     ),
     setting(
         "train.checkpoint_every",
         1,
-        "Epochs from one checkpoint to the next; the best epoch by validation and the last one are always saved. A "
-        "killed run resumes from the last checkpoint, a terminated one where it was.",
+        "Epochs from one checkpoint to the next. The best epoch by validation and the last one are always saved. A "
+        "killed run resumes from the last checkpoint, a preempted one (SIGTERM) from its last step.",
         low=1,
         high=10**6,
     ),
@@ -474,21 +490,23 @@ FIELDS = (
     Field(
         "train.precision",
         "auto",
-        "`tf32` computes products with mantissas of 10 bits on GPUs that have it; `bfloat16` holds activations in 16 "
-        "bits. Parameters, statistics, softmax and losses are float32 in each. `auto` is `tf32` on GPUs that have it, "
-        "from compute capability 8.0 on, and `float32` elsewhere; `precision` in result.json says which it was.",
+        "`tf32` computes products with 10 bits of mantissa on GPUs that have it; `bfloat16` keeps activations in 16 "
+        "bits. Parameters, statistics, softmax and losses are float32 in all cases. `auto` is `tf32` on GPUs of "
+        "compute capability 8.0 or above and `float32` elsewhere; `precision` in result.json says which.",
         choices="config:PRECISION_CHOICES",
     ),
     setting(
         "train.skip_nonfinite",
         0,
-        "Number of steps with a NaN or infinite loss or gradient that are left out before the run stops.",
+        "Number of steps with a NaN or infinite loss or gradient that are skipped before the run stops.",
         low=0,
         high=10**9,
     ),
     #
     Field("augment.enabled", False, "Whether training windows are augmented."),
-    Field("augment.probability", 0.5, "Probability of each of the five, for every window.", low=0, high=1),
+    Field(
+        "augment.probability", 0.5, "Probability of each of the five transformations for every window.", low=0, high=1
+    ),
     Field("augment.jitter_sigma", 0.05, "Standard deviation of noise on normalised signals; 0: off.", low=0, high=100),
     Field(
         "augment.scaling_sigma", 0.1, "Standard deviation of each channel's factor around 1; 0: off.", low=0, high=100
@@ -497,8 +515,8 @@ FIELDS = (
     Field(
         "augment.rotation_kind",
         "uniform",
-        "Which rotations: `uniform` over all, or `gravity`, by any angle about the window's mean acceleration of each "
-        "device, with a tilt of it.",
+        "Which rotations: `uniform` over all rotations; or `gravity`, by any angle about the window's mean "
+        "acceleration of each device, with a small tilt.",
         choices=("uniform", "gravity"),
     ),
     Field(
@@ -511,15 +529,16 @@ FIELDS = (
     Field(
         "augment.mirror",
         0.0,
-        "Probability that a window is that of devices worn on the other side of the body, see `data/vectors.py`.",
+        "Probability that a window is replaced by that of devices worn on the other side of the body, see "
+        "`data/vectors.py`.",
         low=0,
         high=1,
     ),
     Field(
         "augment.mirror_axes",
         (),
-        "`((site, axis), ...)`: the axis, x, y or z, of each site's device that is reflected on the other side, beside "
-        "those that the data set's module states.",
+        "`((site, axis), ...)`: the axis (x, y or z) of each site's device that is reflected on the other side, in "
+        "addition to those that the data set's module states.",
     ),
     Field("augment.time_warp_sigma", 0.2, "Standard deviation of the speed around 1; 0: off.", low=0, high=100),
     Field("augment.time_warp_knots", 4, "Knots of the curve of speeds.", low=1, high=1000),
@@ -527,9 +546,8 @@ FIELDS = (
     Field(
         "augment.mixup_alpha",
         0.0,
-        "alpha of mixup: every window, and its cross-entropies, are mixed with those of another window of the batch, "
-        "by shares from Beta(alpha, alpha); 0: off. Confidences and accuracy are those of the label with the larger "
-        "share.",
+        "alpha of mixup: every window and its cross-entropies are mixed with those of another window of the batch, "
+        "with shares from Beta(alpha, alpha); 0: off. Confidences and accuracy use the label with the larger share.",
         low=0,
         high=1000,
     ),
@@ -537,15 +555,15 @@ FIELDS = (
     Field(
         "parallel.strategy",
         "pmap",
-        "How a step is run over devices; `jit` is of `shard_map` over a mesh. The results are the same.",
+        "How a step is run over devices; `jit` uses `shard_map` over a mesh. The results are the same.",
         choices="config:STRATEGIES",
     ),
     setting("parallel.devices", 0, "Devices of each process; 0 for all.", low=0, high=10**6),
     setting(
         "parallel.distributed",
         False,
-        "Whether several processes, one per host or per device, train together. Each is started with the same command; "
-        "Slurm, Open MPI and Kubernetes tell JAX the rest, elsewhere the three fields below do.",
+        "Whether several processes, one per host or per device, train together. Start each with the same command. "
+        "Slurm, Open MPI and Kubernetes provide JAX with the rest; elsewhere set the three fields below.",
     ),
     setting("parallel.coordinator", "", "`HOST:PORT` of process 0."),
     setting("parallel.processes", 0, "Number of processes.", low=0, high=10**6),
@@ -554,29 +572,29 @@ FIELDS = (
     setting(
         "serve.adapt",
         "none",
-        "With `norm`, the statistics of batch normalisation follow the windows that predict, stream and the exported "
-        "model answer, beginning at those of training for each recording.",
+        "With `norm`, the statistics of batch normalisation follow the windows that predict, stream and the "
+        "exported model answer. Each recording begins with the training statistics.",
         choices=("none", "norm"),
     ),
     setting("serve.adapt_rate", 0.003, "With `norm`, weight of each window in the running averages.", above=0, high=1),
     setting(
         "serve.adapt_share",
         0.1,
-        "With `serve.adapt=norm`, the largest share that the windows have in the statistics of batch normalisation; "
-        "the rest is of the training, so that a recording with few activities does less harm.",
+        "With `serve.adapt=norm`, the largest share of the windows in the statistics of batch normalisation. The "
+        "rest is from training, which limits the harm of a recording with few activities.",
         above=0,
         high=1,
     ),
     setting(
         "serve.compute_body",
         False,
-        "Whether channels `body_X` of the model, as UCI-HAR's, are computed from `total_X`, as by `data.view=body`, "
-        "for devices that measure accelerations with gravity only.",
+        "Whether channels `body_X` of the model, such as UCI-HAR's, are computed from `total_X` as by "
+        "`data.view=body`, for devices that measure only accelerations with gravity.",
     ),
     Field(
         "serve.coverage",
         0.95,
-        "Share of the validation windows that are answered: the threshold of confidence for `unknown` is the largest "
+        "Share of the validation windows that are answered: the confidence threshold for `unknown` is the largest "
         "one that this share reaches. It is chosen at the end of training and stored in model.json.",
         above=0,
         high=1,
@@ -584,16 +602,16 @@ FIELDS = (
     setting(
         "serve.unknown",
         False,
-        "Whether predict, stream and the exported model scale the probabilities by the temperature in model.json, and "
-        "answer `unknown` beyond its threshold.",
+        "Whether predict, stream and the exported model scale the probabilities by the temperature in model.json "
+        "and answer `unknown` below its confidence threshold, or beyond its distance.",
     ),
     setting(
         "serve.unknown_score",
         "probability",
-        "With `serve.unknown`, what the threshold is of: `probability`, that of the answer; `distance`, of the window "
-        "to those of the nearest class in training, by its probabilities and its channels' means and standard "
-        "deviations, see `dcdp_jax/density.py`. A window that lacks a channel is judged by its probability. Exported "
-        "models cannot measure `distance`.",
+        "With `serve.unknown`, what the threshold applies to: the `probability` of the answer; or the `distance` of "
+        "the window to the training windows of the nearest class, by its probabilities and its channels' means and "
+        "standard deviations, see `dcdp_jax/density.py`. For a window that lacks a channel, the probability "
+        "decides. Exported models do not support `distance`.",
         choices=("probability", "distance"),
     ),
 )
@@ -604,7 +622,7 @@ STUDY_FIELDS = (
     Field(
         "study.folds",
         (),
-        "Values of `data.fold`; if empty, that of the data's config.",
+        "Values of `data.fold`; if empty, the value in the data set's config.",
         low=0,
         high=MAX_SEED,
         items=int,
@@ -612,9 +630,9 @@ STUDY_FIELDS = (
     Field(
         "study.inner_folds",
         0,
-        "Nested selection: rows of all stages but the last are trained and chosen in this many folds over the training "
-        "subjects, and the last stage trains on all training subjects and reads the test part; nobody validates. 0 for "
-        "never.",
+        "Nested selection: rows of all stages but the last are trained and chosen in this many folds over the "
+        "training subjects. The last stage trains on all training subjects and evaluates the test set. There is no "
+        "validation set. 0 for none.",
         low=0,
         high=10**6,
     ),
@@ -625,12 +643,17 @@ STUDY_FIELDS = (
         "the mean validation score over its data sets, seeds and folds. A field `NAME:field` is set for that data set "
         "alone.",
     ),
-    Field("study.compare", (), "`(row, the row that it is compared with)`, see `compare_with`."),
+    Field(
+        "study.compare",
+        (),
+        "`(row, reference row)` of each comparison, see `compare_with` in `configs/studies/default.py`.",
+    ),
     Field(
         "study.oracles",
         (),
-        "`(row, (row, ...))`: the product of the probabilities of the second is the oracle of the first, and the page "
-        "says how much of the gap between the two each row closes that is compared with the first.",
+        "`(row, (row, ...))`: the product of the probabilities of the second rows is the oracle of the first. For "
+        "each row compared with the first, the page gives how much of the gap between first row and oracle it "
+        "closes.",
     ),
     Field("study.shown", "", "The row whose confusion matrices are drawn; if empty, the best of the last stage."),
     Field("study.selection", "f1_macro", "The score by which rows are chosen."),
@@ -639,10 +662,13 @@ STUDY_FIELDS = (
     Field(
         "study.engine",
         "local",
-        "Where training runs are processes: of this machine or of a Ray cluster, see [scaling](scaling.md).",
+        "Where the processes of training runs run: on this machine (`local`) or on a Ray cluster, see "
+        "[scaling](scaling.md).",
         choices=("local", "ray"),
     ),
-    Field("study.workers", 1, "With `local`, training runs at once, each in a process of its own.", low=1, high=10**6),
+    Field(
+        "study.workers", 1, "With `local`, number of training runs at once, each in its own process.", low=1, high=10**6
+    ),
     Field(
         "study.address",
         "",
@@ -653,16 +679,15 @@ STUDY_FIELDS = (
     Field(
         "study.seeds_at_once",
         1,
-        "How many runs are trained at once by one program, with the files and the results of single runs: seeds of a "
-        "row, or if there are fewer, rows that differ in hyperparameters alone; see "
-        "[scaling](scaling.md).",
+        "Number of runs that one program trains at once, with the files and the results of single runs: the seeds "
+        "of a row and, if these are fewer, rows that differ only in hyperparameters; see [scaling](scaling.md).",
         low=1,
         high=10**6,
     ),
     Field(
         "study.devices_divide",
         "windows",
-        "What is divided over devices: the windows of every seed's batch, or the seeds that are trained at once.",
+        "What several devices divide: the windows of every seed's batch, or the seeds that are trained at once.",
         choices=("windows", "seeds"),
     ),
     Field("study.keep_checkpoints", False, "Whether checkpoints of finished runs are kept."),
