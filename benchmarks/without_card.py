@@ -127,6 +127,7 @@ def lower(asked: argparse.Namespace) -> Any:
     from dcdp_jax.train.step import Signals, StepParts, train_seeds, train_steps
 
     config = default.get_config()
+    config.data.name = "uci_har"
     config.model.width = asked.width
     if asked.shallow:
         config.model.update({"resnet_blocks": (1, 1, 1, 1), "densenet_blocks": (2, 2, 2, 2)})

@@ -46,8 +46,26 @@ def batch_statistics(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, ja
 
 def batch_means(values: tuple[jax.Array, jax.Array], axis_name: str | None) -> tuple[jax.Array, jax.Array]:
     """Returns the means (c,) of two arrays (b, ..., c) over the global batch, with one collective for both."""
-    a, b = (value.mean(tuple(range(value.ndim - 1))) for value in values)
-    return (a, b) if axis_name is None else lax.pmean((a, b), axis_name)
+    count = values[0].size // values[0].shape[-1]
+    sums = lax.platform_dependent(*values, cuda=sums_together, default=sums_apart)
+    means = sums[0] / count, sums[1] / count
+    return means if axis_name is None else lax.pmean(means, axis_name)
+
+
+def sums_apart(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the sums (c,) of two arrays (b, ..., c)."""
+    axes = tuple(range(a.ndim - 1))
+    return a.sum(axes), b.sum(axes)
+
+
+def sums_together(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Computes `sums_apart` as one reduction, for which XLA launches half as many kernels on a GPU."""
+
+    def add(x: tuple[jax.Array, jax.Array], y: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        return x[0] + y[0], x[1] + y[1]
+
+    zero = jnp.zeros((), a.dtype)
+    return lax.reduce((a, b), (zero, zero), add, tuple(range(a.ndim - 1)))
 
 
 def affine(x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:

@@ -74,7 +74,8 @@ def gradients_by_platform(x: jax.Array, kernel: jax.Array, g: jax.Array, stride:
     library = partial(library_gradients, stride=stride)
     # With a stride, the products would also multiply the zeros between the output gradients.
     products = partial(gradients_as_products, stride=stride) if stride == 1 else library
-    return lax.platform_dependent(x, kernel, g, cpu=products, cuda=products, default=library)
+    products_for_gpu = partial(products, for_gpu=True) if stride == 1 else library
+    return lax.platform_dependent(x, kernel, g, cpu=products, cuda=products_for_gpu, default=library)
 
 
 def convolution_as_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
@@ -94,8 +95,14 @@ def library_gradients(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int
     return pull_back(g)
 
 
-def gradients_as_products(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int) -> tuple[jax.Array, jax.Array]:
-    """Computes the gradients of `library_convolution` with respect to x and kernel as matrix products."""
+def gradients_as_products(
+    x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, for_gpu: bool = False
+) -> tuple[jax.Array, jax.Array]:
+    """Computes the gradients of `library_convolution` with respect to x and kernel as matrix products.
+
+    On a GPU, XLA keeps a kernel in the order in which the library's convolution reads it: output channels, taps, input
+    channels. With for_gpu the products read and write kernels in this order, so that none is transposed.
+    """
     taps, c_in, c_out = kernel.shape
     t = x.shape[1]
     spread = (g.shape[1] - 1) * stride + 1
@@ -104,8 +111,13 @@ def gradients_as_products(x: jax.Array, kernel: jax.Array, g: jax.Array, stride:
     x, g = lax.optimization_barrier((x, g))
     padding = ((0, 0, 0), (taps - 1 - before, t + before - spread, stride - 1), (0, 0, 0))
     padded = lax.pad(g, jnp.zeros((), g.dtype), padding)
-    unfolded = jnp.concatenate([padded[:, taps - 1 - i : taps - 1 - i + t] for i in range(taps)], axis=-1)
-    unfolded = lax.optimization_barrier(unfolded)
+    shifted = [padded[:, taps - 1 - i : taps - 1 - i + t] for i in range(taps)]
+    if for_gpu:
+        unfolded = lax.optimization_barrier(jnp.stack(shifted, axis=-1).reshape(*x.shape[:2], -1))
+        d_x = jnp.einsum("btf,fc->btc", unfolded, kernel.transpose(2, 0, 1).reshape(c_out * taps, c_in))
+        d_kernel = jnp.einsum("btf,btc->fc", unfolded, x).reshape(c_out, taps, c_in).transpose(1, 2, 0)
+        return d_x, d_kernel
+    unfolded = lax.optimization_barrier(jnp.concatenate(shifted, axis=-1))
     d_kernel = jnp.einsum("btc,btf->cf", x, unfolded).reshape(c_in, taps, c_out).transpose(1, 0, 2)
     d_x = jnp.einsum("btf,cf->btc", unfolded, kernel.transpose(1, 0, 2).reshape(c_in, taps * c_out))
     return d_x, d_kernel

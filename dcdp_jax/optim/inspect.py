@@ -85,5 +85,23 @@ def norms_of(tree: Mapping[str, Any]) -> dict[str, jax.Array]:
       {'res': 5.0}
     """
     # One sum per entry: a sum per leaf would compile a thousand more small programs.
-    flat = {name: jnp.concatenate([x.ravel() for x in jax.tree.leaves(subtree)]) for name, subtree in tree.items()}
+    flat = {
+        name: jax.lax.platform_dependent(jax.tree.leaves(subtree), cuda=as_vector_on_gpu, default=as_vector)
+        for name, subtree in tree.items()
+    }
     return {name: jnp.sqrt(jnp.sum(x * x)) for name, x in flat.items()}
+
+
+def as_vector(arrays: list[jax.Array]) -> jax.Array:
+    """Returns the numbers of all arrays as one vector."""
+    return jnp.concatenate([x.ravel() for x in arrays])
+
+
+def as_vector_on_gpu(arrays: list[jax.Array]) -> jax.Array:
+    """Returns the same numbers in the order in which XLA keeps kernels (k, c_in, c_out): output channels come first.
+
+    No kernel is transposed for it, and behind the barrier no array is computed anew from parameters, of which XLA
+    would keep a copy while they are updated.
+    """
+    arrays = jax.lax.optimization_barrier(arrays)
+    return as_vector([jnp.moveaxis(x, -1, 0) if x.ndim == 3 and x.shape[0] > 1 else x for x in arrays])

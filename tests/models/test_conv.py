@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from dcdp_jax.models.batch_norm import BatchNorm
-from dcdp_jax.models.conv import Conv1D, convolution, convolution_as_products, library_convolution
+from dcdp_jax.models.conv import (
+    Conv1D,
+    convolution,
+    convolution_as_products,
+    gradients_as_products,
+    library_convolution,
+    library_gradients,
+)
 
 pytestmark = pytest.mark.usefixtures("strict_types")
 
@@ -26,6 +33,15 @@ def test_both_forms_agree_in_values_and_gradients(taps, stride):
         g = jnp.asarray(rng.normal(size=wanted.shape), jnp.float32)
         for a, b in zip(pull_found(g), pull_wanted(g), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
+
+
+@pytest.mark.parametrize("taps", [1, 2, 3, 7])
+def test_products_for_a_gpu_are_the_same_gradients(taps):
+    rng = np.random.default_rng(taps)
+    arrays = [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((3, 9, 5), (taps, 5, 4), (3, 9, 4))]
+    found = gradients_as_products(*arrays, stride=1, for_gpu=True)
+    for a, b in zip(found, library_gradients(*arrays, stride=1), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
 
 
 @pytest.mark.parametrize(("taps", "stride"), [(3, 1), (3, 2), (7, 1), (1, 2)])

@@ -9,8 +9,9 @@ import optax
 import pytest
 
 from dcdp_jax import losses
+from dcdp_jax.models import batch_norm, conv
 from dcdp_jax.models.multipath import BranchSpec, MultiPath
-from dcdp_jax.optim import build_optimizer, modulation_coefficients
+from dcdp_jax.optim import build_optimizer, inspect, modulation_coefficients
 from dcdp_jax.train import step as step_module
 from dcdp_jax.train.devices import AXIS, Devices, automatic_precision
 from dcdp_jax.train.evaluation import evaluation_step
@@ -115,6 +116,37 @@ def test_twelve_steps_agree_on_any_number_of_devices(strategy, count, signals, o
         for name in ("S", "R", "M"):
             for branch in ("res", "dense"):
                 np.testing.assert_allclose(found[name][branch], wanted[name][branch], rtol=1e-4)
+
+
+@pytest.fixture
+def forms_for_gpu(monkeypatch):
+    """Everything that is chosen by platform is computed on this one as on an NVIDIA GPU."""
+    traced = (conv._forward, conv._backward, batch_norm._forward, batch_norm._backward)
+    chosen = []
+
+    def choose(*arguments, default, cuda=None, **others):
+        del others
+        chosen.append(cuda)
+        return (cuda or default)(*arguments)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", choose)
+    for function in traced:
+        function.clear_cache()
+    yield chosen
+    for function in traced:
+        function.clear_cache()
+
+
+def test_forms_for_gpus_are_the_same_steps(signals, one_device, forms_for_gpu):
+    history, state = run(1, signals)
+    expected, expected_state = one_device
+    assert {batch_norm.sums_together, inspect.as_vector_on_gpu} < set(forms_for_gpu)
+    assert any("for_gpu" in getattr(form, "keywords", ()) for form in forms_for_gpu)
+    assert largest_loss_difference(history, expected) < 1e-5
+    assert relative_difference(state.params, expected_state.params) < 1e-4
+    for name in ("gradient_norm", "update_norm"):
+        for entry, norm in expected[0][name].items():
+            np.testing.assert_allclose(history[0][name][entry], norm, rtol=1e-5)
 
 
 def test_normalising_per_device_would_be_noticed(signals, one_device):
