@@ -120,9 +120,8 @@ def true_labels(windows: Sequence[Sequence[str]], names: Sequence[str]) -> np.nd
 def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, Any]:
     """Returns the content of result.json, from (n, k) float32 mean probabilities of the runs.
 
-    Parameters and seconds are sums over the runs, and `windows_per_second` is that of training them one after the
-    other. `seed` is that of the first run; `ensemble` lists all of them. The test loss takes a probability of 0 for the
-    smallest positive float32.
+    Parameters and seconds are sums over the runs, and the rate is that of training one after the other. `seed` is that
+    of the first; `ensemble` lists all. The test loss takes a probability of 0 for the smallest positive float32.
     """
     first = members[0].result
     results = [member.result for member in members]

@@ -71,9 +71,8 @@ def corrupt(
     """Disturbs (b, t, c) normalised windows: other side, rotation, rate, losses, noise, and absent channels last.
 
     Seed and index of a window in its part, `rows`, determine what is drawn, whatever the batch. A disturbance of level
-    0, or of rate 1, changes no bit. The channels of a device turn together, see `devices_of`; `signs` are the factors
-    of the channels on the other side of the body, see `mirror_signs`, () for none. Shift and scale (c,) are those of
-    the normaliser.
+    0, or of rate 1, changes no bit. The channels of a device turn together, see `devices_of`; `signs`, unless (), are
+    the factors of channels on the other side of the body, see `mirror_signs`; shift and scale are the normaliser's.
     """
     if signs:
         x = x + corruption.mirror * (jnp.asarray(signs, x.dtype) - 1) * (x / scale + shift) * scale
@@ -218,11 +217,7 @@ def known_signs(channels: Sequence[Channel], axes: Mapping[str, str]) -> tuple[i
 def measure_robustness(
     config: ConfigDict, dataset: Dataset, devices: Devices, state: TrainState, signals: Signals
 ) -> dict[str, Any]:
-    """Evaluates the test part for each branch, site and group that can be absent, and for each level of disturbance.
-
-    Returns:
-      The content of robustness.json.
-    """
+    """Returns the content of robustness.json: scores of the test part by what is absent and by level of disturbance."""
     branches, classes = build_branches(config, dataset), len(dataset.class_names)
     turning, signs = devices_of(dataset.channels), known_signs(dataset.channels, mirror_axes(config))
     step = devices.map_step(

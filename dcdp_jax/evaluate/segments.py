@@ -48,11 +48,10 @@ class Stretch(NamedTuple):
 
 
 def merge_windows(windows: Sequence[PredictedWindow]) -> list[Segment]:
-    """Merges consecutive windows of one class.
+    """Merges consecutive windows of one class of a recording, in order, into disjoint segments.
 
     Where windows of two classes overlap, one segment ends and the next begins in the middle of what they share. No
-    segment crosses a gap, time between windows, or a window without an answer. The windows are of one recording, in
-    order; the segments are disjoint, in order.
+    segment crosses a gap, time between windows, or a window without an answer.
     """
     runs: list[list[PredictedWindow]] = []
     for window in windows:

@@ -82,9 +82,8 @@ def step_charts(
 ) -> list[Chart]:
     """Draws the terms of the loss, S, R, M and the norms of gradients and updates over the steps, where there are data.
 
-    Steps and epochs are records of `metrics.jsonl`; the validation S and R of the latter are drawn beside those of
-    training. Each branch keeps its colour through all charts. S was summed over `batch_size` windows in a step whose
-    record does not say over how many.
+    Validation S and R are drawn beside those of training. Each branch keeps its colour through all charts. S was summed
+    over `batch_size` windows in a step whose record does not say over how many.
     """
     training = [mean_confidence({"windows": batch_size, **record}) for record in steps]
     validation = validation_records(epochs)

@@ -21,11 +21,7 @@ from dcdp_jax.values import flatten
 
 
 def write_report(workdir: pathlib.Path) -> pathlib.Path:
-    """Writes `report.html` of a finished run, whole or not at all, and returns its path.
-
-    Raises:
-      UserError: `result.json`, `config.json` or `metrics.jsonl` is missing, or a file is damaged.
-    """
+    """Writes `report.html` of a finished run, whole or not at all, and returns its path; for errors see `read_run`."""
     run = read_run(workdir)
     result, config = run.result, dict(flatten(run.config))
     shares = {**result["branches"], "Fusion (the prediction)": result["test"]["accuracy"]}

@@ -150,10 +150,8 @@ def record(folder: Path, name: str) -> None:
 def read_recorded(folder: Path, name: str) -> bytes:
     """Reads a file of a run and verifies it by its digest, also while another process replaces it.
 
-    A file without a digest, as versions before the digests left them, is not verified.
-
-    Raises:
-      CheckpointError: it is missing or has changed since it was written; the message names it and says what to do.
+    A file without a digest, as versions before the digests left them, is not verified. Raises CheckpointError, which
+    says what to do, where it is missing or has changed since it was written.
     """
     path = folder / name
     while True:

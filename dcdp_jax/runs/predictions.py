@@ -62,9 +62,8 @@ def describe_windows(dataset: Dataset, probabilities: np.ndarray) -> list[dict[s
 def worst_windows(dataset: Dataset, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Selects the most confident wrong window of each confusion, and returns the most confident of these.
 
-    A confusion is a pair of true and predicted class. The most confident errors over all windows would often be
-    overlapping windows of one movement. See `dcdp_jax.runs.schemas.WorstWindows`; samples are in the units of the
-    recordings.
+    The most confident errors over all windows would often be overlapping windows of one movement. See
+    `dcdp_jax.runs.schemas.WorstWindows`; samples are in the units of the recordings.
     """
     first: dict[tuple[str, str], int] = {}
     for i in sorted(range(len(rows)), key=lambda i: -rows[i]["confidence"]):

@@ -24,13 +24,18 @@ Cosines = dict[str, Annotated[float, Meta(ge=-1.001, le=1.001)]]
 Names = list[str]
 
 
-class Scores(TypedDict):
-    """Scores of one part of the data: `dcdp_jax.metrics.scores`, mean loss and expected calibration error."""
+class MainScores(TypedDict):
+    """The scores by which parts, disturbances and subjects are compared."""
 
     accuracy: Share
+    f1_macro: Share
+
+
+class Scores(MainScores):
+    """Scores of one part of the data: `dcdp_jax.metrics.scores`, mean loss and expected calibration error."""
+
     precision_macro: Share
     recall_macro: Share
-    f1_macro: Share
     precision_weighted: Share
     recall_weighted: Share
     f1_weighted: Share
@@ -125,11 +130,9 @@ class TrainMeans(TypedDict):
     accuracy: Share
 
 
-class ValidationRecord(TypedDict):
+class ValidationRecord(MainScores):
     """Scores after an epoch; `S` is summed over `windows`."""
 
-    accuracy: Share
-    f1_macro: Share
     loss: float
     windows: Count
     S: NotRequired[Amounts]
@@ -157,28 +160,21 @@ class EpochRecord(TypedDict):
     seconds: Amount
 
 
-class RobustScores(TypedDict):
-    """Scores under one disturbance."""
-
-    accuracy: Share
-    f1_macro: Share
-
-
 class Absence(TypedDict):
     """Scores without a branch, a site or a group of channels."""
 
     kind: str
     name: str
     channels: Names
-    fused: RobustScores
-    fallback: NotRequired[RobustScores]
+    fused: MainScores
+    fallback: NotRequired[MainScores]
 
 
 class Noise(TypedDict):
     """Scores with Gaussian noise of a standard deviation of `level`."""
 
     level: Amount
-    fused: RobustScores
+    fused: MainScores
 
 
 class Worn(TypedDict):
@@ -186,13 +182,13 @@ class Worn(TypedDict):
 
     kind: Literal["rotation", "mirror", "rate", "lost"]
     level: Amount
-    fused: RobustScores
+    fused: MainScores
 
 
 class Robustness(TypedDict):
     """robustness.json. `shapley`: what each branch adds to the test accuracy, see `evaluate.shapley`."""
 
-    clean: RobustScores
+    clean: MainScores
     absent: list[Absence]
     shapley: NotRequired[Values]
     noise: list[Noise]
@@ -237,8 +233,8 @@ class Calibrated(TypedDict):
     """calibration.json, see `dcdp_jax.evaluate.calibrated.measure_calibration`."""
 
     seconds: Positive
-    before: RobustScores
-    after: RobustScores
+    before: MainScores
+    after: MainScores
     subjects: dict[str, CalibratedSubject]
 
 

@@ -26,10 +26,8 @@ BEFORE = (files.DESCRIPTION, files.PORTABILITY, files.DIGESTS, LOCK, files.UNFIN
 def check_workdir(workdir: Path, config: dict[str, Any], ignore: str = "(nothing)") -> None:
     """Checks that a workdir is new or belongs to this config, as plain data; changes nothing.
 
-    Fields whose names begin with `ignore` may differ.
-
-    Raises:
-      CheckpointError: the workdir holds something else, or a run of another config; the message lists the differences.
+    Fields whose names begin with `ignore` may differ. Raises CheckpointError, which lists the differences, where it
+    holds something else, or a run of another config.
     """
     if not (workdir / files.CONFIG).exists():
         if workdir.exists() and not (workdir.is_dir() and all(any(map(p.match, BEFORE)) for p in workdir.iterdir())):

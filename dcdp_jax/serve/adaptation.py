@@ -59,10 +59,9 @@ compiled_step = jax.jit(network_step, static_argnames="network")
 def adapting_forward(model: TrainedModel, rate: float) -> tuple[AdaptingForward, np.ndarray]:
     """Returns the whole model as one pure function of windows and statistics, and the statistics of training.
 
-    The function is for `jax.jit` and `jax.export`, see `AdaptingForward`; its windows are float32 in the recordings'
-    own units, and have the weight `rate` in the statistics that it returns. Parameters, normalisation and
-    `adapt_share` are its constants. The statistics (s,) are those that the probabilities depend on; s is 0 without
-    batch normalisation.
+    The function is for `jax.jit` and `jax.export`, see `AdaptingForward`; its float32 windows, in the recordings' own
+    units, have the weight `rate` in the statistics that it returns. The statistics (s,) are those that the
+    probabilities depend on; s is 0 without batch normalisation.
     """
     trained = model.variables["batch_stats"]
     followed = {name: part for name, part in trained.items() if name != PROJECTION}

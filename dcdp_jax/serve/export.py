@@ -110,9 +110,8 @@ def write_files(
 ) -> dict[str, Any]:
     """Fills a new folder and returns the content of its card; see `export_run`.
 
-    The model's `adapt` and `rejection` are how the exported one answers unless it is told otherwise. If it adapts,
-    each window has the weight `rate` in its statistics. The data set of the run is for `tflite_int8`, the site for
-    `web`.
+    The model's `adapt` and `rejection` are how the exported one answers unless it is told otherwise; `rate` is the
+    weight of each window if it adapts. The data set is for `tflite_int8`, the site for `web`.
     """
     # Else a GPU or TPU may round to fewer digits, and the platforms' answers would differ.
     with jax.default_matmul_precision("float32"):

@@ -75,10 +75,8 @@ def stages_of(config: ConfigDict) -> list[Stage]:
 def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
     """Returns the trials of a stage: one per data set, row, fold and seed, those that differ by seed beside each other.
 
-    The base are the fields that earlier stages have chosen; a row's own fields come after it.
-
-    Raises:
-      ConfigError: a row names a field that does not exist, or a value that cannot be.
+    The base are the fields that earlier stages have chosen; a row's own fields come after it. Raises ConfigError where
+    a row names a field that does not exist, or a value that cannot be.
     """
     trials = []
     study = config.study

@@ -84,9 +84,8 @@ def train_trials(
 ) -> None:
     """Trains each trial, config and folder, that has neither a result nor an error.
 
-    The trials differ by seed alone, or with seeds_at_once are of one program, which trains so many of them at a time;
-    with divide_seeds several devices divide these, and not the batch of each. Checkpoints that are not kept are removed
-    once the result is written.
+    The trials differ by seed alone, or are of one program, which trains `seeds_at_once` at a time; with divide_seeds
+    several devices divide these, and not the batch. Checkpoints that are not kept are removed after the result.
     """
     left = [(config, folder) for config, folder in trials if not has_ended(folder)]
     if not left:
