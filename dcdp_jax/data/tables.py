@@ -1,6 +1,5 @@
 """The user's own recordings: CSV or Parquet tables, columns named in `data.table`. See docs/your_own_data.md."""
 
-import hashlib
 import os
 import re
 from collections import Counter
@@ -13,18 +12,16 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.annotations import annotate
+from dcdp_jax.data.beside import files_beside, join_files
 from dcdp_jax.data.names import check_alike, clean_name, clean_names, path_name
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
-from dcdp_jax.data.resample import Even, resample, settle
-from dcdp_jax.data.table_files import TIME, check_codes, find_files, in_seconds, read_file, read_header
-from dcdp_jax.data.units import doubts, units_seen
+from dcdp_jax.data.resample import resample, settle
+from dcdp_jax.data.table_checks import Sampled, check_copies, check_units, listed, odd_channels, unique_runs
+from dcdp_jax.data.table_files import TIME, check_codes, find_files, in_seconds, read_header
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.values import check_values, fields_of
 
-MOST_SHOWN = 30  # names in a note
-FEWEST = 16  # samples of a recording that can be told to be a copy
 DENSE = 200  # rows per sample; more of them are a mistake in the units
-LINE = "\0line"  # column for the line in the file, as TIME
 GROUPS = ("subject", "recording", "label")  # that data.table.path_pattern may find
 
 
@@ -36,18 +33,6 @@ class Rows(NamedTuple):
     time: np.ndarray  # (n,) seconds since the first row, not falling
     values: np.ndarray  # (n, c) float32, NaN where missing
     labels: np.ndarray  # (n,) names, '' where there is none
-
-
-class Sampled(NamedTuple):
-    """A recording before its labels and its subject have numbers."""
-
-    path: Path  # of its file
-    subject: str  # its name
-    run: str  # its name
-    even: Even  # its samples
-    labels: np.ndarray  # (t,) a name for each sample, '' where there is none
-    interval: float  # seconds between two rows, the median
-    repeated: int  # rows that have the time of the row before
 
 
 def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
@@ -103,7 +88,7 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     tally["missing"] = sum(missing_values.values())
     counts = {name: len(of_subject) for name, of_subject in subjects.items()}
     notes = [*make_notes(table, tally, recordings, counts, [1 / part.interval for part in sampled]), *copies]
-    notes += check_units(sampled, channels)
+    notes += [*check_units(sampled, channels), *odd_channels(sampled, channels)]
     if unread:
         notes.append(f"columns that are not read: {listed([repr(name) for name in unread])}")
     return Recordings(recordings, tuple(names), subject_names, tuple(notes), missing_values=missing_values)
@@ -137,60 +122,6 @@ def sample_rows(path: Path, rows: Rows, table: ConfigDict, partial: bool = False
     if len(even.rows) == 0:
         raise DataError(f"{where} has no sample at which all channels have values")
     return Sampled(path, rows.subject, rows.run, even, rows.labels[settled.rows[even.rows]], interval, repeated)
-
-
-def unique_runs(sampled: Sequence[Sampled], raw: Path) -> list[str]:
-    """Returns a name for each recording: its own, with its subject and its file where others have the same."""
-    names = [part.run for part in sampled]
-    longer = [f"{part.subject}/{part.run}" for part in sampled]
-    longest = [f"{name} in {part.path.relative_to(raw).as_posix()}" for name, part in zip(longer, sampled, strict=True)]
-    for other in (longer, longest):
-        counts = Counter(names)
-        names = [name if counts[name] == 1 else more for name, more in zip(names, other, strict=True)]
-    return names
-
-
-def check_copies(sampled: Sequence[Sampled]) -> list[str]:
-    """Returns a note for each recording that has the samples of another one of the same person.
-
-    Only recordings of `FEWEST` samples or more are compared, of which more than half differ from each other.
-
-    Raises:
-      DataError: they are recordings of two people.
-    """
-    first: dict[bytes, Sampled] = {}
-    notes = []
-    for part in sampled:
-        values = part.even.values
-        other = first.setdefault(hashlib.sha256(values.tobytes()).digest(), part)
-        if other is part or len(values) < FEWEST or 2 * len(np.unique(values, axis=0)) <= len(values):
-            continue
-        (run, subject, path), (copied, owner, source) = ((p.run, p.subject, p.path) for p in (part, other))
-        same = f"recording {run!r} of {subject!r} has the same {len(values):,} samples as {copied!r} of {owner!r}"
-        if subject != owner:
-            raise DataError(f"{path}: {same} in {source}; remove one of them, or give both the same subject")
-        notes.append(f"{path.name}: {same} in {source.name}")
-    return notes
-
-
-def check_units(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> list[str]:
-    """Returns a note for each sensor that seems to have another unit than the stated one.
-
-    Raises:
-      DataError: it seems to have that in some recordings, and the stated one in others.
-    """
-    found: dict[tuple[str, str, str], dict[str, Sampled]] = {}  # a recording of each unit that was seen
-    for part in sampled:
-        for sensor, unit in units_seen(channels, part.even.values).items():
-            found.setdefault(sensor, {}).setdefault(unit, part)
-    for (group, site, stated), parts in found.items():
-        if len(parts) > 1:
-            (unit, one), (other, another) = list(parts.items())[:2]
-            raise DataError(
-                f"{one.path}: the acceleration of {group} at {site} is as large as gravity in {unit} in recording "
-                f"{one.run!r}, and in {other} in {another.run!r} of {another.path}; all must be in {stated}"
-            )
-    return doubts({sensor: next(iter(parts)) for sensor, parts in found.items()})
 
 
 def keeps_rows(table: ConfigDict) -> bool:
@@ -320,7 +251,7 @@ def read_rows(path: Path, table: ConfigDict, channels: Sequence[str], folder: Pa
 
 def unread_columns(path: Path, table: ConfigDict, folder: Path) -> list[str]:
     """Returns the columns of a file, and of those beside it, that no field names."""
-    files = [(path, ""), *(beside(path, table, folder) if table.beside else [])]
+    files = [(path, ""), *(files_beside(path, table, folder) if table.beside else [])]
     header = [prefix + name for file, prefix in files for name in read_header(file, table)]
     texts = {table[field] for field in GROUPS}
     own = {prefix + table.time for _, prefix in files}
@@ -344,52 +275,6 @@ def match_path(path: Path, table: ConfigDict, folder: Path | None) -> dict[str, 
     if folder and (nothing := [field for field, name in found.groupdict().items() if not name]):
         raise DataError(f"{path}: data.table.path_pattern={table.path_pattern!r} finds no {nothing[0]} in {below!r}")
     return {field: clean_name(name) for field, name in found.groupdict().items() if name}
-
-
-def join_files(
-    path: Path, table: ConfigDict, channels: Sequence[str], texts: Sequence[str], folder: Path | None
-) -> pd.DataFrame:
-    """Reads a file and those beside it, whose rows are put between its own by their time.
-
-    Returns a frame as `read_file` does. Rows of one time become one row, any other row has values in the channels of
-    its file alone; it takes its line and its texts from the row of the first file that is nearest in time.
-    """
-    if not table.beside:
-        return read_file(path, channels, texts, table.time, table)
-    frames: list[pd.DataFrame] = []
-    left = list(channels)
-    for file, prefix in [(path, ""), *beside(path, table, folder)]:
-        columns = {prefix + name: name for name in read_header(file, table)}
-        own = [channel for channel in left if channel in columns]
-        left = [channel for channel in left if channel not in own]
-        if frames and not own:
-            raise DataError(
-                f"{file}: none of its columns is a further channel; by data.table.beside they are {', '.join(columns)}"
-            )
-        frame = read_file(file, [columns[c] for c in own], [] if frames else texts, table.time, table)
-        if TIME not in frame:
-            raise DataError("data.table.beside joins files by their time; set data.table.time or data.table.preamble")
-        if (back := np.diff(frame[TIME].to_numpy()) < 0).any():
-            raise DataError(f"{file}, line {frame.index[1:][back][0]}: time goes back; sort the rows")
-        frames.append(frame.rename(columns={columns[c]: c for c in own})[[TIME, *own, *([] if frames else texts)]])
-    if left:
-        raise DataError(f"{path}: no column {left[0]!r} in it or in the files beside it")
-    first = frames[0][[TIME, *texts]].rename_axis(LINE).reset_index()
-    signals = [frame.drop(columns=texts, errors="ignore").set_index(TIME) for frame in frames]
-    keyed = [frame.set_index(frame.groupby(TIME).cumcount().to_numpy(), append=True) for frame in signals]
-    joined = pd.concat(keyed, axis=1).sort_index().droplevel(1).reset_index()
-    return pd.merge_asof(joined, first, on=TIME, direction="nearest").set_index(LINE)
-
-
-def beside(path: Path, table: ConfigDict, folder: Path | None) -> list[tuple[Path, str]]:
-    """Returns the further files of a recording, each with what stands before the names of its columns."""
-    base = folder if folder and path.is_relative_to(folder) else path.parent
-    below = path.relative_to(base).as_posix()
-    files = [(base / below.replace(old, new), prefix) for old, new, prefix in table.beside]
-    for (file, _), (old, new, _) in zip(files, table.beside, strict=True):
-        if file == path or not file.is_file():
-            raise DataError(f"{path}: no file {file} beside it; data.table.beside puts {new!r} for {old!r} in its path")
-    return files
 
 
 def row_times(
@@ -427,12 +312,6 @@ def number_subjects(names: Sequence[str]) -> dict[str, int]:
     if all(name.isdecimal() and str(int(name)) == name and int(name) < 2**31 for name in unique):
         return {name: int(name) for name in unique}
     return {name: number for number, name in enumerate(unique, 1)}
-
-
-def listed(names: Sequence[str]) -> str:
-    """Returns the first names in one line, and how many more there are."""
-    more = [f"... and {len(names) - MOST_SHOWN} more"] if len(names) > MOST_SHOWN else []
-    return ", ".join([*names[:MOST_SHOWN], *more])
 
 
 def make_notes(

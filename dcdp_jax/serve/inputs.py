@@ -11,12 +11,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.annotations import annotations_of
+from dcdp_jax.data.beside import files_beside
 from dcdp_jax.data.datasets import find_dataset
 from dcdp_jax.data.names import spelling
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.resample import resample
+from dcdp_jax.data.table_checks import FEWEST
 from dcdp_jax.data.table_files import SUFFIXES, is_table, read_header
-from dcdp_jax.data.tables import beside, check_fields, keeps_rows, number_subjects, read_rows, sample_rows
+from dcdp_jax.data.tables import check_fields, keeps_rows, number_subjects, read_rows, sample_rows
 from dcdp_jax.data.units import doubts, units_seen
 from dcdp_jax.data.views import COMPUTED_VIEWS, decimate, kept_samples, relabel, view_recording
 from dcdp_jax.errors import DataError
@@ -63,7 +65,7 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
     """Reads a table; its columns of labels, subjects and recordings need not be there."""
     check_fields(table, any_channels=False)
     header = read_header(path, table)
-    for prefix, other in [(prefix, file) for file, prefix in beside(path, table, None)]:
+    for prefix, other in [(prefix, file) for file, prefix in files_beside(path, table, None)]:
         header += [prefix + name for name in read_header(other, table)]
     table, columns = reading_fields(str(path), header, card, table)
     if absent := [channel.name for channel in card.inputs if channel.name not in columns]:
@@ -164,6 +166,9 @@ def prepare(where: str, recording: Recording, card: ModelCard, time: np.ndarray 
     recording = dataclasses.replace(recording, signals=signals, channels=card.inputs, tracks={})
     time = np.arange(len(signals)) / recording.rate if time is None else time
     notes = doubts(units_seen(card.inputs, signals))
+    known = [column[np.isfinite(column)] for column in signals.T]
+    if still := [c.name for c, x in zip(card.inputs, known, strict=True) if len(x) >= FEWEST and np.ptp(x) == 0]:
+        notes.append(f"constant from beginning to end: {', '.join(still)}")
     if not np.isclose(recording.rate, card.input_rate, rtol=1e-6):
         notes.append(
             f"the recording has {recording.rate:.4g} Hz, and the model was trained on {card.input_rate:.4g} Hz: "

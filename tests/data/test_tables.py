@@ -67,6 +67,16 @@ def test_units_that_gravity_contradicts(tmp_path):
     assert doubt not in read(tmp_path, files=("a.csv",), **fields).notes
 
 
+def test_channels_that_are_constant_or_spread_too_far_are_noted(tmp_path):
+    for name, size, flat in (("a", 1, 0), ("b", 1, 1), ("c", 21, 1), ("d", 1, 2)):
+        rows = [f"{i / 10},sit,{name},{size * (i % 7 + i / 999)},{flat * i}" for i in range(20)]
+        write(tmp_path, rows, f"{name}.csv")
+    assert read(tmp_path).notes[2:] == (
+        "x spreads more than 20 times as far as in most recordings in 1 of 4 recordings: 'c'",
+        "y is constant in 1 of 4 recordings: 'a'",
+    )
+
+
 def test_columns_that_no_field_names_and_the_rates_of_the_rows_are_noted(tmp_path):
     for name, step in (("a", 0.1), ("b", 0.2)):  # as of a table with a row for each sensor
         rows = [f"{i * step:.1f},sit,{name},{i},{name},acc" for i in range(9)]

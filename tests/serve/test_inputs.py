@@ -62,7 +62,7 @@ def test_a_unit_that_gravity_contradicts_is_asked_about(card):
     recording = make_recording(card, 50)
     recording.signals[:, :3] = [0, 0.1, 9.8]
     doubt = "the values of acc at hip are as large as in m/s^2, and their unit is g; is that right?"
-    assert doubt in prepare("here", recording, card).notes
+    assert prepare("here", recording, card).notes == (doubt, "constant from beginning to end: acc_x, acc_y, acc_z")
 
 
 def test_another_rate_is_resampled_and_said(tmp_path, card, data):

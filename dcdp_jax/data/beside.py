@@ -1,0 +1,59 @@
+"""Joins the files of one recording whose sensors have files of their own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from ml_collections import ConfigDict
+
+from dcdp_jax.data.table_files import TIME, read_file, read_header
+from dcdp_jax.errors import DataError
+
+LINE = "\0line"  # column for the line in the file, as TIME
+
+
+def join_files(
+    path: Path, table: ConfigDict, channels: Sequence[str], texts: Sequence[str], folder: Path | None
+) -> pd.DataFrame:
+    """Reads a file and those beside it, whose rows are put between its own by their time.
+
+    Returns a frame as `read_file` does. Rows of one time become one row, any other row has values in the channels of
+    its file alone; it takes its line and its texts from the row of the first file that is nearest in time.
+    """
+    if not table.beside:
+        return read_file(path, channels, texts, table.time, table)
+    frames: list[pd.DataFrame] = []
+    left = list(channels)
+    for file, prefix in [(path, ""), *files_beside(path, table, folder)]:
+        columns = {prefix + name: name for name in read_header(file, table)}
+        own = [channel for channel in left if channel in columns]
+        left = [channel for channel in left if channel not in own]
+        if frames and not own:
+            raise DataError(
+                f"{file}: none of its columns is a further channel; by data.table.beside they are {', '.join(columns)}"
+            )
+        frame = read_file(file, [columns[c] for c in own], [] if frames else texts, table.time, table)
+        if TIME not in frame:
+            raise DataError("data.table.beside joins files by their time; set data.table.time or data.table.preamble")
+        if (back := np.diff(frame[TIME].to_numpy()) < 0).any():
+            raise DataError(f"{file}, line {frame.index[1:][back][0]}: time goes back; sort the rows")
+        frames.append(frame.rename(columns={columns[c]: c for c in own})[[TIME, *own, *([] if frames else texts)]])
+    if left:
+        raise DataError(f"{path}: no column {left[0]!r} in it or in the files beside it")
+    first = frames[0][[TIME, *texts]].rename_axis(LINE).reset_index()
+    signals = [frame.drop(columns=texts, errors="ignore").set_index(TIME) for frame in frames]
+    keyed = [frame.set_index(frame.groupby(TIME).cumcount().to_numpy(), append=True) for frame in signals]
+    joined = pd.concat(keyed, axis=1).sort_index().droplevel(1).reset_index()
+    return pd.merge_asof(joined, first, on=TIME, direction="nearest").set_index(LINE)
+
+
+def files_beside(path: Path, table: ConfigDict, folder: Path | None) -> list[tuple[Path, str]]:
+    """Returns the further files of a recording, each with what stands before the names of its columns."""
+    base = folder if folder and path.is_relative_to(folder) else path.parent
+    below = path.relative_to(base).as_posix()
+    files = [(base / below.replace(old, new), prefix) for old, new, prefix in table.beside]
+    for (file, _), (old, new, _) in zip(files, table.beside, strict=True):
+        if file == path or not file.is_file():
+            raise DataError(f"{path}: no file {file} beside it; data.table.beside puts {new!r} for {old!r} in its path")
+    return files

@@ -1,0 +1,109 @@
+"""Checks the recordings of the user's tables against each other, once all are read and resampled."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dcdp_jax.data.recording import Channel
+from dcdp_jax.data.resample import Even
+from dcdp_jax.data.units import doubts, units_seen
+from dcdp_jax.errors import DataError
+
+MOST_SHOWN = 30  # names in a note
+FEWEST = 16  # samples of a recording that can be told to be a copy, or a channel to be constant
+FAR_SPREAD = 20  # times that of most recordings
+
+
+class Sampled(NamedTuple):
+    """A recording before its labels and its subject have numbers."""
+
+    path: Path  # of its file
+    subject: str  # its name
+    run: str  # its name
+    even: Even  # its samples
+    labels: np.ndarray  # (t,) a name for each sample, '' where there is none
+    interval: float  # seconds between two rows, the median
+    repeated: int  # rows that have the time of the row before
+
+
+def unique_runs(sampled: Sequence[Sampled], raw: Path) -> list[str]:
+    """Returns a name for each recording: its own, with its subject and its file where others have the same."""
+    names = [part.run for part in sampled]
+    longer = [f"{part.subject}/{part.run}" for part in sampled]
+    longest = [f"{name} in {part.path.relative_to(raw).as_posix()}" for name, part in zip(longer, sampled, strict=True)]
+    for other in (longer, longest):
+        counts = Counter(names)
+        names = [name if counts[name] == 1 else more for name, more in zip(names, other, strict=True)]
+    return names
+
+
+def check_copies(sampled: Sequence[Sampled]) -> list[str]:
+    """Returns a note for each recording that has the samples of another one of the same person.
+
+    Only recordings of `FEWEST` samples or more are compared, of which more than half differ from each other.
+
+    Raises:
+      DataError: they are recordings of two people.
+    """
+    first: dict[bytes, Sampled] = {}
+    notes = []
+    for part in sampled:
+        values = part.even.values
+        other = first.setdefault(hashlib.sha256(values.tobytes()).digest(), part)
+        if other is part or len(values) < FEWEST or 2 * len(np.unique(values, axis=0)) <= len(values):
+            continue
+        (run, subject, path), (copied, owner, source) = ((p.run, p.subject, p.path) for p in (part, other))
+        same = f"recording {run!r} of {subject!r} has the same {len(values):,} samples as {copied!r} of {owner!r}"
+        if subject != owner:
+            raise DataError(f"{path}: {same} in {source}; remove one of them, or give both the same subject")
+        notes.append(f"{path.name}: {same} in {source.name}")
+    return notes
+
+
+def check_units(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> list[str]:
+    """Returns a note for each sensor that seems to have another unit than the stated one.
+
+    Raises:
+      DataError: it seems to have that in some recordings, and the stated one in others.
+    """
+    found: dict[tuple[str, str, str], dict[str, Sampled]] = {}  # a recording of each unit that was seen
+    for part in sampled:
+        for sensor, unit in units_seen(channels, part.even.values).items():
+            found.setdefault(sensor, {}).setdefault(unit, part)
+    for (group, site, stated), parts in found.items():
+        if len(parts) > 1:
+            (unit, one), (other, another) = list(parts.items())[:2]
+            raise DataError(
+                f"{one.path}: the acceleration of {group} at {site} is as large as gravity in {unit} in recording "
+                f"{one.run!r}, and in {other} in {another.run!r} of {another.path}; all must be in {stated}"
+            )
+    return doubts({sensor: next(iter(parts)) for sensor, parts in found.items()})
+
+
+def odd_channels(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> list[str]:
+    """Returns notes on channels that are constant in a recording, or spread much farther than in most recordings."""
+    long = [part for part in sampled if len(part.even.values) >= FEWEST]
+    spreads = np.array([part.even.values.std(axis=0, dtype=np.float64) for part in long]).reshape(-1, len(channels))
+    usual = np.median(spreads, axis=0) if long else np.zeros(len(channels))
+    notes = []
+    for place, channel in enumerate(channels):
+        odd = {
+            "is constant": np.array([np.ptp(part.even.values[:, place]) == 0 for part in long], bool),
+            f"spreads more than {FAR_SPREAD} times as far as in most recordings": (
+                (spreads[:, place] > FAR_SPREAD * usual[place]) & (usual[place] > 0)
+            ),
+        }
+        for what, found in odd.items():
+            if names := [repr(part.run) for part, there in zip(long, found, strict=True) if there]:
+                notes.append(f"{channel.name} {what} in {len(names)} of {len(sampled)} recordings: {listed(names)}")
+    return notes
+
+
+def listed(names: Sequence[str]) -> str:
+    """Returns the first names in one line, and how many more there are."""
+    more = [f"... and {len(names) - MOST_SHOWN} more"] if len(names) > MOST_SHOWN else []
+    return ", ".join([*names[:MOST_SHOWN], *more])
