@@ -1,26 +1,26 @@
 """Augmentation of training windows, inside the compiled step.
 
-With the probability `augment.mirror` a window is first mirrored: the devices as if worn on the other side of the body,
-see `vectors.mirror_signs`. It then draws independently which of five transformations it gets, each with the same
-probability, in this order:
+With probability `augment.mirror` a window is first mirrored, as if the devices were worn on the other side of the body;
+see `vectors.mirror_signs`. Then five transformations are applied in this order, each drawn independently with the same
+probability:
 
-1. rotation, of the raw signals: a physical vector turns, its z-scored axes do not. One matrix per device and window,
-   uniform on SO(3), for all vectors that the device measures: the device as if worn in another orientation. Or, to
-   keep what gravity tells of the posture, one that turns about the window's mean acceleration and tilts it little.
-2. time warp: the speed of time is 1 at the mean and changes linearly between random knots. A cubic through the same
-   knots, as in Um et al. 2017, may fall below zero between them, and time would run backwards.
-3. permutation: equal segments of the window in a random order. After the warp, so that nothing is interpolated across
-   the joins.
-4. normalisation, not drawn: the statistics of the training part.
-5. scaling: one factor per channel, of the normalised signal. Of the raw one it would move a channel with a large mean
-   and a small standard deviation, as gravity or a magnetic field, by many standard deviations.
-6. jitter: white noise, in standard deviations. Last, so that no interpolation smooths it.
+1. rotation of the raw signals, because a rotation applies to physical vectors and not to z-scored axes. One matrix per
+   device and window for all vectors that the device measures, as if it were worn in another orientation: uniform on
+   SO(3), or, to keep the direction of gravity, a turn about the window's mean acceleration with a small tilt.
+2. time warp: the speed of time has mean 1 and changes linearly between random knots. A cubic through the same knots, as
+   in Um et al. 2017, may fall below zero between them, and time would run backwards.
+3. permutation: equal segments of the window in a random order. It follows the warp, so that nothing is interpolated
+   across the joins.
+4. normalisation with the statistics of the training set; always applied.
+5. scaling: one factor per channel of the normalised signal. Scaling the raw signal would shift a channel with a large
+   mean and a small standard deviation, such as gravity or a magnetic field, by many standard deviations.
+6. jitter: white noise, in standard deviations. It comes last, so that no interpolation smooths it.
 
 With `augment.mixup_alpha` every window is then mixed with another of the batch, see `mixup.py`.
 
-2 and 3 are one map of time for all channels, whichever branch reads them: what contrastive pairs compare stays
-simultaneous. Draws are functions of (seed, step, place in the global batch), whatever the number of devices; one that
-is switched off changes nothing in the others.
+2 and 3 map time in the same way for all channels of all branches, so that contrastive pairs stay simultaneous. Draws
+are functions of (seed, step, place in the global batch) and do not depend on the number of devices. Switching one
+transformation off does not change the draws of the others.
 
 T. T. Um et al. 2017, Data augmentation of wearable sensor data for Parkinson's disease monitoring using convolutional
 neural networks. https://arxiv.org/abs/1706.00527
@@ -44,7 +44,7 @@ from dcdp_jax.train.rotation import keep_axes, mean_directions, rotate, rotation
 # Keep the keys apart from those of dropout, which draws from the windows' own keys.
 STREAM = 0x61756775
 MIRROR = 0x6D697272
-SLOWEST = 0.1  # of the mean speed of time; keeps time from standing still, whatever is drawn
+SLOWEST = 0.1  # smallest speed relative to the mean; keeps time from standing still
 
 Array = jax.Array | np.ndarray
 
@@ -82,7 +82,7 @@ class Draws(NamedTuple):
 def build_augmentation(
     config: ConfigDict, channels: Sequence[Channel], mirror_axes: Mapping[str, str]
 ) -> Augmentation | None:
-    """Builds the augmentation of the `augment` part of a config; None where it is off.
+    """Builds the augmentation of the `augment` part of a config; returns None if it is off.
 
     Args:
       config: the part.
@@ -130,7 +130,7 @@ def augment(x: jax.Array, keys: jax.Array, augmentation: Augmentation, shift: Ar
       keys: (b,) one per window, see `step.window_keys`.
       augmentation: strengths of the transformations.
       shift: (c,) subtracted from every sample when normalising.
-      scale: (c,) multiplies what remains.
+      scale: (c,) multiplies the difference.
     """
 
     def one(window: jax.Array, key: jax.Array) -> jax.Array:
@@ -147,11 +147,11 @@ def augment(x: jax.Array, keys: jax.Array, augmentation: Augmentation, shift: Ar
 def draw(key: jax.Array, augmentation: Augmentation, t: int, c: int, *, axes: jax.Array | None = None) -> Draws:
     """Draws all random numbers of one window of t samples and c channels.
 
-    The axes, (devices, 3), are unit vectors that rotations keep, see `rotation.keep_axes`; None for uniform rotations.
+    Axes (devices, 3) are unit vectors that rotations preserve, see `rotation.keep_axes`; None for uniform rotations.
     """
     a = augmentation
-    # Three draws, each of one row: every draw costs half a second of compilation, one of a table two. What may be
-    # absent stands last.
+    # Three draws, each of one row: a draw costs half a second of compilation, and a draw of a table costs two. Optional
+    # numbers come last.
     choosing, shaping, jittering = jax.random.split(key, 3)
     uniform = jax.random.uniform(choosing, (5 + a.permutation_segments,))
     rotated, warped, permuted, scaled, jittered = uniform[:5] < a.probability
@@ -176,7 +176,7 @@ def draw(key: jax.Array, augmentation: Augmentation, t: int, c: int, *, axes: ja
 
 
 def apply(x: jax.Array, draws: Draws, devices: Sequence[Sequence[Triple]], shift: Array, scale: Array) -> jax.Array:
-    """Applies the draws to one window (t, c), and normalises it."""
+    """Applies the draws to one window (t, c) and normalises it."""
     x = rotate(x, draws.rotations, devices)
     x = interpolate(x, draws.positions)
     return normalize(x, shift, scale) * draws.factors + draws.noise
@@ -186,7 +186,7 @@ def warp(speeds: jax.Array, t: int) -> jax.Array:
     """Returns a smooth, strictly increasing map of time, (t,) from 0 to t - 1, from its (knots + 2,) speeds.
 
     The speed v is linear between evenly spaced knots, both ends included, and at least `SLOWEST`; sample i is taken
-    from (t - 1) * integral(v, 0..i) / integral(v, 0..t-1), by the trapezoidal rule. So both ends stay where they are.
+    from (t - 1) * integral(v, 0..i) / integral(v, 0..t-1), by the trapezoidal rule. Both ends therefore do not move.
     """
     knots = np.linspace(0, t - 1, len(speeds))
     v = np.stack([np.interp(np.arange(t), knots, unit) for unit in np.eye(len(speeds))], axis=1)
@@ -197,9 +197,9 @@ def warp(speeds: jax.Array, t: int) -> jax.Array:
 
 
 def permute(order: jax.Array, t: int) -> jax.Array:
-    """Returns the (t,) int32 samples of a window whose equal segments stand in the (segments,) order.
+    """Returns the (t,) int32 samples of a window whose equal segments are in the (segments,) order.
 
-    Where the segments do not divide t, their lengths differ by one.
+    If the number of segments does not divide t, their lengths differ by one.
     """
     bounds = np.arange(len(order) + 1) * t // len(order)
     lengths = jnp.asarray(np.diff(bounds), jnp.int32)[order]

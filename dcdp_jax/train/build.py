@@ -32,12 +32,12 @@ from dcdp_jax.train.step import Signals, StepParts, StepSettings, train_divided_
 
 
 class Run(NamedTuple):
-    """What is built from a config before the first step."""
+    """Everything that is built from a config before the first step."""
 
     dataset: Dataset  # training, validation and test data
     devices: Devices  # over which the steps are mapped
     signals: Signals  # the recordings, replicated, or on the host with `data.stream`
-    program: str  # of the configs whose runs it can train, see `hyperparameters.program_of`
+    program: str  # identifies the configs whose runs it can train, see `hyperparameters.program_of`
     initial_state: Callable[[int], TrainState]  # seed -> state at step 0, on one device
     # mapped `train_steps`: (state, signals, batches, hyperparameters) -> (state, metrics); donates the state
     step: Callable[..., Any]
@@ -49,7 +49,7 @@ class Run(NamedTuple):
     diagnose: Callable[[TrainState, ConfigDict, int], Cosines]
     steps_per_epoch: int  # number of complete batches in the training part
     steps_per_dispatch: int  # number of batches that one call of `step` takes
-    proved: set[Path]  # folders in which one of its runs has saved a checkpoint and read it back
+    proved: set[Path]  # folders in which a run has saved a checkpoint and read it back
 
 
 def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bool = False) -> Run:
@@ -120,7 +120,7 @@ def has_validation(dataset: Dataset) -> bool:
 
 
 def heldout_part(config: ConfigDict, dataset: Dataset) -> Split | None:
-    """Returns the windows of the people who do not train and of whom `modulation.confidence=heldout` asks, else None.
+    """Returns the windows on which `modulation.confidence=heldout` is measured, or None for other settings.
 
     Raises:
       ConfigError: nobody is held out, and nobody validates.
@@ -137,7 +137,7 @@ def heldout_part(config: ConfigDict, dataset: Dataset) -> Split | None:
 
 
 def confidence_notes(config: ConfigDict, dataset: Dataset) -> list[str]:
-    """Returns a sentence on whose windows the modulation reads, for result.json; none for those that train."""
+    """Returns a note for result.json on whose windows confidence is measured; none for the training windows."""
     if (part := heldout_part(config, dataset)) is None:
         return []
     names = [str(dataset.subject_names.get(subject, subject)) for subject in np.unique(part.subjects).tolist()]
@@ -180,14 +180,14 @@ def build_model(config: ConfigDict, branches: tuple[BranchSpec, ...], classes: i
 
 
 def within_epochs(config: ConfigDict, part: ConfigDict, steps_per_epoch: int) -> Callable[[Any], jax.Array]:
-    """Returns step -> whether it is one of those from the `start_epoch` to the `end_epoch` (0: the last) of a part."""
+    """Returns a function that tells whether a step is between the `start_epoch` and `end_epoch` of a part."""
     first = part.start_epoch * steps_per_epoch
     last = (part.end_epoch or config.train.epochs) * steps_per_epoch
     return lambda step: (step >= first) & (step < last)
 
 
 def modulation_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
-    """Returns alpha by step: `cgm.alpha` from `cgm.start_epoch` to `cgm.end_epoch` (0: the last epoch), else 0."""
+    """Returns the schedule of alpha: `cgm.alpha` from `cgm.start_epoch` to `cgm.end_epoch` (0: the last), else 0."""
     acts, alpha = within_epochs(config, config.cgm, steps_per_epoch), config.cgm.alpha
     return lambda step: jnp.where(acts(step), alpha, 0.0)
 
@@ -198,7 +198,7 @@ def in_backward_pass(config: ConfigDict) -> bool:
 
 
 def modulation_labels(branches: tuple[BranchSpec, ...], scope: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Labels the parameters that the chain modulates: of each branch all (`branch`) or its classifier (`head`)."""
+    """Returns a function that labels the parameters that the chain modulates, see `cgm.scope`."""
 
     def labels(params: dict[str, Any]) -> dict[str, Any]:
         tree = dict.fromkeys(params)
@@ -233,7 +233,7 @@ def method_arguments(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]
 
 
 def build_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
-    """Builds the learning rate by step of the `optimizer` part of a config."""
+    """Builds the learning rate schedule of the `optimizer` part of a config."""
     total, optimizer = steps_per_epoch * config.train.epochs, config.optimizer
     warmup = round(optimizer.warmup_fraction * total)
     return learning_rate_schedule(optimizer.schedule, optimizer.learning_rate, total, warmup)
@@ -271,10 +271,10 @@ def build_chain(
 
 
 def class_weights(chosen: Sequence[Any], dataset: Dataset) -> tuple[float, ...]:
-    """Returns the factors on the cross-entropies of the k classes that `train.class_weights` chooses; () for none.
+    """Returns the factors of `train.class_weights` on the cross-entropies of the k classes; () for none.
 
-    They are those given, and 1 for a class without one. `balanced` is n / (m n_c) for a class with n_c of n training
-    windows, where m classes have any, so that the mean over the training windows is 1.
+    A class without a factor has 1. `balanced` is n / (m n_c) for a class with n_c of the n training windows, where m
+    classes have windows, so that the mean over the training windows is 1.
 
     Raises:
       ConfigError: a name is no class.
@@ -294,7 +294,7 @@ def class_weights(chosen: Sequence[Any], dataset: Dataset) -> tuple[float, ...]:
 
 
 def mirror_axes(config: ConfigDict) -> dict[str, str]:
-    """Returns {site: axis} that is reflected on the other side of the body: the data set's, then the config's."""
+    """Returns {site: axis that is reflected on the other side of the body} from the data set and the config."""
     return {**find_dataset(config.data.name).mirror, **dict(config.augment.mirror_axes)}
 
 

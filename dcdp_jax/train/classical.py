@@ -1,6 +1,6 @@
-"""Trains classical models: features of every window and one fit of a classifier, instead of epochs.
+"""Trains classical models: computes features of every window and fits a classifier once, without epochs.
 
-They have the data, protocols, scores and result.json of a network. They need scikit-learn, in the extra `studies`.
+They use the data, protocols, scores and result.json of a network. They need scikit-learn, in the extra `studies`.
 """
 
 import importlib.util
@@ -33,16 +33,16 @@ from dcdp_jax.train.evaluation import Evaluation
 from dcdp_jax.versions import version_of
 
 BLOCK = 256  # number of windows whose features are computed at a time
-SAMPLE = 2048  # number of training windows that features may be chosen by
+SAMPLE = 2048  # number of training windows from which features may be chosen
 
 
 def windows_of(dataset: Dataset, starts: np.ndarray) -> np.ndarray:
-    """Returns the normalised windows (n, t, c) that begin at some samples."""
+    """Returns the normalised windows (n, t, c) that begin at the given samples."""
     return normalize(dataset.windows_at(starts), *dataset.normalizer)
 
 
 def features_of(features: Features, dataset: Dataset, split: Split) -> np.ndarray:
-    """Computes the features (n, f) of all windows of a part, in blocks of one size, so that they are compiled once."""
+    """Computes the features (n, f) of all windows of a split, in blocks of one size to compile only once."""
     found = []
     for first in range(0, len(split.starts), BLOCK):
         rows = np.minimum(np.arange(first, first + BLOCK), len(split.starts) - 1)
@@ -51,7 +51,7 @@ def features_of(features: Features, dataset: Dataset, split: Split) -> np.ndarra
 
 
 def evaluate(fitted: Fitted, features: np.ndarray, labels: np.ndarray, present: np.ndarray, classes: int) -> Evaluation:
-    """Evaluates a part; the classes that are not present in training have the smallest probability."""
+    """Evaluates a split. Classes that do not occur in training get the smallest probability."""
     probabilities = np.full((len(labels), classes), fitted.smallest, np.float32)
     probabilities[:, present] = np.maximum(fitted.predict(features), fitted.smallest)
     logits = jnp.log(probabilities)
@@ -64,11 +64,11 @@ def evaluate(fitted: Fitted, features: np.ndarray, labels: np.ndarray, present: 
 def train_classical(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     """Fits a classical model and writes result.json, metrics.jsonl and predictions; there is no checkpoint.
 
-    Config and workdir are checked; `seed`, `data` and `model.name` are read.
+    Config and workdir must have been checked. Only `seed`, `data` and `model.name` are used.
 
     Returns:
-      The content of result.json. Its `parameters` are the fitted numbers, see `Fitted`; its seconds are those of the
-      features of the training part and of the fit.
+      The content of result.json. Its `parameters` is the number of fitted parameters, see `Fitted`; its seconds are for
+      the features of the training set and the fit.
 
     Raises:
       UserError: the data cannot be used, its windows are too short for the model, or scikit-learn is not installed.

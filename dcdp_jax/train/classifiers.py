@@ -1,4 +1,4 @@
-"""Trains the classifiers of a finished network on a few labelled windows of one person; the backbones stay."""
+"""Trains the classifiers of a finished network on a few labelled windows of one person, without the backbones."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from dcdp_jax.models.multipath import MultiPath
 
 STEPS = 200
 LEARNING_RATE = 1e-3
-PULL = 0.1  # weight of the squared distance from the parameters before
+PULL = 0.1  # weight of the squared distance from the old parameters
 BATCH = 64
 
 
 def classify(network: MultiPath, params: Any, embeddings: dict[str, jax.Array]) -> list[jax.Array]:
-    """Returns the logits (n, k) of the fusion and of each branch's classifier, of embeddings {branch: (n, d)}."""
-    # JAX sorts the keys of what it returns, and the fusion reads the branches in their own order.
+    """Computes the logits (n, k) of the fusion and of each branch's classifier from embeddings {branch: (n, d)}."""
+    # JAX sorts the keys of dictionaries that it returns, but the fusion reads the branches in the model's order.
     ordered = {branch.name: embeddings[branch.name] for branch in network.branches}
     classifiers = {name: params[name]["classifier"] for name in ordered}
     logits = {name: h @ classifiers[name]["kernel"] + classifiers[name]["bias"] for name, h in ordered.items()}
@@ -32,9 +32,9 @@ def train_classifiers(
 ) -> Any:
     """Trains the fusion and the branches' classifiers on all windows at once, and returns the network's parameters.
 
-    Everything else stays as it is. The loss is the sum of the cross-entropies, each the mean over the classes that are
-    there, and `PULL` times the squared distance from the parameters before, so that classes without a window are not
-    unlearned. Adam takes `STEPS` steps. The windows (n, t, c) are in the recordings' own units.
+    Nothing else changes. The loss is the sum of the cross-entropies, each a mean over the classes that occur, plus
+    `PULL` times the squared distance from the old parameters, so that classes without a window are not forgotten. Adam
+    takes `STEPS` steps. The windows (n, t, c) are in the units of the recordings.
     """
     embed = jax.jit(lambda x: network.apply(variables, normalize(x, *normalizer)).embeddings)
     padded = np.pad(windows, ((0, -len(windows) % BATCH), (0, 0), (0, 0)))

@@ -18,7 +18,7 @@ STATES = "states"
 
 
 def keep_compiled_programs(cache: Path) -> None:
-    """Keeps compiled programs for the next start, in `cache/compiled` unless JAX_COMPILATION_CACHE_DIR is set."""
+    """Keeps compiled programs for later processes, in `cache/compiled` unless JAX_COMPILATION_CACHE_DIR is set."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
@@ -32,7 +32,7 @@ def automatic_precision(device: Any) -> str:
 
 
 def make_cpu_devices(count: int) -> None:
-    """Gives a process `count` CPU devices, unless JAX_NUM_CPU_DEVICES sets their number; comes before JAX is used."""
+    """Gives a process `count` CPU devices unless JAX_NUM_CPU_DEVICES is set. Must be called before JAX is used."""
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
         jax.config.update("jax_num_cpu_devices", count)
 
@@ -43,7 +43,7 @@ class Devices:
     Attributes:
       devices: of all processes, in order.
       strategy: how a step is mapped over the devices: by `jax.pmap`, or by `jax.jit` of `jax.shard_map` over a mesh.
-      precision: in which the steps compute, one of `PRECISIONS`.
+      precision: precision of the steps, one of `PRECISIONS`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Devices:
           count: number of devices of each process; 0 for all.
           strategy: one of `STRATEGIES`.
           platform: of the devices; None for JAX's default.
-          precision: in which the steps compute, one of `PRECISION_CHOICES`.
+          precision: precision of the steps, one of `PRECISION_CHOICES`.
 
         Raises:
           ConfigError: a process has fewer devices, or the processes have different numbers of them.
@@ -94,11 +94,11 @@ class Devices:
         return 1 if self.devices[0].platform == "cpu" else 32
 
     def describe(self) -> str:
-        """Returns how many devices of which kind, for result.json."""
+        """Returns the number and kind of the devices, for result.json."""
         return f"{len(self)} x {self.devices[0].device_kind} ({self.devices[0].platform})"
 
     def replicate(self, tree: Any) -> Any:
-        """Copies arrays to every device. The copies share no memory with the source, so that either may be donated."""
+        """Copies arrays to every device. The copies share no memory with the source, so either may be donated."""
 
         def copy(x: Any) -> jax.Array:
             source = np.array(x)
@@ -107,7 +107,7 @@ class Devices:
         return jax.tree.map(copy, tree)
 
     def share(self, x: np.ndarray) -> jax.Array:
-        """Puts an array on every device, without a copy on CPUs: it must not be modified or donated afterwards."""
+        """Puts an array on every device. CPUs make no copy, so it must not be modified or donated afterwards."""
         return jax.make_array_from_callback(x.shape, self._replicated, lambda index: x[index])
 
     def replicate_one(self, trees: Any, place: int, like: Any) -> Any:
@@ -122,7 +122,7 @@ class Devices:
     def divide_states(self, states: Any) -> Any:
         """Divides states (s, ...) in order among the devices of this process.
 
-        The layout is that of the states which a step with divide_state returns, so that the step is compiled once.
+        The layout is that of the states that a step with divide_state returns, so the step is compiled once.
         """
         sharding = NamedSharding(Mesh(self._mesh.devices, (STATES,)), PartitionSpec(STATES))
 
@@ -133,7 +133,7 @@ class Devices:
         return jax.tree.map(divide, states)
 
     def shard(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Divides a global batch (b, ...) in order among the devices; each process takes its own part."""
+        """Divides a global batch (b, ...) in order among the devices. Each process takes its own part."""
         if self.strategy == "pmap":
             processes, process = jax.process_count(), jax.process_index()
             local = len(self) // processes
@@ -143,14 +143,14 @@ class Devices:
         return {name: jax.make_array_from_callback(x.shape, sharding, x.__getitem__) for name, x in batch.items()}
 
     def shard_ahead(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Computes `shard`, and transfers the arrays to their devices."""
+        """Divides a batch as `shard` does and transfers the arrays to their devices."""
         shares = self.shard(batch)
         if self.strategy == "pmap":
             shares = jax.device_put(shares, NamedSharding(self._mesh, PartitionSpec(AXIS)))
         return shares
 
     def check_room(self, size: int, what: str, remedy: str) -> None:
-        """Raises ConfigError where bytes do not fit on each device of this process and the platform reports its memory.
+        """Raises ConfigError if bytes do not fit on each device of this process and the platform reports its memory.
 
         The message begins with `what`, the field that puts them there, and ends with the field to set.
         """
@@ -184,9 +184,9 @@ class Devices:
           **static: the step's keyword arguments.
 
         Returns:
-          A function of (state, signals, batch) and perhaps the hyperparameters: all but the batch replicated, batch and
-          divided signals as `shard` makes them; what it returns is replicated and has no device axis. With
-          divide_state, state, hyperparameters and what it returns are as `divide_states` makes them.
+          A function of (state, signals, batch) and optionally the hyperparameters. All but the batch are replicated;
+          batch and divided signals are as `shard` makes them. The returned values are replicated and have no device
+          axis. With divide_state, state, hyperparameters and returned values are as `divide_states` makes them.
         """
 
         def mapped(*arguments: Any) -> Any:
@@ -210,7 +210,7 @@ class Devices:
         states = divided if divide_state else whole
         given = jax.tree.map(lambda divide: divided if divide else whole, divide_signals)
         mesh = Mesh(self._mesh.devices, (axis,))
-        # The steps average over the devices themselves; with check_vma=True JAX would sum the gradients once more.
+        # The steps average over the devices themselves; with check_vma=True JAX would sum the gradients again.
         specs = (states, given, divided) + (states,) * takes_hyperparameters
         sharded = jax.shard_map(mapped, mesh=mesh, in_specs=specs, out_specs=states, check_vma=False)
         return jax.jit(sharded, donate_argnums=donated)

@@ -21,14 +21,14 @@ SMALLEST_NORM = 1e-30
 
 
 def cosine(a: Any, b: Any) -> jax.Array:
-    """Returns the cosine () between two pytrees of arrays, each taken as one vector; 0 where one of them is 0."""
+    """Computes the cosine () between two pytrees of arrays, each as one vector; 0 if one of them is 0."""
     a, b = (jnp.concatenate([x.ravel() for x in jax.tree.leaves(tree)]) for tree in (a, b))
     norms = jnp.sqrt(jnp.sum(a * a)) * jnp.sqrt(jnp.sum(b * b))
     return jnp.sum(a * b) / jnp.maximum(norms, SMALLEST_NORM)
 
 
 def encoder_of(params: Mapping[str, Any], branch: str) -> dict[str, Any]:
-    """Returns the parameters of a branch that its own loss and the fusion's both reach: all but its classifier."""
+    """Returns the parameters of a branch that both its own loss and the fusion's loss reach: all but its classifier."""
     return {name: subtree for name, subtree in params[branch].items() if name != "classifier"}
 
 
@@ -42,10 +42,10 @@ def gradient_cosines(
     axis_name: str,
     dtype: Any = jnp.float32,
 ) -> Cosines:
-    """Computes, for the encoder of each branch m, the cosine between the gradient of its own loss and of others.
+    """Computes, for the encoder of each branch m, the cosines between the gradients of its own and of other losses.
 
-    With g_m the gradient of the cross-entropy of branch m's classifier, g_f that of the fusion's cross-entropy and g_s
-    that of the fusion's cross-entropy + lambda (contrast + align), all with respect to the encoder of m:
+    Let g_m be the gradient of the cross-entropy of branch m's classifier, g_f that of the fusion's cross-entropy, and
+    g_s that of the fusion's cross-entropy + lambda (contrast + align), all with respect to the encoder of m:
 
         fusion: <g_m, g_f> / (|g_m| |g_f|)        shared: <g_m, g_s> / (|g_m| |g_s|)
 
@@ -90,8 +90,8 @@ def make_diagnose(
 ) -> Callable[[TrainState, ConfigDict, int], Cosines]:
     """Returns a function of a state, the config of its run and an epoch that averages `gradient_cosines`.
 
-    The mean is over the first `train.diagnosis_batches` batches of the epoch. Where the devices divide the seeds and
-    not the batch, the windows of a batch beyond a multiple of the number of devices are left out.
+    The mean is over the first `train.diagnosis_batches` batches of the epoch. If the devices divide the seeds and not
+    the batch, the windows of a batch beyond a multiple of the number of devices are left out.
     """
     step = devices.map_step(
         gradient_cosines, donate_state=False, divide_signals=divided(signals), takes_hyperparameters=True, parts=parts

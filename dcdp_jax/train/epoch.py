@@ -1,4 +1,4 @@
-"""The record of an epoch in progress, where a run begins or goes on, and values that are not finite."""
+"""The record of an epoch in progress, the starting point of a run, and values that are not finite."""
 
 import dataclasses
 import itertools
@@ -25,7 +25,7 @@ SMALLER_STEPS = "a smaller optimizer.learning_rate may help"
 
 @dataclasses.dataclass
 class Epoch:
-    """An epoch in progress; with the training state, all that resuming within the epoch needs."""
+    """An epoch in progress. With the training state, it is all that resuming within the epoch needs."""
 
     number: int  # from 1
     steps: int = 0  # number of steps taken
@@ -37,7 +37,7 @@ class Epoch:
     nonfinite: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def add(self, metrics: dict[str, Any], count: int) -> None:
-        """Adds the metrics of `count` steps, on the host, each with a leading axis of at least so many."""
+        """Adds the metrics of `count` steps, on the host, each with a leading axis of at least `count`."""
         for i in range(count):
             step = jax.tree.map(lambda x, i=i: float(x[i]), metrics)
             self.steps += 1
@@ -47,7 +47,7 @@ class Epoch:
                 self.nonfinite.append({"step": self.steps, "values": nonfinite_values(step)})
 
     def record(self, every: int, last: int) -> None:
-        """Averages the pending metrics over each complete group of `every` steps that has any finite step.
+        """Averages the pending metrics over each complete group of `every` steps with at least one finite step.
 
         The epoch has `last` steps; its last group may be shorter.
         """
@@ -83,7 +83,7 @@ def nonfinite_values(metrics: Mapping[str, Any]) -> dict[str, str]:
 def check_finite(where: str, metrics: Mapping[str, Any], checkpoint: Callable[[], Path | None]) -> None:
     """Raises NonFiniteError where a number of nested metrics is NaN or infinite; the message begins with `where`.
 
-    It names the last good checkpoint, which `checkpoint` returns, or None where there is none yet.
+    The message names the last good checkpoint, which `checkpoint` returns; None if there is none yet.
     """
     if values := nonfinite_values(metrics):
         what = ", ".join(f"{name} is {value}" for name, value in list(values.items())[:NAMED_IN_MESSAGE])
@@ -91,14 +91,14 @@ def check_finite(where: str, metrics: Mapping[str, Any], checkpoint: Callable[[]
 
 
 def describe_checkpoint(checkpoint: Path | None) -> str:
-    """Returns the part of a message that names the last good checkpoint; None where there is none yet."""
+    """Returns the part of a message that names the last good checkpoint, or says that there is none (None)."""
     return f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no checkpoint yet"
 
 
 def starting_point(
     workdir: Path, checkpoints: Checkpoints, initial: TrainState, proved: set[Path]
 ) -> tuple[TrainState, Epoch, Mapping[str, Any]]:
-    """Restores the latest state of a run; before the first, tries once whether a checkpoint can be saved and read.
+    """Restores the latest state of a run. Without one, checks that a checkpoint can be saved and read.
 
     Args:
       workdir: of the run.

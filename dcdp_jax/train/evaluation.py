@@ -1,4 +1,4 @@
-"""Evaluation of a part of the data, in padded batches."""
+"""Evaluation of a split in padded batches."""
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
@@ -20,7 +20,7 @@ from dcdp_jax.train.step import Batch, Signals, apply_model, gather_windows
 
 
 class Evaluation(NamedTuple):
-    """Predictions and scores of one part of the data."""
+    """Predictions and scores of one split."""
 
     tally: Tally  # sums from which the scores are computed
     probabilities: np.ndarray  # (n, k) float32 of the classes, in the order of the part's windows
@@ -41,7 +41,7 @@ def evaluation_step(
     """Computes the counts of one padded batch, summed over the devices, and the class probabilities of its windows.
 
     State and signals are replicated; the batch is this device's share: `starts`, `labels` and `mask`, False for
-    padding, all (b,). For model, axis_name and dtype see `train_step`.
+    padding, all (b,). See `train_step` for model, axis_name and dtype.
 
     Returns:
       `Tally`, and probabilities of the classes (b, k) of the global batch, by the fusion and by each branch.
@@ -77,7 +77,7 @@ def padded_batches(split: Split, size: int) -> Iterator[dict[str, np.ndarray]]:
 def make_evaluate(
     config: ConfigDict, dataset: Dataset, model: nn.Module, devices: Devices, signals: Signals
 ) -> Callable[[TrainState, Split], Evaluation]:
-    """Returns a function that evaluates a state on all windows of a part."""
+    """Returns a function that evaluates a state on all windows of a split."""
     step = devices.map_step(
         evaluation_step, donate_state=False, divide_signals=divided(signals), model=model, window=dataset.window
     )
@@ -98,7 +98,7 @@ def make_evaluate(
 
 
 def evaluation_record(tally: Tally) -> dict[str, Any]:
-    """Returns the scores of one part of the data, and S and R of the branches on it."""
+    """Returns the scores of one split, and S and R of the branches on it."""
     record = {
         **tally.scores(),
         "branches": tally.branch_accuracy(),

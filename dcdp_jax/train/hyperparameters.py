@@ -1,8 +1,8 @@
 """Hyperparameters: the numbers of a config that are arguments of the compiled training step, not constants in it.
 
 Runs that differ in these numbers and in their seed share one compiled program. The hyperparameters are the fields of
-type float outside `data` and `serve`, except `optimizer.warmup_fraction`, which makes a whole number of steps. A number
-that is 0 stays a constant, since 0 may switch a part of the step off: dropout, clipping, jitter or mixup, for example.
+type float outside `data` and `serve`, except `optimizer.warmup_fraction`, which gives an integer number of steps. A
+number that is 0 stays a constant, because 0 may switch off a part of the step, such as dropout, clipping or mixup.
 """
 
 import json
@@ -40,7 +40,7 @@ def with_hyperparameters(config: ConfigDict, numbers: Mapping[str, jax.Array]) -
 
 
 def program_of(config: ConfigDict) -> str:
-    """Returns a text that is the same for all configs with which one `build.Run` can train."""
+    """Returns a string that is equal for all configs that one `build.Run` can train."""
     values = dict(flatten(as_plain_data(config)))
     values["train.skip_nonfinite"] = values["train.skip_nonfinite"] > 0  # all that the step reads of it
     arguments = hyperparameters(config)

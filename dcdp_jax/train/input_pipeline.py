@@ -1,7 +1,7 @@
-"""Batches of training windows, and how they reach the devices: gathered on the device, or streamed from the host.
+"""Batches of training windows, gathered on the device or streamed from the host.
 
-A device that is sent a batch's windows receives them concatenated, as its own recordings, with `starts` that point into
-these. The steps are therefore the same in both cases, and so are the numbers.
+A device to which windows are streamed receives them concatenated, like recordings, with `starts` that point into them.
+The steps are therefore the same in both cases, and so are the results.
 """
 
 import dataclasses
@@ -25,9 +25,9 @@ STARTS_STREAM = 1  # of the random numbers of an epoch
 
 
 def windows_of_epoch(split: Split, config: ConfigDict, epoch: int) -> Split:
-    """Returns the training part with the begins of its windows in an epoch, a function of (seed, epoch).
+    """Returns the training set with the starts of its windows in an epoch, a function of (seed, epoch).
 
-    They are uniform between the bounds of each window; without bounds the part itself is returned.
+    The starts are uniform between the bounds of each window. Without bounds, the training set itself is returned.
     """
     if split.bounds is None:
         return split
@@ -39,8 +39,8 @@ def windows_of_epoch(split: Split, config: ConfigDict, epoch: int) -> Split:
 def shuffled_rows(split: Split, config: ConfigDict, epoch: int, steps: int) -> np.ndarray:
     """Returns the windows (steps, b) of each batch of an epoch, a function of (seed, epoch).
 
-    With `train.sampling=shuffle` they are a shuffle of all windows, without the incomplete last batch; with `balanced`
-    as many windows, see `balanced_rows`.
+    With `train.sampling=shuffle` they are a shuffle of all windows without the incomplete last batch. With `balanced`
+    they are as many windows, see `balanced_rows`.
     """
     rng, windows = np.random.default_rng((config.seed, epoch)), steps * config.train.batch_size
     balanced = config.train.sampling == BALANCED
@@ -49,10 +49,10 @@ def shuffled_rows(split: Split, config: ConfigDict, epoch: int, steps: int) -> n
 
 
 def balanced_rows(rng: np.random.Generator, labels: np.ndarray, windows: int) -> np.ndarray:
-    """Draws (windows,) indices into (n,) labels in random order, each class that has any equally often.
+    """Draws (windows,) indices into (n,) labels in random order, with every class that occurs equally often.
 
-    The numbers of two classes differ by one at most, and so do the numbers of times that two windows of a class are
-    drawn: a class with fewer windows than its share repeats them, one with more leaves a random part out.
+    The counts of two classes differ by one at most, and so do the counts of two windows of a class. A class with fewer
+    windows than its share repeats them; a class with more leaves out a random part.
     """
     classes = np.unique(labels)
     share, left = divmod(windows, len(classes))
@@ -67,7 +67,7 @@ def balanced_rows(rng: np.random.Generator, labels: np.ndarray, windows: int) ->
 def batches_of(split: Split, rows: np.ndarray, size: int) -> dict[str, np.ndarray]:
     """Returns the next n batches of rows (steps, b) of the training part in an epoch, for `train_steps`.
 
-    These are `starts` and `labels` (b, n), the last batch repeated where fewer than n are left, and their `count` (b,).
+    These are `starts` and `labels` (b, n), with the last batch repeated if fewer than n are left, and `count` (b,).
     """
     count = min(size, len(rows))
     chosen = np.pad(rows[:count], ((0, size - count), (0, 0)), mode="edge").T
@@ -87,7 +87,7 @@ def joint_batches(
       splits: {place: training part in the epoch} of the active seeds.
       rows: {place: (steps, b) windows that are left} of them.
       size: n, number of batches in one dispatch.
-      places: number of states, those of seeds that are not active included.
+      places: number of states, including those of seeds that are not active.
       divide_seeds: whether the devices divide the seeds, and not the batch.
     """
     found = {place: batches_of(splits[place], left, size) for place, left in rows.items()}
@@ -123,7 +123,7 @@ def is_streamed(signals: Signals) -> bool:
 
 
 def divided(signals: Signals) -> Any:
-    """Returns which of the signals that `feed` yields the devices divide, see `Devices.map_step`."""
+    """Returns which of the signals that `feed` yields are divided among the devices, see `Devices.map_step`."""
     return Signals._make((True, False, False, None)) if is_streamed(signals) else False
 
 
@@ -132,7 +132,7 @@ def feed(
 ) -> Generator[tuple[Signals, dict[str, Any]], None, None]:
     """Yields the signals and the batch that a step mapped with `divided` takes, for each dispatch.
 
-    Streamed ones are sent while earlier steps are computed. The batches are global, with `starts` (b, ...) or, where
+    Streamed windows are sent while earlier steps are computed. The batches are global, with `starts` (b, ...) or, if
     the devices divide the seeds, (s, ...).
     """
     if not is_streamed(signals):
@@ -152,7 +152,7 @@ def feed(
 def send(
     signals: Signals, batch: Mapping[str, np.ndarray], window: int, devices: Devices
 ) -> tuple[Signals, dict[str, Any]]:
-    """Gathers the windows of a global batch, and sends each device its share of windows and batch."""
+    """Gathers the windows of a global batch and sends each device its share."""
     starts, channels = batch["starts"], signals.values.shape[1]
     # A window is contiguous in memory, and is copied at once.
     pieces = np.lib.stride_tricks.sliding_window_view(signals.values.reshape(-1), window * channels)[::channels]

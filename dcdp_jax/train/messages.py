@@ -1,4 +1,4 @@
-"""Lines that training prints."""
+"""Messages that training prints."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from dcdp_jax.runs.files import RESULT
 
 
 def describe(config: ConfigDict, dataset: Dataset, parameters: int, device: str) -> str:
-    """Describes the data, model size and devices of a run about to start."""
+    """Describes the data, model size and devices of a run before training."""
     windows = ", ".join(f"{name} {len(split.labels):,}" for name, split in dataset.splits.items())
     marks = f" [{', '.join(dataset.marks)}]" if dataset.marks else ""
     return (
@@ -24,7 +24,7 @@ def describe(config: ConfigDict, dataset: Dataset, parameters: int, device: str)
 def epoch_line(summary: dict[str, Any], epochs: int, seconds: float | None) -> str:
     """Returns one line of progress.
 
-    The seconds are those expected for each of the epochs that are left; None where no estimate can be made yet.
+    The seconds are the estimate for each remaining epoch; None if there is none yet.
     """
     train, validation = summary["train"], summary.get("validation")
     scores = f"loss {train['loss']:.4f}, accuracy {train['accuracy']:.4f}"

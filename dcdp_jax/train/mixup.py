@@ -16,9 +16,9 @@ def draw_pairs(
     """Draws the pairs of a global batch of n windows, a function of seed and step.
 
     Returns:
-      (n,) the window that each is mixed with, a permutation, in which some may meet themselves; and (n,) the share of
-      the window itself from Beta(alpha, alpha), the larger of the two, so that its label is that of most of the
-      mixture.
+      (n,) the window that each window is mixed with, a permutation that may map some to themselves; and (n,) the share
+      of the window itself, the larger of x and 1 - x for x from Beta(alpha, alpha), so that its label has the larger
+      share.
     """
     pairing, mixing = jax.random.split(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), STREAM))
     shares = jax.random.beta(mixing, alpha, alpha, (windows,))
@@ -30,7 +30,7 @@ def mixup(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Mixes each window (b, t, c) with another of the global batch, whatever the number of devices.
 
-    The others are gathered over axis_name; for the shares see `draw_pairs`.
+    The other windows are gathered over axis_name. See `draw_pairs` for the shares.
 
     Returns:
       (b, t, c) mixed windows, (b,) labels of the windows that they were mixed with, (b,) shares of their own.

@@ -1,4 +1,4 @@
-"""Preemption: clusters send SIGTERM before they end a job."""
+"""Preemption. Clusters send SIGTERM before they end a job."""
 
 import signal
 import threading
@@ -9,16 +9,16 @@ from jax.experimental import multihost_utils
 
 
 class Termination:
-    """Records SIGTERM in place of ending the process while it is entered, so that work can end between two steps.
+    """Context manager that records SIGTERM instead of ending the process, so that training can stop between two steps.
 
-    Where several processes train together, a signal to any of them ends all after the same step.
+    If several processes train together, a signal to any of them stops all after the same step.
 
     Attributes:
       received: whether SIGTERM came to this process.
     """
 
     def __init__(self, processes: int = 1) -> None:
-        """Starts without a signal; processes: how many train together."""
+        """Starts without a signal. Processes is the number of processes that train together."""
         self.received = False
         self._processes = processes
         self._before: Any = None
@@ -38,7 +38,7 @@ class Termination:
         self.received = True
 
     def requested(self, step: int) -> bool:
-        """Returns whether training should end after this step, whose number increases from call to call."""
+        """Returns whether training should stop after this step. The step must increase from call to call."""
         if self._processes > 1:
             return bool(multihost_utils.reached_preemption_sync_point(step))
         return self.received

@@ -1,4 +1,4 @@
-"""Rotations of the devices that a window was recorded with."""
+"""Rotations of the devices of a window."""
 
 from collections.abc import Sequence
 
@@ -33,9 +33,10 @@ def mean_directions(x: jax.Array, vectors: Sequence[Triple]) -> jax.Array:
 def keep_axes(normals: jax.Array, axes: jax.Array, tilt: float | jax.Array) -> jax.Array:
     """Returns rotations by a uniform angle about an axis, followed by a tilt of the axis that is uniform on a cap.
 
-    Every quaternion is a product of a turn about the axis, whose vector part is parallel to it, and a tilt, whose
-    vector part is across and as long as sin(angle / 2). Its square is uniform from 0 to 1 in a uniform rotation; here
-    it is scaled to end at the largest tilt. With 180 degrees the rotations are those of the normals themselves.
+    Every quaternion is a product of a turn about the axis, whose vector part is parallel to the axis, and a tilt, whose
+    vector part is orthogonal to it with length sin(angle / 2). In a uniform rotation the square of that length is
+    uniform from 0 to 1; here it is scaled to end at the largest tilt. With 180 degrees the rotations are those of
+    `rotation_matrices`.
 
     Args:
       normals: (n, 4) standard normal numbers, see `rotation_matrices`.
@@ -54,9 +55,9 @@ def keep_axes(normals: jax.Array, axes: jax.Array, tilt: float | jax.Array) -> j
 
 
 def rotate(x: jax.Array, rotations: jax.Array, devices: Sequence[Sequence[Triple]]) -> jax.Array:
-    """Rotates all vectors of each device in (t, c) by its matrix, (devices, 3, 3); other channels stay.
+    """Rotates all vectors of each device in (t, c) by its matrix, (devices, 3, 3). Other channels do not change.
 
-    Written as sums of products, not as a matrix product, which accelerators compute with fewer digits.
+    Written as sums of products instead of a matrix product, which accelerators compute with lower precision.
     """
     if not devices:
         return x

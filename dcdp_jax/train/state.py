@@ -15,11 +15,11 @@ from dcdp_jax.optim import with_key
 
 
 class TrainState(struct.PyTreeNode):
-    """All that training changes. Random keys are functions of (seed, step), so that resuming needs nothing else."""
+    """Everything that training changes. Random keys are functions of (seed, step), so resuming needs nothing else."""
 
     seed: jax.Array  # () int32, of all random keys
     step: jax.Array  # () int32, steps taken
-    # of the model; one top-level entry per branch, plus `projection` and `fusion`; for a baseline `network` alone
+    # one top-level entry per branch, plus `projection` and `fusion`; for a baseline only `network`
     params: Any
     batch_stats: Any  # running statistics of batch normalisation, empty for a model without any
     opt_state: Any  # of the optax chain
@@ -32,7 +32,7 @@ class AveragedState(TrainState):
 
 
 def with_average(state: TrainState) -> AveragedState:
-    """Adds an average to a state, which begins at the state's own variables."""
+    """Adds an average to a state. It starts at the state's own variables."""
     fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
     return AveragedState(**fields, average={"params": state.params, "batch_stats": state.batch_stats})
 
@@ -40,15 +40,15 @@ def with_average(state: TrainState) -> AveragedState:
 def update_average(average: Any, variables: Any, step: jax.Array, decay: float | jax.Array) -> Any:
     """Updates an exponential moving average: average <- d * average + (1 - d) * variables.
 
-    d is the lesser of `decay` and (1 + step) / (10 + step), for () steps taken before this one, so that a short run
-    forgets its initial values, as in TensorFlow's `ExponentialMovingAverage`.
+    d is the smaller of `decay` and (1 + step) / (10 + step), where () step counts the steps before this one. A short
+    run thus forgets its initial values, as with TensorFlow's `ExponentialMovingAverage`.
     """
     d = jnp.minimum(decay, (1 + step) / (10 + step))
     return jax.tree.map(lambda old, new: d * old + (1 - d) * new, average, variables)
 
 
 def evaluated_state(state: TrainState) -> TrainState:
-    """Returns the state to evaluate: the averaged variables where the state has an average, else the state itself."""
+    """Returns the state to evaluate: with the averaged variables if the state has an average, else the state itself."""
     if not isinstance(state, AveragedState):
         return state
     return TrainState(state.seed, state.step, **state.average, opt_state=state.opt_state)
@@ -71,7 +71,7 @@ def state_shapes(
 
 
 def count_parameters(state: TrainState) -> int:
-    """Returns the number of trained parameters, running statistics not counted."""
+    """Returns the number of trained parameters, without running statistics."""
     return sum(x.size for x in jax.tree.leaves(state.params))
 
 
@@ -85,7 +85,7 @@ def create_state(
 ) -> TrainState:
     """Creates the state at step 0, for windows of `window` samples and `channels` channels.
 
-    The seed is that of the initial parameters and of all random keys; `average` adds one of the network's variables.
+    The seed is for the initial parameters and all random keys. `average` adds an average of the network's variables.
     """
     x = jnp.zeros((1, window, channels))
     for_kernels, for_others = jax.random.split(jax.random.key(seed))
@@ -103,7 +103,7 @@ def complete_state(
     key: jax.Array,
     x: jax.Array,
 ) -> TrainState:
-    """Completes the initial state with the network's other initial values; compiled once for all seeds."""
+    """Adds the network's other initial values to the kernels of an initial state. Compiled once for all seeds."""
     variables = model.init(key, x)
     params = jax.tree.map(
         lambda kernel, other: other if kernel is None else kernel,

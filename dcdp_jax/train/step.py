@@ -36,7 +36,7 @@ def apply_model(
     """Applies the model in a given dtype. Parameters, statistics, softmax and losses stay in float32.
 
     Returns:
-      Outputs in float32, and the updated collections where `mutable` is among the options of the call, else {}.
+      Outputs in float32, and the updated collections if `mutable` is among the options, else {}.
     """
     variables = {"params": jax.tree.map(lambda p: p.astype(dtype), params), "batch_stats": batch_stats}
     found = model.apply(variables, x.astype(dtype), **options)
@@ -45,7 +45,7 @@ def apply_model(
 
 
 class HeldOut(NamedTuple):
-    """The windows of people who do not train, of whose confidence a modulation asks."""
+    """Windows of people outside the training set, on which `modulation.confidence=heldout` is measured."""
 
     starts: jax.Array | np.ndarray  # (n,) int32 first sample of each window
     labels: jax.Array | np.ndarray  # (n,) int32 class index
@@ -56,7 +56,7 @@ class Signals(NamedTuple):
 
     values: jax.Array | np.ndarray  # (t, c) all recordings, or a device's windows, end to end, not normalised
     shift: jax.Array | np.ndarray  # (c,) subtracted from every sample
-    scale: jax.Array | np.ndarray  # (c,) multiplies what remains
+    scale: jax.Array | np.ndarray  # (c,) multiplies the difference
     heldout: HeldOut | None = None  # replicated; None unless `modulation.confidence` is `heldout`
 
 
@@ -92,23 +92,22 @@ class StepSettings(NamedTuple):
     temperature: Number  # tau
     label_smoothing: Number  # see `losses.cross_entropy`
     augmentation: Augmentation | None = None  # of the training windows, or None
-    # with scope `classification`, step -> alpha and eps of the CGM that acts inside the backward pass; None where
-    # the chain modulates, or nothing does
+    # with scope `classification`, the schedule of alpha and the eps of the CGM inside the backward pass; None if the
+    # chain modulates or nothing does
     classification_modulation: tuple[optax.Schedule, Number] | None = None
-    # whether a step whose loss or gradient is not finite leaves all but the step counter as it was
+    # whether a step whose loss or gradient is not finite changes only the step counter
     skip_nonfinite: bool = False
     align_reduction: str = "mean"  # see `losses.alignment_loss`
-    keywords: tuple[str, ...] = ()  # what the optimiser's update takes beside `confidence`, see `optim.Method`
+    keywords: tuple[str, ...] = ()  # keywords of the optimiser's update besides `confidence`, see `optim.Method`
     class_weights: tuple[float, ...] = ()  # k factors, see `losses.total_loss`; () for none
     average_decay: Number = 0.999  # of the average in an `AveragedState`
-    # number of steps from one draw of held-out windows to the next; 0 where the training batch says how confident
-    # the branches are
+    # number of steps from one draw of held-out windows to the next; 0 if confidence is measured on the training batch
     heldout_every: int = 0
     sam_rho: Number = 0.0  # radius of sharpness-aware minimisation, see `perturb`; 0 for none
 
 
 def training_windows(signals: Signals, starts: jax.Array, keys: jax.Array, settings: StepSettings) -> jax.Array:
-    """Gathers normalised windows (b, window, c) from their first samples (b,), augmented where the settings say so."""
+    """Gathers normalised windows (b, window, c) from their first samples (b,), with augmentation if it is set."""
     if settings.augmentation is None:
         return gather_windows(signals, starts, settings.window)
     x = signals.values[starts[:, None] + jnp.arange(settings.window)]
@@ -125,10 +124,10 @@ def heldout_statistics(
     axis_name: str,
     dtype: Any,
 ) -> dict[str, dict[str, jax.Array]]:
-    """Computes what the method reads of the branches on held-out windows, in evaluation mode.
+    """Computes the statistics that the method uses on held-out windows, in evaluation mode.
 
-    Every `heldout_every` steps as many windows as this device's share of a batch has are drawn anew; between two draws
-    the statistics are those of the last one, which the optimiser's state keeps (see `optim.average_statistics`).
+    Every `heldout_every` steps, as many windows are drawn as this device's share of a batch has. Between two draws the
+    statistics are those of the last one, which the optimiser's state keeps (see `optim.average_statistics`).
 
     Returns:
       {keyword: {branch: ()}} of the global batch.
@@ -148,9 +147,9 @@ def heldout_statistics(
 
 
 def perturb(params: Any, gradients: Any, rho: Number) -> Any:
-    """Returns the parameters at which sharpness-aware minimisation takes the gradient.
+    """Returns the parameters at which sharpness-aware minimisation computes the gradient.
 
-    They lie at the Euclidean distance rho in the direction in which the loss of the global batch rises most (Foret et
+    They are at the Euclidean distance rho in the direction in which the loss of the global batch rises most (Foret et
     al. 2021, "Sharpness-Aware Minimization for Efficiently Improving Generalization", equation 2). The second gradient
     nearly doubles the time of a step.
     """
@@ -161,7 +160,7 @@ def perturb(params: Any, gradients: Any, rho: Number) -> Any:
 def classification_coefficients(
     branches: dict[str, jax.Array], labels: jax.Array, step: jax.Array, settings: StepSettings, axis_name: str
 ) -> dict[str, jax.Array]:
-    """Computes the M of the CGM that acts inside the backward pass, from the logits {branch: (b, k)} of a step."""
+    """Computes M for CGM inside the backward pass, from the logits {branch: (b, k)} of a step."""
     assert settings.classification_modulation is not None
     alpha, eps = settings.classification_modulation
     logits = jax.tree.map(lambda z: jax.lax.stop_gradient(z).astype(jnp.float32), branches)
@@ -179,10 +178,10 @@ def loss_on_batch(
     axis_name: str,
     dtype: Any,
 ) -> Callable[[Any], tuple[jax.Array, tuple[Any, dict[str, jax.Array], Any]]]:
-    """Returns the training loss of a batch as a function of the parameters; for the arguments see `train_step`.
+    """Returns the training loss of a batch as a function of the parameters; see `train_step` for the arguments.
 
-    Its value is this device's total, and beside it the model's outputs, the terms of the total, and the running
-    statistics after the forward pass.
+    The function returns this device's total, and as auxiliary values the model's outputs, the terms of the total and
+    the running statistics after the forward pass.
     """
     labels = batch["labels"]
     keys = window_keys(state.seed, state.step, labels.shape[0], axis_name)
@@ -273,7 +272,7 @@ def train_step(
         (total, (outputs, terms, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         gradients = incoming = jax.lax.pmean(gradients, axis_name)
         given = {}
-    if not is_zero(settings.sam_rho):  # outputs, losses and running statistics are those of the parameters themselves
+    if not is_zero(settings.sam_rho):  # outputs, losses and running statistics are those of the original parameters
         sharp, _ = jax.grad(loss_of, has_aux=True)(perturb(state.params, gradients, settings.sam_rho))
         gradients = incoming = jax.lax.pmean(sharp, axis_name)
     S = true_class_confidence(outputs.branches, labels, axis_name)
@@ -324,19 +323,19 @@ def train_steps(
     parts: Callable[[Mapping[str, jax.Array]], StepParts],
     **static: Any,
 ) -> tuple[TrainState, dict[str, Any]]:
-    """Computes several `train_step`s in one program: a dispatch costs a GPU as much time as a step of a small model.
+    """Computes several `train_step`s in one program, because a dispatch costs a GPU as much time as a small step.
 
     Args:
       state: replicated, as are the signals.
       signals: see `train_step`.
-      batches: this device's share: `starts` and `labels` (b, n), and `count` (b,), the same number everywhere: how many
-        of the n steps to take.
+      batches: this device's share: `starts` and `labels` (b, n), and `count` (b,), which repeats the number of steps to
+        take, n at most.
       numbers: {field: ()} replicated, see `hyperparameters.hyperparameters`.
       parts: of the steps, as a function of the numbers.
       **static: other arguments of `train_step`.
 
     Returns:
-      The state after them, and their metrics, each with a leading axis n; those of steps not taken are 0.
+      The state after these steps, and their metrics with a leading axis n. Metrics of steps not taken are 0.
     """
     built = parts(numbers)._asdict()
 
@@ -372,9 +371,9 @@ def train_seeds(
 ) -> tuple[TrainState, dict[str, Any]]:
     """Computes `train_steps` of several seeds in one program, each with its own windows and random keys.
 
-    States, numbers and what is returned have a leading axis s. The device's share of the batches has `starts` and
+    States, numbers and the returned values have a leading axis s. The device's share of the batches has `starts` and
     `labels` (b, s, n), `count` (b,), and `active` (b, s), equal in every row: a seed that is not active keeps its
-    state. Axis s of the batches is seed_axis: 0 where the devices divide the seeds.
+    state. Axis s of the batches is seed_axis, which is 0 if the devices divide the seeds.
     """
 
     def one(state: TrainState, batch: Batch, count: jax.Array, numbers: Any) -> tuple[TrainState, dict[str, Any]]:
@@ -399,7 +398,7 @@ def train_divided_seeds(
     axis_name: str,
     **static: Any,
 ) -> tuple[TrainState, dict[str, Any]]:
-    """Computes `train_seeds` where each device holds some of the seeds, and of those the whole batch.
+    """Computes `train_seeds` if each device holds some of the seeds and their whole batches.
 
     The batches are those of this device's seeds: `starts` and `labels` (s, b, n), `active` (s, b) and `count` (s,). The
     steps average over axis_name, which has size 1 here.

@@ -1,4 +1,4 @@
-"""Training of one run, or of several of one program, in the order in which it happens."""
+"""Trains one run, or several runs of one program, in the order in which it happens."""
 
 import contextlib
 import dataclasses
@@ -73,17 +73,17 @@ def train(config: ConfigDict, workdir: Path, run: Run | None = None) -> None:
 
 
 def train_runs(trials: Sequence[tuple[ConfigDict, Path]], run: Run | None = None, failed: Failed = None) -> None:
-    """Trains runs at once: each resumes where it was, selects a state, tests it once and writes result.json.
+    """Trains runs at once. Each run resumes where it was, selects a state, tests it once and writes result.json.
 
-    A single run is one program without a seed axis; several are one program that trains all of them. Each run has the
-    files of a single one and, up to the order of sums, its numbers. Runs that are behind the others, as after a kill,
-    are brought level first, while the others wait.
+    One program trains all runs; for a single run it has no seed axis. Each run has the files and, up to the order of
+    sums, the results of a single run. Runs that are behind the others, for example after a kill, are trained first
+    until they have caught up.
 
     Args:
-      trials: config and workdir of each run: a new folder, or that of a run of the same config. The configs are
-        those of one program: they differ in `seed` and in hyperparameters alone, see `hyperparameters.program_of`.
-      run: what `prepare` built from a config of this program; built here by default.
-      failed: receives the workdir and the error of a run that an error has ended, and the others go on; without it the
+      trials: config and workdir of each run. The workdir is new or that of a run of the same config. The configs belong
+        to one program: they differ only in `seed` and hyperparameters, see `hyperparameters.program_of`.
+      run: result of `prepare` for a config of this program; built here by default.
+      failed: function that receives the workdir and the error of a failed run while the others continue; without it the
         error is raised.
 
     Raises:
@@ -188,7 +188,7 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
 
 @contextlib.contextmanager
 def reporting(workdir: Path, failed: Failed) -> Iterator[None]:
-    """Passes an error in one of the runs to `failed`, and keeps it from the others."""
+    """Passes an error in one of the runs to `failed`, so that the others continue."""
     try:
         yield
     except Exception as error:
@@ -209,7 +209,7 @@ def ending(member: Member, failed: Failed) -> Iterator[None]:
 
 
 def names_of(members: Sequence[Member]) -> str:
-    """Returns what messages call several members: by their seeds, or where two have the same seed by their workdirs."""
+    """Returns the name of several members in messages: their seeds, or their workdirs if two have the same seed."""
     seeds = [str(member.config.seed) for member in members]
     if len(set(seeds)) == len(seeds):
         return f"seeds {', '.join(seeds)}"
@@ -217,7 +217,7 @@ def names_of(members: Sequence[Member]) -> str:
 
 
 def prefix(member: Member, several: str) -> str:
-    """Returns the beginning of a line about one of several members, see `names_of`; '' where there is one."""
+    """Returns the prefix of a line about one of several members, see `names_of`; '' if there is only one."""
     if several.startswith("runs"):
         return f"{member.workdir.name}: "
     return f"seed {member.config.seed}: " if several else ""
@@ -226,7 +226,7 @@ def prefix(member: Member, several: str) -> str:
 def open_member(
     place: int, config: ConfigDict, workdir: Path, run: Run, files: contextlib.ExitStack
 ) -> tuple[Member, TrainState]:
-    """Opens the files of a run, and restores the state from which it goes on."""
+    """Opens the files of a run and restores the state from which it continues."""
     initial = run.initial_state(config.seed)
     from_first_process(lambda: make_workdir(workdir, as_plain_data(config)))
     checkpoints = files.enter_context(Checkpoints(workdir / CHECKPOINTS))
@@ -242,7 +242,7 @@ def step_of(member: Member, run: Run) -> int:
 
 
 def next_steps(members: Sequence[Member], run: Run) -> tuple[list[Member], int]:
-    """Returns the members furthest behind, and the number of steps to the end of their epoch or to the next member."""
+    """Returns the members that are furthest behind, and the steps to the end of their epoch or to the next member."""
     steps = {member.place: step_of(member, run) for member in members if member.trains()}
     behind = min(steps.values())
     chosen = [member for member in members if steps.get(member.place) == behind]
@@ -253,7 +253,7 @@ def next_steps(members: Sequence[Member], run: Run) -> tuple[list[Member], int]:
 def lay_out(trees: Sequence[T], run: Run) -> T:
     """Puts the states or the hyperparameters of all members on the devices: one without a seed axis, several with one.
 
-    Where the devices divide the seeds, each has equally many; the first tree fills the places that are left over.
+    If the devices divide the seeds, each has equally many, and copies of the first tree fill the remaining places.
     """
     if len(trees) == 1 and not run.divide_seeds:
         return run.devices.replicate(trees[0])
@@ -283,16 +283,16 @@ def take_steps(
       run: steps and data.
       state: of all members, see `lay_out`; donated.
       numbers: hyperparameters of all members, see `lay_out`.
-      members: those that take the steps, all at the same step; the others keep their state. Their epochs advance. One
-        with too many losses or gradients that are not finite fails.
-      steps: their number.
+      members: members that take the steps, all at the same step; the others keep their state. Their epochs advance. A
+        member with too many non-finite losses or gradients fails.
+      steps: number of steps.
       failed: see `train_runs`.
-      termination: asked after every dispatch.
-      bar: advances.
+      termination: checked after every dispatch.
+      bar: progress bar to advance.
 
     Returns:
-      The states; training windows per second of each member, without the first dispatch, which may compile, where
-      there are more; and whether the run was asked to end.
+      The states; training windows per second of each member, without the first dispatch (which may compile) if there
+      are more; and whether the run was preempted.
     """
     config, split, begin = members[0].config, run.dataset.splits["train"], members[0].epoch.steps
     every, before, at_once = config.train.log_every, step_of(members[0], run), run.steps_per_dispatch
@@ -355,7 +355,7 @@ def hand_out(
 
 
 def stopped_by_nonfinite(run: Run, member: Member, may_skip: int) -> NonFiniteError:
-    """Writes nonfinite.json, and returns the error that names it, the first step over the limit and its windows."""
+    """Writes nonfinite.json and returns the error, which names it, the first step over the limit and its windows."""
     epoch, checkpoint = member.epoch, last_checkpoint(member)
     split = windows_of_epoch(run.dataset.splits["train"], member.config, epoch.number)
     found = epoch.nonfinite[min(may_skip, len(epoch.nonfinite) - 1)]
@@ -387,13 +387,13 @@ def last_checkpoint(member: Member) -> Path | None:
 
 
 def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began: float) -> dict[str, Any]:
-    """Validates, and writes the records of an epoch, and its checkpoint where one is due; returns the epoch's record.
+    """Validates, writes the records of an epoch and its checkpoint if one is due, and returns the epoch's record.
 
-    The state is that after the epoch, replicated; `rate` is in training windows per second, and `began` is the time of
-    the epoch's beginning by `time.perf_counter`.
+    The state is that after the epoch, replicated. `rate` is in training windows per second, and `began` is the start of
+    the epoch by `time.perf_counter`.
 
     Raises:
-      NonFiniteError: a number to be logged is NaN or infinite, as the validation loss of parameters that overflow.
+      NonFiniteError: a number to be logged is NaN or infinite, for example a validation loss that overflows.
       OSError: the records, or the checkpoint of an earlier epoch, could not be written.
     """
     epoch, log, asked = member.epoch, member.log, member.config.train
@@ -438,14 +438,14 @@ def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began
 
 
 def best_epoch(epochs: Sequence[dict[str, Any]]) -> int:
-    """Returns the number of the selected epoch: with selection by validation the first of several equal ones."""
+    """Returns the number of the selected epoch. Of several equal validation scores, the first is selected."""
     return next(epoch["epoch"] for epoch in reversed(epochs) if epoch["best"])
 
 
 def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]:
     """Tests the selected state once, writes predictions, model card and result, and returns the content of result.json.
 
-    Temperature and thresholds of the card are chosen on the validation part. The notes follow those of the data.
+    Temperature and thresholds of the card are chosen on the validation set. The notes follow those of the data.
 
     Raises:
       NonFiniteError: a score is NaN or infinite.

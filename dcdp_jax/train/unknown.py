@@ -1,4 +1,4 @@
-"""Chooses, at the end of training, what makes a window unknown, and measures it on a class that was left out."""
+"""Chooses, at the end of training, the rule for unknown windows, and measures it on a class that was left out."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ POINTS = 100  # of a curve in result.json
 
 
 class UnknownRule(NamedTuple):
-    """What makes a window unknown."""
+    """The rule by which a window is unknown."""
 
     rejection: Rejection  # temperature and thresholds
     density: Density  # of the training windows
@@ -36,14 +36,14 @@ def choose_rule(
     branches: Sequence[str],
     coverage: float,
 ) -> UnknownRule:
-    """Fits the density to the training part, and chooses temperature and thresholds on the validation part.
+    """Fits the density to the training set, and chooses temperature and thresholds on the validation set.
 
     Args:
       dataset: of the run.
       evaluate: function that evaluates the tested state.
       validation: its evaluation of the validation part.
       branches: names of the model's branches in order, none for a baseline.
-      coverage: share of the validation windows that each threshold keeps, at least.
+      coverage: smallest share of the validation windows that each threshold keeps.
 
     Returns:
       `UnknownRule`.
@@ -59,19 +59,19 @@ def choose_rule(
 def unknown_results(
     dataset: Dataset, rule: UnknownRule | None, test: Evaluation, unknown: Evaluation | None, branches: Sequence[str]
 ) -> dict[str, Any]:
-    """Measures the rule on the test part.
+    """Measures the rule on the test set.
 
     Args:
       dataset: of the run.
       rule: None without a validation part.
-      test: evaluation of the test part.
-      unknown: of its windows of the class that was left out; None without one.
+      test: evaluation of the test set.
+      unknown: evaluation of its windows of the class that was left out; None without such a class.
       branches: names of the model's branches in order.
 
     Returns:
-      Items of result.json: with a rule `rejection` and `kept_by_distance`, pairs of coverage and accuracy among the
-      windows that are nearest to those of training; with unknown windows `left_out` without name and number, see
-      `detection`, and in it `distance`, the same by the distance.
+      Items of result.json. With a rule: `rejection`, and `kept_by_distance` with pairs of coverage and accuracy among
+      the windows nearest to the training windows. With unknown windows: `left_out` without name and number, see
+      `detection`, and in it `distance`, which has the same for the distance.
     """
     results: dict[str, Any] = {}
     temperature = rule.rejection.temperature if rule else 1.0
@@ -91,7 +91,7 @@ def unknown_results(
 
 
 def thinned(coverage: np.ndarray, accuracy: np.ndarray) -> list[list[float]]:
-    """Returns `POINTS` at most of the points of a curve, evenly spread over the coverage, and the last."""
+    """Returns at most `POINTS` points of a curve, evenly spread over the coverage, and the last point."""
     chosen = np.unique(np.searchsorted(coverage, np.linspace(1 / POINTS, 1, POINTS) - 1e-9))
     return np.stack([coverage, accuracy], axis=1)[chosen].tolist()
 
