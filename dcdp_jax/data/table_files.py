@@ -305,7 +305,8 @@ def finish_frame(frame: pd.DataFrame, numbers: Sequence[str], time: str, table: 
     if (missing := is_missing(stamps)).any():
         at = int(np.argmax(missing))
         cell = "" if pd.isna(column.iloc[at]) else str(column.iloc[at]).strip()
-        what = f"{cell[:40]!r} is not a time ({table.time_unit})" if cell else "no time"
+        zone = ", or one that the clocks of its zone show twice or never" if re.search(ZONE, cell) else ""
+        what = f"{cell[:40]!r} is not a time ({table.time_unit}){zone}" if cell else "no time"
         raise DataError(f"{where} {frame.index[at]}, column {time!r}: {what}")
     frame[TIME] = stamps
     return frame
@@ -357,11 +358,16 @@ def read_stamps(column: pd.Series, table: ConfigDict) -> np.ndarray:
 
 
 def read_dates(text: pd.Series, time_format: str) -> pd.Series:
-    """Reads dates as UTC, those without an offset in the time zone that they name; NaT where a cell is none."""
+    """Reads dates as UTC, those without an offset in the time zone that they name; NaT where a cell is none.
+
+    Dates without an offset among others with one are none, as their zone is not known.
+    """
     zones = text.str.extract(ZONE, expand=False)
     form = time_format or "ISO8601"
     if zones.isna().all():
-        return pd.to_datetime(text, format=form, utc=True, errors="coerce")
+        stamps = pd.to_datetime(text, format=form, utc=True, errors="coerce")
+        offsets = text.str.contains(OFFSET, na=False)
+        return stamps.where(offsets) if offsets.any() and not time_format else stamps
     bare = text.str.replace(ZONE, "", regex=True)
     stamps = pd.to_datetime(bare, format=form, utc=True, errors="coerce")
     local = ~bare.str.contains(OFFSET, na=False).to_numpy(bool)

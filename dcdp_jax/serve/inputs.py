@@ -90,11 +90,7 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
             starts=sampled.even.starts,
         )
         notes = []
-        if not keeps_rows(table) and abs(sampled.interval * card.input_rate - 1) > SAME_RATE:
-            notes.append(
-                f"rows come at {1 / sampled.interval:.4g} Hz, and the model was trained on {card.input_rate:.4g} Hz: "
-                f"resampled by {table.resample}"
-            )
+        notes += rate_notes(sampled.interval, card, table)
         if sampled.repeated:
             notes.append(
                 f"{sampled.repeated:,} of {len(rows.time):,} rows have the time of the row before "
@@ -105,6 +101,16 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
         made = prepare(str(path), recording, card, sampled.even.time)
         inputs.append(made._replace(name=recording.run, notes=(*notes, *made.notes)))
     return inputs
+
+
+def rate_notes(interval: float, card: ModelCard, table: ConfigDict) -> list[str]:
+    """Returns a sentence where rows, of a median interval in seconds, come at another rate than a model's."""
+    if keeps_rows(table) or abs(interval * card.input_rate - 1) <= SAME_RATE:
+        return []
+    return [
+        f"rows come at {1 / interval:.4g} Hz, and the model was trained on {card.input_rate:.4g} Hz: "
+        f"resampled by {table.resample}"
+    ]
 
 
 def reading_fields(

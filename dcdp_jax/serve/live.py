@@ -20,7 +20,7 @@ from dcdp_jax.errors import DataError
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.channels import computable, listed
 from dcdp_jax.serve.events import Event
-from dcdp_jax.serve.inputs import reading_fields
+from dcdp_jax.serve.inputs import rate_notes, reading_fields
 from dcdp_jax.serve.model import TrainedModel, load_serving_model
 from dcdp_jax.serve.stream import Recognizer
 
@@ -233,12 +233,15 @@ class Reader:
         return in_seconds(stamps, source.first, self.table.time_unit)
 
     def _look(self, source: Source, time: np.ndarray) -> None:
-        """Raises DataError where the first rows show that the unit of time is wrong."""
+        """Says where the first rows come at another rate than the model's; DataError: the unit of time is wrong."""
         if len(source.intervals) < ENOUGH and not keeps_rows(self.table):
             passed = np.diff(time, prepend=source.last if np.isfinite(source.last) else time[:1])
             source.intervals += passed[passed > 0].tolist()
             if len(source.intervals) >= ENOUGH and self.table.repeated != "spread":
-                check_interval(float(np.median(source.intervals)), self.table)
+                interval = float(np.median(source.intervals))
+                check_interval(interval, self.table)
+                for note in rate_notes(interval, self.card, self.table):
+                    print(note, file=sys.stderr)
 
     def _report(self, message: str) -> None:
         """Names a line that was left out; raises DataError where too many in a row were."""

@@ -513,6 +513,26 @@ def test_a_zone_without_an_offset_counts_through_the_change_of_the_clocks(tmp_pa
     assert recording.signals[:, 0].tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("stamp", "message"),
+    [
+        (
+            "2015-10-25 01:30:00 Europe/London",
+            "is not a time .*, or one that the clocks of its zone show twice or never",
+        ),
+        (
+            "2015-03-29 01:30:00 [Europe/London]",
+            "is not a time .*, or one that the clocks of its zone show twice or never",
+        ),
+        ("2015-03-29 00:00:00.1", r"'2015-03-29 00:00:00.1' is not a time \(datetime\)$"),
+    ],
+)
+def test_times_that_say_no_moment_are_named(tmp_path, stamp, message):
+    write(tmp_path, ["2015-03-29 00:00:00Z,sit,ann,1,1", f"{stamp},sit,ann,1,1"])
+    with pytest.raises(DataError, match=rf"a\.csv, line 3, column 'time': .*{message}"):
+        read(tmp_path, time_unit="datetime")
+
+
 @pytest.mark.parametrize("unit", ["s", "datetime"])
 def test_durations_of_parquet_are_times_whatever_the_unit_says(tmp_path, unit):
     time = pd.to_timedelta(np.arange(20) / 10, unit="s").as_unit("ms")

@@ -244,6 +244,14 @@ def test_repeated_stamps_are_treated_alike(how, model, tmp_path):
         assert assert_stream_is_predict(model, path, data)
 
 
+def test_another_rate_is_said_in_both(model, tmp_path, capsys):
+    path = table(tmp_path / "a.csv", 120, rate=50.0)
+    (item,) = read_input(path, model.card, fields_of())
+    assert_stream_is_predict(model, path, fields_of())
+    assert item.notes == ("rows come at 50 Hz, and the model was trained on 25 Hz: resampled by linear",)
+    assert capsys.readouterr().err.splitlines()[1:] == list(item.notes)
+
+
 def test_a_wrong_unit_of_time_is_named_in_both(model, tmp_path):
     path = table(tmp_path / "a.csv", 200)
     for unit, frame_unit in (("ms", 1.0), ("s", 1000.0)):
