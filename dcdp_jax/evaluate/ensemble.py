@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dcdp_jax.calibration import calibration
-from dcdp_jax.errors import CheckpointError, UserError
+from dcdp_jax.errors import UserError
 from dcdp_jax.metrics import accuracy_text, count_predictions, scores
 from dcdp_jax.rejection import cross_entropy
 from dcdp_jax.runs.files import DIGESTS, PREDICTIONS, RESULT, as_json, write_recorded
 from dcdp_jax.runs.predictions import write_table
 from dcdp_jax.runs.reading import WINDOW_COLUMNS, read_config, read_predictions, read_result
 from dcdp_jax.runs.result import git_revision, package_versions
-from dcdp_jax.runs.workdir import LOCK, locked
+from dcdp_jax.runs.workdir import LOCK, locked, refuse_others
 
 FILES = (RESULT, PREDICTIONS, DIGESTS, LOCK)
 
@@ -59,8 +59,7 @@ def write_ensemble(runs: Sequence[Path], workdir: Path) -> dict[str, Any]:
     check_same(members)
     mean = mean_probabilities([member.probabilities for member in members])
     result = ensemble_result(members, mean)
-    if workdir.exists() and not (workdir.is_dir() and all(path.name in FILES for path in workdir.iterdir())):
-        raise CheckpointError(f"{workdir} is not an empty folder and holds no ensemble; choose another --workdir")
+    refuse_others(workdir, FILES, "ensemble")
     workdir.mkdir(parents=True, exist_ok=True)
     names = result["class_names"]
     rows = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from math import factorial
+from math import comb
 
 
 def coalitions(branches: Sequence[str]) -> Iterator[frozenset[str]]:
@@ -15,14 +15,8 @@ def shapley_values(worth: Mapping[frozenset[str], float], branches: Sequence[str
     """Computes the Shapley value of each branch.
 
     phi_m = sum over the sets C without m of |C|! (n - |C| - 1)! / n! (v(C + m) - v(C)): what m adds, averaged over the
-    orders in which the n branches may join. The values add up to v(all) - v(none) (Shapley 1953).
-
-    Args:
-      worth: {set of branches that are present: score}, of all `coalitions`.
-      branches: names.
-
-    Returns:
-      {branch: its share of the score}.
+    orders in which the n branches may join. The values add up to v(all) - v(none) (Shapley 1953). The worth v is
+    {set of branches that are present: score}, of all `coalitions`.
 
     Example:
       >>> v = {(): 0.2, ("a",): 0.8, ("b",): 0.4, ("a", "b"): 1.0}
@@ -33,10 +27,7 @@ def shapley_values(worth: Mapping[frozenset[str], float], branches: Sequence[str
     n = len(branches)
     return {
         branch: sum(
-            factorial(len(others))
-            * factorial(n - len(others) - 1)
-            / factorial(n)
-            * (worth[others | {branch}] - worth[others])
+            1 / (n * comb(n - 1, len(others))) * (worth[others | {branch}] - worth[others])
             for others in coalitions([name for name in branches if name != branch])
         )
         for branch in branches

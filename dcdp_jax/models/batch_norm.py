@@ -154,7 +154,10 @@ class _Normalization(nn.Module):
         bias = parameter(self, "bias", nn.initializers.zeros, shape)
         if not train:
             if self.is_mutable_collection(INPUT_STATISTICS) and not self.is_initializing():
-                mean, variance = batch_statistics(x, None)
+                # Converters to other formats do not know the choice by platform in `batch_means`.
+                values, axes = widened(x), tuple(range(x.ndim - 1))
+                mean = values.mean(axes)
+                variance = jnp.maximum((values * values).mean(axes) - mean * mean, 0)
                 self.put_variable(INPUT_STATISTICS, "mean", mean)
                 self.put_variable(INPUT_STATISTICS, "var", variance)
             y = affine(x, running_mean.value, running_variance.value, scale, bias)

@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 INK = "#1b1f24"
 GRID = "#d5d9de"
 PALETTE = ("#1f6fb4", "#c8540a", "#1a8a5f", "#8a5bb5", "#1592a8", "#c0304f", "#9a7200", "#6b7280")
-COLOUR_VARIABLES = {INK: "--ink", GRID: "--line"} | {
-    colour: f"--series-{index + 1}" for index, colour in enumerate(PALETTE)
-}
+VARIABLES = {INK: "--ink", GRID: "--line"} | {colour: f"--series-{i}" for i, colour in enumerate(PALETTE, start=1)}
+# The CSS variable of each colour, with the colour itself as the fallback.
+CSS_COLOURS = {colour: f"var({name}, {colour})" for colour, name in VARIABLES.items()}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -38,6 +38,13 @@ STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
+}
+# Of the figures that stand outside of the pages: studies' and timelines.
+FIGURE_STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "dcdp_jax",
 }
 MAX_POINTS = 150
 MAX_MARKERS = 40
@@ -183,7 +190,7 @@ def svg_element(figure: Figure, name: str, title: str) -> str:
                 value = value.replace("#", f"#{name}-")
             elif attribute == "style":
                 value = value.replace("'DejaVu Sans', sans-serif", "system-ui, sans-serif")
-                value = re.sub("#[0-9a-f]{6}", lambda match: _variable(match[0]), value)
+                value = re.sub("#[0-9a-f]{6}", lambda match: CSS_COLOURS.get(match[0], match[0]), value)
             elif attribute == "d":
                 value = re.sub(r"\d+\.\d+", lambda match: f"{float(match[0]):.2f}", value)
             element.set(attribute, value.replace("url(#", f"url(#{name}-"))
@@ -192,8 +199,3 @@ def svg_element(figure: Figure, name: str, title: str) -> str:
     root.set("role", "img")
     root.set("aria-label", title)
     return ElementTree.tostring(root, encoding="unicode")
-
-
-def _variable(colour: str) -> str:
-    """Returns the CSS variable of a colour of the palette, with the colour itself as the fallback."""
-    return f"var({COLOUR_VARIABLES[colour]}, {colour})" if colour in COLOUR_VARIABLES else colour

@@ -177,12 +177,10 @@ class Noise(TypedDict):
     fused: MainScores
 
 
-class Worn(TypedDict):
+class Worn(Noise):
     """Scores of devices that are rotated, sample at another rate or lose samples."""
 
     kind: Literal["rotation", "mirror", "rate", "lost"]
-    level: Amount
-    fused: MainScores
 
 
 class Robustness(TypedDict):

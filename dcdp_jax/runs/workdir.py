@@ -6,7 +6,7 @@ import fcntl
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,18 @@ def check_workdir(workdir: Path, config: dict[str, Any], ignore: str = "(nothing
     holds something else, or a run of another config.
     """
     if not (workdir / files.CONFIG).exists():
-        if workdir.exists() and not (workdir.is_dir() and all(any(map(p.match, BEFORE)) for p in workdir.iterdir())):
-            raise CheckpointError(
-                f"{workdir} is not an empty folder and holds no {files.CONFIG}; choose another --workdir"
-            )
+        refuse_others(workdir, BEFORE, files.CONFIG)
         return
     if different := [line for line in differences(read_config(workdir), config) if not line.startswith(ignore)]:
         raise CheckpointError(
             f"{workdir} holds a run of another config ({'; '.join(different)}); choose another --workdir"
         )
+
+
+def refuse_others(workdir: Path, allowed: Sequence[str], missing: str) -> None:
+    """Raises CheckpointError where a workdir that lacks something holds anything but files of these names."""
+    if workdir.exists() and not (workdir.is_dir() and all(any(map(p.match, allowed)) for p in workdir.iterdir())):
+        raise CheckpointError(f"{workdir} is not an empty folder and holds no {missing}; choose another --workdir")
 
 
 def make_workdir(workdir: Path, config: dict[str, Any]) -> None:

@@ -16,13 +16,13 @@ import numpy as np
 from jax import export
 
 from dcdp_jax.errors import ConfigError
+from dcdp_jax.evaluate.portability import PLATFORMS
 
 Forward = Callable[[Any], jax.Array]  # (b, t, c) -> (b, k)
 Run = Callable[[np.ndarray], np.ndarray]  # the same, on NumPy arrays
 # (b, t, c) windows and (s,) statistics -> (b, k) and the statistics after the windows, (s,).
 Step = Callable[[Any, Any], tuple[jax.Array, jax.Array]]
 
-PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 EXTRAS = {"onnx": "export", "tflite": "tflite", "tflite_int8": "tflite"}
 
 

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -14,17 +13,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dcdp_jax.data.recording import Recording
 from dcdp_jax.evaluate.segments import Segment, true_segments
+from dcdp_jax.report.drawing import FIGURE_STYLE
 from dcdp_jax.runs.files import write_atomically
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.events import UNKNOWN, Event, class_name
 
-STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "dcdp_jax",
-}
+STYLE = FIGURE_STYLE | {"svg.fonttype": "none"}
 # Neighbours in this order differ in hue or in lightness, also for most colour-blind readers; a class keeps its colour.
 CLASS_COLOURS = (
     *("#1f6fb4", "#f0a35e", "#1a8a5f", "#c0304f", "#8a5bb5", "#d9b13c", "#1592a8", "#8c5a3c", "#e58fb0", "#6b7280"),

@@ -10,10 +10,11 @@ from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from dcdp_jax.report.diagnosis import branch_accuracy
+from dcdp_jax.report.drawing import FIGURE_STYLE
 from dcdp_jax.runs.files import markdown_table
 from dcdp_jax.runs.reading import read_metrics
 from dcdp_jax.studies.engine import Outcome, by_dataset, finished, folder_of
-from dcdp_jax.studies.figures import COLOURS, STYLE, plot_range, save
+from dcdp_jax.studies.figures import COLOURS, add_legend, plot_range, save
 from dcdp_jax.studies.grid import slug
 from dcdp_jax.studies.oracle import Oracles, interval_text
 from dcdp_jax.studies.statistics import Interval, bootstrap, difference, paired
@@ -106,7 +107,7 @@ def draw_branches(
     whose branches were not trained alone, have no figure. Returns the SVG files, each with a PNG beside it.
     """
     paths = []
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(FIGURE_STYLE):
         for dataset, here in by_dataset(outcomes).items():
             panels: dict[tuple[str, str], dict[str, list[np.ndarray]]] = {}
             for reference, rows in oracles.items():
@@ -149,9 +150,6 @@ def draw_panels(dataset: str, panels: Mapping[tuple[str, str], Mapping[str, Sequ
         grid[i, 0].set_ylabel("validation accuracy, %")
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
-    lines = {"the row in the title": ("-", COLOURS[0]), "the branch alone": ("--", COLOURS[1])}
-    lines["rows compared with it"] = ("-", "#9aa1a9")
-    handles = [grid[0, 0].plot([], [], style, color=colour)[0] for style, colour in lines.values()]
-    title = f"{dataset}: means, ranges"
-    figure.legend(handles, list(lines), loc="outside upper right", ncols=3, frameon=False, title=title)
+    styles = {"the row in the title": ("-", COLOURS[0]), "the branch alone": ("--", COLOURS[1])}
+    add_legend(figure, styles | {"rows compared with it": ("-", "#9aa1a9")}, f"{dataset}: means, ranges")
     return figure

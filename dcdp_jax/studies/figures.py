@@ -1,29 +1,24 @@
 """Figures of a study, as SVG and PNG: scores per row, confusion matrices, what modulation did over the epochs."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from dcdp_jax.report.drawing import FIGURE_STYLE, PALETTE
 from dcdp_jax.report.loss_terms import epoch_means
 from dcdp_jax.runs.reading import read_metrics
 from dcdp_jax.studies.engine import Outcome, StageOutcome, by_dataset, folder_of
 from dcdp_jax.studies.grid import is_inner, slug
 from dcdp_jax.studies.tables import test_scores
 
-COLOURS = ("#1f6fb4", "#c8540a", "#1a8a5f", "#8a5bb5")
-STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.hashsalt": "dcdp_jax",
-}
+COLOURS = PALETTE[:4]
 QUANTITIES = {"M": "M", "R": "R (dashed: validation)", "update_norm": "norm of the update"}
 Curve = dict[str, np.ndarray]
 
@@ -36,7 +31,7 @@ def draw_figures(stages: Sequence[StageOutcome], shown: str, workdir: Path) -> l
     outcomes = [outcome for stage in stages for outcome in stage.outcomes if outcome.result]
     chosen = shown or stages[-1].best
     paths = []
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(FIGURE_STYLE):
         for dataset, here in by_dataset(outcomes).items():
             figures = {"modulation": draw_modulation(here, workdir)}
             if any(not is_inner(outcome.trial) for outcome in here):
@@ -128,10 +123,15 @@ def draw_modulation(outcomes: Sequence[Outcome], workdir: Path) -> Figure | None
     for axes in panels[-1]:
         axes.set_xlabel("epoch")
     branches = list(next(iter(rows.values()))[0]["R"])
-    handles = [panels[0, 1].plot([], [], color=COLOURS[i % len(COLOURS)])[0] for i in range(len(branches))]
-    title = f"{outcomes[0].trial.dataset}: means over the trials, range shaded"
-    figure.legend(handles, branches, loc="outside upper right", ncols=len(branches), frameon=False, title=title)
+    styles = {branch: ("-", COLOURS[i % len(COLOURS)]) for i, branch in enumerate(branches)}
+    add_legend(figure, styles, f"{outcomes[0].trial.dataset}: means over the trials, range shaded")
     return figure
+
+
+def add_legend(figure: Figure, styles: Mapping[str, tuple[str, str]], title: str) -> None:
+    """Adds the legend of {name: style and colour of its line} above the panels of a figure."""
+    handles = [Line2D([], [], ls=style, color=colour) for style, colour in styles.values()]
+    figure.legend(handles, list(styles), loc="outside upper right", ncols=len(styles), frameon=False, title=title)
 
 
 def plot_branches(axes: Axes, curves: Sequence[Curve], style: str) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.config import as_plain_data, check_study
-from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs.files import markdown_table, write_atomically, write_json
+from dcdp_jax.runs.workdir import refuse_others
 from dcdp_jax.studies.branches import branch_section, draw_branches
 from dcdp_jax.studies.engine import Outcome, run_study, validation_mean
 from dcdp_jax.studies.figures import draw_figures
@@ -33,8 +33,8 @@ def study(config: ConfigDict, workdir: Path) -> int:
       UserError: the config cannot be used, or every trial failed.
     """
     check_study(config)
-    if workdir.exists() and not (workdir / "study.json").exists() and (not workdir.is_dir() or any(workdir.iterdir())):
-        raise CheckpointError(f"{workdir} is not an empty folder and holds no study; choose another --workdir")
+    if not (workdir / "study.json").exists():
+        refuse_others(workdir, (), "study")
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(workdir / "study.json", as_plain_data(config))
     stages = run_study(config, workdir)
