@@ -26,11 +26,7 @@ class NonFiniteError(UserError):
 
 
 class Terminated(SystemExit):
-    """The end of a process that received SIGTERM and has saved its state; the exit status is the one of SIGTERM.
-
-    Attributes:
-      message: the line to print.
-    """
+    """The end of a process that received SIGTERM and has saved its state, with a line to print and SIGTERM's status."""
 
     STATUS = 128 + 15
 

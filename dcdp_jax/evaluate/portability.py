@@ -11,6 +11,7 @@ from dcdp_jax.config import MAIN_MODEL, STRATEGIES, check_config
 from dcdp_jax.data.dataset import Dataset, build_dataset
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.baselines import BASELINES
+from dcdp_jax.runs.checkpoints import first_line
 from dcdp_jax.runs.files import markdown_table
 from dcdp_jax.train.build import build_branches, build_chain, build_model, build_settings
 from dcdp_jax.train.devices import Devices
@@ -146,7 +147,7 @@ def lower_everywhere(config: ConfigDict, dataset: Dataset) -> list[Lowering]:
             try:
                 step.trace(*arguments).lower(lowering_platforms=(platform,))
             except Exception as raised:  # what an operation that is not there raises differs
-                error = first_line(raised)
+                error = f"{type(raised).__name__}: {first_line(raised)}"
             found.append(Lowering(config.model.name, name, platform, error))
     return found
 
@@ -183,15 +184,10 @@ def compare(
     try:
         found, _ = run_steps(config, dataset, Devices(count, strategy), trained)
     except (jax.errors.JaxRuntimeError, NotImplementedError) as error:
-        return Comparison(config.model.name, strategy, count, {}, first_line(error))
+        message = f"{type(error).__name__}: {first_line(error)}"
+        return Comparison(config.model.name, strategy, count, {}, message)
     differences = {step: float(np.abs(found[step] - wanted[step]).max()) for step in wanted}
     return Comparison(config.model.name, strategy, count, differences, None)
-
-
-def first_line(error: Exception) -> str:
-    """Returns an error as one line, short enough for a table."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
 
 
 def portability_page(findings: Findings) -> str:

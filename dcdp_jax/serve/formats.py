@@ -41,13 +41,9 @@ def to_onnx(
 ) -> tuple[bytes, Callable[..., list[np.ndarray]]]:
     """Returns an ONNX model for any number of windows, and a function of its inputs that runs it.
 
-    Its inputs are `windows`, and `statistics` if there are any; `outputs` are the names of what it returns.
-
-    Args:
-      forward: function of (b, t, c) windows, and (s,) statistics if there are any, that returns an array, or a tuple.
-      shape: (t, c) of a window.
-      outputs: a name for each array.
-      statistics: s, their number.
+    Its inputs are `windows`, and `statistics` if there are any, s of them; `outputs` are the names of what it returns.
+    `forward` is a function of (b, t, c) windows, and (s,) statistics if there are any, that returns an array, or a
+    tuple of them; the shape is (t, c).
 
     Raises:
       ConfigError: jax2onnx or onnxruntime is not installed.
@@ -74,11 +70,7 @@ def to_onnx(
 def to_tflite(forward: Forward, shape: tuple[int, int], examples: np.ndarray | None = None) -> tuple[bytes, Run]:
     """Returns a TFLite model of one float32 window, (1, t, c) -> (1, k), and a function that runs it window by window.
 
-    Args:
-      forward: the whole model.
-      shape: (t, c) of a window.
-      examples: (n, t, c) windows of the training part: weights and activations become int8, with ranges found on these.
-        None for float32.
+    With examples, (n, t, c) windows of training, weights and activations become int8, with ranges found on these.
 
     Raises:
       ConfigError: TensorFlow or ai-edge-litert is not installed.

@@ -63,11 +63,8 @@ class Prediction(NamedTuple):
 def load_model(workdir: Path, computes_body: bool = False) -> TrainedModel:
     """Returns the best checkpoint of a finished run; reads nothing but the workdir.
 
-    With computes_body its channels `body_X` are computed, see `channels.compute_body`.
-
-    Raises:
-      CheckpointError: it holds no finished run of a network, or a file of it is damaged.
-      ConfigError: the model reads no channels that could be computed.
+    With computes_body its channels `body_X` are computed; raises ConfigError if it has none, see `compute_body`, and
+    CheckpointError if the workdir holds no finished run of a network, or a file is damaged.
     """
     read_result(workdir)
     card, network, like = describe_state(workdir)
@@ -106,10 +103,8 @@ def restore_state(workdir: Path, card: ModelCard, like: TrainState) -> TrainStat
 def load_serving_model(config: ConfigDict, workdir: Path) -> TrainedModel:
     """Loads the model of a run as the `serve` part of its config asks for it.
 
-    Raises:
-      CheckpointError: see `load_model`.
-      ConfigError: the model has no threshold, a class with the name of rejected answers, no batch normalisation, or no
-        channels that could be computed.
+    Raises CheckpointError as `load_model` does, and ConfigError where the model has no threshold, a class with the name
+    of rejected answers, no batch normalisation, or no channels that could be computed.
     """
     model = load_model(workdir, config.serve.compute_body)._replace(adapt_share=config.serve.adapt_share)
     if config.serve.adapt == NORM:
@@ -181,10 +176,7 @@ def predict(model: TrainedModel, windows: np.ndarray, batch: int = BATCH) -> Pre
     """Answers about (n, t, c) windows, some of whose channels may be missing, which is NaN anywhere in the window.
 
     Where all branches have all of their channels, the answer is the fusion's. Else it is the mean of the probabilities
-    of those branches' own classifiers that have all of theirs.
-
-    Raises:
-      DataError: windows of another shape.
+    of those branches' own classifiers that have all of theirs. Raises DataError for windows of another shape.
     """
     return answer(model, probabilities(model, windows, batch), windows)
 

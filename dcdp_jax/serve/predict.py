@@ -29,14 +29,9 @@ def predict_recording(
 ) -> list[Event]:
     """Returns an event for each window of a recording, in order; bit for bit those of `Recognizer`.
 
-    Args:
-      model: from `load_model`.
-      recording: channels and rate are the card's, see `inputs.prepare`. A channel that is missing is NaN.
-      time: (t,) seconds of each sample; None where they are 1 / rate apart.
-      smoothing: method and number of windows, see `Smoother`.
-
-    Raises:
-      ConfigError: the smoothing cannot be used.
+    The recording has the channels and the rate of the card, see `inputs.prepare`; a channel that is missing is NaN. Its
+    samples have the times (t,) in seconds, by default 1 / rate apart. The smoothing is method and number of windows;
+    raises ConfigError where `Smoother` cannot use it.
     """
     card = model.card
     time = np.arange(len(recording.labels)) / card.rate if time is None else time

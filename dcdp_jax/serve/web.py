@@ -74,14 +74,9 @@ def write_site(
 ) -> int:
     """Writes the page and all that it loads into a new folder; returns how many bytes a browser loads.
 
-    Args:
-      folder: to make.
-      card: of the model.
-      exported: content of the exported folder's card: what the page says about the model, and how it begins.
-      network: ONNX model with the outputs `probabilities` and, for each branch, `probabilities_BRANCH`. If there are
-        statistics, they are its input `statistics` and its output `next_statistics`.
-      statistics: (s,) float32, of batch normalisation after training; s may be 0.
-      site: from `make_site`.
+    The card of the exported folder has what the page says about the model, and how it begins. The network is an ONNX
+    model with the outputs `probabilities` and, for each branch, `probabilities_BRANCH`. The statistics (s,) are those
+    of batch normalisation after training, its input `statistics` and its output `next_statistics`; s may be 0.
     """
     folder.mkdir()
     page_card = card_of_page(card, site) | {
