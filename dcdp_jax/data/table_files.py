@@ -6,6 +6,7 @@ Text goes through `Lines`, whole files block by block and a live stream as its l
 import contextlib
 import csv
 import difflib
+import glob
 import gzip
 import io
 import re
@@ -18,7 +19,6 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.download import RESOURCE_FORK
 from dcdp_jax.errors import DataError
 
 MISSING_NUMBERS = ("", "NaN", "nan", "NA", "N/A", "null")
@@ -41,20 +41,24 @@ NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"  # in a text, with its dec
 def find_files(raw_dir: Path, patterns: Sequence[str]) -> list[Path]:
     """Returns the files below a folder that match `data.table.files`, whatever the case of their letters, by name.
 
-    What macOS adds beside files, as `._a.csv`, is no table.
+    Links to folders are followed, and a file that is found by two paths is returned once. As in a shell, `*` matches no
+    hidden file, such as `._a.csv` of macOS.
     """
     if not raw_dir.is_dir():
         raise DataError(f"{raw_dir}: no such folder; data.raw_dir (or DCDP_RAW_DIR) is the one with the tables")
-    found: set[Path] = set()
+    found: dict[Path, Path] = {}
     for pattern in patterns:
-        every = (path for path in raw_dir.glob(any_case(pattern)) if path.is_file())
-        matches = [path for path in every if not RESOURCE_FORK.search(path.relative_to(raw_dir).as_posix())]
+        names = glob.glob(any_case(pattern), root_dir=raw_dir, recursive=True)
+        matches = sorted(path for name in names if (path := raw_dir / name).is_file())
         if not matches:
             raise DataError(f"{raw_dir}: no file matches data.table.files={pattern!r}")
+        if not matches[0].is_relative_to(raw_dir):
+            raise DataError(f"{matches[0]}: not below {raw_dir}, which data.table.files={pattern!r} begins in")
         if wrong := [path for path in matches if not is_table(path)]:
             raise DataError(f"{wrong[0]}: not one of {', '.join(SUFFIXES)}")
-        found.update(matches)
-    return sorted(found)
+        for path in matches:
+            found.setdefault(path.resolve(), path)
+    return sorted(found.values())
 
 
 def any_case(pattern: str) -> str:

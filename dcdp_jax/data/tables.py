@@ -333,7 +333,7 @@ def make_notes(
     samples = sum(len(r.labels) for r in recordings)
     how = f", taken to be {table.rate:g} Hz apart"
     if not keeps_rows(table):
-        came = " to ".join(dict.fromkeys(f"{rate:.3g}" for rate in (min(rates), max(rates))))
+        came = " to ".join(dict.fromkeys(f"{float(f'{rate:.3g}'):,g}" for rate in (min(rates), max(rates))))
         how = f" at {came} Hz, resampled by {table.resample} to {table.rate:g} Hz"
     notes = [f"{len(recordings)} recordings: {tally['rows']:,} rows{how}: {samples:,} samples", identities]
     if tally["repeated"]:

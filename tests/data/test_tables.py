@@ -149,6 +149,18 @@ def test_runs_are_unique(tmp_path):
     assert [r.run for r in recordings] == ["ann/first", "bob/first"]
 
 
+def test_links_to_folders_are_followed_and_a_file_is_read_once(tmp_path):
+    for name in ("raw", "elsewhere"):
+        (tmp_path / name).mkdir()
+    write(tmp_path / "raw")
+    write(tmp_path / "elsewhere", name="b.csv")
+    (tmp_path / "raw" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "raw" / "round").symlink_to(tmp_path / "raw")
+    assert [r.run for r in read(tmp_path / "raw", files=("**/*.csv", "*.csv")).recordings] == ["a", "link/b"]
+    with pytest.raises(DataError, match=r"elsewhere/b\.csv: not below .*raw, which data\.table\.files="):
+        read(tmp_path / "raw", files=(f"{tmp_path}/elsewhere/*.csv",))
+
+
 def test_recordings_of_one_name_in_two_files_are_told_apart(tmp_path):
     for name, rows in (("a", ROWS), ("b", ROWS[:3])):
         write(tmp_path, [f"{row},first" for row in rows], f"{name}.csv", HEADER + ",session")
