@@ -72,7 +72,9 @@ def check_config(config: ConfigDict) -> None:
             f"data.train_starts={values['data.train_starts']!r} moves windows within the samples of one label, and "
             f"those of data.label_rule={rule!r} may have several; set --config.data.label_rule=mode"
         )
-    check_mirror_axes(values["augment.mirror_axes"])
+    axes = values["augment.mirror_axes"]
+    if not fits(axes, list[tuple[Any, Literal["x", "y", "z"]]]) or len({str(site) for site, _ in axes}) < len(axes):
+        raise ConfigError(f"augment.mirror_axes={axes!r} must look like (('waist', 'y'), ('wrist', 'x')), a site once")
     check_class_weights(values["train.class_weights"])
     if tuple(values["train.class_weights"]) == (BALANCED,) and values["train.sampling"] == BALANCED:
         raise ConfigError(
@@ -138,12 +140,6 @@ def check_branches(branches: Any) -> None:
             raise ConfigError(f"model.branches: backbone {backbone!r} of {name!r} is none of {', '.join(BACKBONES)}")
         if names.count(name) > 1 or name in RESERVED_NAMES or not name.isidentifier():
             raise ConfigError(f"model.branches: the name {name!r} is used twice, reserved or not an identifier")
-
-
-def check_mirror_axes(axes: Sequence[Any]) -> None:
-    """Raises ConfigError unless axes are (site, axis) with different sites."""
-    if not fits(axes, list[tuple[Any, Literal["x", "y", "z"]]]) or len({str(site) for site, _ in axes}) < len(axes):
-        raise ConfigError(f"augment.mirror_axes={axes!r} must look like (('waist', 'y'), ('wrist', 'x')), a site once")
 
 
 def check_class_weights(weights: Sequence[Any]) -> None:

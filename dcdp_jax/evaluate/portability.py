@@ -1,6 +1,5 @@
 """Checks that every step of every model compiles for every platform, and computes here what one CPU computes."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -33,13 +32,6 @@ Everything is float32 here, products of matrices and convolutions too. Training 
 V100 (compute capability 7.0): install the extra `v100`, which keeps cuDNN below 9.11, the first version without it;
 CUDA 12, never 13; driver 525 or newer. There is no TF32 and no bfloat16 in hardware, so that `auto` is float32.
 """
-
-
-class Steps(NamedTuple):
-    """A model's compiled steps, functions of (state, signals, batch)."""
-
-    train: Callable[..., Any]
-    evaluation: Callable[..., Any]
 
 
 class Lowering(NamedTuple):
@@ -107,16 +99,15 @@ def check_portability(config: ConfigDict) -> Findings:
     return findings
 
 
-def build_steps(config: ConfigDict, dataset: Dataset, devices: Devices) -> tuple[Steps, TrainState]:
-    """Builds the steps of a config's model for some devices, and its initial state."""
+def build_steps(config: ConfigDict, dataset: Dataset, devices: Devices) -> tuple[dict[str, Any], TrainState]:
+    """Returns {name: compiled step (state, signals, batch)} of a config's model for devices, and its initial state."""
     branches = build_branches(config, dataset)
     model = build_model(config, branches, len(dataset.class_names))
     optimizer = build_chain(config, branches, STEPS)
     settings = build_settings(config, dataset, STEPS)
-    steps = Steps(
-        devices.map_step(train_step, donate_state=True, model=model, optimizer=optimizer, settings=settings),
-        devices.map_step(evaluation_step, donate_state=False, model=model, window=dataset.window),
-    )
+    step = devices.map_step(train_step, donate_state=True, model=model, optimizer=optimizer, settings=settings)
+    evaluation = devices.map_step(evaluation_step, donate_state=False, model=model, window=dataset.window)
+    steps = {"train": step, "evaluation": evaluation}
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         return steps, create_state(model, optimizer, config.seed, dataset.window, len(dataset.channels))
 
@@ -139,7 +130,7 @@ def lower_everywhere(config: ConfigDict, dataset: Dataset) -> list[Lowering]:
     steps, state = build_steps(config, dataset, devices)
     batch = batches(dataset)[0]
     found = []
-    for name, step in steps._asdict().items():
+    for name, step in steps.items():
         given = batch | {"mask": np.ones(BATCH, bool)} if name == "evaluation" else batch
         arguments = (devices.replicate(state), devices.replicate(signals_of(dataset)), devices.shard(given))
         for platform in PLATFORMS:
@@ -163,11 +154,12 @@ def run_steps(
     signals, state = devices.replicate(signals_of(dataset)), devices.replicate(initial)
     losses = []
     for batch in batches(dataset):
-        state, metrics = steps.train(state, signals, devices.shard(batch))
+        state, metrics = steps["train"](state, signals, devices.shard(batch))
         losses.append(metrics["loss"]["total"])
     trained = jax.device_get(state) if trained is None else trained
     state = devices.replicate(trained)
-    tally, probabilities, _ = steps.evaluation(state, signals, devices.shard(batch | {"mask": np.ones(BATCH, bool)}))
+    padded = batch | {"mask": np.ones(BATCH, bool)}
+    tally, probabilities, _ = steps["evaluation"](state, signals, devices.shard(padded))
     outcome = {"train": np.array(losses), "evaluation": tally.loss / BATCH, "prediction": probabilities}
     return jax.device_get(outcome), trained
 

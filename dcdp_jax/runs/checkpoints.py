@@ -145,11 +145,12 @@ class Checkpoints:
 
     def numbers(self) -> list[int]:
         """Returns the numbers of the checkpoints, ascending; waits for the save in progress, and raises its error."""
-        return from_first_process(self._numbers)
 
-    def _numbers(self) -> list[int]:
-        self.wait()
-        return sorted(self._manager.all_steps())
+        def saved() -> list[int]:
+            self.wait()
+            return sorted(self._manager.all_steps())
+
+        return from_first_process(saved)
 
     def notes(self, number: int) -> dict[str, Any]:
         """Returns what was noted beside the arrays of a checkpoint; raises CheckpointError where it is damaged."""

@@ -40,10 +40,7 @@ class Input(NamedTuple):
 def read_input(path: Path, card: ModelCard, data: ConfigDict) -> list[Input]:
     """Reads the recordings in a table (CSV or Parquet, see docs/your_own_data.md) or a file of the model's data set.
 
-    Args:
-      path: of the file.
-      card: of the model.
-      data: the `data` part of the config; `data.table` names a table's columns, but for the channels.
+    The `data` part of a config names a table's columns in `data.table`, but for the channels.
 
     Raises:
       DataError: it is neither, is damaged, or is not what the model reads; the message says what came and what was
@@ -118,10 +115,8 @@ def reading_fields(
 ) -> tuple[ConfigDict, dict[str, str]]:
     """Returns the fields of `data.table` that read a table for a model, and {channel: its column}.
 
-    Where `table.channels` names as many columns as the model reads, those stand for its channels in their order.
-
-    Raises:
-      DataError: the table has no column with the time, or a channel of another unit; the message begins with `where`.
+    Where `table.channels` names as many columns as the model reads, those stand for its channels in their order. Raises
+    DataError, from `where`, for a table without the column of time, or with a channel of another unit.
     """
     table = table.copy_and_resolve_references()
     table.rate = float(card.input_rate)
@@ -156,16 +151,10 @@ def check_spelling(where: str, header: Sequence[str], name: str, what: str) -> N
 
 
 def prepare(where: str, recording: Recording, card: ModelCard, time: np.ndarray | None = None) -> Input:
-    """Gives a recording the channels and the rate that a model reads.
+    """Gives a recording the channels and the rate that a model reads; its labels are indices into the card's classes.
 
-    Args:
-      where: the file, for messages.
-      recording: in the data set's own channels, its labels indices into the card's classes.
-      card: of the model.
-      time: (t,) seconds of each sample; None where they are 1 / rate apart.
-
-    Raises:
-      DataError: a channel is not there, or has another unit.
+    The time (t,) of its samples is in seconds; by default they are 1 / rate apart. Raises DataError, with the file in
+    `where`, for a channel that is missing or has another unit.
     """
     chosen = check_channels(where, recording.channels, card.inputs)
     signals = recording.signals[:, chosen]
@@ -206,11 +195,7 @@ def resample_recording(recording: Recording, time: np.ndarray, rate: float) -> t
 
 
 def leave_out_gaps(where: str, recording: Recording, view: str) -> tuple[Recording, np.ndarray]:
-    """Divides a recording where there is nothing, see `is_gap`.
-
-    Returns:
-      The recording without these samples, and which samples were kept.
-    """
+    """Divides a recording where there is nothing, see `is_gap`; returns it without these samples, and those kept."""
     kept = np.flatnonzero(~is_gap(recording.signals, view))
     if len(kept) == len(recording.labels):
         return recording, kept

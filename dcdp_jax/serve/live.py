@@ -62,12 +62,8 @@ def answers(
 ) -> Iterator[dict[str, Any]]:
     """Reads lines as `predict` reads a file, and yields the answer to each window as soon as nothing can change it.
 
-    Args:
-      model: from `load_model`.
-      blocks: the lines of a table in any portions. A channel that the model reads and that is not there is a missing
-        sensor.
-      table: the `data.table` part of a config.
-      smoothing: method and number of windows, see `Smoother`.
+    The blocks are the lines of a table in any portions; a channel that the model reads and that is not there is a
+    missing sensor. For the smoothing see `Smoother`.
 
     Raises:
       ConfigError: a field of `table` cannot be used.
@@ -82,21 +78,13 @@ def answers(
 
 @dataclasses.dataclass
 class Source:
-    """One recording of a stream.
+    """One recording of a stream."""
 
-    Attributes:
-      recognizer: answers its windows.
-      first: its first stamp, None before that.
-      last: seconds of its last row since the first.
-      rows: that came.
-      intervals: seconds between its first rows.
-    """
-
-    recognizer: Recognizer
-    first: np.generic | None = None
-    last: float = -np.inf
-    rows: int = 0
-    intervals: list[float] = dataclasses.field(default_factory=list)
+    recognizer: Recognizer  # answers its windows
+    first: np.generic | None = None  # its first stamp, None before that
+    last: float = -np.inf  # seconds of its last row since the first
+    rows: int = 0  # that came
+    intervals: list[float] = dataclasses.field(default_factory=list)  # seconds between its first rows
 
 
 class Reader:

@@ -123,7 +123,7 @@ def test_convolutions_take_the_form_of_the_platform_lowered_for(dataset):
     devices = Devices(1, "jit")
     steps, state = portability.build_steps(config, dataset, devices)
     batch = devices.shard(portability.batches(dataset)[0])
-    traced = steps.train.trace(devices.replicate(state), devices.replicate(portability.signals_of(dataset)), batch)
+    traced = steps["train"].trace(devices.replicate(state), devices.replicate(portability.signals_of(dataset)), batch)
     barriers = {
         platform: traced.lower(lowering_platforms=(platform,)).as_text().count("optimization_barrier")
         for platform in PLATFORMS
