@@ -1,4 +1,4 @@
-"""The embedded default: synthetic recordings, no network. `make demo` or `python launch.py --config=configs/demo.py`.
+"""The demo on synthetic recordings, without a download. `make demo` or `python launch.py --config=configs/demo.py`.
 
 A small network (the paper's stage A) on ten synthetic subjects whose gyroscopes are the weaker modality.
 """

@@ -1,4 +1,4 @@
-"""MotionSense, 6 activities, a phone in the trousers' pocket.
+"""MotionSense, 6 activities, a phone in the trouser pocket.
 
 `python launch.py --config=configs/motionsense.py [--config.data.raw_dir=FOLDER]`.
 """

@@ -2,9 +2,9 @@
 
 `python launch.py --config=configs/oppo_challenge.py [--config.data.raw_dir=FOLDER]`.
 
-The literature's 9,894 test windows are those of 118,750 rows, four test files end to end: five or six of them begin in
-one file and end in the next. --config.data.join_recordings=False leaves these out, as everywhere else here, and lays
-the windows file by file: 9,889 to 9,891.
+The literature's 9,894 test windows come from 118,750 rows, the four test files end to end: five or six windows begin in
+one file and end in the next. --config.data.join_recordings=False leaves these out, as with all other data sets, and
+cuts windows from each file separately: 9,889 to 9,891.
 """
 
 from dcdp_jax.configs import oppo

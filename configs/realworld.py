@@ -1,4 +1,4 @@
-"""RealWorld (HAR), 8 activities, a phone at the waist; `--config.data.realworld.position=shin` is another place.
+"""RealWorld (HAR), 8 activities, a phone at the waist; `--config.data.realworld.position=shin` is another position.
 
 `python launch.py --config=configs/realworld.py [--config.data.raw_dir=FOLDER]`.
 """

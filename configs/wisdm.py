@@ -1,7 +1,7 @@
 """WISDM v1.1, by subject. `python launch.py --config=configs/wisdm.py [--config.data.raw_dir=FOLDER]`.
 
-One accelerometer has no two modalities: what the second branch reads is derived. `configs/wisdm.py:mirror` gives both
-branches the same signals, `configs/wisdm.py:axis` one the axes x and y, the other z.
+One accelerometer does not have two modalities, so the second branch reads derived channels. `configs/wisdm.py:mirror`
+gives both branches the same signals; `configs/wisdm.py:axis` gives one the axes x and y and the other z.
 """
 
 from dcdp_jax.configs import default

@@ -1,11 +1,11 @@
-"""Nested cross-validation: fields and number of epochs are chosen by folds over the training subjects only.
+"""Nested cross-validation: fields and the number of epochs are chosen by folds over the training subjects only.
 
 `python launch.py --config=configs/studies/crossval.py:uci_har --config.study.workers=2`
 
-The stages `fields` and `epochs` train every row in five folds over the training subjects, with each seed, and test it
-on the subjects that the fold holds out. The best row of `fields` is kept in `epochs`, and that of both in the last
-stage, which trains on all training subjects with each seed and is the first to read the test part. The same command
-again resumes.
+The stages `fields` and `epochs` train every row in five folds over the training subjects with each seed, and evaluate
+it on the held-out subjects of the fold. Stage `epochs` uses the best row of `fields`, and the last stage the best row
+of `epochs`. The last stage trains on all training subjects with each seed, and only it evaluates the test set. The same
+command resumes.
 """
 
 from dcdp_jax.configs import hapt, uci_har
@@ -28,7 +28,7 @@ def get_config(datasets="uci_har"):
     for name, module in default.choose(DATASETS, datasets).items():
         config.datasets[name] = module.get_config()
     for dataset in (*config.datasets.values(), *config.quick.datasets.values()):
-        dataset.train.selection = "last"  # no part is left to choose an epoch by
+        dataset.train.selection = "last"  # there is no validation set for choosing an epoch
     for dataset in config.datasets.values():
         dataset.train.epochs = 20
     config.study.inner_folds = 5

@@ -1,4 +1,4 @@
-"""The fields of every study at their defaults, and functions that make its rows.
+"""The default fields of every study, and functions that make its rows.
 
 A study is a grid of data sets, rows, folds and seeds; each point is a training run. The fields are declared in
 `dcdp_jax/fields.py`; `docs/config.md` lists them.

@@ -1,8 +1,8 @@
-"""The main figures: full width, every subject of the training part trains, the last epoch is tested, five seeds.
+"""The main figures: full width, all training subjects, no validation set, the last epoch is tested, five seeds.
 
-`python launch.py --config=configs/studies/full_width.py:uci_har --config.study.seeds_at_once=5`; without names, all
-three data sets. The row without modulation is trained alike. The tables add the ensemble of the seeds and intervals
-over people. For one GPU; docs/results.md has the scores and the seconds.
+`python launch.py --config=configs/studies/full_width.py:uci_har --config.study.seeds_at_once=5` on one GPU; without
+names, all three data sets. There is also a row without modulation. The tables add the ensemble of the seeds and
+confidence intervals over people. docs/results.md has the scores and times.
 """
 
 from dcdp_jax.configs import hapt, uci_har

@@ -1,12 +1,12 @@
-"""Which method of modulation helps unbalanced branches, and how much of the gap to an oracle it closes.
+"""Compares methods of modulation on unbalanced branches, by how much of the gap to an oracle each closes.
 
 `python launch.py --config=configs/studies/imbalance.py --config.study.workers=2`: the three synthetic tasks, 5 seeds.
 `python launch.py --config=configs/studies/imbalance.py:complementary`: one of them.
 `python launch.py --config=configs/studies/imbalance.py:uci_har,hapt,dsads --config.study.raw_dir=RAW`: 5 groups of
-subjects in place of the seeds.
-The word `main` among the names leaves a quarter of the rows: AdamW, and one method of each kind.
+subjects instead of seeds.
+The word `main` among the names selects a quarter of the rows: AdamW, and one method of each kind.
 
-docs/imbalance.md has the question, the budget and the table.
+docs/imbalance.md has the question, the budget and the results.
 """
 
 from dcdp_jax.configs import default, dsads, hapt, uci_har
@@ -18,13 +18,13 @@ OPTIMIZERS = {
     "SGD": {"optimizer.name": "sgd", "optimizer.learning_rate": 0.3},
     "AdamW": {"optimizer.name": "adamw", "optimizer.learning_rate": 1e-2},
 }
-PUBLISHED_RATES = {"AdamW": {"optimizer.learning_rate": 1e-3}}  # where they differ on published data
+PUBLISHED_RATES = {"AdamW": {"optimizer.learning_rate": 1e-3}}  # that differ on published data
 ADAPTIVE_ONLY = "decoupled"  # SGD has no second moment
 PLAIN = "none"
 
 
 def methods() -> dict[str, dict]:
-    """Returns {name: fields} of every method at every placement that it has, and of the controls."""
+    """Returns {name: fields} of every method at every placement that it supports, and of the controls."""
     placed = {
         "CGGM": {"modulation.name": "cggm"},
         "OGM": {"modulation.name": "ogm"},
@@ -48,7 +48,7 @@ def methods() -> dict[str, dict]:
         "CGM held out, after": {"cgm.placement": "after", "modulation.confidence": "heldout"},
         "CGM averaged, after": {"cgm.placement": "after", "modulation.confidence": "ema"},
     }
-    # What a better head gives without any modulation.
+    # The gain from another fusion head, without modulation.
     for name, fields in {
         "gated fusion": {"model.fusion": "gated"},
         "sum of logits": {"model.fusion": "sum"},
@@ -59,7 +59,7 @@ def methods() -> dict[str, dict]:
 
 
 def synthetic(task: str):
-    """Returns the config of a synthetic task: a network and a budget with which one training takes seconds."""
+    """Returns the config of a synthetic task, with a network and a budget that train in seconds."""
     config = default.get_config()
     config.data.name = "synthetic"
     config.data.synthetic.task = task
@@ -129,7 +129,7 @@ def get_config(datasets="complementary,redundant,noise"):
             for name, fields in methods().items()
             if not (optimizer == "SGD" and ADAPTIVE_ONLY in name) and (name in MAIN_METHODS or not only_main)
         }
-        # What a method gains beyond this is not the larger steps that it takes.
+        # A gain above this row does not come from larger steps.
         faster = {"optimizer.learning_rate": 2 * chosen["optimizer.learning_rate"]}
         named[f"{optimizer}, {PLAIN} at twice the rate"] = chosen | faster | methods()[PLAIN]
         rows |= {f"{optimizer}, {branch} alone": chosen | fields for branch, fields in alone.items()} | named

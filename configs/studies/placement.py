@@ -2,7 +2,7 @@
 
 `python launch.py --config=configs/studies/placement.py --config.study.workers=2`
 
-docs/adam_and_modulation.md has the tables and what follows from them.
+docs/adam_and_modulation.md has the tables and the conclusions.
 """
 
 from dcdp_jax.configs import dsads, uci_har

@@ -1,4 +1,4 @@
-"""Which learning rate SGD takes in configs/studies/placement.py: chosen on validation, one seed, without modulation.
+"""Chooses SGD's learning rate for configs/studies/placement.py, on validation with one seed and no modulation.
 
 `python launch.py --config=configs/studies/sgd_learning_rate.py --config.study.workers=2`
 """

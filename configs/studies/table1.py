@@ -1,9 +1,9 @@
-"""Table 1: optimiser, depth, lambda and tau, alpha, one after the other; Figures 2 and 3 show its scores.
+"""Table 1: optimiser, depth, lambda and tau, and alpha, chosen one after the other; Figures 2 and 3 show the scores.
 
 `python launch.py --config=configs/studies/table1.py:uci_har`; without a name, the paper's OPPORTUNITY.
 
-Each stage keeps the best of the one before, by validation. The paper does not say by what it chose, and its stage A,
-with the smaller network, scores above its stage B.
+Each stage uses the row of the previous stage with the best validation score. The paper does not state how it chose,
+and its stage A, with a smaller network, scores higher than its stage B.
 """
 
 from dcdp_jax.configs import dsads, hapt, oppo, pamap2, uci_har, wisdm
@@ -23,7 +23,7 @@ def optimizers() -> dict:
 
 
 def depth(resnet: tuple, densenet: tuple) -> dict:
-    """The depth of both branches; in quick form that of the first stage, divided by three."""
+    """Returns the fields for the depth of both branches; in quick form only a third of the first stage."""
     shallow = [(-(-stages[0] // 3),) for stages in (resnet, densenet)]
     return {
         "model.resnet_blocks": resnet,

@@ -1,4 +1,4 @@
-"""Table 2: what each module contributes, and controls that the paper has not.
+"""Table 2: the contribution of each module, and controls that the paper does not have.
 
 `python launch.py --config=configs/studies/table2.py:uci_har,dsads`; without names, the paper's PAMAP2 and OPPORTUNITY.
 
@@ -10,7 +10,7 @@ from dcdp_jax.configs.studies import default
 
 MAIN = "DPFE+CL+CGM+DA"
 DATASETS = {"pamap2": pamap2, "opportunity": oppo, "uci_har": uci_har, "dsads": dsads, "hapt": hapt}
-# Of PAMAP2: weighted F1.
+# Weighted F1 on PAMAP2.
 PAPER = {
     "ResNet, own channels": 85.52,
     "DPFE": 91.71,
@@ -30,7 +30,7 @@ def modules(contrast=False, modulation=False, augmentation=False) -> dict:
 
 
 def own_channels(datasets, place: int) -> dict:
-    """One of the two branches alone, on its own channels."""
+    """Returns the fields of one of the two branches alone, on its own channels."""
     fields = {"cgm.enabled": False}
     for name, dataset in datasets.items():
         branch = dataset.model.branches[place]
@@ -39,7 +39,7 @@ def own_channels(datasets, place: int) -> dict:
 
 
 def backbones(datasets, *names: str) -> dict:
-    """The same channels with other backbones."""
+    """Returns the fields of the same channels with other backbones."""
     return {
         f"{dataset_name}:model.branches": tuple(
             (branch, backbone, channels)

@@ -1,10 +1,10 @@
-"""Table 3: DCDP-HAR beside its rivals: networks, and classical models that are fitted on a CPU.
+"""Table 3: DCDP-HAR and its baselines, networks and classical models that are fitted on a CPU.
 
 `python launch.py --config=configs/studies/table3.py:uci_har,wisdm,wisdm_paper`; without names, the paper's four.
-`table3.py:uci_har,hapt:groups,5` tests every person once, in five folds over groups of people, in place of the
-protocols of the data sets' configs. `table3.py:uci_har,hapt:groups,5:classical` trains the classical rows only, and
-`:networks` the others. Their trials have the names that those of the whole table have, so that two machines can share
-it: copy the folders `trials/*` of both into the workdir of the whole table, and its command makes the tables.
+`table3.py:uci_har,hapt:groups,5` tests every person once, in five folds over groups of people, instead of the
+protocols of the data sets' configs. `table3.py:uci_har,hapt:groups,5:classical` trains only the classical rows, and
+`:networks` the others. Their trials are named as in the whole table, so two machines can share the work: copy the
+folders `trials/*` of both into the workdir of the whole table, and its command makes the tables.
 """
 
 from dcdp_jax.configs import dsads, hapt, oppo, pamap2, uci_har, wisdm
@@ -22,9 +22,9 @@ NETWORKS = {
     "ELK": {"model.name": "elk"},  # after Ding et al. 2022
     "DanHAR": {"model.name": "danhar"},  # Gao et al. 2021
     "DeepConvLSTM": {"model.name": "deepconvlstm"},  # Ordonez and Roggen 2016
-    # github.com/hfawaz/InceptionTime: 1500 epochs, batch 64, on sets of some hundred series: fewer updates than here
+    # github.com/hfawaz/InceptionTime: 1500 epochs, batch 64, on sets of some hundred series, so fewer updates than here
     "InceptionTime": {"model.name": "inception_time"},
-    # github.com/teco-kit/ISWC22-HAR: at most 150 epochs, batch 256, Adam 0.001, ended after 15 without a gain
+    # github.com/teco-kit/ISWC22-HAR: at most 150 epochs, batch 256, Adam 0.001, stopped after 15 epochs without a gain
     "TinyHAR": {"model.name": "tinyhar"},
     "Transformer": {"model.name": "transformer"},  # Vaswani et al. 2017
 }
@@ -75,7 +75,7 @@ def get_config(asked="opportunity,wisdm_paper,uci_har,pamap2"):
         default.divide(config, division)
     rows = {row: dict(fields) for row, fields in ROWS[chosen or "all"].items()}
     for row, fields in rows.items():
-        if row != MAIN:  # a rival has one input, and takes the sensor's own three axes
+        if row != MAIN:  # a baseline has one input and reads the sensor's own three axes
             fields["cgm.enabled"] = False
             fields |= {f"{name}:data.view": "raw" for name in config.datasets if name.startswith("wisdm")}
     config.study.stages = (default.stage("", rows),)

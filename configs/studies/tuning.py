@@ -1,4 +1,4 @@
-"""Learning rate, augmentation and label smoothing of DCDP-HAR, one after the other, each chosen on validation.
+"""Learning rate, then augmentation, then label smoothing of DCDP-HAR, each chosen on validation.
 
 `python launch.py --config=configs/studies/tuning.py:uci_har`; several data sets are tuned together.
 """

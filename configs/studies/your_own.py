@@ -1,8 +1,8 @@
-"""Baselines first, on recordings of your own: random forest, CNN, and the main model with and without modulation.
+"""Baselines on recordings of your own: random forest, CNN, and the main model with and without modulation.
 
-`python launch.py --config=configs/studies/your_own.py --config.datasets.own.data.raw_dir=FOLDER`, with the tables that
-configs/your_own.py describes, or with columns of other names, see docs/your_own_data.md. It trains every row with three
-seeds in each of five folds, which are groups of people; `your_own.py:groups,10` takes ten groups, and
+`python launch.py --config=configs/studies/your_own.py --config.datasets.own.data.raw_dir=FOLDER` reads the tables that
+configs/your_own.py describes; for columns of other names see docs/your_own_data.md. It trains every row with three
+seeds in each of five folds, which are groups of people. `your_own.py:groups,10` uses ten groups, and
 `your_own.py:loso,24` leaves out each of 24 people in turn. The networks are small, for a machine without a GPU.
 """
 
