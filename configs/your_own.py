@@ -1,7 +1,7 @@
 """Recordings of your own, the worked example of docs/your_own_data.md: copy this file and name your own columns.
 
 `python launch.py --config=configs/your_own.py --config.data.raw_dir=FOLDER`, with the folder of your tables. The
-network is tiny, so that the example trains in seconds; remove the lines from model.width on to train the paper's network.
+network is tiny, so the example trains in seconds; remove the lines from model.width on to train the paper's network.
 """
 
 from dcdp_jax.configs import default
