@@ -21,10 +21,7 @@ def measure_calibration(dataset: Dataset, network: nn.Module, variables: Any, se
     """Adapts the classifiers to each test subject with its calibration windows, and tests them on its other windows.
 
     The data set has windows for `calibration`, of as many seconds; the variables are `params` and `batch_stats`.
-
-    Returns:
-      `before` and `after`: accuracy and macro F1 over all test subjects that have both kinds of windows; `subjects`:
-      {name: {`windows`, `calibration_windows`, `before`, `after`: accuracy}}.
+    Returns `runs.schemas.Calibrated`: `before` and `after` are over all test subjects that have both kinds of windows.
 
     Raises:
       ConfigError: the model has no branches, or no subject has both kinds of windows.

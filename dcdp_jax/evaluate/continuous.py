@@ -19,9 +19,8 @@ def grade_test_part(
     samples from the beginning of a stretch, as in predict and stream. `probabilities_of` returns (n, k) class
     probabilities of windows.
 
-    Returns:
-      See `grade_segments`; None where the test part has no continuous recordings: its windows are random ones, no
-      stretch has a change of label, or none is as long as a window.
+    Returns what `grade_segments` does; None where the test part has no continuous recordings: its windows are random
+    ones, no stretch has a change of label, or none is as long as a window.
     """
     stretches = dataset.test_stretches
     starts = window_starts(stretches, dataset.window, step)

@@ -109,13 +109,10 @@ def divide(true: Sequence[Segment], predicted: Sequence[Segment]) -> list[Stretc
 
 
 def grade_segments(stretches: Sequence[Stretch], class_names: Sequence[str]) -> dict[str, Any]:
-    """Grades the predicted segments of stretches, see `divide`.
+    """Grades the predicted segments of stretches, see `divide`; returns `dcdp_jax.runs.schemas.SegmentGrades`.
 
-    Returns:
-      `map`: {temporal overlap: mean average precision over the classes with a true segment}, see `average_precision`.
-      `seconds`: {class: {kind of time in `KINDS`: seconds}}, see `time_errors`.
-      `segments`: {class: {`true`, `predicted`: number of segments}}.
-      `onset`: see `onset_delays`.
+    `map`: {temporal overlap: mean average precision over the classes with a true segment}, see `average_precision`.
+    `seconds`: {class: {kind of time in `KINDS`: seconds}}, see `time_errors`. `segments`: numbers by class.
     """
     counts = {
         name: {

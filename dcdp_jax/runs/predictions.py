@@ -37,7 +37,8 @@ def describe_windows(dataset: Dataset, probabilities: np.ndarray) -> list[dict[s
     """Returns the `COLUMNS` of every test window; `start` is its first sample in the recording."""
     split = dataset.splits["test"]
     recording = np.searchsorted(dataset.offsets, split.starts, side="right") - 1
-    predicted = probabilities.argmax(axis=1)
+    answers = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    columns = recording, split.starts, split.subjects, split.labels, *answers
     return [
         {
             "recording": dataset.runs[r],
@@ -47,15 +48,7 @@ def describe_windows(dataset: Dataset, probabilities: np.ndarray) -> list[dict[s
             "predicted": dataset.class_names[guess],
             "confidence": confidence,
         }
-        for r, start, subject, true, guess, confidence in zip(
-            recording.tolist(),
-            split.starts.tolist(),
-            split.subjects.tolist(),
-            split.labels.tolist(),
-            predicted.tolist(),
-            probabilities.max(axis=1).tolist(),
-            strict=True,
-        )
+        for r, start, subject, true, guess, confidence in zip(*(column.tolist() for column in columns), strict=True)
     ]
 
 

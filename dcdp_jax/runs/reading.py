@@ -13,12 +13,11 @@ import numpy as np
 
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs import files, schemas
-from dcdp_jax.runs.schemas import decode
+from dcdp_jax.runs.schemas import EDITED, decode
 
 # Of predictions.csv; the probabilities of all classes follow.
 COLUMNS = ("recording", "start", "subject", "true", "predicted", "confidence")
 WINDOW_COLUMNS = COLUMNS[:4]
-EDITED = "the file was cut off, edited, or written by another version"
 
 
 class Predictions(NamedTuple):

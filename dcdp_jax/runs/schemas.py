@@ -9,6 +9,7 @@ from dcdp_jax.errors import CheckpointError
 from dcdp_jax.rejection import Rejection
 
 T = TypeVar("T")
+EDITED = "the file was cut off, edited, or written by another version"
 # JSON has no NaN and no infinity, and the decoder refuses numbers beyond float64: every float is finite.
 # A softmax of float32 may exceed 1 by rounding, most on accelerators.
 Share = Annotated[float, Meta(ge=0, le=1.001)]
@@ -57,12 +58,9 @@ class AllowedDetection(Detection):
 
 
 class Separation(TypedDict):
-    """How windows of the class that was left out of training are told from the others by a score.
+    """How windows of the class that was left out of training are told from the others by a score."""
 
-    `auroc` is the area under the ROC curve.
-    """
-
-    auroc: Share
+    auroc: Share  # area under the ROC curve
     found: list[AllowedDetection]
     at_threshold: NotRequired[Detection]
 
@@ -267,14 +265,11 @@ class WorstWindows(TypedDict):
 def decode(content: bytes, schema: type[T], where: object) -> T:
     """Decodes JSON and checks it by a schema; keys that the schema does not name are kept.
 
-    Raises:
-      CheckpointError: it is not JSON, or has another type or range; the message says `where` and names the field.
+    Raises CheckpointError, which says `where` and names the field, for another type or range, or what is not JSON.
     """
     try:
         found: Any = msgspec.json.decode(content)
         msgspec.convert(found, schema)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{where}: {str(error).replace('$.', '')}; the file was cut off, edited, or written by another version"
-        ) from None
+        raise CheckpointError(f"{where}: {str(error).replace('$.', '')}; {EDITED}") from None
     return found

@@ -47,11 +47,8 @@ class StageOutcome(NamedTuple):
 def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
     """Trains whatever has no result yet, stage after stage; `trials/NAME` of the workdir is the workdir of each run.
 
-    A stage of which every trial failed is the last: the next would build on its best row.
-
-    Raises:
-      UserError: the config cannot be used, or every trial of the study failed.
-      Terminated: SIGTERM came, and what was done is saved.
+    A stage of which every trial failed is the last: the next would build on its best row. Raises UserError where the
+    config cannot be used or every trial failed, and Terminated where SIGTERM came, once all is saved.
     """
     stages = stages_of(config)
     for stage in stages:  # what is wrong with a later stage should show before the first has been trained
