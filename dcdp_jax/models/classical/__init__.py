@@ -1,4 +1,4 @@
-"""Models without gradient steps: features of single windows, and a classifier of scikit-learn on them.
+"""Models without gradient steps: features of single windows and a scikit-learn classifier.
 
 `CLASSICAL` lists them by `model.name`. scikit-learn, in the extra `studies`, is imported when a classifier is fitted.
 
@@ -16,7 +16,7 @@ class Classical(NamedTuple):
 
     make_features: MakeFeatures  # ((m, t, c) some training windows, seed) -> the function (n, t, c) -> (n, f) float32
     fit: classifiers.Fit  # ((n, f) features of all training windows, (n,) labels, seed) -> `Fitted`
-    shortest: int = 2  # the least number of samples per window, t
+    shortest: int = 2  # smallest number of samples per window, t
 
 
 CLASSICAL: dict[str, Classical] = {

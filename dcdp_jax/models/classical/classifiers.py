@@ -1,4 +1,4 @@
-"""Classifiers of features, fitted by scikit-learn with the settings of the models' sources."""
+"""Classifiers that scikit-learn fits to features, with the settings of the models' sources."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,8 +14,8 @@ class Fitted(NamedTuple):
 
     # (n, f) features -> (n, k) probabilities of the classes in the training labels, in ascending order
     predict: Callable[[np.ndarray], np.ndarray]
-    parameters: int  # number of fitted numbers: coefficients and intercepts of a linear model, nodes of trees
-    # replaces smaller probabilities, so that the cross-entropy of a class without any is finite
+    parameters: int  # number of coefficients and intercepts of a linear model, or of nodes of trees
+    # replaces smaller probabilities, so that the cross-entropy of a class with probability 0 is finite
     smallest: float = SMALLEST
 
 
@@ -23,14 +23,14 @@ Fit = Callable[[np.ndarray, np.ndarray, int], Fitted]  # ((n, f) features, (n,) 
 
 
 def random_forest(features: np.ndarray, labels: np.ndarray, seed: int) -> Fitted:
-    """Fits 300 trees (Breiman 2001). A class that no tree chose has half a tree's vote."""
+    """Fits 300 trees (Breiman 2001). A class that no tree chose gets half a tree's vote."""
     from sklearn.ensemble import RandomForestClassifier
 
     return fit_trees(RandomForestClassifier(300, random_state=seed, n_jobs=-1), features, labels)
 
 
 def extra_trees(features: np.ndarray, labels: np.ndarray, seed: int) -> Fitted:
-    """Fits the 200 extremely randomised trees of Quant. A class that no tree chose has half a tree's vote."""
+    """Fits the 200 extremely randomised trees of Quant. A class that no tree chose gets half a tree's vote."""
     from sklearn.ensemble import ExtraTreesClassifier
 
     trees = ExtraTreesClassifier(200, criterion="entropy", max_features=0.1, random_state=seed, n_jobs=-1)
@@ -38,7 +38,7 @@ def extra_trees(features: np.ndarray, labels: np.ndarray, seed: int) -> Fitted:
 
 
 def fit_trees(forest: Any, features: np.ndarray, labels: np.ndarray) -> Fitted:
-    """Fits a forest of scikit-learn."""
+    """Fits a scikit-learn forest."""
     forest.fit(features, labels)
     nodes = sum(tree.tree_.node_count for tree in forest.estimators_)
     return Fitted(forest.predict_proba, nodes, 0.5 / forest.n_estimators)
@@ -52,7 +52,7 @@ def gradient_boosting(features: np.ndarray, labels: np.ndarray, seed: int) -> Fi
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    # Early stopping would hold out windows that overlap with those it trains on.
+    # Early stopping would hold out windows that overlap with training windows.
     boosting = HistGradientBoostingClassifier(l2_regularization=1.0, early_stopping=False, random_state=seed)
     boosting.fit(features, labels)
     nodes = sum(len(tree.nodes) for round_ in boosting._predictors for tree in round_)
@@ -73,9 +73,9 @@ def linear(features: np.ndarray, labels: np.ndarray, seed: int) -> Fitted:
 def ridge(features: np.ndarray, labels: np.ndarray, seed: int) -> Fitted:
     """Fits ridge regression of the classes' indicators (+1 or -1) on standardised features, the source's classifier.
 
-    The strength of the penalty is the one with the least leave-one-out error. Ridge regression gives no probabilities:
-    they are the softmax of its decision values, which lie near -1 and 1, so that loss and calibration error are defined
-    but are those of a model that is little sure. The seed is unused.
+    The strength of the penalty is the one with the smallest leave-one-out error. Ridge regression gives no
+    probabilities, so they are the softmax of its decision values. These are near -1 and 1, so loss and calibration
+    error are defined but are those of an underconfident model. The seed is unused.
     """
     from sklearn.preprocessing import StandardScaler
 
@@ -85,7 +85,7 @@ def ridge(features: np.ndarray, labels: np.ndarray, seed: int) -> Fitted:
 
 
 def sparse_ridge(features: np.ndarray, labels: np.ndarray, seed: int) -> Fitted:
-    """Fits `ridge` on square roots of counts, standardised, where zeros stay zero, as Hydra's source does."""
+    """Fits `ridge` on standardised square roots of counts, in which zeros stay zero, as Hydra's source does."""
     del seed
     roots = np.sqrt(np.maximum(features, 0))
     mean, zeros = roots.mean(axis=0), (roots == 0).mean(axis=0)
@@ -107,12 +107,12 @@ def fit_ridge(standardise: Callable[[np.ndarray], np.ndarray], features: np.ndar
 
     def predict(features: np.ndarray) -> np.ndarray:
         values = model.decision_function(standardise(features))
-        # Of two classes there is one decision value, that of the second.
+        # With two classes there is one decision value, that of the second class.
         return softmax(values if values.ndim == 2 else np.stack([-values, values], axis=1), axis=1)
 
     return Fitted(predict, count_coefficients(model))
 
 
 def count_coefficients(model: Any) -> int:
-    """Returns the number of coefficients and intercepts of a linear model of scikit-learn."""
+    """Returns the number of coefficients and intercepts of a scikit-learn linear model."""
     return int(model.coef_.size + model.intercept_.size)

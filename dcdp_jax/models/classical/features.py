@@ -1,4 +1,4 @@
-"""Features of a window: what a function of them looks like, and simple statistics."""
+"""Types of functions that compute features of windows, and simple statistics."""
 
 from collections.abc import Callable
 
@@ -28,6 +28,6 @@ def window_statistics(x: np.ndarray) -> np.ndarray:
 
 
 def make_statistics(sample: np.ndarray, seed: int) -> Features:
-    """Returns `window_statistics`, which learns nothing from training windows."""
+    """Returns `window_statistics`, which do not depend on training windows."""
     del sample, seed
     return window_statistics

@@ -1,8 +1,8 @@
 """Hydra (Dempster, Schmidt and Webb 2023, "Hydra: competing convolutional kernels for fast and accurate time series
 classification", Data Mining and Knowledge Discovery 37), in its authors' form for several channels.
 
-Groups of random kernels compete: at every sample, the kernel of a group with the largest response counts that response,
-and the one with the smallest counts 1. Half of the groups read the signals, half their first differences.
+The kernels of a group compete: at every sample, the largest response is added to the count of its kernel, and 1 to the
+other count of the kernel with the smallest response. Half of the groups read the signals, half their first differences.
 """
 
 import jax
@@ -12,15 +12,15 @@ import numpy as np
 from dcdp_jax.models.classical.features import Features, dilated_taps
 
 TAPS = 9
-GROUPS, KERNELS = 32, 8  # groups per dilation and input, kernels per group; the source's numbers
-MOST_CHANNELS = 8  # that a group reads the sum of
+GROUPS, KERNELS = 32, 8  # groups per dilation and input, kernels per group; as in the source
+MOST_CHANNELS = 8  # largest number of channels whose sum a group reads
 
 
 def make_features(sample: np.ndarray, seed: int) -> Features:
     """Draws the kernels and the channels of each group, for windows of the sample's shape.
 
     Returns:
-      The function of (n, t, c) windows that gives (n, f) counts, 1,024 for each dilation 1, 2, 4, ... to (t - 1) / 8.
+      A function from (n, t, c) windows to (n, f) counts, 1,024 for each dilation 1, 2, 4, ... up to (t - 1) / 8.
     """
     rng = np.random.default_rng(seed)
     t, channels = sample.shape[1:]
@@ -50,7 +50,7 @@ def competition(x: jax.Array, kernels: jax.Array, dilation: int) -> jax.Array:
     """Counts which dilated kernels, (g, 9, k), win on the input of each group, (n, t, g), zero outside.
 
     Returns:
-      (n, 2, g, k): the sum of the largest responses, and the number of smallest ones.
+      (n, 2, g, k): the sum of the largest responses, and the number of smallest responses.
     """
     taps = jnp.stack(dilated_taps(x, TAPS, dilation), axis=-1)  # (n, t, g, 9)
     responses = jnp.einsum("ntgw,gwk->ntgk", taps, kernels, precision="highest")

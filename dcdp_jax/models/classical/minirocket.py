@@ -1,5 +1,5 @@
 """MiniRocket (Dempster, Schmidt and Webb 2021, "MiniRocket: a very fast (almost) deterministic transform for time
-series classification", KDD), in the form for several channels that its authors published with it.
+series classification", KDD), in its authors' form for several channels.
 
 A feature is the share of samples at which a dilated convolution exceeds a threshold. The 84 kernels have nine taps,
 three of 2 and six of -1; each kernel with each dilation reads a random subset of the channels.
@@ -15,7 +15,7 @@ import numpy as np
 from dcdp_jax.models.classical.features import Features, dilated_taps
 
 TAPS = 9
-FEATURES = 10_000  # at most; the source's number
+FEATURES = 10_000  # upper bound, as in the source
 MAX_DILATIONS = 32
 KERNELS = np.full((84, TAPS), -1, np.float32)
 for _kernel, _taps in zip(KERNELS, itertools.combinations(range(TAPS), 3), strict=True):
@@ -24,11 +24,11 @@ GOLDEN_RATIO = (5**0.5 + 1) / 2
 
 
 class Dilation(NamedTuple):
-    """The features with one dilation."""
+    """The features of one dilation."""
 
     dilation: int  # samples between the taps
     weights: np.ndarray  # (9 c, 84) kernels on the channels that each reads
-    inside: np.ndarray  # (84,) whether only samples count at which all taps lie within the window
+    inside: np.ndarray  # (84,) whether a sample counts only if all taps are within the window
     thresholds: np.ndarray  # (84, m)
 
 
@@ -43,7 +43,7 @@ def choose_dilations(window: int, count: int) -> list[tuple[int, int]]:
 
 
 def choose_channels(channels: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns (84, c) whether a kernel reads a channel: 1 to 9 of them, fewer more often."""
+    """Returns (84, c) whether a kernel reads a channel. It reads 1 to 9 channels, small numbers more often."""
     most = min(channels, TAPS)
     counts = (2 ** rng.uniform(0, np.log2(most + 1), len(KERNELS))).astype(int)
     ranks = rng.permuted(np.tile(np.arange(channels), (len(KERNELS), 1)), axis=1)
@@ -62,7 +62,7 @@ def make_features(sample: np.ndarray, seed: int) -> Features:
     kernel and dilation.
 
     Returns:
-      The function of (n, t, c) windows that gives (n, f) shares, f the largest multiple of 84 below 10,000.
+      A function from (n, t, c) windows to (n, f) shares, where f is the largest multiple of 84 below 10,000.
     """
     rng = np.random.default_rng(seed)
     t, channels = sample.shape[1:]

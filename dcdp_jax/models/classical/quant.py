@@ -2,7 +2,7 @@
 Mining and Knowledge Discovery 38).
 
 The features are quantiles of the signals, their smoothed first and their second differences, and their amplitude
-spectrum, in fixed intervals: halves, quarters and so on, and the same shifted by half of one.
+spectrum, in fixed intervals: halves, quarters and so on, and the same intervals shifted by half their length.
 """
 
 import math
@@ -26,7 +26,7 @@ def representations(x: np.ndarray) -> list[np.ndarray]:
 
 
 def intervals(length: int) -> list[tuple[int, int]]:
-    """Returns (begin, end) of 1, 2, 4, ... intervals of equal length, at most 32, each time followed by shifted ones.
+    """Returns (begin, end) of 1, 2, 4, ... at most 32 intervals of equal length, each set followed by shifted ones.
 
     >>> intervals(4)
     [(0, 4), (0, 2), (2, 4), (1, 3), (0, 1), (1, 2), (2, 3), (3, 4)]
@@ -44,7 +44,7 @@ def intervals(length: int) -> list[tuple[int, int]]:
 
 
 def quantiles(x: np.ndarray) -> np.ndarray:
-    """Computes quantiles of (n, c, m) over the last axis, one per four samples; every second less the mean."""
+    """Computes quantiles of (n, c, m) over the last axis, one per four samples; every second one minus the mean."""
     count = 1 + (x.shape[-1] - 1) // SAMPLES_PER_QUANTILE
     levels = np.linspace(0, 1, count) if count > 1 else np.array([0.5])
     place = levels * (x.shape[-1] - 1)
@@ -67,6 +67,6 @@ def quant_features(x: np.ndarray) -> np.ndarray:
 
 
 def make_features(sample: np.ndarray, seed: int) -> Features:
-    """Returns `quant_features`, which learns nothing from training windows."""
+    """Returns `quant_features`, which do not depend on training windows."""
     del sample, seed
     return quant_features
