@@ -65,16 +65,16 @@ def contrastive_loss(
       >>> print(f"{contrastive_loss(z, z, 0.5):.4f} {contrastive_loss(z, z[::-1], 0.5):.4f}")
       0.3408 2.3408
     """
-    z_a, z_b = l2_normalize(z_a), l2_normalize(z_b)
-    all_a, all_b, own = z_a, z_b, jnp.arange(z_a.shape[0])
+    queries, own = jnp.stack([l2_normalize(z_a), l2_normalize(z_b)]), jnp.arange(z_a.shape[0])
+    candidates = queries[::-1]
     if axis_name is not None:
-        all_a, all_b = (jax.lax.all_gather(z, axis_name, tiled=True) for z in (z_a, z_b))
+        candidates = jax.lax.all_gather(candidates, axis_name, axis=1, tiled=True)
         own = own + jax.lax.axis_index(axis_name) * z_a.shape[0]
 
     def one_direction(queries: jax.Array, candidates: jax.Array) -> jax.Array:
         return cross_entropy(queries @ candidates.T / temperature, own).mean()
 
-    return (one_direction(z_a, all_b) + one_direction(z_b, all_a)) / 2
+    return jax.vmap(one_direction)(queries, candidates).mean()
 
 
 def multi_stage_contrastive_loss(
@@ -100,12 +100,17 @@ def multi_stage_contrastive_loss(
     """
     if not stages or any(len(stage) < 2 for stage in stages):
         raise ValueError(f"contrast needs two or more branches in every stage, got {[sorted(s) for s in stages]}")
-    losses = [
-        contrastive_loss(stage[a], stage[b], temperature, axis_name=axis_name)
-        for stage in stages
-        for a, b in combinations(sorted(stage), 2)
-    ]
-    return jnp.stack(losses).mean()
+    pairs = [(stage[a], stage[b]) for stage in stages for a, b in combinations(sorted(stage), 2)]
+    # All pairs at once, for which XLA launches as many kernels as for one. Columns of zeros change no loss.
+    widest = max(z.shape[-1] for pair in pairs for z in pair)
+    z_a, z_b = (
+        jnp.stack([jnp.pad(z, ((0, 0), (0, widest - z.shape[-1]))) for z in side]) for side in zip(*pairs, strict=True)
+    )
+
+    def one_pair(z_a: jax.Array, z_b: jax.Array) -> jax.Array:
+        return contrastive_loss(z_a, z_b, temperature, axis_name=axis_name)
+
+    return jax.vmap(one_pair)(z_a, z_b).mean()
 
 
 def alignment_loss(h_a: Float[Array, "b d"], h_b: Float[Array, "b d"], reduction: str = "mean") -> Float[Array, ""]:
@@ -207,7 +212,8 @@ def total_loss(
         others, shares = mixture
         return (shares * against(labels, logits) + (1 - shares) * against(others, logits)).mean()
 
-    terms = {name: classification(logits) for name, logits in {**branches, "fusion": fusion}.items()}
+    logits = {**branches, "fusion": fusion}
+    terms = dict(zip(logits, jax.vmap(classification)(jnp.stack(list(logits.values()))), strict=True))
     total = sum(terms.values(), start=jnp.zeros(()))
     if len(branches) > 1:
         terms["contrast"] = multi_stage_contrastive_loss(stages, temperature, axis_name=axis_name)

@@ -81,7 +81,7 @@ def test_zero_rows_give_finite_losses_and_gradients():
 
 
 def test_multi_stage_is_the_mean_over_stages_and_pairs(rng):
-    stages = [{name: rng.normal(size=(6, 5)) for name in ("res", "dense", "third")} for _ in range(4)]
+    stages = [{name: rng.normal(size=(6, width)) for name in ("res", "dense", "third")} for width in (5, 5, 3, 8)]
     pairs = [("dense", "res"), ("dense", "third"), ("res", "third")]
     expected = np.mean([contrast(stage[a], stage[b], 0.3) for stage in stages for a, b in pairs])
     stages32 = jax.tree.map(lambda z: jnp.asarray(z, jnp.float32), stages)
