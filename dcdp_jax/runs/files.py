@@ -57,7 +57,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder to fill, which takes the place of a folder, there or not, once it is whole."""
+    """Yields an empty folder to fill, which then replaces `folder`; an error leaves `folder` as it was."""
     folder.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".writing", dir=folder.parent) as temporary:
         new = Path(temporary) / "new"

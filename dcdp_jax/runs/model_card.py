@@ -119,7 +119,7 @@ def write_card(workdir: Path, card: ModelCard) -> None:
 
 
 def read_card(workdir: Path) -> ModelCard:
-    """Reads the card of a finished run; raises CheckpointError where it is missing, or damaged and how."""
+    """Reads the card of a finished run; raises CheckpointError, which names the field, if it is missing or damaged."""
     try:
         return card_from_json(read_json(workdir, CARD, dict[str, Any]))
     except ValueError as error:

@@ -51,7 +51,7 @@ class FinishedRun(NamedTuple):
 
 
 def read_run(workdir: Path) -> FinishedRun:
-    """Reads all files of a finished run; raises CheckpointError for those that every run has, or a damaged one."""
+    """Reads all files of a finished run; raises CheckpointError if one is damaged, or a necessary one is missing."""
     result = read_result(workdir)
     steps, epochs = read_metrics(workdir)
     predictions = read_predictions(workdir, result)
@@ -101,7 +101,7 @@ def read_metrics(workdir: Path) -> tuple[list[dict[str, Any]], list[dict[str, An
     """Returns the step records of a finished run in order of step, and its epoch records in order of epoch.
 
     Where a step was logged twice, the later line counts. See `dcdp_jax.runs.schemas`. Raises CheckpointError where
-    metrics.jsonl is missing, or names its line that is damaged.
+    metrics.jsonl is missing or damaged; the message names the line.
     """
     lines = files.read_recorded(workdir, files.METRICS).removesuffix(b"\n").split(b"\n")
     records = parse_records(lines if lines != [b""] else [], workdir / files.METRICS)

@@ -39,7 +39,7 @@ def check_workdir(workdir: Path, config: dict[str, Any], ignore: str = "(nothing
 
 
 def refuse_others(workdir: Path, allowed: Sequence[str], missing: str) -> None:
-    """Raises CheckpointError where a workdir that lacks something holds anything but files of these names."""
+    """Raises CheckpointError if a workdir, in which something is `missing`, holds files other than those allowed."""
     if workdir.exists() and not (workdir.is_dir() and all(any(map(p.match, allowed)) for p in workdir.iterdir())):
         raise CheckpointError(f"{workdir} is not an empty folder and holds no {missing}; choose another --workdir")
 

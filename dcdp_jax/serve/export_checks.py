@@ -40,7 +40,7 @@ def check_all(name: str, pairs: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
 
 
 def check(name: str, found: np.ndarray, expected: np.ndarray) -> float:
-    """Returns the largest difference of probabilities (n, k); raises ExportError above `TOLERANCE` or of class."""
+    """Returns the largest difference of probabilities (n, k); raises ExportError for a large one or another class."""
     difference = float(np.max(np.abs(found - expected)))  # NaN where anything is
     if not difference <= TOLERANCE:
         raise ExportError(

@@ -116,7 +116,7 @@ def reading_fields(
     """Returns the fields of `data.table` that read a table for a model, and {channel: its column}.
 
     Where `table.channels` names as many columns as the model reads, those stand for its channels in their order. Raises
-    DataError, from `where`, for a table without the column of time, or with a channel of another unit.
+    DataError, which begins with `where`, if the column of time is missing or a channel has another unit.
     """
     table = table.copy_and_resolve_references()
     table.rate = float(card.input_rate)
@@ -153,8 +153,8 @@ def check_spelling(where: str, header: Sequence[str], name: str, what: str) -> N
 def prepare(where: str, recording: Recording, card: ModelCard, time: np.ndarray | None = None) -> Input:
     """Gives a recording the channels and the rate that a model reads; its labels are indices into the card's classes.
 
-    The time (t,) of its samples is in seconds; by default they are 1 / rate apart. Raises DataError, with the file in
-    `where`, for a channel that is missing or has another unit.
+    The time (t,) of its samples is in seconds; by default they are 1 / rate apart. Raises DataError, which begins with
+    `where`, if a channel is missing or has another unit.
     """
     chosen = check_channels(where, recording.channels, card.inputs)
     signals = recording.signals[:, chosen]

@@ -63,8 +63,8 @@ class Prediction(NamedTuple):
 def load_model(workdir: Path, computes_body: bool = False) -> TrainedModel:
     """Returns the best checkpoint of a finished run; reads nothing but the workdir.
 
-    With computes_body its channels `body_X` are computed; raises ConfigError if it has none, see `compute_body`, and
-    CheckpointError if the workdir holds no finished run of a network, or a file is damaged.
+    With computes_body its channels `body_X` are computed, see `channels.compute_body` and its errors. Raises
+    CheckpointError where the workdir holds no finished run of a network, or a file of it is damaged.
     """
     read_result(workdir)
     card, network, like = describe_state(workdir)

@@ -29,7 +29,7 @@ def subjects_of(outcomes: Sequence[Outcome]) -> tuple[dict[str, float], dict[str
 def combined_scores(
     members: Sequence[Outcome], combine: Callable[[Sequence[np.ndarray]], np.ndarray]
 ) -> dict[str, float]:
-    """Returns `metrics.scores` of the (n, k) that `combine` makes of the class probabilities of some trials.
+    """Returns `metrics.scores` of the (n, k) that `combine` makes of the class probabilities of several trials.
 
     Raises CheckpointError where a trial left no probabilities, or two were tested on different windows.
     """
