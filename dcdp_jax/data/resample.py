@@ -301,8 +301,11 @@ def resample(time: np.ndarray, values: np.ndarray, *, partial: bool = False, **c
     offsets = np.cumsum([0, 0] + [len(piece.time) for piece in pieces])
     moved = [piece._replace(starts=piece.starts + at) for piece, at in zip([none, *pieces], offsets, strict=False)]
     laid = Even(*(np.concatenate(part) for part in zip(*moved, strict=True)))
-    if partial:
-        return laid
+    return laid if partial else complete(laid)
+
+
+def complete(laid: Even) -> Even:
+    """Returns the samples that have all channels; the stretches are divided where others were left out."""
     kept = np.flatnonzero(np.isfinite(laid.values).all(axis=1))
     begins = (np.diff(kept, prepend=-2) > 1) | np.isin(kept, laid.starts)
     return Even(laid.values[kept], laid.time[kept], laid.rows[kept], np.flatnonzero(begins))

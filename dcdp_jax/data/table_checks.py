@@ -28,6 +28,7 @@ class Sampled(NamedTuple):
     labels: np.ndarray  # (t,) a name for each sample, '' where there is none
     interval: float  # seconds between two rows, the median
     repeated: int  # rows that have the time of the row before
+    lacking: np.ndarray  # (c + 1,) samples that lack each channel, and any of them
 
 
 def unique_runs(sampled: Sequence[Sampled], raw: Path) -> list[str]:

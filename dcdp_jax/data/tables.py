@@ -15,7 +15,7 @@ from dcdp_jax.data.annotations import annotate
 from dcdp_jax.data.beside import files_beside, join_files
 from dcdp_jax.data.names import check_alike, clean_name, clean_names, path_name
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
-from dcdp_jax.data.resample import resample, settle
+from dcdp_jax.data.resample import complete, resample, settle
 from dcdp_jax.data.table_checks import Sampled, check_copies, check_units, listed, odd_channels, unique_runs
 from dcdp_jax.data.table_files import TIME, check_codes, find_files, in_seconds, read_header
 from dcdp_jax.errors import ConfigError, DataError
@@ -88,6 +88,11 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     tally["missing"] = sum(missing_values.values())
     counts = {name: len(of_subject) for name, of_subject in subjects.items()}
     notes = [*make_notes(table, tally, recordings, counts, [1 / part.interval for part in sampled]), *copies]
+    *lacking, lost = np.sum([part.lacking for part in sampled], axis=0).tolist()
+    if lost:
+        by = [f"{channel.name} ({count:,})" for channel, count in zip(channels, lacking, strict=True) if count]
+        whole = lost + sum(len(part.labels) for part in sampled)
+        notes.append(f"{lost:,} of {whole:,} samples lack a channel, and are left out: {listed(by)}")
     notes += [*check_units(sampled, channels), *odd_channels(sampled, channels)]
     if unread:
         notes.append(f"columns that are not read: {listed([repr(name) for name in unread])}")
@@ -115,13 +120,20 @@ def sample_rows(path: Path, rows: Rows, table: ConfigDict, partial: bool = False
             method=table.resample,
             missing=table.missing,
             keep_rows=keeps_rows(table),
-            partial=partial,
+            partial=True,
         )
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
+    missing = np.isnan(even.values)
+    lacking = np.append(missing.sum(axis=0), missing.any(axis=1).sum())
+    if not partial:
+        even = complete(even)
     if len(even.rows) == 0:
-        raise DataError(f"{where} has no sample at which all channels have values")
-    return Sampled(path, rows.subject, rows.run, even, rows.labels[settled.rows[even.rows]], interval, repeated)
+        never = [entry[0] for entry, absent in zip(table.channels, missing.all(axis=0), strict=True) if absent]
+        which = f" ({', '.join(never)}: at none)" if never else ""
+        raise DataError(f"{where} has no sample at which all channels have values{which}")
+    labels = rows.labels[settled.rows[even.rows]]
+    return Sampled(path, rows.subject, rows.run, even, labels, interval, repeated, lacking)
 
 
 def keeps_rows(table: ConfigDict) -> bool:

@@ -77,6 +77,14 @@ def test_channels_that_are_constant_or_spread_too_far_are_noted(tmp_path):
     )
 
 
+def test_samples_that_lack_a_channel_are_counted(tmp_path):
+    notes = read(write(tmp_path, [f"{i / 10},sit,ann,{i},{i if i < 12 else ''}" for i in range(40)])).notes
+    assert notes[2:] == (
+        "28 missing values, data.table.missing='interpolate'",
+        "28 of 40 samples lack a channel, and are left out: y (28)",
+    )
+
+
 def test_columns_that_no_field_names_and_the_rates_of_the_rows_are_noted(tmp_path):
     for name, step in (("a", 0.1), ("b", 0.2)):  # as of a table with a row for each sensor
         rows = [f"{i * step:.1f},sit,{name},{i},{name},acc" for i in range(9)]
@@ -258,7 +266,7 @@ def test_another_delimiter_quotes_and_a_byte_order_mark(tmp_path):
         (["0,sit,ann,1,1", "0.1,sit,,1,1"], "line 3, column 'subject': no subject"),
         ([], "no rows below the header"),
         (["", ",,,,", ""], "no rows below the header"),
-        (["0,sit,ann,,1", "0.1,sit,ann,,2"], "recording 'a' has no sample at which all channels have values"),
+        (["0,sit,ann,,1", "0.1,sit,ann,,2"], r"'a' has no sample at which all channels have values \(x: at none\)"),
         (
             ["0,sit,ann,1,1", "100,sit,ann,1,2", "200,sit,ann,1,2"],
             "recording 'a': rows are 100 s apart, farther than .*time_unit='s' right",
