@@ -1,4 +1,4 @@
-"""docs/composing.md: every program runs, prints what the page says, and is under forty lines."""
+"""docs/composing.md: every program runs, prints the output on the page, and is under forty lines."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_the_first_program_is_ten_lines():
 
 
 def test_a_method_of_ones_own_is_under_thirty_lines():
-    for title in ("A method of your own", "A method of your own in the bench"):
+    for title in ("A method of your own", "A method of your own in the imbalance study"):
         (_, code), _ = PROGRAMS[TITLES.index(title)]
         assert len([line for line in code.splitlines() if line]) < 30
 
@@ -44,5 +44,5 @@ def test_it_prints_what_the_page_says(program, tmp_path, monkeypatch, capsys, ow
     (_, code), (_, expected) = program
     assert len(code.splitlines()) < 40
     exec(code, {})
-    # A training says what it does; the last lines are the program's.
+    # Training prints what it does; the last lines are those of the program.
     assert ("\n" + capsys.readouterr().out).endswith("\n" + expected)
