@@ -30,6 +30,7 @@ from dcdp_jax.runs.result import make_result
 from dcdp_jax.runs.workdir import make_workdir
 from dcdp_jax.train.build import has_validation
 from dcdp_jax.train.evaluation import Evaluation
+from dcdp_jax.train.messages import data_lines
 from dcdp_jax.versions import version_of
 
 BLOCK = 256  # number of windows whose features are computed at a time
@@ -81,6 +82,7 @@ def train_classical(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         raise ConfigError(f"data.window={config.data.window} is too short for {name}, which needs {model.shortest}")
     dataset = from_first_process(lambda: build_dataset(config.data))
     from_first_process(lambda: make_workdir(workdir, as_plain_data(config)))
+    print(data_lines(config, dataset), flush=True)
     train = dataset.splits["train"]
     present = np.unique(train.labels)
     if len(present) < 2:

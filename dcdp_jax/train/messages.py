@@ -10,14 +10,15 @@ from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.runs.files import RESULT
 
 
-def describe(config: ConfigDict, dataset: Dataset, parameters: int, device: str) -> str:
-    """Describes the data, model size and devices of a run before training."""
+def data_lines(config: ConfigDict, dataset: Dataset) -> str:
+    """Describes the data before training, and what was noted when it was read."""
     windows = ", ".join(f"{name} {len(split.labels):,}" for name, split in dataset.splits.items())
     marks = f" [{', '.join(dataset.marks)}]" if dataset.marks else ""
+    notes = "".join(f"\nnote: {note}" for note in dataset.notes)
     return (
         f"{config.data.title or config.data.name}{marks}, protocol {config.data.protocol}: "
         f"{windows} windows of {dataset.window} samples, "
-        f"{len(dataset.channels)} channels, {len(dataset.class_names)} classes\n{parameters:,} parameters on {device}"
+        f"{len(dataset.channels)} channels, {len(dataset.class_names)} classes{notes}"
     )
 
 

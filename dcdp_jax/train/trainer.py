@@ -39,7 +39,7 @@ from dcdp_jax.train.epoch import (
 from dcdp_jax.train.evaluation import evaluation_record
 from dcdp_jax.train.hyperparameters import hyperparameters, program_of
 from dcdp_jax.train.input_pipeline import batches_of, feed, joint_batches, shuffled_rows, windows_of_epoch
-from dcdp_jax.train.messages import describe, epoch_line, result_lines
+from dcdp_jax.train.messages import data_lines, epoch_line, result_lines
 from dcdp_jax.train.preemption import Termination
 from dcdp_jax.train.state import TrainState, count_parameters
 from dcdp_jax.train.unknown import choose_rule, unknown_results
@@ -126,10 +126,8 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
             return
         several = names_of(members) if len(members) > 1 else ""
         config, parameters = members[0].config, count_parameters(members[0].shapes)
-        print(
-            describe(config, run.dataset, parameters, run.devices.describe())
-            + (f"; {several} at once" if several else "")
-        )
+        print(data_lines(config, run.dataset))
+        print(f"{parameters:,} parameters on {run.devices.describe()}" + (f"; {several} at once" if several else ""))
         for member in members:
             if member.epoch.number > 1 or member.epoch.steps:
                 within = f" and {member.epoch.steps} steps" if member.epoch.steps else ""

@@ -1,5 +1,6 @@
 """Runs trained at once: files and numbers are those of single runs, also when interrupted, and one may fail alone."""
 
+import dataclasses
 import json
 import shutil
 
@@ -12,6 +13,7 @@ from dcdp_jax.errors import NonFiniteError, Terminated
 from dcdp_jax.runs.checkpoints import Checkpoints
 from dcdp_jax.train import trainer
 from dcdp_jax.train.build import prepare
+from dcdp_jax.train.messages import data_lines
 from dcdp_jax.train.preemption import Termination
 from dcdp_jax.train.trainer import train, train_runs
 from tests.e2e.running import read_json
@@ -63,6 +65,12 @@ def end_after(monkeypatch, step):
 @pytest.fixture(scope="module")
 def run():
     return prepare(config_of(0))
+
+
+def test_what_was_noted_when_the_data_was_read_is_printed(run):
+    noted = dataclasses.replace(run.dataset, notes=("2 columns are not read: a, b", "a gap"))
+    lines = data_lines(config_of(0), noted).splitlines()
+    assert lines[1:] == ["note: 2 columns are not read: a, b", "note: a gap"]
 
 
 @pytest.fixture(scope="module")
