@@ -128,8 +128,8 @@ def test_convolutions_take_the_form_of_the_platform_lowered_for(dataset):
         platform: traced.lower(lowering_platforms=(platform,)).as_text().count("optimization_barrier")
         for platform in PLATFORMS
     }
-    # Batch normalisation has barriers of its own on every platform.
-    assert barriers["cpu"] == barriers["cuda"] > barriers["rocm"] == barriers["tpu"]
+    # Batch normalisation has barriers of its own on every platform, the norms of gradients and updates on NVIDIA GPUs.
+    assert barriers["cpu"] == barriers["cuda"] - 2 > barriers["rocm"] == barriers["tpu"]
 
 
 def test_what_runs_is_compared_with_one_cpu(dataset):
