@@ -11,7 +11,7 @@ UCI_HAR_CLASSES = ("walking", "walking_upstairs", "walking_downstairs", "sitting
 
 def get_config(classes="12"):
     if classes not in ("6", "12"):
-        raise ConfigError(f"configs/hapt.py:{classes} is none of 6, 12")
+        raise ConfigError(f"configs/hapt.py:{classes} is not one of 6, 12")
     config = default.get_config()
     config.data.name = "hapt"
     config.data.protocol = "official"

@@ -12,7 +12,7 @@ SECOND_BRANCH = {"derived": ("gravity", "residual"), "mirror": ("mirror",), "axi
 
 def get_config(view="derived"):
     if view not in SECOND_BRANCH:
-        raise ConfigError(f"configs/wisdm.py:{view} is none of {', '.join(SECOND_BRANCH)}")
+        raise ConfigError(f"configs/wisdm.py:{view} is not one of {', '.join(SECOND_BRANCH)}")
     config = default.get_config()
     config.data.name = "wisdm"
     config.data.protocol = "subject"

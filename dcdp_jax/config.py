@@ -137,7 +137,7 @@ def check_branches(branches: Any) -> None:
     names = [branch[0] for branch in branches]
     for name, backbone, _ in branches:
         if backbone not in BACKBONES:
-            raise ConfigError(f"model.branches: backbone {backbone!r} of {name!r} is none of {', '.join(BACKBONES)}")
+            raise ConfigError(f"model.branches: backbone {backbone!r} of {name!r} is not one of {', '.join(BACKBONES)}")
         if names.count(name) > 1 or name in RESERVED_NAMES or not name.isidentifier():
             raise ConfigError(f"model.branches: the name {name!r} is used twice, reserved or not an identifier")
 

@@ -135,7 +135,7 @@ def alignment_loss(h_a: Float[Array, "b d"], h_b: Float[Array, "b d"], reduction
         return jnp.mean(squares)
     if reduction == "sum":
         return jnp.mean(jnp.sum(squares, axis=-1))
-    raise ValueError(f"align reduction {reduction!r} is none of {', '.join(ALIGN_REDUCTIONS)}")
+    raise ValueError(f"align reduction {reduction!r} is not one of {', '.join(ALIGN_REDUCTIONS)}")
 
 
 def mean_alignment_loss(embeddings: Mapping[str, Float[Array, "b d"]], reduction: str = "mean") -> Float[Array, ""]:

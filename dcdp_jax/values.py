@@ -21,7 +21,7 @@ def check_values(values: Mapping[str, Any], fields: Sequence[Field]) -> None:
     """Checks {field: value} against a table of fields.
 
     Raises:
-      ConfigError: a field is unknown or absent, or its value has another type, is outside the range, is none of the
+      ConfigError: a field is unknown or absent, or its value has another type, is outside the range, is not one of the
         choices, or holds a number that is not finite.
     """
     names = [field.name for field in fields]
@@ -53,7 +53,7 @@ def check_value(field: Field, value: Any) -> None:
     if any(isinstance(number, int | float) and abs(number) > LARGEST for number in leaves(value)):
         raise ConfigError(f"{said} is larger than float32 can hold, {LARGEST:g}")
     if field.choices and value not in (choices := choices_of(field)):
-        raise ConfigError(f"{said} is none of {', '.join(map(str, choices))}")
+        raise ConfigError(f"{said} is not one of {', '.join(map(str, choices))}")
     for number in leaves(value) if field.low is not None or field.above is not None else ():
         if field.low is not None and field.high is not None and not field.low <= number <= field.high:
             raise ConfigError(f"{said} is not between {field.low:g} and {field.high:g}")

@@ -66,8 +66,11 @@ def test_the_default_workdir(config, workdir):
     [
         (["--config.train.epoch=3"], 'the config has no field \'epoch\'. Did you mean "epochs" instead of "epoch"?'),
         (["--config.trane.epochs=3"], 'the config has no field \'trane\'. Did you mean "train" instead of "trane"?'),
-        (["--config.data.normalize=robust"], "data.normalize='robust' is none of zscore, minmax, none"),
-        (["--config.data.view=fourier"], "data.view='fourier' is none of raw, derived, mirror, axis, body, vertical"),
+        (["--config.data.normalize=robust"], "data.normalize='robust' is not one of zscore, minmax, none"),
+        (
+            ["--config.data.view=fourier"],
+            "data.view='fourier' is not one of raw, derived, mirror, axis, body, vertical",
+        ),
         (["--config.cgm.alpha=inf"], "cgm.alpha=inf is not finite"),
     ],
 )

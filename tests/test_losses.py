@@ -100,7 +100,7 @@ def test_alignment_loss_summed_over_the_features(rng):
     expected = np.mean(np.sum((normalized(a) - normalized(b)) ** 2, axis=1))
     np.testing.assert_allclose(losses.alignment_loss(a32, b32, "sum"), expected, rtol=RTOL)
     np.testing.assert_allclose(losses.mean_alignment_loss({"a": a32, "b": b32}, "sum"), expected, rtol=RTOL)
-    with pytest.raises(ValueError, match="'median' is none of mean, sum"):
+    with pytest.raises(ValueError, match="'median' is not one of mean, sum"):
         losses.alignment_loss(a32, b32, "median")
 
 

@@ -71,5 +71,5 @@ def choose(datasets: dict, names: str) -> dict:
     """
     for name in names.split(","):
         if name not in datasets:
-            raise ConfigError(f"{name!r} is none of this study's data sets: {', '.join(datasets)}")
+            raise ConfigError(f"{name!r} is not one of this study's data sets: {', '.join(datasets)}")
     return {name: datasets[name] for name in names.split(",")}

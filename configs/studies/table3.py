@@ -67,7 +67,7 @@ def get_config(asked="opportunity,wisdm_paper,uci_har,pamap2"):
     datasets, _, rest = asked.partition(":")
     division, _, chosen = rest.partition(":")
     if (chosen or "all") not in ROWS:
-        raise ConfigError(f"{asked!r}: the rows {chosen!r} are none of {', '.join(ROWS)}")
+        raise ConfigError(f"{asked!r}: the choice of rows {chosen!r} is not one of {', '.join(ROWS)}")
     config = default.get_config()
     for name, get in default.choose(DATASETS, datasets).items():
         config.datasets[name] = get()

@@ -61,7 +61,7 @@ def fit_normalizer(signals: np.ndarray, training: np.ndarray, method: str) -> No
       ConfigError: an unknown method.
     """
     if method not in METHODS:
-        raise ConfigError(f"data.normalize={method!r} is none of {', '.join(METHODS)}")
+        raise ConfigError(f"data.normalize={method!r} is not one of {', '.join(METHODS)}")
     channels = signals.shape[1]
     if method == "none":
         return Normalizer(np.zeros(channels, np.float32), np.ones(channels, np.float32))

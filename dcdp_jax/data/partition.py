@@ -56,7 +56,7 @@ def partition(
     (('res', 'resnet', (2,)), ('dense', 'densenet', (0, 1)))
     """
     if control not in CONTROLS:
-        raise ConfigError(f"model.partition={control!r} is none of {', '.join(CONTROLS)}")
+        raise ConfigError(f"model.partition={control!r} is not one of {', '.join(CONTROLS)}")
     groups = [
         select_channels(channels, selectors, f"model.branches, branch {name!r}") for name, _, selectors in branches
     ]

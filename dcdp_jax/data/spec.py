@@ -104,7 +104,7 @@ class DatasetSpec:
         """
         if protocol not in self.protocols:
             known = ", ".join(sorted(self.protocols))
-            raise ConfigError(f"data.protocol={protocol!r} is none of {self.name}'s: {known}")
+            raise ConfigError(f"data.protocol={protocol!r} is not one of {self.name}'s: {known}")
         if choice.fold < 0 or (choice.fold and protocol not in FOLDED):
             raise ConfigError(
                 f"data.fold={choice.fold}, but only {', '.join(FOLDED)} have folds, from 0 on; set it to 0"

@@ -150,7 +150,7 @@ def make_view(channels: Sequence[Channel], name: str) -> View:
       ConfigError: an unknown view, or channels from which it cannot be computed.
     """
     if name not in VIEWS:
-        raise ConfigError(f"data.view={name!r} is none of {', '.join(VIEWS)}")
+        raise ConfigError(f"data.view={name!r} is not one of {', '.join(VIEWS)}")
     every = list(range(len(channels)))
     if name == "raw":
         return View(every, tuple(channels), [], lambda signals, _: signals)

@@ -109,7 +109,7 @@ def index_windows(
     if window < 1 or step < 1:
         raise ConfigError(f"data.window={window} and data.step={step} must be positive")
     if label_rule not in LABEL_RULES:
-        raise ConfigError(f"data.label_rule={label_rule!r} is none of {', '.join(LABEL_RULES)}")
+        raise ConfigError(f"data.label_rule={label_rule!r} is not one of {', '.join(LABEL_RULES)}")
     if label_rule == "mode":
         stretches = cut_at_label_changes(labels, stretches)
     start = window_starts(stretches, window, step)

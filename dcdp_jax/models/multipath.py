@@ -67,7 +67,7 @@ class Branch(nn.Module):
             width = self.densenet_width or self.width
             backbone = DenseNet1D(self.densenet_blocks, width // 2, width, self.axis_name, name="backbone")
         else:
-            raise ValueError(f"backbone {self.backbone_name!r} is none of {BACKBONES}")
+            raise ValueError(f"backbone {self.backbone_name!r} is not one of {BACKBONES}")
         stages = backbone(x, train)
         h = Dense(self.embedding_size, name="embedding")(stages[-1])
         return stages, h, Dense(self.classes, name="classifier")(h)

@@ -44,7 +44,7 @@ def learning_rate_schedule(
     elif name == "constant":
         after = optax.constant_schedule(peak)
     else:
-        raise ValueError(f"schedule {name!r} is none of {SCHEDULES}")
+        raise ValueError(f"schedule {name!r} is not one of {SCHEDULES}")
     if warmup_steps == 0:
         return after
     warmup = optax.linear_schedule(peak / warmup_steps, peak * (1 + 1 / warmup_steps), warmup_steps)
@@ -130,17 +130,17 @@ def build_optimizer(
       {'dense': 1.0, 'res': 0.25}
     """
     if name not in OPTIMIZERS:
-        raise ValueError(f"optimizer {name!r} is none of {OPTIMIZERS}")
+        raise ValueError(f"optimizer {name!r} is not one of {OPTIMIZERS}")
     moments = momentum(b1) if name == "sgd" else optax.scale_by_adam(b1, b2, eps)
     clip = [("clip", optax.clip_by_global_norm(clip_norm))] if not is_zero(clip_norm) else []
     if labels is None:
         chain = [*clip, ("moments", moments)]
     else:
         if method not in METHODS:
-            raise ValueError(f"method {method!r} is none of {tuple(METHODS)}")
+            raise ValueError(f"method {method!r} is not one of {tuple(METHODS)}")
         make, keywords, placements, optional = METHODS[method]
         if placement not in placements:
-            raise ValueError(f"placement {placement!r} of {method} is none of {placements}")
+            raise ValueError(f"placement {placement!r} of {method} is not one of {placements}")
         if acts is not None and (placement == "decoupled" or not optional):
             raise ValueError(f"{method} with placement {placement!r} cannot be left out of some updates")
         if decay is not None and "unimodal" in keywords:

@@ -66,7 +66,7 @@ def export_run(config: ConfigDict, workdir: Path, formats: Sequence[str], smooth
 def check_formats(config: ConfigDict, formats: Sequence[str]) -> None:
     """Raises ConfigError where a format is unknown or cannot do what the fields `serve` ask for."""
     if unknown := [name for name in formats if name not in FILES]:
-        raise ConfigError(f"--formats={unknown[0]} is none of {', '.join(FILES)}")
+        raise ConfigError(f"--formats={unknown[0]} is not one of {', '.join(FILES)}")
     if not formats:
         raise ConfigError(f"--formats is empty; choose of {', '.join(FILES)}")
     if config.serve.unknown and config.serve.unknown_score == DISTANCE:

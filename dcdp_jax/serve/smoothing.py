@@ -25,7 +25,7 @@ class Smoother:
     def __init__(self, method: str = "", over: int = 1, rejection: Rejection | None = None) -> None:
         """Starts with nothing; raises ConfigError for an unknown method, or where `over` is no positive number."""
         if method and method not in METHODS:
-            raise ConfigError(f"smoothing={method!r} is none of {', '.join(METHODS)}")
+            raise ConfigError(f"smoothing={method!r} is not one of {', '.join(METHODS)}")
         if over < 1:
             raise ConfigError(f"smoothing over {over} answers, expected 1 at least")
         self.method, self.rejection = method, rejection

@@ -60,7 +60,7 @@ def stages_of(config: ConfigDict) -> list[Stage]:
     mentioned += [name for reference, rows in config.study.oracles for name in (reference, *rows)]
     if unknown := [name for name in mentioned if name not in names]:
         raise ConfigError(
-            f"study.compare, study.oracles or study.shown: {unknown[0]!r} is none of the rows {', '.join(names)}"
+            f"study.compare, study.oracles or study.shown: {unknown[0]!r} is not one of the rows {', '.join(names)}"
         )
     if not config.study.inner_folds:
         return stages

@@ -320,7 +320,7 @@ def test_real_wisdm(wisdm_recordings, readers, protocol):
 def test_hapt_with_six_or_twelve_classes():
     assert hapt.get_config().data.classes == ()
     assert len(hapt.get_config("6").data.classes) == 6
-    with pytest.raises(ConfigError, match="is none of 6, 12"):
+    with pytest.raises(ConfigError, match="is not one of 6, 12"):
         hapt.get_config("7")
 
 
@@ -335,14 +335,17 @@ def test_wisdm_views_fit_their_branches(readers):
         dataset = build_dataset(config.data)
         branches = partition(dataset.channels, config.model.branches, config.model.partition, config.seed)
         assert sum(len(group) for *_, group in branches) == len(dataset.channels) == channels
-    with pytest.raises(ConfigError, match="is none of derived, mirror, axis"):
+    with pytest.raises(ConfigError, match="is not one of derived, mirror, axis"):
         wisdm.get_config("fourier")
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"protocol": "official"}, r"data\.protocol='official' is none of synthetic's: groups, loso, random, subject"),
+        (
+            {"protocol": "official"},
+            r"data\.protocol='official' is not one of synthetic's: groups, loso, random, subject",
+        ),
         ({"protocol": "loso", "fold": 6}, r"data\.fold=6 is not between 0 and 5"),
         ({"fold": 1}, r"data\.fold=1, but only loso, groups, random have folds"),
         ({"window": 0}, r"data\.window=0"),
@@ -355,7 +358,7 @@ def test_wisdm_views_fit_their_branches(readers):
         ({"view": "fourier"}, r"data\.view='fourier'"),
         ({"classes": ("walk", "fly")}, r"data\.classes: no class 'fly'"),
         ({"channels": ("emg",)}, r"data\.channels: no channel or group 'emg'"),
-        ({"name": "mnist"}, r"data\.name='mnist' is none of "),
+        ({"name": "mnist"}, r"data\.name='mnist' is not one of "),
         ({"name": "table"}, r"data\.table\.channels=\(\) must be"),
     ],
 )

@@ -51,7 +51,7 @@ def test_none_and_constant_channels(signals):
 
 
 def test_unknown_method(signals):
-    with pytest.raises(ConfigError, match=r"data\.normalize='robust' is none of zscore, minmax, none"):
+    with pytest.raises(ConfigError, match=r"data\.normalize='robust' is not one of zscore, minmax, none"):
         fit_normalizer(signals, np.ones(len(signals), bool), "robust")
 
 

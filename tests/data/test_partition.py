@@ -73,7 +73,7 @@ def test_bad_branches_are_named(branches, message, control):
 
 
 def test_unknown_control():
-    with pytest.raises(ConfigError, match=r"model\.partition='shuffle' is none of named, swap, random, single"):
+    with pytest.raises(ConfigError, match=r"model\.partition='shuffle' is not one of named, swap, random, single"):
         partition(CHANNELS, THREE, "shuffle")
 
 

@@ -83,7 +83,7 @@ def test_a_reader_s_error_reaches_the_user_and_nothing_is_kept(tmp_path):
 def test_names():
     assert set(PUBLISHED) == set(DATASETS) - {"synthetic", "table"}
     with pytest.raises(
-        ConfigError, match=r"data.name='pamap3' is none of dsads, hapt, harth, mhealth, motionsense, opportunity"
+        ConfigError, match=r"data.name='pamap3' is not one of dsads, hapt, harth, mhealth, motionsense, opportunity"
     ):
         load_recordings("pamap3")
 

@@ -160,7 +160,7 @@ def test_own_subjects_and_recordings_by_name():
         (
             "official",
             Choice(),
-            r"data\.protocol='official' is none of table's: groups, loso, random, recording, subject",
+            r"data\.protocol='official' is not one of table's: groups, loso, random, recording, subject",
         ),
         ("subject", Choice(1), r"data\.fold=1, but only loso, groups, random have folds"),
         ("random", Choice(-1), r"data\.fold=-1"),

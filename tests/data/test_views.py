@@ -271,7 +271,7 @@ def test_filters_run_through_windows_that_overlap_by_half():
 
 
 def test_bad_views_are_named():
-    with pytest.raises(ConfigError, match=r"data\.view='fourier' is none of raw, derived, mirror, axis, body, v"):
+    with pytest.raises(ConfigError, match=r"data\.view='fourier' is not one of raw, derived, mirror, axis, body, v"):
         view_recording(a_recording(), "fourier")
     with pytest.raises(ConfigError, match=r"data\.view='mirror' needs channels of the group 'acc'"):
         view_recording(keep_channels(a_recording(), ("gyro",)), "mirror")

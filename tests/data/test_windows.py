@@ -127,7 +127,7 @@ def test_majority_of_a_million_samples_is_lean():
         (0, 1, "mode", "data.window=0"),
         (1, 0, "mode", "data.step=0"),
         (-3, 1, "mode", "data.window=-3"),
-        (1, 1, "first", "data.label_rule='first' is none of mode, last, drop_mixed, majority"),
+        (1, 1, "first", "data.label_rule='first' is not one of mode, last, drop_mixed, majority"),
     ],
 )
 def test_bad_values_are_named(window, step, rule, message):

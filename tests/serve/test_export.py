@@ -261,7 +261,7 @@ def test_a_bad_export_leaves_what_was_there(copied, monkeypatch):
 
 
 def test_what_cannot_be_exported_is_said(copied, tmp_path):
-    with pytest.raises(ConfigError, match="--formats=pickle is none of jax, onnx, tflite, tflite_int8"):
+    with pytest.raises(ConfigError, match="--formats=pickle is not one of jax, onnx, tflite, tflite_int8"):
         export.export_run(demo.get_config(), copied, ["jax", "pickle"])
     with pytest.raises(CheckpointError, match="holds no finished run"):
         export.export_run(demo.get_config(), tmp_path, ["jax"])

@@ -23,13 +23,13 @@ from tests.e2e.running import WAIT_SECONDS
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("engine", "spark", "study.engine='spark' is none of local, ray"),
+        ("engine", "spark", "study.engine='spark' is not one of local, ray"),
         ("workers", 0, "study.workers=0 is not between 1 and 1e+06"),
         ("seeds_at_once", 0, "study.seeds_at_once=0 is not between 1 and 1e+06"),
         ("seeds", (0, -1), "study.seeds=(0, -1) is not between 0 and 2.14748e+09"),
         ("folds", (0.5,), "study.folds=(0.5,): each item must be a whole number"),
         ("cpus_per_group", float("inf"), "study.cpus_per_group=inf is not finite"),
-        ("devices_divide", "steps", "study.devices_divide='steps' is none of windows, seeds"),
+        ("devices_divide", "steps", "study.devices_divide='steps' is not one of windows, seeds"),
         ("devices_divide", "seeds", "study.devices_divide='seeds' needs study.seeds_at_once above 1"),
         ("cpus_per_group", -1.0, "study.cpus_per_group=-1.0 is below 0"),
         ("gpus_per_group", -0.5, "study.gpus_per_group=-0.5 is below 0"),

@@ -71,7 +71,7 @@ def test_bad_rows_are_named(rows, message):
 
 
 def test_bad_comparisons_and_stages_are_named():
-    with pytest.raises(ConfigError, match="'b' is none of the rows a"):
+    with pytest.raises(ConfigError, match="'b' is not one of the rows a"):
         trials(small_study({"a": {}}, compare=(("a", "b"),)))
     with pytest.raises(ConfigError, match=r"study\.stages must be"):
         trials(small_study({"a": {}}, stages=("A",)))
@@ -158,9 +158,9 @@ def test_the_rivals_by_groups_of_people_on_two_machines():
 @pytest.mark.parametrize(
     ("asked", "error"),
     [
-        ("uci_har:groups,5:trees", r"the rows 'trees' are none of all, networks, classical"),
+        ("uci_har:groups,5:trees", r"the choice of rows 'trees' is not one of all, networks, classical"),
         ("uci_har:groups,2", r"'groups,2': expected groups,FOLDS or loso,SUBJECTS with three at least"),
-        ("uci", r"'uci' is none of this study's data sets: opportunity, wisdm_paper"),
+        ("uci", r"'uci' is not one of this study's data sets: opportunity, wisdm_paper"),
     ],
 )
 def test_a_part_of_table_3_that_does_not_exist_is_refused(asked, error):

@@ -78,5 +78,5 @@ def test_a_baseline_with_cgm_is_refused(name):
 def test_an_unknown_model_is_refused():
     config = demo.get_config()
     config.model.name = "perceptron"
-    with pytest.raises(ConfigError, match=r"model\.name='perceptron' is none of dcdp_har, cnn, "):
+    with pytest.raises(ConfigError, match=r"model\.name='perceptron' is not one of dcdp_har, cnn, "):
         check_config(config)

@@ -158,5 +158,5 @@ def test_fewer_windows_than_classes():
 def test_classes_are_not_balanced_twice():
     with pytest.raises(ConfigError, match=r"^train\.class_weights=.* and train\.sampling=.* both balance .* one$"):
         check_config(config_with(class_weights=("balanced",), sampling="balanced"))
-    with pytest.raises(ConfigError, match=r"^train\.sampling='even' is none of shuffle, balanced$"):
+    with pytest.raises(ConfigError, match=r"^train\.sampling='even' is not one of shuffle, balanced$"):
         check_config(config_with(sampling="even"))

@@ -183,7 +183,7 @@ def test_the_last_epoch_is_tested(averaged, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"train.selection": "first"}, r"train\.selection='first' is none of best, last, ema"),
+        ({"train.selection": "first"}, r"train\.selection='first' is not one of best, last, ema"),
         (
             {"data.validation": "none"},
             r"train\.selection='best' chooses an epoch.*validation='none'.*last or ema",

@@ -23,5 +23,5 @@ DATASETS = discover()
 def find_dataset(name: str) -> DatasetSpec:
     """Returns the data set of a name; raises ConfigError where there is none."""
     if name not in DATASETS:
-        raise ConfigError(f"data.name={name!r} is none of {', '.join(DATASETS)}")
+        raise ConfigError(f"data.name={name!r} is not one of {', '.join(DATASETS)}")
     return DATASETS[name]
