@@ -4,6 +4,8 @@ Barshan and Yuksek 2014. A file per segment of 5 seconds, data/aNN/pN/sNN.txt: 1
 commas; torso, arms and legs, of each acceleration (m/s^2), angular rate (rad/s) and magnetic field (in units of the
 earth's). The segments of an activity were cut from one recording without overlap, so consecutive numbers are
 consecutive in time; where a number is missing, a new stretch begins.
+
+Rowing and jumping of subject 8 are those of subject 4, ten samples later; see `without_copies`.
 """
 
 import re
@@ -73,7 +75,38 @@ def read(folder: Path) -> Recordings:
             raise DataError(f"{path}: expected a01 to a{len(CLASS_NAMES)}, p1 to p{SUBJECTS}, s01 to s{SEGMENTS}")
         segments[activity, subject][segment] = path
     recordings = [read_recording(*key, paths) for key, paths in segments.items()]
-    return described(recordings, CLASS_NAMES, shortfall(recordings))
+    kept, notes = without_copies(recordings)
+    return described(kept, CLASS_NAMES, shortfall(recordings), notes)
+
+
+def without_copies(recordings: Sequence[Recording]) -> tuple[list[Recording], list[str]]:
+    """Leaves out what has the samples of the same activity of an earlier subject, moved in time, with a note for each.
+
+    Nobody can train on a person and test on that person's copy then. Whose recording it is, is not known.
+    """
+    kept: list[Recording] = []
+    notes = []
+    for recording in recordings:
+        for other in (other for other in kept if other.run == recording.run):
+            if is_moved(other.signals, recording.signals) or is_moved(recording.signals, other.signals):
+                notes.append(
+                    f"{recording.run} of subject {recording.subject} is left out: it has the samples of subject "
+                    f"{other.subject}, moved in time"
+                )
+                break
+        else:
+            kept.append(recording)
+    return kept, notes
+
+
+def is_moved(a: np.ndarray, b: np.ndarray) -> bool:
+    """Returns whether b (u, c) has the samples of a (t, c) from some sample on, until one of them ends.
+
+    They are a segment or more.
+    """
+    starts = np.flatnonzero((b == a[0]).all(axis=1))
+    lengths = np.minimum(len(a), len(b) - starts)
+    return any(n >= LINES and np.array_equal(b[at : at + n], a[:n]) for at, n in zip(starts, lengths, strict=True))
 
 
 def read_recording(activity: int, subject: int, paths: dict[int, Path]) -> Recording:
@@ -144,4 +177,5 @@ DATASET = DatasetSpec(
     read_one=read_one,
     example="a01/p1/s01.txt",
     protocols={"standard": fixed("standard", (7,), (8,)), **COMMON},
+    version="1.1.0",
 )

@@ -24,6 +24,22 @@ def test_consecutive_segments_are_one_stretch(tmp_path):
     )
 
 
+@pytest.mark.parametrize("moved", [-10, 0, 10])
+def test_a_copy_of_another_subject_is_left_out(tmp_path, moved):
+    """Subject 4 has a stretch of a signal, and subject 2 the same, moved by some samples; subject 3 has another one."""
+    signal = np.random.default_rng(0).normal(size=(400, 45)).round(3).astype("U12")
+    other = np.random.default_rng(1).normal(size=(400, 45)).round(3).astype("U12")
+    for subject, samples, first in ((2, signal, 20), (3, other, 20), (4, signal, 20 + moved)):
+        for segment in (1, 2):
+            path = tmp_path / "a17" / f"p{subject}" / f"s{segment:02d}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            begin = first + (segment - 1) * 125
+            path.write_text(small.lines(samples[begin : begin + 125], ","))
+    found = dsads.read(tmp_path)
+    assert [recording.subject for recording in found] == [2, 3]
+    assert found.notes[1:] == ("a17 of subject 4 is left out: it has the samples of subject 2, moved in time",)
+
+
 def test_groups():
     groups = [c.group for c in dsads.CHANNELS]
     assert [groups.count(g) for g in ("acc", "gyro", "mag")] == [15, 15, 15]
@@ -67,6 +83,10 @@ def test_names_out_of_range(tmp_path, name):
 
 def test_real_recordings(raw_dir):
     found = dsads.read(raw_dir / "data")
-    assert {(r.subject, r.run) for r in found} == {(p, f"a{a:02d}") for a in range(1, 20) for p in range(1, 9)}
+    every = {(p, f"a{a:02d}") for a in range(1, 20) for p in range(1, 9)}
+    assert {(r.subject, r.run) for r in found} == every - {(8, "a17"), (8, "a18")}
+    assert [note for note in found.notes if "left out" in note] == [
+        f"a{activity} of subject 8 is left out: it has the samples of subject 4, moved in time" for activity in (17, 18)
+    ]
     assert all(r.signals.shape == (2500, 45) and len(r.starts) == 1 for r in found)
     assert found.missing == ("3,040 of 9,120 segments",)
