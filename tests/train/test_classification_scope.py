@@ -155,7 +155,7 @@ def run(count, signals, steps):
     )
     state = devices.replicate(create_state(model, optimizer, 3, WINDOW, CHANNELS))
     step = devices.map_step(train_step, donate_state=True, model=model, optimizer=optimizer, settings=settings)
-    on_device, rng, history = devices.replicate(signals), np.random.default_rng(1), []
+    on_device, rng, history = devices.replicate(signals), np.random.default_rng(2), []
     for _ in range(steps):
         batch = {
             "starts": rng.integers(0, 2000 - WINDOW, BATCH).astype(np.int32),
