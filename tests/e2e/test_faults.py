@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -280,5 +281,6 @@ def test_a_lost_process_ends_the_other_and_is_named(tmp_path):
     status, _, errors = finish(first)
     assert time.monotonic() - killed < 60
     assert status not in (0, 2)
-    assert "Task 1 heartbeat timeout" in errors
+    # Which of the two JAX writes depends on whether this process waited for the other already.
+    assert re.search(r"Task 1 heartbeat timeout|stopped sending heartbeats\):\n1\n", errors), errors
     second.communicate()
