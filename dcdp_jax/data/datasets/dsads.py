@@ -20,6 +20,7 @@ from dcdp_jax.data.completeness import described, find_data_files, missing_names
 from dcdp_jax.data.download import Source
 from dcdp_jax.data.protocols import COMMON, fixed
 from dcdp_jax.data.recording import Channel, Recording, Recordings
+from dcdp_jax.data.shared_samples import find_shared
 from dcdp_jax.data.spec import DatasetSpec
 from dcdp_jax.data.text import end_to_end, parse, read_columns, unreadable
 from dcdp_jax.errors import DataError
@@ -88,7 +89,7 @@ def without_copies(recordings: Sequence[Recording]) -> tuple[list[Recording], li
     notes = []
     for recording in recordings:
         for other in (other for other in kept if other.run == recording.run):
-            if is_moved(other.signals, recording.signals) or is_moved(recording.signals, other.signals):
+            if share(other.signals, recording.signals):
                 notes.append(
                     f"{recording.run} of subject {recording.subject} is left out: it has the samples of subject "
                     f"{other.subject}, moved in time"
@@ -99,14 +100,10 @@ def without_copies(recordings: Sequence[Recording]) -> tuple[list[Recording], li
     return kept, notes
 
 
-def is_moved(a: np.ndarray, b: np.ndarray) -> bool:
-    """Returns whether b (u, c) has the samples of a (t, c) from some sample on, until one of them ends.
-
-    They are a segment or more.
-    """
-    starts = np.flatnonzero((b == a[0]).all(axis=1))
-    lengths = np.minimum(len(a), len(b) - starts)
-    return any(n >= LINES and np.array_equal(b[at : at + n], a[:n]) for at, n in zip(starts, lengths, strict=True))
+def share(a: np.ndarray, b: np.ndarray) -> bool:
+    """Returns whether a segment of samples of a (t, c) stands in b (u, c) as well."""
+    first = np.arange(len(a) + len(b)) < len(a)
+    return find_shared(np.concatenate([a, b]), first, ~first, (LINES + 1) // 2) is not None
 
 
 def read_recording(activity: int, subject: int, paths: dict[int, Path]) -> Recording:
