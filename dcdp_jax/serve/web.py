@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.data.table_files import MISSING_NUMBERS
 from dcdp_jax.data.tables import check_fields
+from dcdp_jax.data.units import GRAVITY
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.report.page import ENVIRONMENT as REPORT
 from dcdp_jax.runs.model_card import ModelCard
@@ -28,7 +29,6 @@ from dcdp_jax.serve.web_runtime import MODULE, VERSION, WASM, find_runtime
 PACKED = f"{WASM}.packed"
 NETWORK = "model.onnx"
 SOURCES = Path(__file__).with_name("web")
-GRAVITY = 9.80665  # m/s^2 in a g
 # What a phone reports of each group: its name, the field of an event and its parts by axis, and how many of a unit are
 # one of the phone's, which are m/s^2 and degrees per second.
 SENSORS: Mapping[str, tuple[str, str, Mapping[str, str], Mapping[str, float]]] = {
@@ -36,7 +36,7 @@ SENSORS: Mapping[str, tuple[str, str, Mapping[str, str], Mapping[str, float]]] =
         "acceleration",
         "accelerationIncludingGravity",
         {"x": "x", "y": "y", "z": "z"},
-        {"m/s^2": 1.0, "m/s2": 1.0, "m/s²": 1.0, "g": 1 / GRAVITY, "mg": 1000 / GRAVITY},
+        {unit: size / GRAVITY["m/s^2"] for unit, size in {**GRAVITY, "mg": 1000.0}.items()},
     ),
     "gyro": (
         "rotation",
