@@ -19,7 +19,7 @@ from tests.e2e.running import ARGUMENTS, EPOCHS, ROOT, SMALL, SMALL_DATA, comman
     [
         (["--config.train.epoch=3"], 'Did you mean "epochs"'),
         (["--config.train.epochs=many"], "train.epochs"),
-        (["--config.optimizer.name=rmsprop"], "none of adamw, adam, sgd"),
+        (["--config.optimizer.name=rmsprop"], "not one of adamw, adam, sgd"),
         (["--mode=bake"], "mode"),
         (["surplus"], "surplus"),
     ],
@@ -38,7 +38,7 @@ def test_bad_arguments(arguments, message, tmp_path):
     ("changes", "message"),
     [
         ({"train.epochs": 0}, "train.epochs=0 is not between 1"),
-        ({"optimizer.schedule": "step"}, "none of cosine, constant"),
+        ({"optimizer.schedule": "step"}, "not one of cosine, constant"),
         ({"data.window": 100000}, "longest contiguous stretch has 1500 samples"),
         ({"data.window": 0}, "data.window=0"),
         ({"data.protocol": "official"}, "data.protocol='official'"),
@@ -56,7 +56,7 @@ def test_bad_arguments(arguments, message, tmp_path):
         ({"train.batch_size": 100000}, "training windows"),
         ({"train.batch_size": 20, "parallel.devices": 3}, "does not divide by the 3 devices"),
         ({"parallel.devices": 9}, "there are 8"),
-        ({"parallel.strategy": "pjit"}, "none of pmap, jit"),
+        ({"parallel.strategy": "pjit"}, "not one of pmap, jit"),
         ({"parallel.process_id": 1}, "parallel.distributed=True only"),
         ({"parallel.distributed": True, "parallel.processes": 2}, "parallel.coordinator='' .* give both"),
         (

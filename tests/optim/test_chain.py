@@ -138,7 +138,7 @@ def test_placements_and_windows_that_a_method_does_not_have():
         ("rank", {"placement": "decoupled"}, "rank"),
         ("mmpareto", {"acts": lambda step: step > 3}, "cannot be left out"),
         ("cgm", {"placement": "decoupled", "acts": lambda step: step > 3}, "cannot be left out"),
-        ("balance", {}, "none of"),
+        ("balance", {}, "not one of"),
     ]:
         arguments = ARGUMENTS.get(method, {})
         with pytest.raises(ValueError, match=message):
