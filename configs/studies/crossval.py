@@ -12,12 +12,20 @@ from dcdp_jax.configs import hapt, uci_har
 from dcdp_jax.configs.studies import default
 
 DATASETS = {"uci_har": uci_har, "hapt": hapt}
-GENTLE = {"augment.rotation": False, "augment.time_warp_sigma": 0.0, "augment.permutation_segments": 1}
+GENTLE = {"augment.enabled": True, "augment.time_warp_sigma": 0.0, "augment.permutation_segments": 1}
 FIELDS = {
     "as configured": {},
     "learning rate 0.003": {"optimizer.learning_rate": 3e-3},
+    "batch size 64": {"train.batch_size": 64},
     "label smoothing 0.1": {"loss.label_smoothing": 0.1},
-    "jitter and scaling": {"augment.enabled": True} | GENTLE,
+    "balanced class weights": {"train.class_weights": ("balanced",)},
+    "average of the weights": {"train.selection": "ema"},
+    "SAM 0.05": {"train.sam_rho": 0.05},
+    "mixup 0.2": {"augment.enabled": True, "augment.probability": 0.0, "augment.mixup_alpha": 0.2},
+    "random window starts": {"data.train_starts": "random"},
+    "jitter and scaling": GENTLE | {"augment.rotation": False},
+    "rotation that keeps gravity": GENTLE
+    | {"augment.jitter_sigma": 0.0, "augment.scaling_sigma": 0.0, "augment.rotation_kind": "gravity"},
 }
 EPOCHS = {f"{epochs} epochs": {"train.epochs": epochs, "synthetic:train.epochs": epochs // 20} for epochs in (20, 40)}
 FINAL = "final"
@@ -38,5 +46,6 @@ def get_config(datasets="uci_har"):
         default.stage("epochs", EPOCHS),
         default.stage("test", {FINAL: {}}),
     )
+    config.study.compare = default.compare_with("as configured", FIELDS)
     config.study.shown = FINAL
     return config

@@ -110,7 +110,7 @@ def test_a_field_for_one_data_set_alone():
         (placement, (), 14),
         (sgd_learning_rate, (), 4),
         (tuning, ("uci_har,wisdm",), 7),
-        (crossval, ("uci_har,hapt",), 7),
+        (crossval, ("uci_har,hapt",), 14),
         (full_width, (), 2),
     ],
 )
@@ -187,7 +187,7 @@ def test_at_full_width_every_subject_of_the_training_part_trains_and_the_last_ep
     assert {(t.config.data.validation, t.config.train.selection) for t in trials(config)} == {("none", "last")}
 
 
-@pytest.mark.parametrize("wrong", [{"folds": (0, 1)}, {"stages": (default.stage("A", {"final": {}}),)}])
+@pytest.mark.parametrize("wrong", [{"folds": (0, 1)}, {"stages": (default.stage("A", {"final": {}}),), "compare": ()}])
 def test_nested_selection_without_a_single_last_stage_is_refused(wrong):
     config = crossval.get_config()
     config.study.update(wrong)
