@@ -63,6 +63,7 @@ def kill_with_workers(process):
     wait_for(lambda: not any(map(is_running, workers)))
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(study_file, tmp_path):
     folder = tmp_path / "run"
     arguments = (f"--workdir={folder}", "--config.study.workers=2")

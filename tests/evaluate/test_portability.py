@@ -84,6 +84,7 @@ class OnlyOnCPU(nn.Module):
         return nn.Dense(self.classes)(jax.lax.platform_dependent(x.mean(axis=1), cpu=jnp.sin))
 
 
+@pytest.mark.slow
 def test_an_operation_of_one_platform_turns_it_red(tmp_path, monkeypatch, capsys):
     for name in set(BASELINES) - {"cnn"}:
         monkeypatch.delitem(portability.BASELINES, name)
