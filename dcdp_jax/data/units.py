@@ -1,13 +1,31 @@
 """Compares the stated units of signals with what sensors can measure: gravity, and no rotation beyond their range."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 
 from dcdp_jax.data.recording import Channel
 
-GRAVITY = {"g": 1.0, "m/s^2": 9.80665, "m/s2": 9.80665, "m/s²": 9.80665}  # in each unit
+GRAVITY = {"g": 1.0, "m/s^2": 9.80665}  # in each unit
 FASTEST = 35.0  # rad/s, the range of most gyroscopes: 2000 degrees a second
+SPELLINGS = {  # in `unit_name`; serve/web/channels.js has the same
+    "m/s^2": ("m/s2", "ms-2", "m/s/s"),
+    "rad/s": ("rads-1",),
+    "deg/s": ("°/s", "°s-1", "degs-1", "dps"),
+    "deg": ("°",),
+}
+
+
+def unit_name(unit: str) -> str:
+    """Returns the usual spelling of a unit, itself where none is known.
+
+    >>> {unit_name(unit) for unit in ("m/s^2", "m/s2", "m/s²", "ms-2", "m s⁻²", "m·s^-2", "m/s**2")}
+    {'m/s^2'}
+    """
+    plain = re.sub(r"[\s^*·⋅]", "", unicodedata.normalize("NFKC", unit).replace("\N{MINUS SIGN}", "-"))
+    return next((name for name, others in SPELLINGS.items() if plain in others), plain)
 
 
 def units_seen(channels: Sequence[Channel], values: np.ndarray) -> dict[tuple[str, str, str], str]:
@@ -29,13 +47,13 @@ def units_seen(channels: Sequence[Channel], values: np.ndarray) -> dict[tuple[st
         rows = rows[np.isfinite(rows).all(axis=1)]
         if len(axes) != 3 or not len(rows):
             continue
-        if sensor[2] in GRAVITY:
+        if (stated := unit_name(sensor[2])) in GRAVITY:
             low, middle, high = np.quantile(np.linalg.norm(rows, axis=1), (0.25, 0.5, 0.75))
-            for unit, size in {sensor[2]: GRAVITY[sensor[2]], "g": 1.0, "m/s^2": GRAVITY["m/s^2"]}.items():
+            for unit, size in {sensor[2]: GRAVITY[stated], **GRAVITY}.items():
                 if low > 0.5 * size and 0.85 * size < middle < 1.15 * size and high < 2 * size:
                     seen[sensor] = unit
                     break
-        elif sensor[2] == "rad/s" and np.quantile(np.abs(rows), 0.99) > FASTEST:
+        elif stated == "rad/s" and np.quantile(np.abs(rows), 0.99) > FASTEST:
             seen[sensor] = "deg/s"
     return seen
 

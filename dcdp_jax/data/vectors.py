@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from dcdp_jax.data.recording import Channel
+from dcdp_jax.data.units import unit_name
 from dcdp_jax.errors import ConfigError
 
 ANGLES = ("deg", "rad")  # units
@@ -32,7 +33,7 @@ def devices_of(channels: Sequence[Channel]) -> tuple[tuple[Triple, ...], ...]:
             x, y, z = (index.get((name[:-1] + axis, site, unit)) for axis in axes)
             if not name.endswith(axes[0]) or x is None or y is None or z is None:
                 continue
-            if group != "orientation" and unit not in ANGLES:
+            if group != "orientation" and unit_name(unit) not in ANGLES:
                 devices.setdefault(site, []).append((x, y, z))
     return tuple(map(tuple, devices.values()))
 
@@ -71,7 +72,7 @@ def check_loose_axes(channels: Sequence[Channel], field: str) -> None:
     """Raises ConfigError where a channel depends on the orientation and is no part of a vector: an angle, one axis."""
     among = {i for vectors in devices_of(channels) for vector in vectors for i in vector}
     for i, channel in enumerate(channels):
-        angle = channel.group == "orientation" or channel.unit in ANGLES
+        angle = channel.group == "orientation" or unit_name(channel.unit) in ANGLES
         if i not in among and (angle or re.search(r"(^|_)[xyz]$", channel.name.lower())):
             raise ConfigError(
                 f"{field}: {channel.name} depends on the orientation of its device and is no part of a vector of three "
@@ -118,4 +119,4 @@ def mirror_signs(channels: Sequence[Channel], axes: Mapping[str, str], field: st
 
 def is_angular_rate(channel: Channel) -> bool:
     """Returns whether a channel is of a gyroscope."""
-    return channel.group == "gyro" or channel.unit in ANGULAR_RATES
+    return channel.group == "gyro" or unit_name(channel.unit) in ANGULAR_RATES

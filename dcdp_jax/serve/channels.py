@@ -9,6 +9,7 @@ import numpy as np
 
 from dcdp_jax.data.gravity import gravity_filter
 from dcdp_jax.data.recording import Channel
+from dcdp_jax.data.units import unit_name
 from dcdp_jax.data.views import BODY, TOTAL, make_view, vectors_of
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.runs.model_card import ModelCard
@@ -28,7 +29,7 @@ def check_channels(where: str, came: Sequence[Channel], expected: Sequence[Chann
         )
     positions = [names.index(channel.name) for channel in expected]
     for position, channel in zip(positions, expected, strict=True):
-        if came[position].unit != channel.unit:
+        if unit_name(came[position].unit) != unit_name(channel.unit):
             raise DataError(
                 f"{where}: {channel.name} is in {came[position].unit}, and the model reads it in {channel.unit}"
             )
@@ -50,7 +51,7 @@ def find_columns(where: str, header: Sequence[str], expected: Sequence[Channel])
             continue
         if name in columns:
             raise DataError(f"{where}: the channel {name!r} stands twice, as {columns[name]!r} and {column!r}")
-        if column not in units and match and match[2] != units[name]:
+        if column not in units and match and unit_name(match[2]) != unit_name(units[name]):
             raise DataError(f"{where}: {name} is in {match[2]}, and the model reads it in {units[name]}")
         columns[name] = column
     return columns

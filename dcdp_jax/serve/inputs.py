@@ -19,7 +19,7 @@ from dcdp_jax.data.resample import resample
 from dcdp_jax.data.table_checks import FEWEST
 from dcdp_jax.data.table_files import SUFFIXES, is_table, read_header
 from dcdp_jax.data.tables import check_fields, keeps_rows, number_subjects, read_rows, sample_rows
-from dcdp_jax.data.units import doubts, units_seen
+from dcdp_jax.data.units import doubts, unit_name, units_seen
 from dcdp_jax.data.views import COMPUTED_VIEWS, decimate, kept_samples, relabel, view_recording
 from dcdp_jax.errors import DataError
 from dcdp_jax.runs.model_card import ModelCard
@@ -134,7 +134,7 @@ def reading_fields(
     if len(table.channels) == len(card.inputs):
         for (column, _, _, unit), channel in zip(table.channels, card.inputs, strict=True):
             if channel.name not in columns and column in header:
-                if unit != channel.unit:
+                if unit_name(unit) != unit_name(channel.unit):
                     raise DataError(f"{where}: {column} is in {unit}, and the model reads it in {channel.unit}")
                 columns[channel.name] = column
     for channel in card.inputs:

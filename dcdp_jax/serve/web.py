@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.data.table_files import MISSING_NUMBERS
 from dcdp_jax.data.tables import check_fields
-from dcdp_jax.data.units import GRAVITY
+from dcdp_jax.data.units import GRAVITY, unit_name
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.report.page import ENVIRONMENT as REPORT
 from dcdp_jax.runs.model_card import ModelCard
@@ -141,8 +141,9 @@ def motion_sources(inputs: Sequence[Channel]) -> list[dict[str, Any] | None]:
         axis = channel.name[-1:].lower()
         rivals = [c for c in inputs if c.group == channel.group and c.name[-1:].lower() == axis]
         total = len(rivals) == 1 or (channel.name.startswith("total_") and len(rivals) == 2)
-        there = one_site and total and axis in parts and channel.unit in factors
-        sources.append({"field": field, "part": parts[axis], "factor": factors[channel.unit]} if there else None)
+        factor = factors.get(unit_name(channel.unit))
+        there = one_site and total and axis in parts and factor
+        sources.append({"field": field, "part": parts[axis], "factor": factor} if there else None)
     return sources
 
 

@@ -18,6 +18,7 @@ def sensor(group, unit):
         ("g", 9.81, 1, "m/s^2"),
         ("m/s^2", 9.81, 1, "m/s^2"),
         ("m/s2", 9.81, 1, "m/s2"),
+        ("m s⁻²", 1, 1, "g"),
         ("m/s^2", 1, 1, "g"),
         ("m/s^2", 9.81, 0, None),  # linear acceleration
         ("counts", 1, 1, None),

@@ -163,6 +163,18 @@ def test_a_recording_in_another_unit_is_refused(card):
         prepare("here", other, card)
 
 
+@pytest.mark.parametrize("unit", ["m/s²", "m/s2", "ms-2", "m s⁻²"])
+def test_a_unit_in_another_spelling_is_the_same_unit(unit, tmp_path, card, data):
+    card = msgspec.structs.replace(card, inputs=(card.inputs[0]._replace(unit="m/s^2"), *card.inputs[1:]))
+    path = table(tmp_path / "a.csv", names=[f"acc_x [{unit}]", *COLUMNS[1:]])
+    (item,) = read_input(path, card, data)
+    np.testing.assert_allclose(item.recording.signals, noise(100, 6), atol=1e-5)
+    inputs = (card.inputs[0]._replace(unit=unit), *card.inputs[1:])
+    assert prepare("here", make_recording(msgspec.structs.replace(card, inputs=inputs), 50), card)
+    data.table.channels = (("ax", "acc", "hip", unit), *((c.name, c.group, c.site, c.unit) for c in card.inputs[1:]))
+    assert len(read_input(table(tmp_path / "b.csv", names=["ax", *COLUMNS[1:]]), card, data)) == 1
+
+
 def test_values_of_another_unit_are_noticed(card):
     recording = make_recording(card, 50)
     item = prepare("here", recording, card)

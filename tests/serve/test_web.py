@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from configs import default
 from dcdp_jax.data.gravity import LowPass
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
+from dcdp_jax.data.units import unit_name
 from dcdp_jax.data.windows import window_starts
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.rejection import Rejection
@@ -251,6 +252,14 @@ def test_gravity_is_that_of_python(modules):
     np.testing.assert_allclose(found, LowPass(card.rate)(signals), atol=1e-6)
 
 
+@needs_browser
+@pytest.mark.extra
+def test_spellings_of_units_are_those_of_python(modules):
+    units = ["m/s^2", "m/s²", "ms-2", "m s⁻²", "°/s", "rad·s^-1", "g", "µT", "m/s**2"]
+    found = call(modules, "channels.js", "return v.units.map(m.unitName);", units=units)
+    assert found == list(map(unit_name, units))
+
+
 def test_a_phone_serves_one_site_with_known_units():
     acc = [Channel(f"acc_{axis}", "acc", "hip", "m/s^2") for axis in "xyz"]
     gyro = [Channel(f"gyro_{axis}", "gyro", "hip", "rad/s") for axis in "xyz"]
@@ -260,6 +269,7 @@ def test_a_phone_serves_one_site_with_known_units():
         *(("rotationRate", angle) for angle in ("alpha", "beta", "gamma")),
     ]
     assert [s["factor"] for s in sources] == pytest.approx([1, 1, 1, *[np.pi / 180] * 3])
+    assert web.motion_sources([acc[0]._replace(unit="m/s²")])[0]["factor"] == pytest.approx(1)
     in_g = web.motion_sources([acc[0]._replace(unit="g")])
     assert in_g[0]["factor"] == pytest.approx(1 / 9.80665)
     assert web.motion_sources([acc[0]._replace(unit="counts"), gyro[0]._replace(group="mag")]) == [None, None]

@@ -1,6 +1,19 @@
 // Matches columns and sensors to the channels that the model reads, by name and unit.
 import { InputError } from "./errors.js";
 
+const SPELLINGS = {
+  "m/s^2": ["m/s2", "ms-2", "m/s/s"],
+  "rad/s": ["rads-1"],
+  "deg/s": ["°/s", "°s-1", "degs-1", "dps"],
+  deg: ["°"],
+};
+
+// Returns the usual spelling of a unit, as `unit_name` of data/units.py.
+export function unitName(unit) {
+  const plain = unit.normalize("NFKC").replace(/\u2212/g, "-").replace(/[\s^*·⋅]/g, "");
+  return Object.keys(SPELLINGS).find((name) => SPELLINGS[name].includes(plain)) ?? plain;
+}
+
 // Returns channel names with their units, as "acc_x [g], acc_y [g]".
 export function listed(channels) {
   return channels.map((channel) => `${channel.name} [${channel.unit}]`).join(", ");
@@ -19,7 +32,7 @@ export function columnsOf(where, header, card) {
     if (columns.has(name)) {
       throw new InputError(`${where}: the channel '${name}' stands twice, as '${columns.get(name)}' and '${column}'`);
     }
-    if (!units.has(column) && match && match[2] !== units.get(name)) {
+    if (!units.has(column) && match && unitName(match[2]) !== unitName(units.get(name))) {
       throw new InputError(`${where}: ${name} is in ${match[2]}, and the model reads it in ${units.get(name)}`);
     }
     columns.set(name, column);
