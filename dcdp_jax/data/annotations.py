@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.names import clean_names, stem
+from dcdp_jax.data.table_checks import listed
 from dcdp_jax.data.table_files import TIME, read_file
 from dcdp_jax.errors import DataError
 
@@ -15,8 +17,10 @@ def annotations_of(path: Path, table: ConfigDict) -> Path:
     return path.with_name(table.annotations.replace("{stem}", stem(path)))
 
 
-def annotate(path: Path, table: ConfigDict, time: np.ndarray) -> np.ndarray:
-    """Returns a label for each row, which has one of (n,) times, from the annotations of a table; '' where none is.
+def annotate(path: Path, table: ConfigDict, frame: pd.DataFrame) -> np.ndarray:
+    """Returns a label for each row of a frame of `read_file`, from the annotations of its file; '' where none is.
+
+    Intervals that hold no row are added to the frame's `doubts`.
 
     Raises:
       DataError: the annotations are not there, are no intervals apart from each other, or none of them holds a row.
@@ -37,6 +41,12 @@ def annotate(path: Path, table: ConfigDict, time: np.ndarray) -> np.ndarray:
         raise DataError(f"{file}, line {lines[wrong][0]}: the end is not after the start")
     if (wrong := begins[1:] < ends[:-1]).any():
         raise DataError(f"{file}, line {lines[1:][wrong][0]}: begins before the end of line {lines[:-1][wrong][0]}")
+    for other in (starts, stops):
+        if {frame.attrs["zoned"], other.attrs["zoned"]} == {True, False}:
+            raise DataError(
+                f"{file}: its times have a time zone or offset and those of {path} have none, or the reverse"
+            )
+    time = frame[TIME].to_numpy()
     at = np.searchsorted(begins, time, side="right") - 1
     inside = (at >= 0) & (time < ends[at])
     if not inside.any():
@@ -46,4 +56,7 @@ def annotate(path: Path, table: ConfigDict, time: np.ndarray) -> np.ndarray:
             f"{file}: no row of {path.name} is within its intervals, which start from {first} to {last}, and the rows "
             f"are from {start} to {stop}: both must have the clock and the unit of data.table.time"
         )
+    if len(empty := np.setdiff1d(lines, lines[at[inside]])):
+        shown = listed(list(map(str, empty.tolist())))
+        frame.attrs["doubts"]["annotations hold no row of their table"] = f"{file}, line {shown}"
     return np.where(inside, names[at], "").astype(object)

@@ -18,12 +18,15 @@ def join_files(
 ) -> pd.DataFrame:
     """Reads a file and those beside it, whose rows are put between its own by their time.
 
-    Returns a frame as `read_file` does. Rows of one time become one row, any other row has values in the channels of
-    its file alone; it takes its line and its texts from the row of the first file that is nearest in time.
+    Returns a frame as `read_file` does, whose `columns` are those of all files but the times. Rows of one time become
+    one row, any other row has values in the channels of its file alone; it takes its line and its texts from the row of
+    the first file that is nearest in time.
     """
     if not table.beside:
         return read_file(path, channels, texts, table.time, table)
     frames: list[pd.DataFrame] = []
+    names: list[str] = []
+    doubts: dict[str, str] = {}
     left = list(channels)
     for file, prefix in [(path, ""), *files_beside(path, table, folder)]:
         columns = {prefix + name: name for name in read_header(file, table)}
@@ -38,6 +41,12 @@ def join_files(
             raise DataError("data.table.beside joins files by their time; set data.table.time or data.table.preamble")
         if (back := np.diff(frame[TIME].to_numpy()) < 0).any():
             raise DataError(f"{file}, line {frame.index[1:][back][0]}: time goes back; sort the rows")
+        if frames and {frame.attrs["zoned"], frames[0].attrs["zoned"]} == {True, False}:
+            raise DataError(
+                f"{file}: its times have a time zone or offset and those of {path} have none, or the reverse"
+            )
+        names += [column for column, name in columns.items() if name != table.time]
+        doubts |= frame.attrs["doubts"]
         frames.append(frame.rename(columns={columns[c]: c for c in own})[[TIME, *own, *([] if frames else texts)]])
     if left:
         raise DataError(f"{path}: no column {left[0]!r} in it or in the files beside it")
@@ -45,7 +54,9 @@ def join_files(
     signals = [frame.drop(columns=texts, errors="ignore").set_index(TIME) for frame in frames]
     keyed = [frame.set_index(frame.groupby(TIME).cumcount().to_numpy(), append=True) for frame in signals]
     joined = pd.concat(keyed, axis=1).sort_index().droplevel(1).reset_index()
-    return pd.merge_asof(joined, first, on=TIME, direction="nearest").set_index(LINE)
+    whole = pd.merge_asof(joined, first, on=TIME, direction="nearest").set_index(LINE)
+    whole.attrs = frames[0].attrs | {"columns": names, "doubts": doubts}
+    return whole
 
 
 def files_beside(path: Path, table: ConfigDict, folder: Path | None) -> list[tuple[Path, str]]:

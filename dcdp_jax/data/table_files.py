@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
+from dcdp_jax.data.long_tables import HEAD, check_wide
 from dcdp_jax.errors import DataError
 
 MISSING_NUMBERS = ("", "NaN", "nan", "NA", "N/A", "null")
@@ -85,12 +86,19 @@ class Lines:
     Attributes:
       where: the file, for messages.
       header: names of the columns, once `read_head` has found them.
+      zoned: whether its dates say their time zone or their offset from UTC; None before the first date.
+      head: the first lines that were parsed, up to `HEAD`.
+      doubts: {what may be wrong with the table: where}.
     """
 
     def __init__(self, where: str, table: ConfigDict) -> None:
         """Starts before the first line; table: the `data.table` part of a config."""
         self.where, self.table = where, table
         self.header: list[str] = []
+        self.zoned: bool | None = None
+        self.head: list[str] = []
+        self.doubts: dict[str, str] = {}
+        self._before = ""  # the line before the first row, if it is neither the header nor searched for the rate
         self.number = 0  # lines that were taken
         self._rows = 0  # of them, rows
         self._numbers: tuple[str, ...] = ()
@@ -100,16 +108,18 @@ class Lines:
 
     def read_head(self, lines: Iterator[bytes]) -> list[str]:
         """Takes the lines before the first row, and returns the names of the columns."""
-        skipped = "\n".join(self._next(lines) for _ in range(self.table.skip_lines))
+        skipped = [self._next(lines) for _ in range(self.table.skip_lines)]
         if self.table.preamble:
-            self._read_preamble(skipped)
+            self._read_preamble("\n".join(skipped))
         names = list(self.table.header)
+        if names and skipped and not self.table.preamble:
+            self._before = skipped[-1]
         if not names:
             names = next(csv.reader([self._next(lines)], delimiter=self.table.delimiter), [])
         if not names:
             raise DataError(f"{self.where}, line {self.number}: empty, expected the names of the columns")
         for _ in range(self.table.units_rows):
-            self._next(lines)
+            self._before = self._next(lines)
         self.header = names
         return names
 
@@ -121,6 +131,19 @@ class Lines:
         """
         check_columns(f"{self.where}, line {self.number}", self.header, [*numbers, *texts, *([time] if time else [])])
         self._numbers, self._texts, self._time = tuple(numbers), tuple(texts), time
+        if self._before and self._is_row(self._before):
+            field = "units_rows" if self.table.units_rows else "skip_lines"
+            skips = f"data.table.{field}={self.table[field]} skips a line that looks like a row of the table"
+            self.doubts[skips] = f"{self.where}, line {self.number}"
+
+    def _is_row(self, text: str) -> bool:
+        """Returns whether a line has a number in all of the columns chosen that need one, and a time."""
+        try:
+            self._check_fields(text, "")
+            frame = finish_frame(self._parse([text]), self._numbers, self._time, self.table, "")
+        except DataError:
+            return False
+        return len(frame) == 1 and bool(frame[list(self._numbers)].notna().to_numpy().all())
 
     def _next(self, lines: Iterator[bytes]) -> str:
         line = next(lines, None)
@@ -185,6 +208,15 @@ class Lines:
             raise DataError(f"{self.where}: lines {at[0]} to {at[-1]} hold {len(frame)} rows; a quote is not closed")
         frame.index = pd.Index(at, dtype=np.int64)
         frame = finish_frame(frame, self._numbers, self._time, self.table, f"{self.where}, line")
+        if self._time and len(frame):
+            zoned = says_zone(frame[self._time])
+            if self.zoned not in (None, zoned):
+                raise DataError(
+                    f"{self.where}, line {frame.index[0]}, column {self._time!r}: {frame[self._time].iloc[0]!r} has "
+                    f"{'a' if zoned else 'no'} time zone or offset, unlike the rows before"
+                )
+            self.zoned = zoned
+        self.head = self.head or cleaned[:HEAD]
         if self._rate:
             ticks = np.rint((self._rows + np.arange(len(frame))) * (NANOSECONDS / self._rate)).astype(np.int64)
             frame[TIME] = self._start + ticks
@@ -322,18 +354,25 @@ def read_file(path: Path, numbers: Sequence[str], texts: Sequence[str], time: st
     Returns:
       A frame whose index is the line in the file, for Parquet the row, from 1 on, with a float64 column for each of
       `numbers`. The column `TIME` is the time, see `read_stamps`, where there is one or the file says its rate. Where
-      there is a time, lines in which everything needed is missing are left out.
+      there is a time, lines in which everything needed is missing are left out. Its `attrs` are `columns`, all names of
+      the header, and `zoned` and `doubts` of `Lines`.
 
     Raises:
-      DataError: the file is empty, not text, has lines with too few or too many fields, lacks a column, or has
-        something in a column of numbers that is none; the message names line and column.
+      DataError: the file is empty, not text, has lines with too few or too many fields, lacks a column, has
+        something in a column of numbers that is none, or a row for each sensor; the message names line and column.
     """
     if path.suffix.lower() == ".parquet":
         needed = [*numbers, *texts, *([time] if time else [])]
-        check_columns(f"{path}", read_header(path, table), needed)
-        with parquet_of(path) as parquet:
-            frame = parquet.read_table(path, columns=needed).to_pandas(ignore_metadata=True)
+        doubts: dict[str, str] = {}
+        with parquet_of(path) as parquet, parquet.ParquetFile(path) as file:
+            header = list(file.schema_arrow.names)
+            check_columns(f"{path}", header, needed)
+            frame = file.read(columns=needed).to_pandas(ignore_metadata=True)
+            head = next(
+                (rows.to_pandas(ignore_metadata=True) for rows in file.iter_batches(HEAD)), pd.DataFrame(columns=header)
+            )
         frame.index = pd.RangeIndex(1, 1 + len(frame))
+        zoned = says_zone(frame[time]) if time and len(frame) else None
         frame = finish_frame(frame, numbers, time, table, f"{path}, row")
     else:
         with open_text(path) as file:
@@ -342,8 +381,13 @@ def read_file(path: Path, numbers: Sequence[str], texts: Sequence[str], time: st
             lines.choose(numbers, texts, time)
             frames = [lines.parse(block) for block in iter(lambda: file.readlines(BLOCK), [])]
             frame = pd.concat(frames or [lines.parse([])])
+            header, zoned, doubts = lines.header, lines.zoned, lines.doubts
+            head = pd.DataFrame(list(csv.reader(lines.head, delimiter=table.delimiter)), columns=header)
     if len(frame) == 0:
         raise DataError(f"{path}: no rows below the header")
+    unread = [name for name in header if name not in {*numbers, *texts, time} and header.count(name) == 1]
+    doubts |= check_wide(str(path), head, unread if numbers else [], texts)
+    frame.attrs = {"columns": header, "zoned": zoned, "doubts": doubts}
     return frame
 
 
@@ -375,6 +419,8 @@ def read_dates(text: pd.Series, time_format: str) -> pd.Series:
     bare = text.str.replace(ZONE, "", regex=True)
     stamps = pd.to_datetime(bare, format=form, utc=True, errors="coerce")
     local = ~bare.str.contains(OFFSET, na=False).to_numpy(bool)
+    if "%z" not in form:
+        stamps = stamps.mask(local & zones.isna().to_numpy(bool))
     for zone in zones[local].dropna().unique():
         inside = local & (zones == zone).fillna(False).to_numpy(bool)
         try:
@@ -383,6 +429,14 @@ def read_dates(text: pd.Series, time_format: str) -> pd.Series:
         except (KeyError, ValueError):  # no such zone
             stamps = stamps.mask(inside)
     return stamps
+
+
+def says_zone(column: pd.Series) -> bool | None:
+    """Returns whether the first date of a column says its time zone or its offset from UTC; None for numbers."""
+    if column.dtype.kind == "M":
+        return getattr(column.dtype, "tz", None) is not None
+    first = column.iloc[0]
+    return re.search(f"{ZONE}|{OFFSET}", first.strip()) is not None if isinstance(first, str) else None
 
 
 def is_missing(stamps: np.ndarray) -> np.ndarray:

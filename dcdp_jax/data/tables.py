@@ -12,12 +12,12 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.annotations import annotate
-from dcdp_jax.data.beside import files_beside, join_files
+from dcdp_jax.data.beside import join_files
 from dcdp_jax.data.names import check_alike, clean_name, clean_names, path_name
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
 from dcdp_jax.data.resample import complete, resample, settle
 from dcdp_jax.data.table_checks import Sampled, check_copies, check_units, listed, odd_channels, unique_runs
-from dcdp_jax.data.table_files import TIME, check_codes, find_files, in_seconds, read_header
+from dcdp_jax.data.table_files import TIME, check_codes, find_files, in_seconds
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.values import check_values, fields_of
 
@@ -33,6 +33,8 @@ class Rows(NamedTuple):
     time: np.ndarray  # (n,) seconds since the first row, not falling
     values: np.ndarray  # (n, c) float32, NaN where missing
     labels: np.ndarray  # (n,) names, '' where there is none
+    unread: tuple[str, ...]  # columns of the file that no field names
+    doubts: Mapping[str, str]  # {what may be wrong with the file: where}
 
 
 def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
@@ -52,10 +54,13 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     raw = Path(folder).expanduser()
     sampled, tally, missing = [], Counter[str](), np.zeros(len(channels), np.int64)
     unread: dict[str, None] = {}  # columns, in order
+    doubts: dict[str, dict[str, None]] = {}  # and where, in order
     for path in find_files(raw, table.files):
-        unread |= dict.fromkeys(unread_columns(path, table, raw))
         for rows in read_rows(path, table, [channel.name for channel in channels], raw):
             sampled.append(sample_rows(path, rows, table))
+            unread |= dict.fromkeys(rows.unread)
+            for doubt, where in rows.doubts.items():
+                doubts.setdefault(doubt, {})[where] = None
             tally["rows"] += len(rows.time)
             tally["repeated"] += sampled[-1].repeated
             missing += np.isnan(rows.values).sum(axis=0)
@@ -96,6 +101,7 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     notes += [*check_units(sampled, channels), *odd_channels(sampled, channels)]
     if unread:
         notes.append(f"columns that are not read: {listed([repr(name) for name in unread])}")
+    notes += [f"{doubt}: {listed([*places])}" for doubt, places in doubts.items()]
     return Recordings(recordings, tuple(names), subject_names, tuple(notes), missing_values=missing_values)
 
 
@@ -250,7 +256,9 @@ def read_rows(path: Path, table: ConfigDict, channels: Sequence[str], folder: Pa
         for field, column in names.items()
     }
     if table.annotations:
-        columns["label"] = annotate(path, table, frame[TIME].to_numpy())
+        columns["label"] = annotate(path, table, frame)
+    named = {*channels, *(table[field] for field in GROUPS), table.time}
+    unread = tuple(name for name in frame.attrs["columns"] if name not in named)
     members: dict[tuple[str, str], list[int]] = {}
     for row, key in enumerate(zip(columns["subject"], columns["recording"], strict=True)):
         members.setdefault(key, []).append(row)
@@ -258,16 +266,7 @@ def read_rows(path: Path, table: ConfigDict, channels: Sequence[str], folder: Pa
         at = np.array(some)
         time = row_times(path, subject, run, frame, at, table, kind)
         values = np.stack([frame[channel].to_numpy()[at] for channel in channels], axis=1).astype(np.float32)
-        yield Rows(subject, run, time, values, columns["label"][at])
-
-
-def unread_columns(path: Path, table: ConfigDict, folder: Path) -> list[str]:
-    """Returns the columns of a file, and of those beside it, that no field names."""
-    files = [(path, ""), *(files_beside(path, table, folder) if table.beside else [])]
-    header = [prefix + name for file, prefix in files for name in read_header(file, table)]
-    texts = {table[field] for field in GROUPS}
-    own = {prefix + table.time for _, prefix in files}
-    return [name for name in header if name not in {channel[0] for channel in table.channels} | texts | own]
+        yield Rows(subject, run, time, values, columns["label"][at], unread, frame.attrs["doubts"])
 
 
 def match_path(path: Path, table: ConfigDict, folder: Path | None) -> dict[str, str]:
@@ -306,8 +305,8 @@ def row_times(
         at = int(np.argmax(passed < 0))
         raise DataError(
             f"{path}, {kind} {frame.index[members[at + 1]]}, column {table.time!r}: time goes back by "
-            f"{-passed[at]:g} s within recording {run!r} of subject {subject!r}; sort the rows, or name a column in "
-            f"data.table.recording"
+            f"{-passed[at]:g} s within recording {run!r} of subject {subject!r}; sort the rows, name a column in "
+            f"data.table.recording, or bring a table with a row for each sensor into wide form"
         )
     return time
 

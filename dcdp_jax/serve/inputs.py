@@ -18,7 +18,7 @@ from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.resample import resample
 from dcdp_jax.data.table_checks import FEWEST
 from dcdp_jax.data.table_files import SUFFIXES, is_table, read_header
-from dcdp_jax.data.tables import check_fields, keeps_rows, number_subjects, read_rows, sample_rows
+from dcdp_jax.data.tables import check_fields, keeps_rows, match_path, number_subjects, read_rows, sample_rows
 from dcdp_jax.data.units import doubts, unit_name, units_seen
 from dcdp_jax.data.views import COMPUTED_VIEWS, decimate, kept_samples, relabel, view_recording
 from dcdp_jax.errors import DataError
@@ -35,6 +35,7 @@ class Input(NamedTuple):
     recording: Recording  # channels and rate are the card's, labels are indices into its classes or `UNLABELLED`
     time: np.ndarray  # (t,) seconds of each sample, in a table since the recording's first row
     notes: tuple[str, ...]  # what was done to it, a sentence each
+    person: str = ""  # where the file or its path names one
 
 
 def read_input(path: Path, card: ModelCard, data: ConfigDict) -> list[Input]:
@@ -51,7 +52,8 @@ def read_input(path: Path, card: ModelCard, data: ConfigDict) -> list[Input]:
     spec = find_dataset(card.dataset)
     if spec.read_one and (recordings := spec.read_one(path)) is not None:
         task = spec.task(card.protocol, chosen=card.class_names)
-        return [prepare(str(path), relabel(recording, task), card) for recording in recordings]
+        prepared = [prepare(str(path), relabel(recording, task), card) for recording in recordings]
+        return [item._replace(person=str(item.recording.subject)) for item in prepared]
     if is_table(path):
         return read_table(path, card, data.table)
     known = f", or a file of {card.dataset} as {spec.example}" if spec.example else ""
@@ -74,6 +76,7 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
     if table.annotations and not annotations_of(path, table).is_file():
         table.annotations = ""  # a recording to predict needs no labels
     inputs = []
+    by_name = bool(table.subject) or "subject" in match_path(path, table, None)
     codes = {name: code for code, name in enumerate(card.class_names)}
     for rows in read_rows(path, table, [columns[c.name] for c in card.inputs]):
         sampled = sample_rows(path, rows, table, partial=True)
@@ -86,7 +89,7 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
             channels=card.inputs,
             starts=sampled.even.starts,
         )
-        notes = []
+        notes = [f"{doubt}: {where}" for doubt, where in rows.doubts.items()]
         notes += rate_notes(sampled.interval, card, table)
         if sampled.repeated:
             notes.append(
@@ -96,7 +99,8 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
         if unknown := sorted(set(sampled.labels.tolist()) - set(codes) - {""}):
             notes.append(f"labels that the model does not know: {', '.join(unknown)}")
         made = prepare(str(path), recording, card, sampled.even.time)
-        inputs.append(made._replace(name=recording.run, notes=(*notes, *made.notes)))
+        person = rows.subject if by_name else ""
+        inputs.append(made._replace(name=recording.run, notes=(*notes, *made.notes), person=person))
     return inputs
 
 

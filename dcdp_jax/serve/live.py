@@ -135,6 +135,8 @@ class Reader:
         if not self.names:
             self.sources[""] = self._new_source()
         introduce(self.card, columns, self.table)
+        for doubt, line in self.lines.doubts.items():
+            print(f"{doubt}: {line}", file=sys.stderr)
         if rejection := self.model.rejection:
             rule = f"unknown below a confidence of {rejection.threshold:.3f}"
             if self.model.density is not None:

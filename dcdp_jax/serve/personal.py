@@ -30,13 +30,17 @@ def adapt_run(config: ConfigDict, workdir: Path, paths: Sequence[str]) -> None:
     NAME is that of the first file.
 
     Raises:
-      UserError: the run is not finished, or the files are not what the model reads, or hold too few labels.
+      UserError: the run is not finished, or the files are not what the model reads, are of several people, or hold
+        too few labels.
       OSError: a file could not be written.
     """
     model = load_model(workdir, config.serve.compute_body)
     if not isinstance(model.network, MultiPath):
         raise ConfigError(f"--mode=adapt trains the classifiers of branches, and the model of {workdir} has none")
     items = [(path, item) for path in paths for item in read_input(Path(path), model.card, config.data)]
+    if len(people := {item.person: path for path, item in items if item.person}) > 1:
+        listed = ", ".join(f"{person} ({path})" for person, path in people.items())
+        raise DataError(f"--mode=adapt is for one wearer, and the recordings are of {len(people)} people: {listed}")
     for path, item in items:
         for note in (*item.notes, *strange_values(model.card, item.recording)):
             print(f"{path}, {item.name}: {note}")

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from configs import default
 from dcdp_jax.data.recording import UNLABELLED
+from dcdp_jax.data.table_files import Lines
 from dcdp_jax.data.tables import read_tables
 from dcdp_jax.errors import ConfigError, DataError, UserError
 
@@ -92,6 +93,59 @@ def test_columns_that_no_field_names_and_the_rates_of_the_rows_are_noted(tmp_pat
     notes = read(tmp_path, channels=(("x", "acc", "hip", "g"),)).notes
     assert notes[0].startswith("2 recordings: 18 rows at 5 to 10 Hz, resampled by linear to 10 Hz: ")
     assert notes[2:] == ("columns that are not read: 'y', 'sensor'",)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_row_for_each_sensor_is_refused_and_its_wide_form_is_read(tmp_path, suffix):
+    rows = [
+        f"{i / 10},sit,{p},{s},{m * i + n}"
+        for m, p in ((1, "ann"), (2, "bob"))
+        for i in range(20)
+        for n, s in enumerate("xy")
+    ]
+    write(tmp_path, rows, header="time,label,subject,axis,value")
+    long = pd.read_csv(tmp_path / "a.csv")
+    long.to_parquet(tmp_path / "a.parquet")
+    channels = (("value", "acc", "hip", "g"),)
+    with pytest.raises(DataError, match=rf"a\.{suffix}: the column 'axis' changes .* between x, y, as in a long table"):
+        read(tmp_path, channels=channels, files=(f"*.{suffix}",))
+    long.assign(axis=long["axis"].map({"x": 1, "y": 4})).to_csv(tmp_path / "a.csv", index=False)
+    assert read(tmp_path, channels=channels, repeated="mean").notes[-2:] == (
+        "columns that are not read: 'axis'",
+        "the column 'axis' changes from row to row between 1, 4; if it names the sensor, bring the table into wide "
+        f"form: {tmp_path / 'a.csv'}",
+    )
+    wide = long.pivot(index=["subject", "label", "time"], columns="axis", values="value")
+    wide.reset_index().to_csv(tmp_path / "a.csv", index=False)
+    for m, recording in enumerate(read(tmp_path), 1):
+        np.testing.assert_allclose(recording.signals, [[m * i, m * i + 1] for i in range(20)], atol=1e-5)
+
+
+def test_a_flag_and_what_differs_between_people_are_no_sensors(tmp_path):
+    rows = [f"{i / 10},sit,{p},{i},{n},{i % 2 == 0},{p}s" for i in range(20) for n, p in enumerate(("ann", "bob"))]
+    assert len(read(write(tmp_path, rows, header=f"{HEADER},step,device"))) == 2
+
+
+def test_the_header_of_a_file_is_read_once(tmp_path, monkeypatch):
+    heads, read_head = [], Lines.read_head
+    monkeypatch.setattr(Lines, "read_head", lambda self, lines: heads.append(self.where) or read_head(self, lines))
+    read(write(tmp_path))
+    assert heads == [str(tmp_path / "a.csv")]
+
+
+@pytest.mark.parametrize(
+    ("head", "fields", "line"),
+    [
+        (f"{HEADER}\ns,,,g,rad/s\n", {"units_rows": 2}, 3),
+        ("made by X\n", {"header": tuple(HEADER.split(",")), "skip_lines": 2}, 2),
+    ],
+)
+def test_a_row_that_is_skipped_as_another_line_is_named(tmp_path, head, fields, line):
+    (tmp_path / "a.csv").write_text(head + "\n".join(ROWS))
+    field = "units_rows" if "units_rows" in fields else "skip_lines"
+    doubt = f"data.table.{field}=2 skips a line that looks like a row of the table: {tmp_path / 'a.csv'}, line {line}"
+    assert read(tmp_path, **fields).notes[-1] == doubt
+    assert doubt not in read(tmp_path, **fields | {field: 1}).notes
 
 
 def test_several_files_and_one_long_table_are_the_same(tmp_path):
@@ -547,9 +601,20 @@ def test_a_zone_without_an_offset_counts_through_the_change_of_the_clocks(tmp_pa
         ("2015-03-29 00:00:00.1", r"'2015-03-29 00:00:00.1' is not a time \(datetime\)$"),
     ],
 )
-def test_times_that_say_no_moment_are_named(tmp_path, stamp, message):
-    write(tmp_path, ["2015-03-29 00:00:00Z,sit,ann,1,1", f"{stamp},sit,ann,1,1"])
+@pytest.mark.parametrize("zone", ["Z", " Europe/London"])
+def test_times_that_say_no_moment_are_named(tmp_path, stamp, message, zone):
+    write(tmp_path, [f"2015-03-29 00:00:00{zone},sit,ann,1,1", f"{stamp},sit,ann,1,1"])
     with pytest.raises(DataError, match=rf"a\.csv, line 3, column 'time': .*{message}"):
+        read(tmp_path, time_unit="datetime")
+
+
+@pytest.mark.parametrize("zones", [("Z", ""), ("", "+01:00"), (" Europe/London", "")])
+def test_a_time_zone_that_begins_or_ends_between_two_blocks_is_named(tmp_path, monkeypatch, zones):
+    monkeypatch.setattr("dcdp_jax.data.table_files.BLOCK", 16)  # a line each
+    write(tmp_path, [f"2015-03-29 00:00:00.{i}{zones[i // 2]},sit,ann,{i},{i}" for i in range(4)])
+    with pytest.raises(
+        DataError, match=r"a\.csv, line 4, column 'time': '2015.*' has (a|no) time zone or offset, unlike"
+    ):
         read(tmp_path, time_unit="datetime")
 
 
@@ -605,6 +670,9 @@ def test_annotations_in_a_file_of_their_own(tmp_path):
     write(tmp_path, ["0.2,0.5,walk", "0.4,1.5,sit"], "ann_labels.csv", "start,end,label")
     with pytest.raises(DataError, match=r"ann_labels\.csv, line 3: begins before the end of line 2"):
         read(tmp_path, **fields)
+    write(tmp_path, ["0.2,0.5,walk", "0.51,0.59,sit", "9,9.5,sit"], "ann_labels.csv", "start,end,label")
+    empty = f"annotations hold no row of their table: {tmp_path / 'ann_labels.csv'}, line 3, 4"
+    assert empty in read(tmp_path, **fields).notes
     for rows, message in [
         (["0.5,0.2,walk"], "line 2: the end is not after the start"),
         (["0.5,0.5,walk"], "line 2: the end is not after the start"),

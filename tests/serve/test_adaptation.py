@@ -240,6 +240,17 @@ def test_labelled_data_of_other_channels_is_refused_and_nothing_is_written(finis
     assert not (finished / "adapted").exists()
 
 
+def test_several_people_are_named_and_nothing_is_written(finished, wearer, data):
+    config = demo.get_config()
+    config.data = data.copy_and_resolve_references()
+    header, *lines = (wearer / "labelled.csv").read_text().splitlines()
+    rows = [f"{line},{'ann' if row < 999 else 'ben'}" for row, line in enumerate(lines)]
+    (wearer / "two.csv").write_text("\n".join([f"{header},subject", *rows]))
+    with pytest.raises(DataError, match=r"one wearer, .* of 2 people: ann \(.*two\.csv\), ben \(.*two\.csv\)"):
+        adapt_run(config, finished, [str(wearer / "two.csv")])
+    assert not (finished / "adapted").exists()
+
+
 @pytest.mark.parametrize("name", ["one.csv", "short.csv"])
 def test_too_few_labels_are_refused_and_nothing_is_written(name, finished, wearer, data):
     config = demo.get_config()

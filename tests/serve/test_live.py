@@ -128,6 +128,17 @@ def test_any_table_line_by_line_is_predict_to_the_bit(table, sizes, model, tmp_p
     assert_stream_is_predict(model, path, fields_of(**fields), sizes)
 
 
+def test_a_skipped_row_and_stamps_without_the_time_zone_of_others_are_named(model, capsys):
+    rows = [f"2026-03-01 10:00:00.{i}{'Z' if i != 3 else ''},1,2,3,4,5,6\n".encode() for i in range(6)]
+    table = fields_of(time_unit="datetime", units_rows=1).table
+    assert not list(answers(model, [[",".join(["time", *COLUMNS]).encode() + b"\n"], *([row] for row in rows)], table))
+    said = capsys.readouterr().err.splitlines()
+    skipped = "data.table.units_rows=1 skips a line that looks like a row of the table: standard input, line 2"
+    zone = "left out: standard input, line 5, column 'time': '2026-03-01 10:00:00.3' has no time zone or offset, unlike"
+    assert [line.startswith(zone) for line in said] == [False, False, True, False]
+    assert (said[1], said[3]) == (skipped, "1 lines were left out")
+
+
 CASE_FIELDS = {
     "epoch_ms/phone.csv": {"time_unit": "ms"},
     "two_clocks/joined.csv": {"time_unit": "ms"},
