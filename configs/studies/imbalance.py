@@ -4,7 +4,7 @@
 `python launch.py --config=configs/studies/imbalance.py:complementary`: one of them.
 `python launch.py --config=configs/studies/imbalance.py:uci_har,hapt,dsads --config.study.raw_dir=RAW`: 5 groups of
 subjects instead of seeds.
-The word `main` among the names selects a quarter of the rows: AdamW, and one method of each kind.
+The word `main` among the names selects one method of each kind, and `SGD` or `AdamW` the rows of one optimiser.
 
 docs/imbalance.md has the question, the budget and the results.
 """
@@ -99,7 +99,7 @@ TASKS = ("complementary", "redundant", "noise")
 MAIN = "main"
 MAIN_METHODS = (
     *(PLAIN, "CGM, before", "CGM, after", "slow the strong, after", "slow the weak, after", "ARL, before"),
-    *("MMPareto, before", "random, after", "random, mean 1, after"),
+    *("InfoReg, before", "MMPareto, before", "random, after", "random, mean 1, after"),
 )
 PUBLISHED = {"uci_har": uci_har.get_config, "hapt": lambda: hapt.get_config("6"), "dsads": dsads.get_config}
 
@@ -109,9 +109,9 @@ def get_config(datasets="complementary,redundant,noise"):
     every = {task: lambda task=task: synthetic(task) for task in TASKS} | {
         name: lambda get=get: in_groups(get()) for name, get in PUBLISHED.items()
     }
-    names = [name for name in datasets.split(",") if name != MAIN]
-    only_main = len(names) < len(datasets.split(","))
-    for name, get in studies.choose(every, ",".join(names)).items():
+    words = datasets.split(",")
+    optimizers = {name: fields for name, fields in OPTIMIZERS.items() if name in words} or OPTIMIZERS
+    for name, get in studies.choose(every, ",".join(w for w in words if w not in (MAIN, *OPTIMIZERS))).items():
         config.datasets[name] = get()
     if published := [name for name in config.datasets if name in PUBLISHED]:
         if len(published) < len(config.datasets):
@@ -121,13 +121,12 @@ def get_config(datasets="complementary,redundant,noise"):
         config.study.seeds, config.study.folds = (0,), tuple(range(FOLDS))
     alone = {branch: alone_fields(config.datasets, branch) for branch in ("res", "dense")}
     rows, compare = {}, ()
-    optimizers = {name: OPTIMIZERS[name] for name in OPTIMIZERS if name == "AdamW" or not only_main}
     for optimizer, chosen in optimizers.items():
         chosen = chosen | (PUBLISHED_RATES.get(optimizer, {}) if published else {})
         named = {
             f"{optimizer}, {name}": chosen | fields
             for name, fields in methods().items()
-            if not (optimizer == "SGD" and ADAPTIVE_ONLY in name) and (name in MAIN_METHODS or not only_main)
+            if not (optimizer == "SGD" and ADAPTIVE_ONLY in name) and (name in MAIN_METHODS or MAIN not in words)
         }
         # A gain above this row does not come from larger steps.
         faster = {"optimizer.learning_rate": 2 * chosen["optimizer.learning_rate"]}
@@ -139,7 +138,7 @@ def get_config(datasets="complementary,redundant,noise"):
     config.study.oracles = tuple(
         (f"{optimizer}, {PLAIN}", tuple(f"{optimizer}, {branch} alone" for branch in alone)) for optimizer in optimizers
     )
-    config.study.shown = f"AdamW, {PLAIN}"
+    config.study.shown = f"{list(optimizers)[-1]}, {PLAIN}"
     return config
 
 

@@ -138,12 +138,14 @@ def test_the_study_of_imbalance(names, seeds, folds):
     assert not any("SGD" in trial.row and "decoupled" in trial.row for trial in trials)
 
 
-def test_the_main_rows_are_a_part_of_all():
-    (main,), (every,) = (stages_of(imbalance.get_config(names)) for names in ("dsads,main", "dsads"))
+@pytest.mark.parametrize(("words", "optimizers"), [("main", {"SGD", "AdamW"}), ("main,SGD", {"SGD"})])
+def test_the_main_rows_are_a_part_of_all(words, optimizers):
+    (main,), (every,) = (stages_of(imbalance.get_config(names)) for names in (f"dsads,{words}", "dsads"))
     rows = {row.name: row.fields for row in every.rows}
     assert {row.name: row.fields for row in main.rows} == {row.name: rows[row.name] for row in main.rows}
-    assert len(main.rows) == len(imbalance.MAIN_METHODS) + 3  # the two branches alone, and none at twice the rate
-    assert all(row.name.startswith("AdamW") for row in main.rows)
+    # with each optimiser the two branches alone, and none at twice the rate
+    assert len(main.rows) == (len(imbalance.MAIN_METHODS) + 3) * len(optimizers)
+    assert {row.name.partition(",")[0] for row in main.rows} == optimizers
 
 
 def test_seeds_and_folds_are_not_mixed():
