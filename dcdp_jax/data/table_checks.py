@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,35 +71,45 @@ def check_units(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> list
     Raises:
       DataError: it seems to have that in some recordings, and the stated one in others.
     """
-    found: dict[tuple[str, str, str], dict[str, Sampled]] = {}  # a recording of each unit that was seen
+    found: dict[tuple[str, str, str], dict[str, list[Sampled]]] = {}  # the recordings of each unit that was seen
     for part in sampled:
         for sensor, unit in units_seen(channels, part.even.values).items():
-            found.setdefault(sensor, {}).setdefault(unit, part)
+            found.setdefault(sensor, {}).setdefault(unit, []).append(part)
+    notes = []
     for (group, site, stated), parts in found.items():
         if len(parts) > 1:
-            (unit, one), (other, another) = list(parts.items())[:2]
+            (unit, (one, *_)), (other, (another, *_)) = list(parts.items())[:2]
             raise DataError(
                 f"{one.path}: the acceleration of {group} at {site} is as large as gravity in {unit} in recording "
                 f"{one.run!r}, and in {other} in {another.run!r} of {another.path}; all must be in {stated}"
             )
-    return doubts({sensor: next(iter(parts)) for sensor, parts in found.items()})
+        ((unit, some),) = parts.items()
+        where = f" ({len(some)} of {len(sampled)} recordings: {listed([repr(part.run) for part in some])})"
+        notes += [doubt + where * (len(some) < len(sampled)) for doubt in doubts({(group, site, stated): unit})]
+    return notes
 
 
 def odd_channels(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> list[str]:
-    """Returns notes on channels that are constant in a recording, or spread much farther than in most recordings."""
+    """Returns notes on channels that are constant in a recording or at its end, or spread farther than in others."""
     long = [part for part in sampled if len(part.even.values) >= FEWEST]
-    spreads = np.array([part.even.values.std(axis=0, dtype=np.float64) for part in long]).reshape(-1, len(channels))
+
+    def measure(function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        return np.array([function(part.even.values) for part in long]).reshape(-1, len(channels))
+
+    spreads = measure(lambda x: x.std(axis=0, dtype=np.float64))
     usual = np.median(spreads, axis=0) if long else np.zeros(len(channels))
+    constant = measure(lambda x: np.ptp(x, axis=0)) == 0
+    odd = {
+        "is constant": constant,
+        "is constant over the last fifth": ~constant
+        & (measure(lambda x: np.ptp(x[-max(len(x) // 5, FEWEST) :], axis=0)) == 0),
+        f"spreads more than {FAR_SPREAD} times as far as in most recordings": (usual > 0)
+        & (spreads > FAR_SPREAD * usual),
+    }
     notes = []
     for place, channel in enumerate(channels):
-        odd = {
-            "is constant": np.array([np.ptp(part.even.values[:, place]) == 0 for part in long], bool),
-            f"spreads more than {FAR_SPREAD} times as far as in most recordings": (
-                (spreads[:, place] > FAR_SPREAD * usual[place]) & (usual[place] > 0)
-            ),
-        }
         for what, found in odd.items():
-            if names := [repr(part.run) for part, there in zip(long, found, strict=True) if there]:
+            if names := [repr(part.run) for part, there in zip(long, found[:, place], strict=True) if there]:
                 notes.append(f"{channel.name} {what} in {len(names)} of {len(sampled)} recordings: {listed(names)}")
     return notes
 

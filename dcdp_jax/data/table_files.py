@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.long_tables import HEAD, check_wide
+from dcdp_jax.data.first_rows import HEAD, check_wide, find_thousands
 from dcdp_jax.errors import DataError
 
 MISSING_NUMBERS = ("", "NaN", "nan", "NA", "N/A", "null")
@@ -383,6 +383,7 @@ def read_file(path: Path, numbers: Sequence[str], texts: Sequence[str], time: st
             frame = pd.concat(frames or [lines.parse([])])
             header, zoned, doubts = lines.header, lines.zoned, lines.doubts
             head = pd.DataFrame(list(csv.reader(lines.head, delimiter=table.delimiter)), columns=header)
+            doubts |= find_thousands(str(path), head, numbers, table.decimal)
     if len(frame) == 0:
         raise DataError(f"{path}: no rows below the header")
     unread = [name for name in header if name not in {*numbers, *texts, time} and header.count(name) == 1]

@@ -17,11 +17,12 @@ from dcdp_jax.data.names import check_alike, clean_name, clean_names, path_name
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
 from dcdp_jax.data.resample import complete, resample, settle
 from dcdp_jax.data.table_checks import Sampled, check_copies, check_units, listed, odd_channels, unique_runs
-from dcdp_jax.data.table_files import TIME, check_codes, find_files, in_seconds
+from dcdp_jax.data.table_files import MISSING_NUMBERS, TIME, check_codes, find_files, in_seconds
+from dcdp_jax.data.units import KNOWN, unit_name
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.values import check_values, fields_of
 
-DENSE = 200  # rows per sample; more of them are a mistake in the units
+DENSE, SPARSE = 200, 20  # rows per sample, and samples per row; more of them are a mistake in the units
 GROUPS = ("subject", "recording", "label")  # that data.table.path_pattern may find
 
 
@@ -72,6 +73,8 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     check_alike(subjects, f"data.table.subject={table.subject!r}")
     for of_subject in subjects.values():
         check_alike(of_subject, f"data.table.recording={table.recording!r}")
+    if unnamed := [repr(name) for name in names if name.casefold() in {*map(str.casefold, MISSING_NUMBERS), "none"}]:
+        doubts["classes named as a missing value (empty cells alone have no label)"] = dict.fromkeys(unnamed)
     copies = check_copies(sampled)
     codes = {name: code for code, name in enumerate(names)} | {"": UNLABELLED}
     numbers = number_subjects([part.subject for part in sampled])
@@ -152,8 +155,9 @@ def check_interval(interval: float, table: ConfigDict) -> None:
     unit = f"is data.table.time_unit={table.time_unit!r} right?"
     if interval > table.max_gap:
         raise DataError(f"rows are {interval:g} s apart, farther than data.table.max_gap={table.max_gap:g} s; {unit}")
-    if interval * table.rate < 1 / DENSE:
-        raise DataError(f"rows come {1 / interval:,.0f} times a second, and data.table.rate is {table.rate:g}; {unit}")
+    if not 1 / DENSE <= interval * table.rate <= SPARSE:
+        rate = f"{float(f'{1 / interval:.3g}'):,g}"
+        raise DataError(f"rows come {rate} times a second, and data.table.rate is {table.rate:g}; {unit}")
 
 
 def check_fields(table: ConfigDict, any_channels: bool = True) -> tuple[Channel, ...]:
@@ -184,6 +188,12 @@ def check_fields(table: ConfigDict, any_channels: bool = True) -> tuple[Channel,
             f"data.table.beside={table.beside!r} must be (part of the path, what stands there instead, what stands "
             f"before the names of its columns) for each further file, as (('Accelerometer', 'Gyroscope', ''),)"
         )
+    for column, _, _, unit in table.channels:
+        named = re.search(r"[\[(]([^\])]+)[\])]\s*$", column)
+        if named and unit_name(named[1]) != unit_name(unit) and {unit_name(named[1]), unit_name(unit)} <= KNOWN:
+            raise ConfigError(
+                f"data.table.channels: the column {column!r} is said to be in {unit}; expected {named[1]}"
+            )
     columns = [entry[0] for entry in table.channels]
     columns += [table[field] for field in ("time", "label", "subject", "recording") if table[field]]
     for column in columns:

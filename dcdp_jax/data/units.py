@@ -1,5 +1,6 @@
 """Compares the stated units of signals with what sensors can measure: gravity, and no rotation beyond their range."""
 
+import functools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -8,24 +9,21 @@ import numpy as np
 
 from dcdp_jax.data.recording import Channel
 
-GRAVITY = {"g": 1.0, "m/s^2": 9.80665}  # in each unit
+GRAVITY = {"g": 1.0, "m/s^2": 9.80665, "mg": 1000.0}  # in each unit
+KNOWN = {*GRAVITY, "rad/s", "deg/s"}
 FASTEST = 35.0  # rad/s, the range of most gyroscopes: 2000 degrees a second
-SPELLINGS = {  # in `unit_name`; serve/web/channels.js has the same
-    "m/s^2": ("m/s2", "ms-2", "m/s/s"),
-    "rad/s": ("rads-1",),
-    "deg/s": ("°/s", "°s-1", "degs-1", "dps"),
-    "deg": ("°",),
-}
+# What `unit_name` replaces in a unit; serve/web/channels.js does the same.
+SPELLINGS = (("s-2", "/s2"), ("/s/s", "/s2"), ("/s2", "/s^2"), ("s-1", "/s"), ("°", "deg"), ("dps", "deg/s"))
 
 
 def unit_name(unit: str) -> str:
-    """Returns the usual spelling of a unit, itself where none is known.
+    """Returns the usual spelling of a unit.
 
     >>> {unit_name(unit) for unit in ("m/s^2", "m/s2", "m/s²", "ms-2", "m s⁻²", "m·s^-2", "m/s**2")}
     {'m/s^2'}
     """
     plain = re.sub(r"[\s^*·⋅]", "", unicodedata.normalize("NFKC", unit).replace("\N{MINUS SIGN}", "-"))
-    return next((name for name, others in SPELLINGS.items() if plain in others), plain)
+    return functools.reduce(lambda name, pair: name.replace(*pair), SPELLINGS, plain)
 
 
 def units_seen(channels: Sequence[Channel], values: np.ndarray) -> dict[tuple[str, str, str], str]:

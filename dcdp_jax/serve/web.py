@@ -36,7 +36,7 @@ SENSORS: Mapping[str, tuple[str, str, Mapping[str, str], Mapping[str, float]]] =
         "acceleration",
         "accelerationIncludingGravity",
         {"x": "x", "y": "y", "z": "z"},
-        {unit: size / GRAVITY["m/s^2"] for unit, size in {**GRAVITY, "mg": 1000.0}.items()},
+        {unit: size / GRAVITY["m/s^2"] for unit, size in GRAVITY.items()},
     ),
     "gyro": (
         "rotation",

@@ -53,6 +53,23 @@ def test_one_file(tmp_path):
     )
 
 
+def test_a_unit_that_the_name_of_the_column_contradicts(tmp_path):
+    write(tmp_path, header="time,label,subject,x (m/s²),y [left]")
+    named = (("x (m/s²)", "acc", "hip", "m/s2"), ("y [left]", "gyro", "hip", "rad/s"))
+    assert len(read(tmp_path, channels=named)) == 1
+    with pytest.raises(ConfigError, match=r"data\.table\.channels: the column 'x \(m/s²\)' is said to be in g"):
+        read(tmp_path, channels=(("x (m/s²)", "acc", "hip", "g"), named[1]))
+
+
+def test_numbers_that_may_have_thousands_and_classes_that_may_be_missing_are_noted(tmp_path):
+    rows = [f"{i / 10},{'null' if i < 5 else 'sit'},ann,{980 + 5 * i:,};{i}.125".replace(",", ";") for i in range(9)]
+    rows = [re.sub(r";(\d);(\d{3});", r";\1.\2;", row) for row in rows]
+    assert read(write(tmp_path, rows, header=HEADER.replace(",", ";")), delimiter=";").notes[2:] == (
+        f"'x' may have thousands that are read as decimals, as '1.000': {tmp_path / 'a.csv'}",
+        "classes named as a missing value (empty cells alone have no label): 'null'",
+    )
+
+
 def test_units_that_gravity_contradicts(tmp_path):
     channels = tuple((axis, "acc", "hip", "g") for axis in "xyz")
     for name, size in (("a", 1), ("b", 9.81)):
@@ -66,6 +83,8 @@ def test_units_that_gravity_contradicts(tmp_path):
     doubt = "the values of acc at hip are as large as in m/s^2, and their unit is g; is that right?"
     assert doubt in read(tmp_path, files=("b.csv",), **fields).notes
     assert doubt not in read(tmp_path, files=("a.csv",), **fields).notes
+    write(tmp_path, [f"{i / 10},sit,0,{i % 9},0" for i in range(40)], "c.csv", "time,label,x,y,z")
+    assert f"{doubt} (1 of 2 recordings: 'b')" in read(tmp_path, files=("b.csv", "c.csv"), **fields).notes
 
 
 def test_channels_that_are_constant_or_spread_too_far_are_noted(tmp_path):
@@ -76,6 +95,8 @@ def test_channels_that_are_constant_or_spread_too_far_are_noted(tmp_path):
         "x spreads more than 20 times as far as in most recordings in 1 of 4 recordings: 'c'",
         "y is constant in 1 of 4 recordings: 'a'",
     )
+    write(tmp_path, [f"{i / 10},sit,a,{i},{min(i, 20)}" for i in range(40)])
+    assert "y is constant over the last fifth in 1 of 4 recordings: 'a'" in read(tmp_path).notes
 
 
 def test_samples_that_lack_a_channel_are_counted(tmp_path):
@@ -514,6 +535,9 @@ def test_a_wrong_unit_of_time_is_named(tmp_path):
     rows = [f"{i * 100},sit,ann,{i},{i}" for i in range(20)]
     with pytest.raises(DataError, match=r"rows come 10,000 times a second, and data\.table\.rate is 10; .*'us' right"):
         read(write(tmp_path, rows), time_unit="us")
+    write(tmp_path, [f"{i},sit,ann,{i},{i}" for i in range(20)])  # a counter
+    with pytest.raises(DataError, match=r"rows come 1 times a second, and data\.table\.rate is 50; .*'s' right"):
+        read(tmp_path, rate=50.0)
 
 
 LAYOUTS = {

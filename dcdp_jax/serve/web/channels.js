@@ -1,17 +1,12 @@
 // Matches columns and sensors to the channels that the model reads, by name and unit.
 import { InputError } from "./errors.js";
 
-const SPELLINGS = {
-  "m/s^2": ["m/s2", "ms-2", "m/s/s"],
-  "rad/s": ["rads-1"],
-  "deg/s": ["°/s", "°s-1", "degs-1", "dps"],
-  deg: ["°"],
-};
+const SPELLINGS = [["s-2", "/s2"], ["/s/s", "/s2"], ["/s2", "/s^2"], ["s-1", "/s"], ["°", "deg"], ["dps", "deg/s"]];
 
 // Returns the usual spelling of a unit, as `unit_name` of data/units.py.
 export function unitName(unit) {
-  const plain = unit.normalize("NFKC").replace(/\u2212/g, "-").replace(/[\s^*·⋅]/g, "");
-  return Object.keys(SPELLINGS).find((name) => SPELLINGS[name].includes(plain)) ?? plain;
+  const plain = unit.normalize("NFKC").replaceAll("\u2212", "-").replace(/[\s^*·⋅]/g, "");
+  return SPELLINGS.reduce((name, pair) => name.replaceAll(...pair), plain);
 }
 
 // Returns channel names with their units, as "acc_x [g], acc_y [g]".

@@ -1,5 +1,6 @@
-"""Finds tables with a row for each sensor or axis, which are not read: a row must have all signals of its time."""
+"""Looks for mistakes in the first rows of a table: a row for each sensor or axis, thousands read as decimals."""
 
+import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -7,23 +8,17 @@ import pandas as pd
 from dcdp_jax.data.names import clean_names
 from dcdp_jax.errors import DataError
 
-HEAD = 256  # rows that are looked at
+HEAD = 256  # rows
 MOST_SENSORS = 32
-OFTEN = 0.1  # of the rows of one recording have another sensor than the row before
-SWITCHES = {"true", "false", "yes", "no", "on", "off"}  # flags, which change often as well
+OFTEN = 0.1  # of the rows of one recording are of another sensor than the row before
+SWITCHES = {"true", "false", "yes", "no", "on", "off"}  # flags change often as well
 
 
 def check_wide(where: str, head: pd.DataFrame, unread: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
-    """Raises DataError where a column of text that no field names seems to name the sensor or the axis of its row.
+    """Checks that no column that is not read names the sensor or the axis of its row.
 
-    Args:
-      where: the file.
-      head: the first rows of all columns.
-      unread: columns that no field names.
-      keys: columns that tell recordings and labels apart.
-
-    Returns:
-      {a question: where} for columns of numbers that change in the same way.
+    The columns `keys` tell recordings and labels apart. Returns {question: where} for columns of whole numbers that
+    may. Raises DataError for one of text.
     """
     doubts = {}
     for name in unread:
@@ -42,4 +37,15 @@ def check_wide(where: str, head: pd.DataFrame, unread: Sequence[str], keys: Sequ
                 f"{where}: {what}, as in a long table with a row for each sensor or axis; expected a column for each "
                 "signal: bring it into wide form (pandas' pivot, see docs/your_own_data.md), or remove the column"
             )
+    return doubts
+
+
+def find_thousands(where: str, head: pd.DataFrame, numbers: Sequence[str], decimal: str) -> dict[str, str]:
+    """Returns {doubt: where} for columns whose cells are all as '1.024' or as '512', where the point is decimal."""
+    doubts = {}
+    for name in numbers:
+        cells = head[name].str.strip()
+        long = cells.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}{re.escape(decimal)}\d{{3}}")
+        if long.any() and not long.all() and cells[~long].str.fullmatch(r"[+-]?\d{1,3}|").all():
+            doubts[f"{name!r} may have thousands that are read as decimals, as {cells[long].iloc[0]!r}"] = where
     return doubts
