@@ -56,7 +56,9 @@ def spelling(name: str) -> str:
     That is case, blanks, underscores that are not between digits, characters without a shape (a zero-width space),
     leading zeros and a trailing '.0'.
     """
-    seen = "".join(letter for letter in name.casefold() if unicodedata.category(letter) != "Cf")
+    seen = "".join(
+        letter for letter in unicodedata.normalize("NFC", name).casefold() if unicodedata.category(letter) != "Cf"
+    )
     bare = re.sub(r"\s|(?<!\d)_|_(?!\d)", "", seen)
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"\.0+$", "", bare))
 

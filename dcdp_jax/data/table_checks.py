@@ -10,7 +10,7 @@ import numpy as np
 
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.data.resample import Even
-from dcdp_jax.data.units import doubts, units_seen
+from dcdp_jax.data.units import GRAVITY, doubts, unit_name, units_seen
 from dcdp_jax.errors import DataError
 
 MOST_SHOWN = 30  # names in a note
@@ -90,7 +90,7 @@ def check_units(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> list
 
 
 def odd_channels(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> list[str]:
-    """Returns notes on channels that are constant in a recording or at its end, or spread farther than in others."""
+    """Returns notes on accelerations of 0, and on channels that are constant at times or spread farther than usual."""
     long = [part for part in sampled if len(part.even.values) >= FEWEST]
 
     def measure(function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -107,6 +107,11 @@ def odd_channels(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> lis
         & (spreads > FAR_SPREAD * usual),
     }
     notes = []
+    for group, site in dict.fromkeys((c.group, c.site) for c in channels if unit_name(c.unit) in GRAVITY):
+        axes = [place for place, c in enumerate(channels) if (c.group, c.site) == (group, site)]
+        zero = sum(np.count_nonzero(~part.even.values[:, axes].any(axis=1)) for part in sampled)
+        if len(axes) >= 3 and zero >= FEWEST:
+            notes.append(f"{group} at {site} is 0 on all axes in {zero:,} samples, as where 0 stands for no value")
     for place, channel in enumerate(channels):
         for what, found in odd.items():
             if names := [repr(part.run) for part, there in zip(long, found[:, place], strict=True) if there]:

@@ -131,19 +131,16 @@ class Lines:
         """
         check_columns(f"{self.where}, line {self.number}", self.header, [*numbers, *texts, *([time] if time else [])])
         self._numbers, self._texts, self._time = tuple(numbers), tuple(texts), time
-        if self._before and self._is_row(self._before):
+        cells = dict(
+            zip(self.header, next(csv.reader([self._before], delimiter=self.table.delimiter), []), strict=False)
+        )
+        needed = [
+            cells.get(name) for name in (*numbers, *([time] if time and self.table.time_unit != "datetime" else []))
+        ]
+        if self._before and not np.isnan(to_numbers(pd.Series(needed, dtype=object), self.table.decimal)).any():
             field = "units_rows" if self.table.units_rows else "skip_lines"
-            skips = f"data.table.{field}={self.table[field]} skips a line that looks like a row of the table"
+            skips = f"data.table.{field}={self.table[field]} skips a line with a number in every column of numbers"
             self.doubts[skips] = f"{self.where}, line {self.number}"
-
-    def _is_row(self, text: str) -> bool:
-        """Returns whether a line has a number in all of the columns chosen that need one, and a time."""
-        try:
-            self._check_fields(text, "")
-            frame = finish_frame(self._parse([text]), self._numbers, self._time, self.table, "")
-        except DataError:
-            return False
-        return len(frame) == 1 and bool(frame[list(self._numbers)].notna().to_numpy().all())
 
     def _next(self, lines: Iterator[bytes]) -> str:
         line = next(lines, None)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.annotations import annotate
+from dcdp_jax.data.annotations import annotate, annotations_of
 from dcdp_jax.data.beside import join_files
 from dcdp_jax.data.names import check_alike, clean_name, clean_names, path_name
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
@@ -56,7 +56,9 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     sampled, tally, missing = [], Counter[str](), np.zeros(len(channels), np.int64)
     unread: dict[str, None] = {}  # columns, in order
     doubts: dict[str, dict[str, None]] = {}  # and where, in order
-    for path in find_files(raw, table.files):
+    paths = find_files(raw, table.files)
+    labels = {annotations_of(path, table) for path in paths} if table.annotations else set()
+    for path in (path for path in paths if path not in labels):
         for rows in read_rows(path, table, [channel.name for channel in channels], raw):
             sampled.append(sample_rows(path, rows, table))
             unread |= dict.fromkeys(rows.unread)

@@ -84,7 +84,20 @@ def test_units_that_gravity_contradicts(tmp_path):
     assert doubt in read(tmp_path, files=("b.csv",), **fields).notes
     assert doubt not in read(tmp_path, files=("a.csv",), **fields).notes
     write(tmp_path, [f"{i / 10},sit,0,{i % 9},0" for i in range(40)], "c.csv", "time,label,x,y,z")
-    assert f"{doubt} (1 of 2 recordings: 'b')" in read(tmp_path, files=("b.csv", "c.csv"), **fields).notes
+    notes = read(tmp_path, files=("b.csv", "c.csv"), **fields).notes
+    assert f"{doubt} (1 of 2 recordings: 'b')" in notes
+    assert not any("stands for no value" in note for note in notes)
+
+
+def test_accelerations_that_are_0_as_where_a_device_sends_nothing_are_noted(tmp_path):
+    write(
+        tmp_path,
+        [f"{i / 10},sit,{i % 7},0,1" if i < 20 else f"{i / 10},sit,0,0,0" for i in range(40)],
+        header="time,label,x,y,z",
+    )
+    channels = tuple((axis, "acc", "hip", "g") for axis in "xyz")
+    note = "acc at hip is 0 on all axes in 20 samples, as where 0 stands for no value"
+    assert note in read(tmp_path, channels=channels, subject="").notes
 
 
 def test_channels_that_are_constant_or_spread_too_far_are_noted(tmp_path):
@@ -164,7 +177,9 @@ def test_the_header_of_a_file_is_read_once(tmp_path, monkeypatch):
 def test_a_row_that_is_skipped_as_another_line_is_named(tmp_path, head, fields, line):
     (tmp_path / "a.csv").write_text(head + "\n".join(ROWS))
     field = "units_rows" if "units_rows" in fields else "skip_lines"
-    doubt = f"data.table.{field}=2 skips a line that looks like a row of the table: {tmp_path / 'a.csv'}, line {line}"
+    doubt = (
+        f"data.table.{field}=2 skips a line with a number in every column of numbers: {tmp_path / 'a.csv'}, line {line}"
+    )
     assert read(tmp_path, **fields).notes[-1] == doubt
     assert doubt not in read(tmp_path, **fields | {field: 1}).notes
 
@@ -685,7 +700,7 @@ def test_names_from_the_path(tmp_path):
 
 def test_annotations_in_a_file_of_their_own(tmp_path):
     write(tmp_path, [f"{i / 10},{i},0" for i in range(20)], "ann.csv", "time,x,y")
-    fields = {"files": ("ann.csv",), "label": "", "subject": "", "annotations": "{stem}_labels.csv"}
+    fields = {"label": "", "subject": "", "annotations": "{stem}_labels.csv"}
     write(tmp_path, ["0.2,0.5,walk", "1.0,1.5,sit"], "ann_labels.csv", "start,end,label")
     recordings = read(tmp_path, **fields)
     assert recordings.class_names == ("sit", "walk")

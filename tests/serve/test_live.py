@@ -133,7 +133,7 @@ def test_a_skipped_row_and_stamps_without_the_time_zone_of_others_are_named(mode
     table = fields_of(time_unit="datetime", units_rows=1).table
     assert not list(answers(model, [[",".join(["time", *COLUMNS]).encode() + b"\n"], *([row] for row in rows)], table))
     said = capsys.readouterr().err.splitlines()
-    skipped = "data.table.units_rows=1 skips a line that looks like a row of the table: standard input, line 2"
+    skipped = "data.table.units_rows=1 skips a line with a number in every column of numbers: standard input, line 2"
     zone = "left out: standard input, line 5, column 'time': '2026-03-01 10:00:00.3' has no time zone or offset, unlike"
     assert [line.startswith(zone) for line in said] == [False, False, True, False]
     assert (said[1], said[3]) == (skipped, "1 lines were left out")
