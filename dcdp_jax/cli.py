@@ -207,7 +207,7 @@ def fail(message: str, status: int = 2) -> int:
 
 
 def run() -> None:
-    """Entry point."""
+    """Runs the command line of the process."""
     app.run(main, flags_parser=parse_flags)
 
 

@@ -23,17 +23,14 @@ PRECISIONS = {
     "bfloat16": ("bfloat16", "default"),
 }
 AUTO = "auto"
-PRECISION_CHOICES = (AUTO, *PRECISIONS)
 MAX_SYNTHETIC_SAMPLES = 10**8  # of a person
 MAIN_MODEL = "dcdp_har"
 MODELS = (MAIN_MODEL, *BASELINES, *CLASSICAL)
 # Fields in which a run and its resumption may differ.
 LOCATIONS = tuple(field.name for field in FIELDS if not field.affects_result)
 BALANCED = "balanced"
-SAMPLING = ("shuffle", BALANCED)
 BEST, LAST, EMA = "best", "last", "ema"
 TRAIN, HELDOUT = "train", "heldout"
-CONFIDENCES = (TRAIN, HELDOUT, EMA)
 # Names that a branch must not have: keys of the network's parameters and of the records of losses and norms, and the
 # one that Flax keeps for itself.
 RESERVED_NAMES = ("projection", "fusion", "total", "contrast", "align", "params")
@@ -42,8 +39,7 @@ RESERVED_NAMES = ("projection", "fusion", "total", "contrast", "align", "params"
 def check_config(config: ConfigDict) -> None:
     """Checks every value of a run's config that can be judged without data or devices.
 
-    Raises:
-      ConfigError: names the field, what came and what was expected.
+    Raises ConfigError, which names the field, what came and what was expected.
     """
     values = dict(flatten(config.to_dict()))
     check_values(values, FIELDS)
@@ -237,8 +233,7 @@ def as_plain_data(config: ConfigDict) -> dict[str, Any]:
 def with_defaults(stored: Mapping[str, Any]) -> ConfigDict:
     """Returns the stored config of a run, with the defaults of the fields that are younger than the run.
 
-    Raises:
-      KeyError: it lacks a section that every run has.
+    Raises KeyError where it lacks a section that every run has.
     """
     for section in ("data", "model", "optimizer", "train"):
         stored[section]

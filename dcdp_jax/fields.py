@@ -68,26 +68,18 @@ FIELDS = (
     setting("data.cache_dir", "", "Folder for downloads and prepared data; if empty, `dcdp_jax` in the user's cache."),
     Field("data.require_complete", False, "Whether missing files of a published data set are an error."),
     Field(
-        "data.protocol",
-        "",
-        "How recordings are split into training, validation and test; the module of each data set in "
-        "`dcdp_jax/data/datasets` lists its protocols.",
+        "data.protocol", "", "How recordings are split; `dcdp_jax/data/datasets/NAME.py` lists a data set's protocols."
     ),
     Field(
         "data.fold",
         0,
-        "With `loso`, index of the subject that is tested; with `groups`, index of the group of subjects that is "
-        "tested; with `random`, seed of the split.",
+        "Index of the tested subject (`loso`) or group of subjects (`groups`), or seed of the split (`random`).",
         low=0,
         high=MAX_SEED,
     ),
     Field("data.folds", 10, "With `groups`, number of groups of subjects.", low=3, high=10**6),
     Field(
-        "data.validation",
-        "protocol",
-        "Who validates: the validation set of the protocol, or nobody. With `none`, the validation set is used for "
-        "training.",
-        choices=("protocol", "none"),
+        "data.validation", "protocol", "`none` trains on the protocol's validation set.", choices=("protocol", "none")
     ),
     Field(
         "data.heldout",
@@ -96,12 +88,7 @@ FIELDS = (
         "their windows.",
         items=(str, int),
     ),
-    Field(
-        "data.within",
-        "",
-        "With `groups` and `loso`, the name of another protocol. Its test subjects are left out, and only the "
-        "others are split.",
-    ),
+    Field("data.within", "", "With `groups` and `loso`, a protocol whose test subjects are left out of the split."),
     Field("data.classes", (), "Names of the classes to keep; if empty, those of the protocol.", items=str),
     Field(
         "data.left_out_class",
@@ -142,22 +129,12 @@ FIELDS = (
         "Label of a window that contains several labels, see `dcdp_jax/data/windows.py`.",
         choices="data.windows:LABEL_RULES",
     ),
+    Field("data.join_recordings", False, "Whether windows run across recordings, see `configs/oppo_challenge.py`."),
     Field(
-        "data.join_recordings",
-        False,
-        "Whether windows run from one recording into the next, see `configs/oppo_challenge.py`.",
-    ),
-    Field(
-        "data.normalize",
-        "zscore",
-        "Normalisation of each channel, with statistics of the training set.",
-        choices="data.normalize:METHODS",
+        "data.normalize", "zscore", "Normalisation by statistics of the training set.", choices="data.normalize:METHODS"
     ),
     setting(
-        "data.stream",
-        False,
-        "Whether recordings stay on the host, and the windows of each batch are copied to the devices before its "
-        "step. For recordings that exceed device memory. The results are the same.",
+        "data.stream", False, "Whether recordings stay on the host, for those that exceed device memory; equal results."
     ),
     #
     Field(
@@ -174,18 +151,9 @@ FIELDS = (
     Field("data.synthetic.rate", 25.0, "Sampling rate in Hz.", above=0, high=1e6),
     Field("data.synthetic.noise", 0.25, "Standard deviation of the white noise, in g and in rad/s.", low=0, high=1e6),
     Field(
-        "data.synthetic.weak_group",
-        "gyro",
-        "Channel group that carries less information about the activity.",
-        choices=("acc", "gyro"),
+        "data.synthetic.weak_group", "gyro", "Channel group that says less about the activity.", choices=("acc", "gyro")
     ),
-    Field(
-        "data.synthetic.weakness",
-        0.6,
-        "Share of the weak group's signal that is replaced by noise: 0 for none of it, 1 for all of it.",
-        low=0,
-        high=1,
-    ),
+    Field("data.synthetic.weakness", 0.6, "Share of the weak group's signal that is replaced by noise.", low=0, high=1),
     #
     Field(
         "data.realworld.position",
@@ -229,9 +197,7 @@ FIELDS = (
         "file below `data.raw_dir`, in place of the column.",
     ),
     Field(
-        "data.table.annotations",
-        "",
-        "File of labels beside each table, as `{stem}_labels.csv`, with the columns `start`, `end` and `label`.",
+        "data.table.annotations", "", "Labels beside each table, as `{stem}_labels.csv` with `start`, `end`, `label`."
     ),
     Field(
         "data.table.beside",
@@ -247,10 +213,7 @@ FIELDS = (
     ),
     Field("data.table.missing", "interpolate", "Treatment of cells without a value.", choices="data.resample:MISSING"),
     Field(
-        "data.table.missing_values",
-        (),
-        "Numbers that stand for a missing value in the columns of channels, as `(-9999,)`.",
-        items=(int, float),
+        "data.table.missing_values", (), "Numbers that stand for a missing value, as `(-9999,)`.", items=(int, float)
     ),
     Field(
         "data.table.test",
@@ -286,13 +249,7 @@ FIELDS = (
         "Control experiments: how channels are assigned to branches. `named` uses `model.branches`.",
         choices="data.partition:CONTROLS",
     ),
-    Field(
-        "model.width",
-        64,
-        "Channels of the first ResNet stage and of DenseNet's stem; even, because DenseNet's growth is half of it.",
-        low=2,
-        high=4096,
-    ),
+    Field("model.width", 64, "Channels of the first ResNet stage and of DenseNet's stem; even.", low=2, high=4096),
     Field("model.densenet_width", 0, "DenseNet's own width; 0 for `model.width`.", low=0, high=4096),
     Field("model.resnet_blocks", (3, 4, 6, 3), "Basic blocks per ResNet stage.", low=1, items=int),
     Field("model.densenet_blocks", (4, 4, 6, 4), "Layers per dense block, one block per stage.", low=1, items=int),
@@ -338,12 +295,7 @@ FIELDS = (
         "paper's formula to the letter), or the gradient of its classifier alone (`head`).",
         choices=("branch", "classification", "head"),
     ),
-    Field(
-        "cgm.placement",
-        "before",
-        "Where the modulation acts relative to the optimiser, see `dcdp_jax/optim/chain.py`.",
-        choices="optim.methods:PLACEMENTS",
-    ),
+    Field("cgm.placement", "before", "Where CGM acts relative to the optimiser.", choices="optim.methods:PLACEMENTS"),
     Field("cgm.start_epoch", 0, "Epochs before the first modulated one.", low=0, high=10**6),
     Field("cgm.end_epoch", 0, "The last modulated epoch; 0 for the last of all.", low=0, high=10**6),
     #
@@ -357,10 +309,7 @@ FIELDS = (
         choices="optim.methods:NAMES",
     ),
     Field(
-        "modulation.scope",
-        "branch",
-        "What is modulated: the gradient of the whole `branch`, or of its classifier alone (`head`).",
-        choices=("branch", "head"),
+        "modulation.scope", "branch", "What is modulated: the branch, or its classifier.", choices=("branch", "head")
     ),
     Field(
         "modulation.placement",
@@ -376,16 +325,9 @@ FIELDS = (
         "of the training batch (`train`); those of people outside the training set, with the running statistics "
         "(`heldout`: `data.heldout`, or if empty the validation set); or as the exponential average over the "
         "training batches (`ema`). Used by `cgm` as well.",
-        choices="config:CONFIDENCES",
+        choices=("train", "heldout", "ema"),
     ),
-    Field(
-        "modulation.confidence_every",
-        10,
-        "`heldout`: number of steps between two draws of windows, as many as a batch has. Test windows are never "
-        "drawn.",
-        low=1,
-        high=10**6,
-    ),
+    Field("modulation.confidence_every", 10, "`heldout`: steps between two draws of windows.", low=1, high=10**6),
     Field("modulation.confidence_decay", 0.9, "`ema`: decay of the average.", low=0, high=0.999999),
     Field("modulation.start_epoch", 0, "Epochs before the first modulated one; ARL's source has 6.", low=0, high=10**6),
     Field("modulation.end_epoch", 0, "The last modulated epoch; 0 for the last of all.", low=0, high=10**6),
@@ -402,21 +344,12 @@ FIELDS = (
     Field(
         "modulation.least_share", 0.3, "`arl`: smallest share of a branch in the sum of entropies.", low=1e-6, high=1
     ),
-    Field(
-        "modulation.memory",
-        1000,
-        "`random` and `random_mean_one`: number of steps whose coefficients are shuffled.",
-        low=1,
-        high=10**6,
-    ),
+    Field("modulation.memory", 1000, "`random*`: number of steps whose coefficients are shuffled.", low=1, high=10**6),
     #
     Field("optimizer.name", "adamw", "The optimiser.", choices="optim.chain:OPTIMIZERS"),
     Field("optimizer.learning_rate", 1e-3, "Learning rate after the warm-up.", low=0),
     Field(
-        "optimizer.schedule",
-        "cosine",
-        "How the learning rate changes after the warm-up: cosine decay to zero, or constant.",
-        choices="optim.chain:SCHEDULES",
+        "optimizer.schedule", "cosine", "After the warm-up: decay to 0, or constant.", choices="optim.chain:SCHEDULES"
     ),
     Field("optimizer.warmup_fraction", 0.05, "Share of all steps in the linear warm-up.", low=0, high=0.999),
     Field("optimizer.b1", 0.9, "beta of the paper's momentum.", low=0, high=0.999999),
@@ -433,7 +366,7 @@ FIELDS = (
         "Which windows an epoch uses: a `shuffle` of all; or `balanced`, as many windows with all classes equally "
         "frequent. Windows of rare classes are then repeated, and a different part of the frequent ones is left out "
         "in each epoch.",
-        choices="config:SAMPLING",
+        choices=("shuffle", "balanced"),
     ),
     Field(
         "train.class_weights",
@@ -469,13 +402,7 @@ FIELDS = (
         "exponential moving average of the parameters and batch statistics, after the last epoch.",
         choices=("best", "last", "ema"),
     ),
-    Field(
-        "train.ema_decay",
-        0.999,
-        "Decay of that average; the smaller of it and (1 + step) / (10 + step) is used.",
-        low=0,
-        high=0.999999,
-    ),
+    Field("train.ema_decay", 0.999, "Decay of that average, at most (1 + step) / (10 + step).", low=0, high=0.999999),
     setting(
         "train.checkpoint_every",
         1,
@@ -493,15 +420,9 @@ FIELDS = (
         "`tf32` computes products with 10 bits of mantissa on GPUs that have it; `bfloat16` keeps activations in 16 "
         "bits. Parameters, statistics, softmax and losses are float32 in all cases. `auto` is `tf32` on GPUs of "
         "compute capability 8.0 or above and `float32` elsewhere; `precision` in result.json says which.",
-        choices="config:PRECISION_CHOICES",
+        choices=("auto", "float32", "tf32", "bfloat16"),
     ),
-    setting(
-        "train.skip_nonfinite",
-        0,
-        "Number of steps with a NaN or infinite loss or gradient that are skipped before the run stops.",
-        low=0,
-        high=10**9,
-    ),
+    setting("train.skip_nonfinite", 0, "Number of steps with NaN or infinity that may be skipped.", low=0, high=10**9),
     #
     Field("augment.enabled", False, "Whether training windows are augmented."),
     Field(
@@ -519,21 +440,8 @@ FIELDS = (
         "acceleration of each device, with a small tilt.",
         choices=("uniform", "gravity"),
     ),
-    Field(
-        "augment.rotation_tilt",
-        5.0,
-        "With `gravity`, the largest angle in degrees between the mean acceleration and the rotated one.",
-        low=0,
-        high=180,
-    ),
-    Field(
-        "augment.mirror",
-        0.0,
-        "Probability that a window is replaced by that of devices worn on the other side of the body, see "
-        "`data/vectors.py`.",
-        low=0,
-        high=1,
-    ),
+    Field("augment.rotation_tilt", 5.0, "With `gravity`, the largest angle of the tilt in degrees.", low=0, high=180),
+    Field("augment.mirror", 0.0, "Probability of a window as if worn on the other side of the body.", low=0, high=1),
     Field(
         "augment.mirror_axes",
         (),
@@ -553,10 +461,7 @@ FIELDS = (
     ),
     #
     Field(
-        "parallel.strategy",
-        "pmap",
-        "How a step is run over devices; `jit` uses `shard_map` over a mesh. The results are the same.",
-        choices="config:STRATEGIES",
+        "parallel.strategy", "pmap", "`jit` uses `shard_map` over a mesh; equal results.", choices="config:STRATEGIES"
     ),
     setting("parallel.devices", 0, "Devices of each process; 0 for all.", low=0, high=10**6),
     setting(
@@ -577,19 +482,9 @@ FIELDS = (
         choices=("none", "norm"),
     ),
     setting("serve.adapt_rate", 0.003, "With `norm`, weight of each window in the running averages.", above=0, high=1),
+    setting("serve.adapt_share", 0.1, "With `norm`, largest share of the windows in the statistics.", above=0, high=1),
     setting(
-        "serve.adapt_share",
-        0.1,
-        "With `serve.adapt=norm`, the largest share of the windows in the statistics of batch normalisation. The "
-        "rest is from training, which limits the harm of a recording with few activities.",
-        above=0,
-        high=1,
-    ),
-    setting(
-        "serve.compute_body",
-        False,
-        "Whether channels `body_X` of the model, such as UCI-HAR's, are computed from `total_X` as by "
-        "`data.view=body`, for devices that measure only accelerations with gravity.",
+        "serve.compute_body", False, "Whether channels `body_X` are computed from `total_X`, as by `data.view=body`."
     ),
     Field(
         "serve.coverage",
@@ -619,14 +514,7 @@ FIELDS = (
 STUDY_FIELDS = (
     Field("study.quick", False, "Whether the same rows are trained on small synthetic data."),
     Field("study.seeds", (0, 1, 2, 3, 4), "Seeds of every row.", low=0, high=MAX_SEED, items=int),
-    Field(
-        "study.folds",
-        (),
-        "Values of `data.fold`; if empty, the value in the data set's config.",
-        low=0,
-        high=MAX_SEED,
-        items=int,
-    ),
+    Field("study.folds", (), "Values of `data.fold`; if empty, that of the data set.", low=0, high=MAX_SEED, items=int),
     Field(
         "study.inner_folds",
         0,
@@ -643,11 +531,7 @@ STUDY_FIELDS = (
         "the mean validation score over its data sets, seeds and folds. A field `NAME:field` is set for that data set "
         "alone.",
     ),
-    Field(
-        "study.compare",
-        (),
-        "`(row, reference row)` of each comparison, see `compare_with` in `configs/studies/default.py`.",
-    ),
+    Field("study.compare", (), "`(row, reference row)` of each comparison, see `configs/studies/default.py`."),
     Field(
         "study.oracles",
         (),
@@ -669,11 +553,7 @@ STUDY_FIELDS = (
     Field(
         "study.workers", 1, "With `local`, number of training runs at once, each in its own process.", low=1, high=10**6
     ),
-    Field(
-        "study.address",
-        "",
-        "With `ray`, `HOST:PORT` or `auto`; if empty, the cluster that `ray.init()` finds, else this machine.",
-    ),
+    Field("study.address", "", "With `ray`, `HOST:PORT` or `auto`; if empty, as `ray.init()`, else this machine."),
     Field("study.cpus_per_group", 1.0, "With `ray`, CPUs of a group, the seeds of one row.", low=0),
     Field("study.gpus_per_group", 0.0, "With `ray`, GPUs of a group; 0.5 lets two groups share one.", low=0),
     Field(
@@ -685,10 +565,7 @@ STUDY_FIELDS = (
         high=10**6,
     ),
     Field(
-        "study.devices_divide",
-        "windows",
-        "What several devices divide: the windows of every seed's batch, or the seeds that are trained at once.",
-        choices=("windows", "seeds"),
+        "study.devices_divide", "windows", "What devices divide: a batch, or the seeds.", choices=("windows", "seeds")
     ),
     Field("study.keep_checkpoints", False, "Whether checkpoints of finished runs are kept."),
     Field("study.raw_dir", "", "`data.raw_dir` of every run."),

@@ -1,4 +1,4 @@
-"""Measures what a few labelled seconds of each test subject bring: its classifiers are adapted, and the rest tests."""
+"""Measures by how much the classifiers improve when they are adapted to a few labelled seconds of each test subject."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,9 +22,7 @@ def measure_calibration(dataset: Dataset, network: nn.Module, variables: Any, se
 
     The data set has windows for `calibration`, of as many seconds; the variables are `params` and `batch_stats`.
     Returns `runs.schemas.Calibrated`: `before` and `after` are over all test subjects that have both kinds of windows.
-
-    Raises:
-      ConfigError: the model has no branches, or no subject has both kinds of windows.
+    Raises ConfigError where there is no such subject, or the model has no branches.
     """
     assert dataset.calibration is not None
     if not isinstance(network, MultiPath):

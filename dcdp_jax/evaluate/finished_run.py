@@ -1,19 +1,28 @@
 """`--mode=evaluate`: the best checkpoint of a finished run, evaluated again."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.config import as_plain_data, check_config, is_network
-from dcdp_jax.data.dataset import Dataset, build_dataset
+from dcdp_jax.data.dataset import Dataset, Split, build_dataset
+from dcdp_jax.data.windows import cut_at_label_changes, window_starts
 from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import CheckpointError, ConfigError
 from dcdp_jax.evaluate.calibrated import calibration_line, measure_calibration
-from dcdp_jax.evaluate.continuous import grade_test_part
 from dcdp_jax.evaluate.robustness import measure_robustness, robustness_lines
-from dcdp_jax.evaluate.segments import segment_lines
+from dcdp_jax.evaluate.segments import (
+    PredictedWindow,
+    divide,
+    grade_segments,
+    merge_windows,
+    segment_lines,
+    true_segments,
+)
 from dcdp_jax.runs import files
 from dcdp_jax.runs.checkpoints import Checkpoints
 from dcdp_jax.runs.predictions import write_predictions
@@ -28,10 +37,8 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
 
     Compares the scores with result.json, writes robustness.json, segments.json where the test part has continuous
     recordings, and calibration.json with `data.calibration`, which need not be that of the run; writes predictions.csv
-    and worst_windows.json where one of them is missing.
-
-    Raises:
-      UserError: the workdir holds no finished run of this config, or its scores are not repeated to 1e-4.
+    and worst_windows.json where one of them is missing. Raises UserError where the workdir holds no finished run of
+    this config, or its scores are not repeated to 1e-4.
     """
     result = from_first_process(lambda: read_result(workdir))
     if "adapted" in result["marks"]:
@@ -87,3 +94,36 @@ def adapt_test_subjects(config: ConfigDict, dataset: Dataset, state: TrainState,
     network = build_model(config, build_branches(config, dataset), len(dataset.class_names))
     variables = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
     return measure_calibration(dataset, network, variables, seconds)
+
+
+def grade_test_part(
+    dataset: Dataset, step: int, probabilities_of: Callable[[Split], np.ndarray]
+) -> dict[str, Any] | None:
+    """Grades the segments that a model finds in the contiguous stretches of the test part.
+
+    The windows of scores lie within one label each (`data.label_rule=mode`); those here follow each other every `step`
+    samples from the beginning of a stretch, as in predict and stream. `probabilities_of` returns (n, k) class
+    probabilities of windows.
+
+    Returns what `grade_segments` does; None where the test part has no continuous recordings: its windows are random
+    ones, no stretch has a change of label, or none is as long as a window.
+    """
+    stretches = dataset.test_stretches
+    starts = window_starts(stretches, dataset.window, step)
+    continuous = len(cut_at_label_changes(dataset.labels, stretches)) > len(stretches)
+    if "leaky" in dataset.marks or not continuous or not len(starts):
+        return None
+    nothing = np.zeros(len(starts), np.int32)
+    probabilities = probabilities_of(Split(starts.astype(np.int32), nothing, nothing))
+    found = zip(starts.tolist(), probabilities.argmax(axis=1).tolist(), probabilities.max(axis=1).tolist(), strict=True)
+    owner = np.searchsorted(stretches[:, 0], starts, side="right") - 1
+    windows = [
+        PredictedWindow(start / dataset.rate, (start + dataset.window) / dataset.rate, label, confidence, stretch)
+        for (start, label, confidence), stretch in zip(found, owner.tolist(), strict=True)
+    ]
+    graded = []
+    for i, (first, end) in enumerate(stretches.tolist()):
+        time = np.arange(first, end) / dataset.rate
+        true = true_segments(dataset.labels[first:end], time, np.zeros(1, np.int64), dataset.rate)
+        graded += divide(true, merge_windows([window for window in windows if window.stretch == i]))
+    return grade_segments(graded, dataset.class_names)

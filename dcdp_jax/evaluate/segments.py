@@ -167,10 +167,8 @@ def time_errors(stretches: Sequence[Stretch], label: int) -> dict[str, float]:
     """Divides the time of one class into hits and the errors of Ward et al. 2011.
 
     A time that is true but not predicted is `fragmented` between two hits, `underfilled` beside one, and `missed`
-    beside none. A time that is predicted but not true is likewise `merged`, `overfilled` or `inserted`.
-
-    Returns:
-      {kind in `KINDS`: seconds}. `hit`, `missed`, `fragmented` and `underfilled` together are the true time.
+    beside none. A time that is predicted but not true is likewise `merged`, `overfilled` or `inserted`. Returns {kind
+    in `KINDS`: seconds}; the `TRUE_KINDS` together are the true time.
     """
     seconds = dict.fromkeys(KINDS, 0.0)
     for stretch in stretches:
@@ -206,9 +204,7 @@ def merge_touching(segments: Sequence[Segment]) -> list[tuple[float, float]]:
 def onset_delays(stretches: Sequence[Stretch]) -> dict[str, float | int | None]:
     """Measures how much later than each true segment the first predicted segment of its class that overlaps it begins.
 
-    Returns:
-      `segments`: number of true segments; `found`: of those that such a segment overlaps; `mean` and `median` of the
-      delays in seconds, negative where the prediction begins early, and None where nothing was found.
+    Returns `runs.schemas.Onset`. A delay is negative where the prediction begins early.
     """
     delays = []
     total = 0

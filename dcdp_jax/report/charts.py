@@ -1,12 +1,15 @@
-"""Draws the curves of a run from the records of its metrics."""
+"""Draws the charts of a run: curves of its metrics, calibration in bins, and accuracy by subject."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from matplotlib import ticker
+from matplotlib.figure import Figure
 
-from dcdp_jax.report.drawing import INK, PALETTE, Line, draw
-from dcdp_jax.report.loss_terms import epoch_means
+from dcdp_jax.calibration import Bins
+from dcdp_jax.report.drawing import INK, PALETTE, Chart, Line, draw, page_style, svg_element
+from dcdp_jax.runs.reading import Predictions
 
 Record = dict[str, Any]
 
@@ -35,14 +38,6 @@ GROUPS = {
 }
 
 
-class Chart(NamedTuple):
-    """A finished chart: its heading, a sentence on how to read it, and the SVG element."""
-
-    title: str
-    caption: str
-    svg: str
-
-
 def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: int | None) -> list[Chart]:
     """Draws loss and scores over the epochs, from step and epoch records of `metrics.jsonl`, where there are data.
 
@@ -61,20 +56,46 @@ def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: 
     ):
         x, y = points(epochs, "epoch", part, key)
         scores.append(Line(label, colour, x, 100 * y, part == "validation"))
-    mark = "" if best_epoch is None else f" The dotted line marks the selected epoch, {best_epoch}."
-    charts = [
-        Chart(
-            "Loss",
-            "Cross-entropy of the fusion, and the total with all terms that training minimises." + mark,
-            draw("epoch-loss", "Loss", loss, "epoch", "loss", "log", best_epoch),
-        ),
-        Chart(
-            "Accuracy and macro F1",
-            "Of the model's prediction." + mark,
-            draw("epoch-scores", "Accuracy and macro F1", scores, "epoch", "per cent", mark=best_epoch),
-        ),
+    caption = "Cross-entropy of the fusion, and the total with all terms that training minimises."
+    charts = draw("epoch-loss", "Loss", caption, loss, "epoch", "loss", "log", best_epoch)
+    title, caption = "Accuracy and macro F1", "Of the model's prediction."
+    return charts + draw("epoch-scores", title, caption, scores, "epoch", "per cent", mark=best_epoch)
+
+
+def branch_accuracy(epochs: Sequence[Record], branch: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the epochs and the accuracy in percent of a branch's own classifier on the validation part."""
+    x, y = points(validation_records(epochs), "epoch", "branches", branch)
+    return x, 100 * y
+
+
+def diagnosis_charts(epochs: Sequence[Record], branches: Sequence[str], best_epoch: int | None) -> list[Chart]:
+    """Draws the accuracy of several branches, and the cosines of the gradients in each encoder, where there are data.
+
+    Both are from epoch records of `metrics.jsonl`; the charts mark the selected epoch, and a branch keeps its colour.
+    """
+    colours = dict(zip(branches, PALETTE, strict=False))
+    x, y = points(epochs, "epoch", "validation", "accuracy")
+    accuracy = [Line(branch, colour, *branch_accuracy(epochs, branch)) for branch, colour in colours.items()]
+    accuracy += [Line("fusion", INK, x, 100 * y, True)]
+    measured: list[dict[str, Any]] = [
+        {"epoch": record["epoch"], **record["gradient_cosine"]} for record in epochs if record.get("gradient_cosine")
     ]
-    return [chart for chart in charts if chart.svg]
+    cosines = [
+        Line(f"{branch}, {others}", colour, *points(measured, "epoch", key, branch), key == "shared")
+        for branch, colour in colours.items()
+        for key, others in (("fusion", "fusion"), ("shared", "all shared"))
+    ]
+    charts: list[Chart] = []
+    if len(branches) > 1 and any(np.isfinite(line.y).any() for line in accuracy[:-1]):
+        title = "Accuracy of each branch"
+        caption = "Of the branches' own classifiers and of the fusion, on the validation part."
+        charts += draw("epoch-branches", title, caption, accuracy, "epoch", "per cent", mark=best_epoch)
+    caption = (
+        "Between the gradient of a branch's own loss and that of the fusion's loss, or of all losses that the branches "
+        "share, in the branch's encoder. Below 0 they pull apart."
+    )
+    title = "Cosine of gradients"
+    return charts + draw("epoch-cosines", title, caption, cosines, "epoch", "cosine", "cosine", best_epoch)
 
 
 def step_charts(
@@ -89,20 +110,35 @@ def step_charts(
     validation = validation_records(epochs)
     parts = dict.fromkeys([*branches, *(key for group in GROUPS for key in _keys(training, group))])
     colours = {part: PALETTE[index % len(PALETTE)] for index, part in enumerate(parts)} | {"total": INK}
-    found = []
+    found: list[Chart] = []
     for group, (title, caption, y_label, scale) in GROUPS.items():
         lines = [Line(key, colours[key], *points(training, "step", group, key)) for key in _keys(training, group)]
         lines += [
             Line(f"{key}, validation", colours.get(key, INK), *points(validation, "step", group, key), True)
             for key in (_keys(validation, group) if group in ("S", "R") else ())
         ]
-        found.append(Chart(title, caption, draw(f"step-{group}", title, lines, "step", y_label, scale)))
-    return [chart for chart in found if chart.svg]
+        found += draw(f"step-{group}", title, caption, lines, "step", y_label, scale)
+    return found
 
 
 def _keys(records: Iterable[Record], group: str) -> list[str]:
     """Returns the names found in a group of the records, in order of first appearance."""
     return list(dict.fromkeys(key for record in records for key in record.get(group) or ()))
+
+
+def epoch_means(steps: Sequence[dict[str, Any]], group: str) -> dict[int, dict[str, float]]:
+    """Returns the means over each epoch of what a group of step records holds, in order; null is left out of a mean."""
+    found: dict[int, dict[str, list[tuple[float, int]]]] = {}
+    for record in steps:
+        for name, value in record.get(group, {}).items():
+            if value is not None:
+                found.setdefault(record["epoch"], {}).setdefault(name, []).append((value, record.get("steps", 1)))
+    means: dict[int, dict[str, float]] = {}
+    for epoch, named in sorted(found.items()):
+        for name, pairs in named.items():
+            values, counts = zip(*pairs, strict=True)
+            means.setdefault(epoch, {})[name] = float(np.average(values, weights=counts))
+    return means
 
 
 def validation_records(epochs: Iterable[Record]) -> list[Record]:
@@ -128,3 +164,61 @@ def points(records: Iterable[Record], x: str, group: str, key: str) -> tuple[np.
     points = np.array([(at, np.nan if value is None else value) for at, value in found], float).reshape(-1, 2)
     finite = np.abs(points[:, 1]) <= np.finfo(np.float32).max
     return points[:, 0], np.where(finite, points[:, 1], np.nan)
+
+
+def draw_reliability(name: str, title: str, caption: str, bins: Bins) -> Chart:
+    """Draws accuracy against confidence, with the number of windows of each bin below; for the texts see `draw`."""
+    filled, width = bins.windows > 0, 1 / len(bins.windows)
+    edges = np.linspace(0, 1, len(bins.windows) + 1)[:-1][filled]
+    with page_style():
+        figure = Figure(figsize=(4.8, 4.4), layout="constrained")
+        above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+        colours: dict[str, Any] = {"color": PALETTE[0], "alpha": 0.35, "edgecolor": PALETTE[0], "linewidth": 0.8}
+        above.bar(edges, bins.accuracy[filled], width, align="edge", **colours)
+        above.plot([0, 1], [0, 1], color=INK, linestyle=":", linewidth=1)
+        above.plot(bins.confidence[filled], bins.accuracy[filled], "o", color=PALETTE[1], markersize=4)
+        above.set_ylim(0, 1.02)
+        above.set_ylabel("accuracy")
+        below.bar(edges, bins.windows[filled], width, align="edge", color=PALETTE[7], alpha=0.6)
+        below.set_yscale("symlog", linthresh=1)
+        below.set_ylim(0, 3 * bins.windows.max())
+        below.yaxis.set_major_locator(ticker.FixedLocator([1, 10, 100, 1000, 10000, 100000]))
+        below.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        below.yaxis.set_minor_locator(ticker.NullLocator())
+        below.set_ylabel("windows")
+        below.set_xlabel("confidence")
+        below.set_xlim(0, 1)
+        figure.align_ylabels()
+        return Chart(title, caption, svg_element(figure, name, title))
+
+
+def by_subject(predictions: Predictions) -> list[tuple[str, float, int]]:
+    """Returns (subject, accuracy, windows), the lowest accuracy first."""
+    found = [(name, float(right.mean()), len(right)) for name, right in predictions.by_subject().items()]
+    return sorted(found, key=lambda row: row[1])
+
+
+def draw_subjects(subjects: Sequence[tuple[str, float, int]], mean: float) -> Chart:
+    """Draws a dot per (subject, accuracy, windows) from top to bottom, and a dotted line at the mean accuracy."""
+    y = np.arange(len(subjects))
+    names, accuracies, windows = zip(*subjects, strict=True)
+    shares = 100 * np.array(accuracies)
+    with page_style():
+        figure = Figure(figsize=(4.8, 0.9 + 0.24 * len(subjects)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axvline(100 * mean, color=INK, linestyle=":", linewidth=1)
+        axes.plot(shares, y, "o", color=PALETTE[0], markersize=5)
+        axes.set_yticks(y, [name if len(name) <= 16 else f"{name[:15]}…" for name in names])
+        axes.set_ylim(len(subjects) - 0.5, -0.5)
+        low = max(0.0, float(np.floor(shares.min() / 10) * 10) - 5)
+        axes.set_xlim(low, 101)
+        axes.set_xlabel("accuracy, per cent")
+        counts = axes.secondary_yaxis("right")
+        counts.set_yticks(y, [f"{count:,}" for count in windows])
+        counts.tick_params(length=0)
+        counts.spines["right"].set_visible(False)
+        counts.set_ylabel("windows")
+        counts.grid(visible=False)
+        title = "Accuracy by subject"
+        caption = "The lowest first. The dotted line is the accuracy over all test windows."
+        return Chart(title, caption, svg_element(figure, "subjects", title))

@@ -9,11 +9,9 @@ import numpy as np
 from dcdp_jax.calibration import calibration, class_scores
 from dcdp_jax.errors import UserError
 from dcdp_jax.report import tables
-from dcdp_jax.report.charts import Chart, points, validation_records
-from dcdp_jax.report.diagnosis import branch_accuracy
-from dcdp_jax.report.drawing import PALETTE, Line, draw
+from dcdp_jax.report.charts import branch_accuracy, by_subject, draw_reliability, points, validation_records
+from dcdp_jax.report.drawing import PALETTE, Chart, Line, draw
 from dcdp_jax.report.page import number, percent, signed, text, write_page
-from dcdp_jax.report.plots import by_subject, draw_reliability
 from dcdp_jax.report.robustness import SCORES, WAYS, absence_name, noise_points
 from dcdp_jax.report.tables import Table
 from dcdp_jax.runs.reading import FinishedRun, read_run
@@ -152,7 +150,7 @@ def _subject_table(runs: list[Named]) -> Table:
 
 def _epoch_charts(runs: list[Named]) -> list[Chart]:
     """Draws loss and scores over the epochs, a curve for each run in its colour."""
-    charts = []
+    charts: list[Chart] = []
     for title, caption, part, key in (
         ("Training loss", "The total with all its terms.", "train", "loss"),
         ("Validation loss", "Cross-entropy of the fusion.", "validation", "loss"),
@@ -162,8 +160,8 @@ def _epoch_charts(runs: list[Named]) -> list[Chart]:
         factor, y_label, scale = (1, "loss", "log") if key == "loss" else (100, "per cent", "linear")
         found = [points(named.run.epochs, "epoch", part, key) for named in runs]
         lines = [Line(runs[i].label, PALETTE[i], x, factor * y) for i, (x, y) in enumerate(found)]
-        charts.append(Chart(title, caption, draw(f"epoch-{part}-{key}", title, lines, "epoch", y_label, scale)))
-    return [chart for chart in charts if chart.svg]
+        charts += draw(f"epoch-{part}-{key}", title, caption, lines, "epoch", y_label, scale)
+    return charts
 
 
 def _branch_charts(runs: list[Named]) -> list[Chart]:
@@ -179,8 +177,8 @@ def _branch_charts(runs: list[Named]) -> list[Chart]:
         ):
             title = f"{group} of {branch}"
             lines = [Line(labels[i], PALETTE[i], x, y, alone[i]) for i, (x, y) in enumerate(found)]
-            charts.append(Chart(title, "", draw(f"{group}-{len(charts)}", title, lines, x_label, y_label, scale)))
-    return [chart for chart in charts if chart.svg]
+            charts += draw(f"{group}-{branch}", title, "", lines, x_label, y_label, scale)
+    return charts
 
 
 def _reliabilities(runs: list[Named]) -> list[Chart]:
@@ -189,8 +187,8 @@ def _reliabilities(runs: list[Named]) -> list[Chart]:
     for named in runs:
         if named.run.predictions is not None:
             bins = calibration(named.run.predictions.right, named.run.predictions.confidence)
-            drawn = draw_reliability(f"reliability-{named.letter}", f"Reliability of {named.label}", bins)
-            charts.append(Chart(named.label, f"Expected calibration error {percent(bins.error())} %.", drawn))
+            caption = f"Expected calibration error {percent(bins.error())} %."
+            charts.append(draw_reliability(f"reliability-{named.letter}", named.label, caption, bins))
     return charts
 
 
@@ -208,15 +206,15 @@ def _robustness_table(runs: list[Named]) -> Table:
 
 
 def _noise_charts(runs: list[Named]) -> list[Chart]:
-    charts = []
+    charts: list[Chart] = []
     for score, label in SCORES.items():
         lines = [
             Line(named.label, colour, *noise_points(named.run.robustness, score))
             for named, colour in zip(runs, PALETTE, strict=False)
             if named.run.robustness is not None
         ]
-        drawn = draw(f"noise-{score}", label, lines, "noise, standard deviations", "per cent", whole=False)
-        charts.append(Chart(f"With noise: {label}", "", drawn))
+        title, x_label = f"With noise: {label}", "noise, standard deviations"
+        charts += draw(f"noise-{score}", title, "", lines, x_label, "per cent", whole=False)
     return charts
 
 

@@ -1,10 +1,11 @@
-"""Draws curves as SVG elements that follow the light or dark colours of their page."""
+"""Draws charts as SVG elements that follow the light or dark colours of their page; writes figures as files."""
 
 import contextlib
 import io
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -13,6 +14,8 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from dcdp_jax.runs.files import write_atomically
 
 INK = "#1b1f24"
 GRID = "#d5d9de"
@@ -62,6 +65,14 @@ class Line(NamedTuple):
     validation: bool = False
 
 
+class Chart(NamedTuple):
+    """A finished chart: its heading, a sentence on how to read it, and the SVG element."""
+
+    title: str
+    caption: str
+    svg: str
+
+
 class Panel(NamedTuple):
     """Curves over a common vertical axis, one of several panels above each other."""
 
@@ -73,18 +84,20 @@ class Panel(NamedTuple):
 def draw(
     name: str,
     title: str,
+    caption: str,
     lines: Sequence[Line],
     x_label: str,
     y_label: str,
     scale: str = "linear",
     mark: float | None = None,
     whole: bool = True,
-) -> str:
-    """Draws one chart; returns its `svg` element, or an empty string where no curve is left.
+) -> list[Chart]:
+    """Draws one chart; returns it alone in a list, which is empty where no curve is left.
 
     Args:
       name: prefix of all ids in the SVG; of its own for every chart of a page.
-      title: what a screen reader says.
+      title: heading, which a screen reader says as well.
+      caption: how to read it.
       lines: the curves; those without a finite value are left out.
       x_label: label of the horizontal axis.
       y_label: label of the vertical axis.
@@ -95,7 +108,7 @@ def draw(
     """
     lines = [line for line in lines if np.isfinite(line.y).any()]
     if not lines:
-        return ""
+        return []
     with page_style():
         figure = Figure(figsize=(4.8, 3.0), layout="constrained")
         axes = figure.add_subplot()
@@ -110,11 +123,11 @@ def draw(
         handles, labels = axes.get_lines()[: len(lines)], [line.label for line in lines]
         columns = 2 if max(map(len, labels)) > 12 else 3
         figure.legend(handles, labels, loc="outside upper left", ncols=columns, frameon=False, fontsize=9)
-        return svg_element(figure, name, title)
+        return [Chart(title, caption, svg_element(figure, name, title))]
 
 
-def draw_panels(name: str, title: str, panels: Sequence[Panel], x_label: str) -> str:
-    """Draws panels above each other, over one horizontal axis and without a legend; for name and title see `draw`."""
+def draw_panels(name: str, title: str, caption: str, panels: Sequence[Panel], x_label: str) -> Chart:
+    """Draws panels above each other, over one horizontal axis and without a legend; for name and texts see `draw`."""
     with page_style():
         figure = Figure(figsize=(4.8, 0.5 + 1.15 * len(panels)), layout="constrained")
         for axes, panel in zip(figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0], panels, strict=True):
@@ -126,7 +139,16 @@ def draw_panels(name: str, title: str, panels: Sequence[Panel], x_label: str) ->
             axes.yaxis.set_major_locator(ticker.MaxNLocator(nbins=4))
         axes.set_xlabel(x_label)
         figure.align_ylabels()
-        return svg_element(figure, name, title)
+        return Chart(title, caption, svg_element(figure, name, title))
+
+
+def save_figure(figure: Figure, path: Path, dpi: int) -> Path:
+    """Writes PATH.png and PATH.svg, each whole or not at all, and returns the latter's path."""
+    for suffix, metadata in ((".png", None), (".svg", {"Date": None})):
+        picture = io.BytesIO()
+        figure.savefig(picture, format=suffix[1:], dpi=dpi, metadata=metadata)
+        write_atomically(path.with_suffix(suffix), picture.getvalue())
+    return path.with_suffix(".svg")
 
 
 @contextlib.contextmanager

@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dcdp_jax.report.charts import Chart
-from dcdp_jax.report.drawing import PALETTE, Line, Panel, draw_panels
+from dcdp_jax.report.drawing import PALETTE, Chart, Line, Panel, draw_panels
 from dcdp_jax.report.tables import Table
 
 GROUPS_SHOWN = 4
@@ -57,8 +56,7 @@ def window_charts(channels: Sequence[Mapping[str, Any]], rate: float, windows: S
             )
             for group, chosen in shown.items()
         ]
-        drawn = draw_panels(f"example-{number}", window.title, panels, "seconds")
-        charts.append(Chart(window.title, window.caption, drawn))
+        charts.append(draw_panels(f"example-{number}", window.title, window.caption, panels, "seconds"))
     return charts
 
 

@@ -1,23 +1,33 @@
 """Writes the report of a run: one self-contained page, from the files of the run alone."""
 
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dcdp_jax.calibration import calibration, class_scores
+from dcdp_jax.evaluate.segments import KINDS, TRUE_KINDS, total_seconds
 from dcdp_jax.report import tables
-from dcdp_jax.report.charts import Chart, epoch_charts, step_charts
-from dcdp_jax.report.diagnosis import diagnosis_charts
+from dcdp_jax.report.charts import (
+    by_subject,
+    diagnosis_charts,
+    draw_reliability,
+    draw_subjects,
+    epoch_charts,
+    epoch_means,
+    step_charts,
+)
 from dcdp_jax.report.examples import Window, colour_table, window_charts
-from dcdp_jax.report.loss_terms import share_table
-from dcdp_jax.report.page import percent, write_page
-from dcdp_jax.report.plots import by_subject, draw_reliability, draw_subjects
+from dcdp_jax.report.page import number, percent, write_page
 from dcdp_jax.report.rejection import rejection_section
 from dcdp_jax.report.robustness import robustness_section
-from dcdp_jax.report.segments import segment_tables
+from dcdp_jax.report.tables import Table
 from dcdp_jax.runs.reading import FinishedRun, Predictions, read_run
 from dcdp_jax.values import flatten
+
+# Terms that L_total multiplies by lambda; see `dcdp_jax.losses.total_loss`.
+WEIGHTED = ("contrast", "align")
 
 
 def write_report(workdir: pathlib.Path) -> pathlib.Path:
@@ -33,7 +43,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         wall_time=_duration(result["wall_seconds"]),
         selection=tables.selection(result),
         scores=tables.score_table(result),
-        branches=tables.Table(["%", "Test accuracy"], [[name, percent(share)] for name, share in shares.items()]),
+        branches=Table(["%", "Test accuracy"], [[name, percent(share)] for name, share in shares.items()]),
         classes=_class_table(result),
         confusion=tables.confusion_table(result),
         parts=tables.split_table(result["windows"], result["subjects"]),
@@ -56,7 +66,7 @@ def _class_table(result: dict[str, Any]) -> tables.Table:
         [name, *map(percent, scores), f"{sum(counts):,}"]
         for name, counts, *scores in zip(result["class_names"], result["confusion"], *columns, strict=True)
     ]
-    return tables.Table(["%", "Precision", "Recall", "F1", "Windows"], rows)
+    return Table(["%", "Precision", "Recall", "F1", "Windows"], rows)
 
 
 def _predictions(run: FinishedRun) -> dict[str, Any]:
@@ -85,24 +95,19 @@ def _calibration(predictions: Predictions) -> dict[str, Any]:
         for i, (windows, accuracy, confidence) in enumerate(zip(*bins, strict=True))
         if windows
     ]
-    reliability = Chart(
+    reliability = draw_reliability(
+        "reliability",
         "Reliability",
         "Bars and dots: share of right predictions among those of a confidence; the dots stand at the bin's mean "
         "confidence. On the dotted line the model is as often right as it says; below, it is too sure. A bin of few "
         "windows says little: how many there are stands below.",
-        draw_reliability("reliability", "Reliability diagram", bins),
-    )
-    subjects = by_subject(predictions)
-    dots = Chart(
-        "Accuracy by subject",
-        "The lowest first. The dotted line is the accuracy over all test windows.",
-        draw_subjects("subjects", "Accuracy by subject", subjects, float(predictions.right.mean())),
+        bins,
     )
     return {
         "error": bins.error(),
         "bins": count,
-        "charts": [reliability, dots],
-        "table": tables.Table(["Confidence", "Windows", "Mean confidence, %", "Accuracy, %"], rows),
+        "charts": [reliability, draw_subjects(by_subject(predictions), float(predictions.right.mean()))],
+        "table": Table(["Confidence", "Windows", "Mean confidence, %", "Accuracy, %"], rows),
     }
 
 
@@ -110,3 +115,52 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def segment_tables(grades: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the tables `detection` and `time` of `grade_segments`, and `onset`, a sentence."""
+    overlaps = list(grades["map"])
+    rows = [["mean over the classes", *(percent(grades["map"][overlap]) for overlap in overlaps)]]
+    seconds = {**grades["seconds"], "all": total_seconds(grades)}
+    counts = {**grades["segments"], "all": None}
+    times = []
+    for name, kinds in seconds.items():
+        true = sum(kinds[kind] for kind in TRUE_KINDS)
+        count = counts[name]
+        segments = f"{count['true']} / {count['predicted']}" if count else ""
+        shares = [percent(kinds[kind] / true) if true else "" for kind in KINDS]
+        times.append([name, segments, number(true, "{:.1f}"), *shares])
+    onset = grades["onset"]
+    sentence = f"{onset['found']} of {onset['segments']} true segments are overlapped by a predicted one of their class"
+    if onset["median"] is not None:
+        sentence += (
+            f"; it begins {onset['median']:.2f} s after them in the median and {onset['mean']:.2f} s in the mean"
+        )
+    return {
+        "detection": Table(["Average precision, %", *(f"overlap {overlap}" for overlap in overlaps)], rows),
+        "time": Table(["% of the true time", "Segments true / predicted", "True, s", *KINDS], times),
+        "onset": sentence + ".",
+    }
+
+
+def share_table(steps: Sequence[dict[str, Any]], align_weight: float | None) -> Table | None:
+    """Returns what each term adds to the total in the first and in the last epoch, and its share in per cent.
+
+    What contrast and alignment add is n/a where lambda, `align_weight`, is None. None where no term was logged.
+    """
+    means = epoch_means(steps, "loss")
+    if not means:
+        return None
+    shown = {epoch: means[epoch] for epoch in (min(means), max(means))}
+    rows = []
+    for term in dict.fromkeys(term for terms in shown.values() for term in terms if term != "total"):
+        weight = align_weight if term in WEIGHTED else 1.0
+        row = [term, number(weight, "{:g}")]
+        for terms in shown.values():
+            added = None if weight is None or term not in terms else weight * terms[term]
+            total = terms.get("total")
+            row += [number(added, "{:.3g}"), percent(added / total if added is not None and total else None)]
+        rows.append(row)
+    totals = [cell for terms in shown.values() for cell in (number(terms.get("total"), "{:.3g}"), "")]
+    head = [title for epoch in shown for title in (f"Epoch {epoch}", "Share, %")]
+    return Table(["Term", "Weight", *head], [*rows, ["total", "", *totals]])

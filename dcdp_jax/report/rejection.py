@@ -6,10 +6,9 @@ import numpy as np
 
 from dcdp_jax.calibration import calibration
 from dcdp_jax.rejection import Rejection, accuracy_by_coverage, choose_threshold, cross_entropy, scale_probabilities
-from dcdp_jax.report.charts import Chart
+from dcdp_jax.report.charts import draw_reliability
 from dcdp_jax.report.drawing import PALETTE, Line, draw
 from dcdp_jax.report.page import percent
-from dcdp_jax.report.plots import draw_reliability
 from dcdp_jax.report.tables import Table
 from dcdp_jax.runs.reading import FinishedRun
 
@@ -41,12 +40,6 @@ def rejection_section(run: FinishedRun) -> dict[str, Any] | None:
     by_distance = np.array(run.result.get("kept_by_distance", [])).reshape(-1, 2)
     if len(by_distance):
         curves.append(Line("by distance", PALETTE[1], *100 * by_distance.T))
-    at_threshold = 100 * float(np.mean(confidence >= rejection.threshold))
-    drawn = draw(
-        *("coverage", "Accuracy against coverage", curves, "windows answered, per cent", "accuracy, per cent"),
-        mark=at_threshold,
-        whole=False,
-    )
     thresholds = [(f"{100 * share:g}", choose_threshold(confidence, share), share) for share in COVERAGES]
     head, rows = ["Answered at least, %", "Threshold", "Answered, %", "Accuracy, %"], []
     for name, threshold, share in [*thresholds, ("model.json", rejection.threshold, None)]:
@@ -63,17 +56,23 @@ def rejection_section(run: FinishedRun) -> dict[str, Any] | None:
         "validation part: the least cross-entropy, and the largest threshold that answers "
         f"{percent(rejection.coverage)} % of its windows.",
         "charts": [
-            Chart(
+            draw_reliability(
+                "scaled",
                 "Reliability after temperature scaling",
                 "As above, with the logits divided by the temperature.",
-                draw_reliability("scaled", "Reliability diagram after temperature scaling", bins),
+                bins,
             ),
-            Chart(
+            *draw(
+                "coverage",
                 "Accuracy against coverage",
                 "Accuracy among the windows that are answered, for every threshold: of the probability, and of the "
                 "distance to the training windows. The dotted line is the coverage of the threshold of the probability "
                 "in model.json.",
-                drawn,
+                curves,
+                "windows answered, per cent",
+                "accuracy, per cent",
+                mark=100 * float(np.mean(confidence >= rejection.threshold)),
+                whole=False,
             ),
         ],
         "scaling": Table(["", "Before", "After"], scaling),

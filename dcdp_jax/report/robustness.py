@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from dcdp_jax.report.charts import Chart
 from dcdp_jax.report.drawing import PALETTE, Line, draw
 from dcdp_jax.report.page import percent, signed
 from dcdp_jax.report.tables import Table
@@ -40,12 +39,13 @@ def robustness_section(robustness: Mapping[str, Any]) -> dict[str, Any]:
         Line(label, colour, *noise_points(robustness, score))
         for (score, label), colour in zip(SCORES.items(), PALETTE, strict=False)
     ]
-    svg = draw("noise", "Scores with noise", lines, "noise, standard deviations", "per cent", whole=False)
     caption = "Gaussian noise on every channel of the normalised signal, the same draws at every level."
+    x_label = "noise, standard deviations"
+    (chart,) = draw("noise", "Scores with noise", caption, lines, x_label, "per cent", whole=False)
     return {
         "absent": Table(["%", *(f"{way}: {label}" for way in ways for label in SCORES.values())], absent),
         "shapley": Table(["Branch", "Shapley value of the accuracy, points"], added),
-        "chart": Chart("Scores with noise", caption, svg),
+        "chart": chart,
         "noise": Table(["Noise, standard deviations", *labels], noise),
         "worn": Table(["Worn or sampled otherwise", *labels], worn),
     }

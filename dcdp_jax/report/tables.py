@@ -5,21 +5,23 @@ from typing import Any, NamedTuple
 
 from dcdp_jax.report.page import number, percent, signed
 
+# Titles of the scores of `metrics.scores`, and of the calibration error.
 SCORES = {
     "accuracy": "Accuracy",
-    "precision_macro": "Precision, macro",
-    "recall_macro": "Recall, macro",
-    "f1_macro": "F1, macro",
-    "precision_weighted": "Precision, weighted",
-    "recall_weighted": "Recall, weighted",
-    "f1_weighted": "F1, weighted",
-    "ece": "Expected calibration error",
+    "precision_macro": "Macro precision",
+    "recall_macro": "Macro recall",
+    "f1_macro": "Macro F1",
+    "precision_weighted": "Weighted precision",
+    "recall_weighted": "Weighted recall",
+    "f1_weighted": "Weighted F1",
+    "ece": "Calibration error",
 }
 SPLITS = ("train", "validation", "test")
+# What is tested with each `train.selection`.
 SELECTIONS = {
-    "best": "best macro F1 on the validation part",
-    "last": "last epoch",
-    "ema": "exponential moving average of the weights after the last epoch",
+    "best": "the epoch with the best macro F1 on the validation part",
+    "last": "the last epoch",
+    "ema": "the exponential moving average of the weights after the last epoch",
 }
 
 

@@ -181,9 +181,7 @@ class Checkpoints:
 
         Returns once the arrays are copied and the save before has ended. The best is kept by its score, the earliest of
         several equal ones; the notes are JSON, kept beside the arrays. The number, from 1, is that of finished epochs.
-
-        Raises:
-          OSError: there is no room, or the checkpoint before could not be written.
+        Raises OSError where there is no room, or the checkpoint before could not be written.
         """
         self.wait()
         if is_first_process():
@@ -229,9 +227,7 @@ class Checkpoints:
     def restore(self, number: int, like: T) -> T:
         """Reads and verifies a checkpoint: NumPy arrays in the structure of a state like the saved one.
 
-        Raises:
-          CheckpointError: it is damaged or belongs to another model; the message says what to do.
-          OSError: what was saved before could not be written.
+        Raises CheckpointError, which says what to do, where it is damaged or belongs to another model.
         """
         return from_first_process(lambda: self._read(number, like))
 
@@ -266,7 +262,7 @@ class Checkpoints:
                 raise self._damaged(folder, f"{name} has changed since it was written")
 
     def _damaged(self, folder: Path, reason: str) -> CheckpointError:
-        """Makes the error of a checkpoint that is proved damaged."""
+        """Returns the error for a damaged checkpoint, which says what to do."""
         numbers = sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
         earlier = [number for number in numbers if folder.name.isdigit() and number < int(folder.name)]
         before = f"epoch {earlier[-1]}" if earlier else "what was saved before"

@@ -128,10 +128,7 @@ def write_recorded(folder: Path, name: str, content: str | bytes) -> None:
     """Writes a file of a run atomically and records its digest.
 
     Between the two writes of the table it has the digests of both the old and the new content, so that a process killed
-    at any point leaves a file that matches.
-
-    Raises:
-      CheckpointError: the table of digests is damaged.
+    at any point leaves a file that matches. Raises CheckpointError where the table of digests is damaged.
     """
     content = content.encode() if isinstance(content, str) else content
     path, new = folder / name, sha256(content)

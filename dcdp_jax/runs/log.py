@@ -11,12 +11,12 @@ from tensorboardX import SummaryWriter
 
 from dcdp_jax.distributed import from_first_process, is_first_process
 from dcdp_jax.errors import CheckpointError
-from dcdp_jax.runs.files import METRICS, TENSORBOARD, record, write_atomically
+from dcdp_jax.runs.files import METRICS, TENSORBOARD, record, sha256, write_atomically
 from dcdp_jax.runs.reading import parse_records
 from dcdp_jax.values import flatten
 
 # The notes of a run that has no checkpoint yet.
-NOTHING: Mapping[str, Any] = {"bytes": 0, "sha256": hashlib.sha256().hexdigest(), "epochs": 0, "best": None}
+NOTHING: Mapping[str, Any] = {"bytes": 0, "sha256": sha256(b""), "epochs": 0, "best": None}
 
 
 class MetricsLog:
@@ -104,7 +104,7 @@ def read_noted(path: Path, notes: Mapping[str, Any]) -> bytes:
         )
     content = path.read_bytes() if path.exists() else b""
     kept = content[: notes["bytes"]]
-    if hashlib.sha256(kept).hexdigest() == notes["sha256"]:
+    if sha256(kept) == notes["sha256"]:
         return kept
     found = "is missing" if not path.exists() else f"has {len(content):,} bytes"
     raise CheckpointError(

@@ -132,13 +132,11 @@ def card_from_json(content: Mapping[str, Any]) -> ModelCard:
         raise ValueError("no model card, expected an object with a 'format'")
     fields = dict(content)
     for name, kind in RECORDS.items():
-        parts = fields.get(name, [])
-        if not isinstance(parts, list) or not all(
-            isinstance(part, dict) and set(part) == set(kind._fields) for part in parts
-        ):
-            raise ValueError(f"{name}, expected a list of objects with {', '.join(kind._fields)}")
         if name in fields:
-            fields[name] = [[part[field] for field in kind._fields] for part in parts]
+            try:
+                fields[name] = [kind(**part) for part in msgspec.convert(fields[name], list[dict[str, Any]])]
+            except (TypeError, msgspec.ValidationError):
+                raise ValueError(f"{name}, expected a list of objects with {', '.join(kind._fields)}") from None
     try:
         return msgspec.convert(fields, ModelCard)
     except msgspec.ValidationError as error:

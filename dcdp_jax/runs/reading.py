@@ -71,8 +71,7 @@ def read_run(workdir: Path) -> FinishedRun:
 def read_result(workdir: Path) -> dict[str, Any]:
     """Reads result.json; see `dcdp_jax.runs.schemas.Result`. Says on standard error where the folder has no digests.
 
-    Raises:
-      CheckpointError: it is missing or damaged, or its confusion matrix does not fit its classes.
+    Raises CheckpointError where it is missing or damaged, or its confusion matrix does not fit its classes.
     """
     result = read_json(workdir, files.RESULT, schemas.Result)
     if not (workdir / files.DIGESTS).exists():

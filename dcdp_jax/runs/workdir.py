@@ -56,10 +56,7 @@ def claim(workdir: Path, config: dict[str, Any]) -> Iterator[None]:
     """Holds the lock of a workdir while a process writes into it, and removes what killed processes left unfinished.
 
     Where several processes train together, all of them call this, and the first holds the lock. A new workdir is
-    removed again where it stays empty.
-
-    Raises:
-      CheckpointError: see `check_workdir`, or another process holds the lock; the message names it.
+    removed again where it stays empty. Raises CheckpointError as `check_workdir` and `locked` do.
     """
 
     def remove_empty() -> None:

@@ -18,8 +18,7 @@ from dcdp_jax.runs.model_card import ModelCard
 def check_channels(where: str, came: Sequence[Channel], expected: Sequence[Channel]) -> list[int]:
     """Returns the position of each channel that a model expects among those that came, in any order, and perhaps more.
 
-    Raises:
-      DataError: a channel is not there, or has another unit; the message begins with `where`.
+    Raises DataError, which begins with `where`, for a channel that is not there or has another unit.
     """
     names = [channel.name for channel in came]
     if absent := [channel.name for channel in expected if channel.name not in names]:
@@ -39,8 +38,7 @@ def check_channels(where: str, came: Sequence[Channel], expected: Sequence[Chann
 def find_columns(where: str, header: Sequence[str], expected: Sequence[Channel]) -> dict[str, str]:
     """Returns {channel: column} of a model's channels in a table, named `acc_x`, or with the unit `acc_x [g]`.
 
-    Raises:
-      DataError: a column has another unit, or two are of the same channel; the message begins with `where`.
+    Raises DataError, which begins with `where`, for a column in another unit, or two of the same channel.
     """
     columns: dict[str, str] = {}
     units = {channel.name: channel.unit for channel in expected}

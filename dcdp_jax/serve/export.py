@@ -1,7 +1,6 @@
 """--mode=export: writes a trained model as files that run without this package, and checks each of them."""
 
 import functools
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from dcdp_jax.data.dataset import Dataset, build_dataset
 from dcdp_jax.distributed import is_first_process
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.metrics import count_predictions, scores
-from dcdp_jax.runs.files import replaced_folder, sha256
+from dcdp_jax.runs.files import as_json, replaced_folder, sha256
 from dcdp_jax.runs.reading import read_result
 from dcdp_jax.serve import standalone, web
 from dcdp_jax.serve.adaptation import AdaptingForward, adapting_forward
@@ -41,14 +40,9 @@ EXAMPLES = 1024  # training windows from which int8 takes its ranges; with 256, 
 def export_run(config: ConfigDict, workdir: Path, formats: Sequence[str], smoothing: tuple[str, int] = ("", 1)) -> None:
     """Writes WORKDIR/export anew, whole or not at all: the model in each format of `FILES`, its card and how to use it.
 
-    The data set is read for `tflite_int8` only.
-
-    Raises:
-      ConfigError: an unknown format, one whose packages are not installed, or one that cannot do what the fields
-        `serve` ask for.
-      CheckpointError: the workdir holds no finished run of a network.
-      DataError: the data for `tflite_int8` is missing, or not that of the run.
-      ExportError: a file does not answer as the trained model does.
+    The data set is read for `tflite_int8` only. Raises ConfigError for a format whose packages are not installed and as
+    `check_formats` does, CheckpointError where the workdir holds no finished run of a network, DataError where the data
+    is missing or not that of the run, and ExportError where a file does not answer as the trained model does.
     """
     check_formats(config, formats)
     model = load_serving_model(config, workdir)
@@ -173,7 +167,7 @@ def write_files(
             (folder / FILES[name]).write_bytes(content)
             facts |= {"bytes": len(content), "sha256": sha256(content)}
             card["files"][FILES[name]] = facts
-    (folder / standalone.CARD).write_text(json.dumps(card, indent=2, allow_nan=False) + "\n")
+    (folder / standalone.CARD).write_text(as_json(card))
     if "jax" in formats:
         shutil.copyfile(standalone.__file__, folder / "recognizer.py")
         standalone.load(folder)

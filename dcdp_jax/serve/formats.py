@@ -43,10 +43,7 @@ def to_onnx(
 
     Its inputs are `windows`, and `statistics` if there are any, s of them; `outputs` are the names of what it returns.
     `forward` is a function of (b, t, c) windows, and (s,) statistics if there are any, that returns an array, or a
-    tuple of them; the shape is (t, c).
-
-    Raises:
-      ConfigError: jax2onnx or onnxruntime is not installed.
+    tuple of them; the shape is (t, c). Raises ConfigError where jax2onnx or onnxruntime is not installed.
     """
     with needs("onnx"), quiet():
         from jax2onnx import to_onnx as convert
@@ -71,9 +68,7 @@ def to_tflite(forward: Forward, shape: tuple[int, int], examples: np.ndarray | N
     """Returns a TFLite model of one float32 window, (1, t, c) -> (1, k), and a function that runs it window by window.
 
     With examples, (n, t, c) windows of training, weights and activations become int8, with ranges found on these.
-
-    Raises:
-      ConfigError: TensorFlow or ai-edge-litert is not installed.
+    Raises ConfigError where TensorFlow or ai-edge-litert is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow logs at the start
     with needs("tflite"):

@@ -133,7 +133,7 @@ def load_serving_model(config: ConfigDict, workdir: Path) -> TrainedModel:
 def network_probabilities(
     network: nn.Module, variables: Any, shift: Array, scale: Array, windows: Array
 ) -> Probabilities:
-    """Normalisation, network and softmax of (b, t, c) float32 windows in the recordings' own units."""
+    """Computes the probabilities of (b, t, c) float32 windows in the recordings' own units."""
     outputs = network.apply(variables, normalize(jnp.asarray(windows), shift, scale))
     return Probabilities(*jax.tree.map(jax.nn.softmax, (outputs.fusion, outputs.branches)))
 
@@ -153,11 +153,8 @@ def forward(model: TrainedModel) -> Callable[[Array], Probabilities]:
 def probabilities(model: TrainedModel, windows: np.ndarray, batch: int = BATCH) -> Probabilities:
     """Computes probabilities of (n, t, c) windows in the recordings' own units, `batch` at a time in one program.
 
-    Returns:
-      `Probabilities` (n, k), NumPy arrays. Where a window has NaN in a channel, all that depends on it is NaN.
-
-    Raises:
-      DataError: windows of another shape.
+    Returns `Probabilities` of NumPy arrays; where a window has NaN in a channel, all that depends on it is NaN. Raises
+    DataError for windows of another shape.
     """
     card = model.card
     shape = (card.window, len(card.channels))

@@ -27,12 +27,8 @@ ADAPTED = "adapted"
 def adapt_run(config: ConfigDict, workdir: Path, paths: Sequence[str]) -> None:
     """Adapts the model of a finished run to labelled files, and writes WORKDIR/adapted/NAME, a folder to predict with.
 
-    NAME is that of the first file.
-
-    Raises:
-      UserError: the run is not finished, or the files are not what the model reads, are of several people, or hold
-        too few labels.
-      OSError: a file could not be written.
+    NAME is that of the first file. Raises UserError where the run is not finished, or the files are not what the model
+    reads, are of several people or hold too few labels.
     """
     model = load_model(workdir, config.serve.compute_body)
     if not isinstance(model.network, MultiPath):

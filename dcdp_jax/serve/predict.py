@@ -57,7 +57,7 @@ def predict_recording(
 
 
 def missing_branches(card: ModelCard, complete: np.ndarray) -> tuple[str, ...]:
-    """Names of the branches that lack a channel; a baseline, which has none, is `all`."""
+    """Returns the names of the branches that lack a channel; `all` stands for a baseline, which has none."""
     names = [branch.name for branch in card.branches] or ["all"]
     return tuple(name for name, there in zip(names, complete, strict=True) if not there)
 
@@ -66,11 +66,8 @@ def predict_files(config: ConfigDict, workdir: Path, paths: Sequence[str], smoot
     """Predicts files and leaves windows.csv, segments.csv and a picture for each recording; says what it does.
 
     A recording with labels has grades.json as well, see `dcdp_jax.evaluate.segments.grade_segments`. The files have
-    different names, see `inputs.read_input`; for the smoothing see `Smoother`.
-
-    Raises:
-      UserError: the run is not finished, or a file cannot be read or is not what the model reads.
-      OSError: a file could not be written.
+    different names, see `inputs.read_input`; for the smoothing see `Smoother`. Raises UserError where the run is not
+    finished, or a file is not what the model reads.
     """
     model = load_serving_model(config, workdir)
     for path in map(Path, paths):

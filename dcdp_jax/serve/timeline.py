@@ -1,6 +1,5 @@
 """Draws a recording: its signals, the predictions with their confidence, and the true labels if there are any."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dcdp_jax.data.recording import Recording
 from dcdp_jax.evaluate.segments import Segment, true_segments
-from dcdp_jax.report.drawing import FIGURE_STYLE
-from dcdp_jax.runs.files import write_atomically
+from dcdp_jax.report.drawing import FIGURE_STYLE, save_figure
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.events import UNKNOWN, Event, class_name
 
@@ -124,12 +122,8 @@ def draw_band(ax: Axes, name: str, segments: Sequence[Segment], card: ModelCard,
 
 def save_timeline(figure: Figure, path: Path) -> None:
     """Writes path.png and path.svg, each whole or not at all."""
-    for suffix in ("png", "svg"):
-        picture = io.BytesIO()
-        with matplotlib.rc_context(STYLE):
-            metadata = {"Date": None} if suffix == "svg" else None
-            figure.savefig(picture, format=suffix, dpi=RESOLUTION, metadata=metadata)
-        write_atomically(path.with_suffix(f".{suffix}"), picture.getvalue())
+    with matplotlib.rc_context(STYLE):
+        save_figure(figure, path, RESOLUTION)
 
 
 def colour(label: int) -> str:

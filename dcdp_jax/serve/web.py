@@ -1,7 +1,6 @@
 """--formats=web: a folder that any static server serves, in which a browser predicts files and a phone's own motion."""
 
 import gzip
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from dcdp_jax.data.tables import check_fields
 from dcdp_jax.data.units import GRAVITY, unit_name
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.report.page import ENVIRONMENT as REPORT
+from dcdp_jax.runs.files import sha256
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.channels import describe_view
 from dcdp_jax.serve.events import UNKNOWN, UNKNOWN_NAME
@@ -92,10 +92,10 @@ def write_site(
     files[MODULE] = site.runtime[MODULE]
     files[PACKED] = gzip.compress(site.runtime[WASM], mtime=0)
     files["index.html"] = index_page(card, exported, page_card).encode()
-    digest = hashlib.sha256(b"".join(name.encode() + content for name, content in sorted(files.items())))
+    digest = sha256(b"".join(name.encode() + content for name, content in sorted(files.items())))
     worker = TEMPLATES.get_template("sw.js.j2")
     names = ["./", *sorted(files)]
-    files["sw.js"] = worker.render(version=digest.hexdigest()[:16], files=names).encode()
+    files["sw.js"] = worker.render(version=digest[:16], files=names).encode()
     for name, content in files.items():
         (folder / name).write_bytes(content)
     return sum(map(len, files.values()))

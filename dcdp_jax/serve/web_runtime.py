@@ -22,8 +22,7 @@ VARIABLE = "ONNXRUNTIME_WEB"
 def find_runtime() -> dict[str, bytes]:
     """Returns the files of onnxruntime-web, from the folder that `ONNXRUNTIME_WEB` names, else by npm.
 
-    Raises:
-      ConfigError: they are not there, npm is not or fails, or a file is not that of the pinned version.
+    Raises ConfigError where they are missing, npm is missing or fails, or a file is not that of the pinned version.
     """
     with tempfile.TemporaryDirectory() as temporary:
         given = os.environ.get(VARIABLE)

@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
-from dcdp_jax.report.diagnosis import branch_accuracy
-from dcdp_jax.report.drawing import FIGURE_STYLE
+from dcdp_jax.report.charts import branch_accuracy
+from dcdp_jax.report.drawing import FIGURE_STYLE, save_figure
 from dcdp_jax.runs.files import markdown_table
 from dcdp_jax.runs.reading import read_metrics
 from dcdp_jax.studies.engine import Outcome, by_dataset, finished, folder_of
-from dcdp_jax.studies.figures import COLOURS, add_legend, plot_range, save
+from dcdp_jax.studies.figures import COLOURS, DPI, add_legend, plot_range
 from dcdp_jax.studies.grid import slug
 from dcdp_jax.studies.oracle import Oracles, interval_text
 from dcdp_jax.studies.statistics import Interval, bootstrap, difference, paired
@@ -119,7 +119,7 @@ def draw_branches(
                         panels[reference, branch] = curves
             if panels:
                 path = workdir / "figures" / f"{slug(dataset)}-branches"
-                paths.append(save(draw_panels(dataset, panels), path))
+                paths.append(save_figure(draw_panels(dataset, panels), path, DPI))
     return paths
 
 

@@ -123,7 +123,7 @@ def groups_of(trials: Sequence[Trial], workdir: Path, at_once: int) -> Iterator[
 
 
 def write_group(group: Sequence[Trial], workdir: Path, study: ConfigDict) -> Path:
-    """Writes the file that tells a process what to train."""
+    """Writes the file of a group, from which a process reads what to train."""
     path = workdir / GROUPS / f"{slug(group[0].name)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
@@ -145,7 +145,7 @@ def folder_of(trial: Trial, workdir: Path) -> Path:
 
 
 def outcome_of(trial: Trial, workdir: Path) -> Outcome:
-    """Reads what a trial has left."""
+    """Reads the result of a trial, or its error."""
     folder = folder_of(trial, workdir)
     if (folder / RESULT).exists():
         result = read_result(folder)

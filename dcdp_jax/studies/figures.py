@@ -11,14 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dcdp_jax.report.drawing import FIGURE_STYLE, PALETTE
-from dcdp_jax.report.loss_terms import epoch_means
+from dcdp_jax.report.charts import epoch_means
+from dcdp_jax.report.drawing import FIGURE_STYLE, PALETTE, save_figure
 from dcdp_jax.runs.reading import read_metrics
 from dcdp_jax.studies.engine import Outcome, StageOutcome, by_dataset, folder_of
 from dcdp_jax.studies.grid import is_inner, slug
 from dcdp_jax.studies.tables import test_scores
 
 COLOURS = PALETTE[:4]
+DPI = 150
 QUANTITIES = {"M": "M", "R": "R (dashed: validation)", "update_norm": "norm of the update"}
 Curve = dict[str, np.ndarray]
 
@@ -40,15 +41,8 @@ def draw_figures(stages: Sequence[StageOutcome], shown: str, workdir: Path) -> l
                 figures["confusion"] = draw_confusion(of_row)
             for kind, figure in figures.items():
                 if figure is not None:
-                    paths.append(save(figure, workdir / "figures" / f"{slug(dataset)}-{kind}"))
+                    paths.append(save_figure(figure, workdir / "figures" / f"{slug(dataset)}-{kind}", DPI))
     return paths
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Writes PATH.svg and PATH.png."""
-    figure.savefig(path.with_suffix(".png"), dpi=150)
-    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-    return path.with_suffix(".svg")
 
 
 def draw_scores(outcomes: Sequence[Outcome], stages: Sequence[StageOutcome]) -> Figure:

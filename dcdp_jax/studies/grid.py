@@ -1,6 +1,5 @@
 """From the config of a study to its trials."""
 
-import hashlib
 import itertools
 import json
 import re
@@ -11,6 +10,7 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.config import LOCATIONS, as_plain_data, check_config
 from dcdp_jax.errors import ConfigError
+from dcdp_jax.runs.files import sha256
 from dcdp_jax.values import flatten
 
 Fields = Mapping[str, Any]
@@ -101,7 +101,7 @@ def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
             except ConfigError as error:
                 raise ConfigError(f"row {row.name!r} on {dataset}: {error}") from error
             computed = [(k, v) for k, v in sorted(flatten(as_plain_data(trial))) if k not in LOCATIONS]
-            digest = hashlib.sha256(json.dumps(computed).encode()).hexdigest()[:10]
+            digest = sha256(json.dumps(computed).encode())[:10]
             name = f"{slug(dataset)}-{slug(row.name)}-fold{fold}-seed{seed}-{digest}"
             trials.append(Trial(dataset, row.name, seed, fold, trial, name))
     return trials

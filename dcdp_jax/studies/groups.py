@@ -42,7 +42,7 @@ def start_process(
 
 
 def give(process: subprocess.Popen[bytes], file: Path) -> None:
-    """Has a process that takes more train a group."""
+    """Sends a group to a process that takes more."""
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it has died, and whoever looks after it will see that
         process.stdin.write(f"{file}\n".encode())
@@ -74,7 +74,7 @@ def terminate(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 def note_death(file: Path, cause: str, count: int | None = None) -> bool:
-    """Gives an error to the trials that a group's process was at when it died: the first `count`, or all.
+    """Writes an error for the trials that a group's process was training when it died: the first `count`, or all.
 
     Returns whether trials are left that have not ended.
     """

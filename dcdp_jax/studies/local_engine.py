@@ -34,7 +34,7 @@ class LocalEngine:
         self._queue += files
 
     def poll(self) -> bool:
-        """Looks after the processes; says whether groups are left."""
+        """Gives groups to free processes and replaces those that died; returns whether groups are left."""
         for place, process in list(self._processes.items()):
             if process.poll() is not None:
                 end(self._processes.pop(place))
@@ -53,7 +53,7 @@ class LocalEngine:
         return bool(self._running)
 
     def terminate(self) -> None:
-        """Ends all by SIGTERM."""
+        """Ends all processes by SIGTERM."""
         terminate(list(self._processes.values()))
 
 

@@ -14,8 +14,7 @@ from dcdp_jax.runs.files import markdown_table
 from dcdp_jax.studies.engine import Outcome, by_dataset, finished
 from dcdp_jax.studies.rendering import number
 from dcdp_jax.studies.statistics import Interval, bootstrap, difference, holm, paired, paired_p
-from dcdp_jax.studies.tables import test_scores
-from dcdp_jax.studies.windows import combined_scores
+from dcdp_jax.studies.tables import combined_scores, test_scores
 
 Oracles = Mapping[str, Sequence[str]]
 

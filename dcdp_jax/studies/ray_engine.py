@@ -57,12 +57,12 @@ class RayEngine:
         import_ray().shutdown()  # ends this study's tasks, and the cluster where it was started for this study
 
     def submit(self, files: Sequence[Path]) -> None:
-        """Gives all to Ray, which has a queue of its own."""
+        """Submits groups to Ray, which has a queue of its own."""
         for file in files:
             self._running[self._task.remote(file.absolute(), Path.cwd(), self._study.gpus_per_group)] = file
 
     def poll(self) -> bool:
-        """Sees to the tasks that have ended; says whether any are left."""
+        """Writes the errors of tasks that have failed; returns whether any tasks are left."""
         ray = import_ray()
         if self._running:
             ended, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)

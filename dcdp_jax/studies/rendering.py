@@ -4,34 +4,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from dcdp_jax.report.tables import SCORES, SELECTIONS
 from dcdp_jax.runs import files
 from dcdp_jax.studies.statistics import Summary
 from dcdp_jax.studies.tables import Line, Table
 
-SCORE_NAMES = {
-    "accuracy": "Accuracy",
-    "f1_macro": "Macro F1",
-    "f1_weighted": "Weighted F1",
-    "precision_macro": "Macro precision",
-    "recall_macro": "Macro recall",
-    "precision_weighted": "Weighted precision",
-    "recall_weighted": "Weighted recall",
-    "ece": "ECE",
-    "loss": "Loss",
-}
-
+SCORE_NAMES = SCORES | {"loss": "Loss"}
 CSV_COLUMNS = (
     *("dataset", "protocols", "marks", "stage", "row", "chosen", "failed", "validation", "score"),
     *("n", "mean", "deviation", "low", "high", "paper", "difference", "p", "compared_with"),
     *("parameters", "seconds", "ensemble", "subjects", "subjects_low", "subjects_high", "subjects_p"),
 )
 LATEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"\\": "\\textbackslash ", "±": "$\\pm$"})
-# What `train.selection` of a run says was tested.
-TESTED = {
-    "best": "the epoch that validation macro F1 chose",
-    "last": "the last epoch",
-    "ema": "the average of the parameters after the last epoch",
-}
 
 
 def heading(table: Table) -> str:
@@ -43,7 +27,7 @@ def heading(table: Table) -> str:
         f"deviation [95 % t-interval] over n seeds and folds"
     ]
     if table.tested:
-        parts.append(f"tested is {', and '.join(TESTED[tested] for tested in table.tested)}")
+        parts.append(f"tested is {', and '.join(SELECTIONS[tested] for tested in table.tested)}")
     by_subject = has_subjects(table)
     if by_subject:
         parts.append("95 % (subjects): bootstrap interval of the accuracy over the people tested")

@@ -90,19 +90,14 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def subject_interval(accuracy: Mapping[str, float], windows: Mapping[str, int]) -> tuple[float, float]:
-    """Returns the 95 % bootstrap interval of the accuracy over test subjects; NaN for fewer than two.
+    """Returns the 95 % bootstrap interval of the accuracy over test subjects; NaN for a single one.
 
     Subjects are drawn with replacement, each with all of its windows (a cluster bootstrap, percentile interval): the
     interval says how the accuracy would vary with other people, which the seeds of one test part do not tell. It is of
     {subject: share of its windows that is right}, a mean over seeds where there are several, and {subject: windows}.
     """
-    if len(accuracy) < 2:
-        return float("nan"), float("nan")
-    weight = np.array([windows[subject] for subject in accuracy], np.float64)
-    right = np.array(list(accuracy.values()), np.float64) * weight
-    drawn = np.random.default_rng(0).integers(len(weight), size=(RESAMPLES, len(weight)))
-    low, high = np.quantile(right[drawn].sum(axis=1) / weight[drawn].sum(axis=1), (0.025, 0.975))
-    return float(low), float(high)
+    rows = [(share * windows[subject], windows[subject]) for subject, share in accuracy.items()]
+    return bootstrap(np.array(rows, np.float64), lambda means: means[..., 0] / means[..., 1])[1:]
 
 
 def subjects_p(a: Mapping[str, float], b: Mapping[str, float]) -> float:

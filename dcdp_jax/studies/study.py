@@ -27,10 +27,8 @@ def study(config: ConfigDict, workdir: Path) -> int:
     """Runs what is left of a study, writes its tables and figures, and prints which trials failed.
 
     The workdir gets `trials/`, `tables/` (Markdown, CSV and LaTeX per data set), `figures/`, `page.md` with all tables
-    and where their numbers come from, and `study.json`. Returns the exit status: 1 if a trial failed.
-
-    Raises:
-      UserError: the config cannot be used, or every trial failed.
+    and where their numbers come from, and `study.json`. Returns the exit status: 1 if a trial failed. Raises UserError
+    where the config cannot be used, or every trial failed.
     """
     check_study(config)
     if not (workdir / "study.json").exists():

@@ -1,16 +1,17 @@
 """The numbers of a study's tables: one table per data set, a line per row and one per ensemble of its seeds."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dcdp_jax.evaluate.ensemble import mean_probabilities
+from dcdp_jax import metrics
+from dcdp_jax.errors import CheckpointError
+from dcdp_jax.evaluate.ensemble import count_windows, mean_probabilities
 from dcdp_jax.studies.engine import Outcome, StageOutcome, by_dataset, finished, validation_mean
 from dcdp_jax.studies.grid import is_inner
 from dcdp_jax.studies.statistics import Summary, holm, paired, paired_p, subject_interval, subjects_p, summarize
-from dcdp_jax.studies.windows import combined_scores, subjects_of
 
 
 class Cell(NamedTuple):
@@ -162,9 +163,11 @@ def subject_statistics(
     found: dict[str, OverSubjects | None] = {}
     tests = []
     for row, trials in by_row.items():
-        accuracy, windows = subjects_of(list(trials.values()))
-        low, high = subject_interval(accuracy, windows)
-        found[row] = OverSubjects(len(accuracy), 100 * low, 100 * high, np.nan) if trials else None
+        found[row] = None
+        if trials:
+            accuracy, windows = subjects_of(list(trials.values()))
+            low, high = subject_interval(accuracy, windows)
+            found[row] = OverSubjects(len(accuracy), 100 * low, 100 * high, np.nan)
         other = by_row.get(compare.get(row, ""), {})
         both = [key for key in trials if key in other]
         a, b = (subjects_of([of[key] for key in both])[0] for of in (trials, other))
@@ -192,3 +195,41 @@ def score_cells(
 def test_scores(outcomes: Sequence[Outcome], row: str, score: str) -> dict[tuple[int, int], float]:
     """Returns {(fold, seed): percent on the test part} of a row."""
     return {key: 100 * outcome.result["test"][score] for key, outcome in finished(outcomes, row).items()}
+
+
+def subjects_of(outcomes: Sequence[Outcome]) -> tuple[dict[str, float], dict[str, int]]:
+    """Returns accuracy and number of windows by test subject, over the trials of one row that left predictions.
+
+    The accuracy is the mean over the trials that test a subject; the windows are summed over folds.
+    """
+    shares: dict[str, list[float]] = defaultdict(list)
+    windows: dict[str, dict[int, int]] = defaultdict(dict)
+    for outcome in outcomes:
+        for name, right in outcome.predictions.by_subject().items() if outcome.predictions else ():
+            shares[name].append(float(right.mean()))
+            windows[name][outcome.trial.fold] = len(right)
+    accuracy = {name: float(np.mean(values)) for name, values in shares.items()}
+    return accuracy, {name: sum(by_fold.values()) for name, by_fold in windows.items()}
+
+
+def combined_scores(
+    members: Sequence[Outcome], combine: Callable[[Sequence[np.ndarray]], np.ndarray]
+) -> dict[str, float]:
+    """Returns `metrics.scores` of the (n, k) that `combine` makes of the class probabilities of several trials.
+
+    Raises CheckpointError where a trial left no probabilities, or two were tested on different windows.
+    """
+    windows, probabilities = None, []
+    for member in members:
+        given = member.predictions
+        if given is None or given.probabilities is None:
+            raise CheckpointError(f"{member.trial.name} left no probabilities; remove its folder, and train it again")
+        if windows is not None and given.windows != windows:
+            raise CheckpointError(
+                f"{member.trial.name} and {members[0].trial.name} were tested on different windows; remove the folder "
+                "of the older one, and the same command trains it again"
+            )
+        windows = given.windows
+        probabilities.append(given.probabilities)
+    assert windows is not None
+    return metrics.scores(count_windows(windows, combine(probabilities), members[0].result["class_names"]))

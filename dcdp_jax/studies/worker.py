@@ -118,7 +118,7 @@ def train_trials(
 
 
 def note_failure(folder: Path, error: Exception) -> None:
-    """Leaves the error of a trial in its folder."""
+    """Writes the error of a trial into its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     text = "".join(traceback.format_exception(error))
     write_atomically(folder / ERROR, f"{type(error).__name__}: {error}\n\n{text}")
@@ -160,7 +160,7 @@ def end_when_replaced(file: Path) -> threading.Event:
 
 
 def train_group(file: Path) -> bool:
-    """Trains the trials of a group that have not ended; says whether none of them has failed."""
+    """Trains the trials of a group that have not ended; returns whether none of them failed."""
     done = end_when_replaced(file)
     group = json.loads(file.read_text())
     trials = [(as_config(trial["config"]), Path(trial["folder"])) for trial in group["trials"]]

@@ -84,14 +84,8 @@ def build_augmentation(
 ) -> Augmentation | None:
     """Builds the augmentation of the `augment` part of a config; returns None if it is off.
 
-    Args:
-      config: the part.
-      channels: of the data set.
-      mirror_axes: see `mirror_signs`.
-
-    Raises:
-      ConfigError: rotation is asked for, and no three channels are a vector; or it is to keep gravity, and a device
-        has no acceleration; or windows are to be mirrored, and by which axis is not known.
+    Raises ConfigError where rotation is asked for and no three channels are a vector, or it is to keep gravity and a
+    device has no acceleration, or windows are to be mirrored and the axis is not known, see `mirror_signs`.
     """
     if not config.enabled:
         return None
@@ -105,33 +99,13 @@ def build_augmentation(
     if config.rotation_kind == "gravity":
         otherwise = "set --config.augment.rotation_kind=uniform, or --config.augment.rotation=False"
         accelerations = accelerations_of(channels, devices, "augment.rotation_kind='gravity'", otherwise)
-    mirrored = not is_zero(config.mirror)
-    return Augmentation(
-        probability=config.probability,
-        jitter_sigma=config.jitter_sigma,
-        scaling_sigma=config.scaling_sigma,
-        devices=devices,
-        time_warp_sigma=config.time_warp_sigma,
-        time_warp_knots=config.time_warp_knots,
-        permutation_segments=config.permutation_segments,
-        accelerations=accelerations,
-        rotation_tilt=config.rotation_tilt,
-        mixup_alpha=config.mixup_alpha,
-        mirror=config.mirror,
-        mirror_signs=mirror_signs(channels, mirror_axes, "augment.mirror above 0") if mirrored else (),
-    )
+    signs = () if is_zero(config.mirror) else mirror_signs(channels, mirror_axes, "augment.mirror above 0")
+    strengths = {name: config[name] for name in Augmentation._fields if name in config}
+    return Augmentation(**strengths, devices=devices, accelerations=accelerations, mirror_signs=signs)
 
 
 def augment(x: jax.Array, keys: jax.Array, augmentation: Augmentation, shift: Array, scale: Array) -> jax.Array:
-    """Augments and normalises windows.
-
-    Args:
-      x: (b, t, c) windows, not normalised.
-      keys: (b,) one per window, see `step.window_keys`.
-      augmentation: strengths of the transformations.
-      shift: (c,) subtracted from every sample when normalising.
-      scale: (c,) multiplies the difference.
-    """
+    """Augments windows (b, t, c), with a key (b,) for each, see `step.window_keys`, and normalises them."""
 
     def one(window: jax.Array, key: jax.Array) -> jax.Array:
         if augmentation.mirror_signs:

@@ -55,7 +55,7 @@ class Devices:
           count: number of devices of each process; 0 for all.
           strategy: one of `STRATEGIES`.
           platform: of the devices; None for JAX's default.
-          precision: precision of the steps, one of `PRECISION_CHOICES`.
+          precision: precision of the steps, `AUTO` or one of `PRECISIONS`.
 
         Raises:
           ConfigError: a process has fewer devices, or the processes have different numbers of them.

@@ -7,7 +7,7 @@ import pytest
 
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.data.datasets import synthetic
-from dcdp_jax.evaluate.continuous import grade_test_part
+from dcdp_jax.evaluate.finished_run import grade_test_part
 from dcdp_jax.evaluate.segments import TRUE_KINDS, divide, grade_segments, total_seconds, true_segments
 from dcdp_jax.serve.events import merge_events
 from dcdp_jax.serve.inputs import prepare

@@ -8,8 +8,8 @@ import pytest
 
 from dcdp_jax.calibration import calibration, class_scores
 from dcdp_jax.errors import UserError
+from dcdp_jax.report.charts import by_subject
 from dcdp_jax.report.compare import write_comparison
-from dcdp_jax.report.plots import by_subject
 from dcdp_jax.runs.reading import read_predictions
 from tests.e2e.running import command
 from tests.report.making import write_everything, write_robustness

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dcdp_jax.losses import total_loss
-from dcdp_jax.report.html import write_report
-from dcdp_jax.report.loss_terms import epoch_means, share_table
+from dcdp_jax.report.charts import epoch_means
+from dcdp_jax.report.html import share_table, write_report
 from tests.report.test_report import Page, make_workdir
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from dcdp_jax.calibration import CALIBRATION_BINS, calibration
 from dcdp_jax.errors import UserError
+from dcdp_jax.report.charts import by_subject
 from dcdp_jax.report.html import write_report
-from dcdp_jax.report.plots import by_subject
 from dcdp_jax.runs.reading import Predictions, read_predictions, read_result
 from tests.report.making import write_everything, write_predictions
 from tests.report.test_report import HOSTILE, SVG_ELEMENT, Page, make_workdir
