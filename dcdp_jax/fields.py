@@ -81,26 +81,15 @@ FIELDS = (
     Field(
         "data.validation", "protocol", "`none` trains on the protocol's validation set.", choices=("protocol", "none")
     ),
-    Field(
-        "data.heldout",
-        (),
-        "Training subjects who neither train nor validate. `modulation.confidence=heldout` measures the branches on "
-        "their windows.",
-        items=(str, int),
-    ),
+    Field("data.heldout", (), "Subjects of the training set who neither train nor validate.", items=(str, int)),
     Field("data.within", "", "With `groups` and `loso`, a protocol whose test subjects are left out of the split."),
     Field("data.classes", (), "Names of the classes to keep; if empty, those of the protocol.", items=str),
-    Field(
-        "data.left_out_class",
-        "",
-        "A class that is left out of training and validation, so that the model does not have it. Its test windows "
-        "measure how well the model recognises them as unknown. If empty, none.",
-    ),
+    Field("data.left_out_class", "", "A class that training lacks, to measure how its test windows are found unknown."),
     Field(
         "data.calibration",
         0.0,
-        "Seconds of each class, the first of each test subject, that are kept out of the test set. With them, "
-        "`--mode=evaluate` adapts the classifiers to the subject. May differ from the value of the run.",
+        "First seconds of each class of a test subject, by which `--mode=evaluate` adapts the classifiers, and which "
+        "are not tested. May differ from the value of the run.",
         low=0,
         high=1e6,
     ),
@@ -118,17 +107,11 @@ FIELDS = (
     Field(
         "data.train_starts",
         "fixed",
-        "Where training windows begin: `fixed`, every `data.step` samples; or `random`, up to half a step away from "
-        "there within the contiguous samples of one label, drawn for each window and epoch. Validation and test "
-        "windows and classical models use the fixed ones.",
+        "Where training windows begin: `fixed`, every `data.step` samples; or `random`, up to half a step away within"
+        " the samples of one label, drawn for each window and epoch. Classical models use the fixed ones.",
         choices=("fixed", "random"),
     ),
-    Field(
-        "data.label_rule",
-        "mode",
-        "Label of a window that contains several labels, see `dcdp_jax/data/windows.py`.",
-        choices="data.windows:LABEL_RULES",
-    ),
+    Field("data.label_rule", "mode", "Label of a window that has several labels.", choices="data.windows:LABEL_RULES"),
     Field("data.join_recordings", False, "Whether windows run across recordings, see `configs/oppo_challenge.py`."),
     Field(
         "data.normalize", "zscore", "Normalisation by statistics of the training set.", choices="data.normalize:METHODS"
@@ -140,9 +123,8 @@ FIELDS = (
     Field(
         "data.synthetic.task",
         "activities",
-        "What the signals show: activities, or a task whose best possible accuracy is known, in which the "
-        "modalities are complementary or redundant, or one of them is noise; see "
-        "`dcdp_jax/data/synthetic_tasks.py`.",
+        "What the signals show: activities, or a task of known best accuracy, in which the modalities are "
+        "complementary or redundant, or one of them is noise; see `dcdp_jax/data/synthetic_tasks.py`.",
         choices="data.datasets.synthetic:TASK_NAMES",
     ),
     Field("data.synthetic.seed", 0, "Seed of the signals.", low=0, high=MAX_SEED),
@@ -172,10 +154,7 @@ FIELDS = (
     Field("data.table.units_rows", 0, "Lines between the column names and the first row.", low=0, high=10**4),
     Field("data.table.line_end", "", "Text at the end of every line that does not belong to its last column, as `;`."),
     Field(
-        "data.table.preamble",
-        "",
-        "Regular expression that finds `(?P<rate>...)`, and optionally `(?P<start>...)`, in the skipped lines of "
-        "files without a time column.",
+        "data.table.preamble", "", "Regular expression of `(?P<rate>...)` and `(?P<start>...)` in the skipped lines."
     ),
     Field("data.table.time", "time", "Column with the time of each row; if empty, rows are 1 / rate apart."),
     Field("data.table.time_unit", "s", "Unit of time; `datetime` for dates.", choices="data.table_files:TIME_UNITS"),
@@ -191,19 +170,13 @@ FIELDS = (
     Field("data.table.subject", "subject", "Column with the person; if empty, the path of the file is the person."),
     Field("data.table.recording", "", "Column with the recording; if empty, a file is one recording."),
     Field(
-        "data.table.path_pattern",
-        "",
-        "Regular expression that finds `(?P<subject>...)`, `(?P<recording>...)` or `(?P<label>...)` in the path of a "
-        "file below `data.raw_dir`, in place of the column.",
+        "data.table.path_pattern", "", "Regular expression of `(?P<subject>...)`, `recording` or `label` in the path."
     ),
     Field(
         "data.table.annotations", "", "Labels beside each table, as `{stem}_labels.csv` with `start`, `end`, `label`."
     ),
     Field(
-        "data.table.beside",
-        (),
-        "Other files of the same recording, with their own clocks: `(part of the path, its replacement, prefix of "
-        "their column names)`.",
+        "data.table.beside", (), "Other files with clocks of their own: `(part of the path, its replacement, prefix)`."
     ),
     Field("data.table.channels", (), "`(column, group, site, unit)` of each channel."),
     Field("data.table.rate", 50.0, "Sampling rate in Hz to which rows are resampled.", above=0),
@@ -215,13 +188,7 @@ FIELDS = (
     Field(
         "data.table.missing_values", (), "Numbers that stand for a missing value, as `(-9999,)`.", items=(int, float)
     ),
-    Field(
-        "data.table.test",
-        (),
-        "Names of the subjects (protocol `subject`) or recordings (protocol `recording`) that are tested; if empty, "
-        "the last fifth.",
-        items=(str, int),
-    ),
+    Field("data.table.test", (), "Subjects or recordings that are tested; if empty, the last fifth.", items=(str, int)),
     Field(
         "data.table.validation", (), "As `data.table.test`; if empty, the fifth before the test part.", items=(str, int)
     ),
@@ -232,9 +199,8 @@ FIELDS = (
     Field(
         "model.name",
         "dcdp_har",
-        "The model of the paper, or a baseline on all channels. A baseline has no branches, so `cgm.enabled` must "
-        "be False. A baseline network uses only `model.width` of the fields below; a classical model uses only "
-        "`seed` and `data`.",
+        "The model of the paper, or a baseline on all channels, which has no branches: `cgm.enabled` must be False. A "
+        "baseline network uses only `model.width` of the fields below; a classical model uses only `seed` and `data`.",
         choices="config:MODELS",
     ),
     Field(
@@ -302,10 +268,9 @@ FIELDS = (
     Field(
         "modulation.name",
         "cgm",
-        "The method that modulates the branches' gradients. `cgm` is configured by `cgm.*` and acts if "
-        "`cgm.enabled`. Any other method ignores `cgm.enabled` and is configured by the fields below. `random` "
-        "shuffles the coefficients of CGM (`cgm.alpha`, `cgm.eps`) between branches and steps; `random_mean_one` "
-        "also divides them by their mean.",
+        "The method that modulates the branches' gradients. `cgm` is configured by `cgm.*` and acts if `cgm.enabled`;"
+        " any other method ignores that and is configured by the fields below. `random` shuffles the coefficients of "
+        "CGM (`cgm.alpha`, `cgm.eps`) between branches and steps; `random_mean_one` also divides them by their mean.",
         choices="optim.methods:NAMES",
     ),
     Field(
@@ -363,9 +328,8 @@ FIELDS = (
     Field(
         "train.sampling",
         "shuffle",
-        "Which windows an epoch uses: a `shuffle` of all; or `balanced`, as many windows with all classes equally "
-        "frequent. Windows of rare classes are then repeated, and a different part of the frequent ones is left out "
-        "in each epoch.",
+        "Which windows an epoch uses: a `shuffle` of all; or `balanced`, as many with all classes equally frequent: "
+        "rare ones are repeated, and a different part of the frequent ones is left out in each epoch.",
         choices=("shuffle", "balanced"),
     ),
     Field(
@@ -464,41 +428,22 @@ FIELDS = (
         "parallel.strategy", "pmap", "`jit` uses `shard_map` over a mesh; equal results.", choices="config:STRATEGIES"
     ),
     setting("parallel.devices", 0, "Devices of each process; 0 for all.", low=0, high=10**6),
-    setting(
-        "parallel.distributed",
-        False,
-        "Whether several processes, one per host or per device, train together. Start each with the same command. "
-        "Slurm, Open MPI and Kubernetes provide JAX with the rest; elsewhere set the three fields below.",
-    ),
+    setting("parallel.distributed", False, "Whether several processes train together, see [scaling](scaling.md)."),
     setting("parallel.coordinator", "", "`HOST:PORT` of process 0."),
     setting("parallel.processes", 0, "Number of processes.", low=0, high=10**6),
     setting("parallel.process_id", 0, "Index of this process; it alone differs between them.", low=0, high=10**6),
     #
     setting(
-        "serve.adapt",
-        "none",
-        "With `norm`, the statistics of batch normalisation follow the windows that predict, stream and the "
-        "exported model answer. Each recording begins with the training statistics.",
-        choices=("none", "norm"),
+        "serve.adapt", "none", "`norm`: batch normalisation follows the windows answered.", choices=("none", "norm")
     ),
     setting("serve.adapt_rate", 0.003, "With `norm`, weight of each window in the running averages.", above=0, high=1),
     setting("serve.adapt_share", 0.1, "With `norm`, largest share of the windows in the statistics.", above=0, high=1),
     setting(
         "serve.compute_body", False, "Whether channels `body_X` are computed from `total_X`, as by `data.view=body`."
     ),
-    Field(
-        "serve.coverage",
-        0.95,
-        "Share of the validation windows that are answered: the confidence threshold for `unknown` is the largest "
-        "one that this share reaches. It is chosen at the end of training and stored in model.json.",
-        above=0,
-        high=1,
-    ),
+    Field("serve.coverage", 0.95, "Share of validation windows that are not `unknown`, at least.", above=0, high=1),
     setting(
-        "serve.unknown",
-        False,
-        "Whether predict, stream and the exported model scale the probabilities by the temperature in model.json "
-        "and answer `unknown` below its confidence threshold, or beyond its distance.",
+        "serve.unknown", False, "Whether windows below the threshold, or beyond the distance, are answered `unknown`."
     ),
     setting(
         "serve.unknown_score",
@@ -533,37 +478,20 @@ STUDY_FIELDS = (
     ),
     Field("study.compare", (), "`(row, reference row)` of each comparison, see `configs/studies/default.py`."),
     Field(
-        "study.oracles",
-        (),
-        "`(row, (row, ...))`: the product of the probabilities of the second rows is the oracle of the first. For "
-        "each row compared with the first, the page gives how much of the gap between first row and oracle it "
-        "closes.",
+        "study.oracles", (), "`(row, (row, ...))`: the product of the second rows' probabilities is the first's oracle."
     ),
     Field("study.shown", "", "The row whose confusion matrices are drawn; if empty, the best of the last stage."),
     Field("study.selection", "f1_macro", "The score by which rows are chosen."),
     Field("study.scores", ("accuracy", "f1_macro"), "The scores in the tables.", items=str),
     Field("study.paper", (), "`(row, data set, score, percent)` as published."),
-    Field(
-        "study.engine",
-        "local",
-        "Where the processes of training runs run: on this machine (`local`) or on a Ray cluster, see "
-        "[scaling](scaling.md).",
-        choices=("local", "ray"),
-    ),
+    Field("study.engine", "local", "This machine (`local`) or a Ray cluster (`ray`).", choices=("local", "ray")),
     Field(
         "study.workers", 1, "With `local`, number of training runs at once, each in its own process.", low=1, high=10**6
     ),
     Field("study.address", "", "With `ray`, `HOST:PORT` or `auto`; if empty, as `ray.init()`, else this machine."),
     Field("study.cpus_per_group", 1.0, "With `ray`, CPUs of a group, the seeds of one row.", low=0),
     Field("study.gpus_per_group", 0.0, "With `ray`, GPUs of a group; 0.5 lets two groups share one.", low=0),
-    Field(
-        "study.seeds_at_once",
-        1,
-        "Number of runs that one program trains at once, with the files and the results of single runs: the seeds "
-        "of a row and, if these are fewer, rows that differ only in hyperparameters; see [scaling](scaling.md).",
-        low=1,
-        high=10**6,
-    ),
+    Field("study.seeds_at_once", 1, "Runs that one program trains, see [scaling](scaling.md).", low=1, high=10**6),
     Field(
         "study.devices_divide", "windows", "What devices divide: a batch, or the seeds.", choices=("windows", "seeds")
     ),

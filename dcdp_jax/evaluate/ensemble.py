@@ -130,10 +130,7 @@ def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, An
         return {part: value for part, value in first[key].items() if all(r[key].get(part) == value for r in results)}
 
     return {
-        "dataset": first["dataset"],
-        "protocol": first["protocol"],
-        "seed": first["seed"],
-        "class_names": names,
+        **{key: first[key] for key in ("dataset", "protocol", "seed", "class_names", "data_fingerprint")},
         "test": scores(counts) | {"loss": cross_entropy(mean, true), "ece": bins.error()},
         "branches": {},
         "confusion": counts.tolist(),
@@ -141,7 +138,6 @@ def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, An
         "subjects": common("subjects"),
         "marks": list(dict.fromkeys(mark for result in results for mark in result["marks"])),
         "notes": [f"mean of the probabilities of {len(members)} runs"],
-        "data_fingerprint": first["data_fingerprint"],
         "versions": package_versions(),
         "git_revision": git_revision(),
         "device": ", ".join(dict.fromkeys(result["device"] for result in results)),
@@ -156,8 +152,7 @@ def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, An
                 "seed": member.result["seed"],
                 "fold": member.config["data"].get("fold"),
                 "git_revision": member.result["git_revision"],
-                "accuracy": member.result["test"]["accuracy"],
-                "f1_macro": member.result["test"]["f1_macro"],
+                **{key: member.result["test"][key] for key in ("accuracy", "f1_macro")},
             }
             for member in members
         ],

@@ -13,16 +13,9 @@ from dcdp_jax.data.dataset import Dataset, Split, build_dataset
 from dcdp_jax.data.windows import cut_at_label_changes, window_starts
 from dcdp_jax.distributed import from_first_process
 from dcdp_jax.errors import CheckpointError, ConfigError
+from dcdp_jax.evaluate import segments
 from dcdp_jax.evaluate.calibrated import calibration_line, measure_calibration
 from dcdp_jax.evaluate.robustness import measure_robustness, robustness_lines
-from dcdp_jax.evaluate.segments import (
-    PredictedWindow,
-    divide,
-    grade_segments,
-    merge_windows,
-    segment_lines,
-    true_segments,
-)
 from dcdp_jax.runs import files
 from dcdp_jax.runs.checkpoints import Checkpoints
 from dcdp_jax.runs.predictions import write_predictions
@@ -80,7 +73,7 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
 
     with claim(workdir, as_plain_data(config)):
         from_first_process(write)
-    print("\n".join([robustness_lines(robustness), *(segment_lines(grades) if grades else [])]))
+    print("\n".join([robustness_lines(robustness), *(segments.segment_lines(grades) if grades else [])]))
     if calibrated:
         print(calibration_line(calibrated))
 
@@ -103,10 +96,8 @@ def grade_test_part(
 
     The windows of scores lie within one label each (`data.label_rule=mode`); those here follow each other every `step`
     samples from the beginning of a stretch, as in predict and stream. `probabilities_of` returns (n, k) class
-    probabilities of windows.
-
-    Returns what `grade_segments` does; None where the test part has no continuous recordings: its windows are random
-    ones, no stretch has a change of label, or none is as long as a window.
+    probabilities. Returns None where the test part has no continuous recordings: its windows are random ones, no
+    stretch has a change of label, or none is as long as a window.
     """
     stretches = dataset.test_stretches
     starts = window_starts(stretches, dataset.window, step)
@@ -118,12 +109,14 @@ def grade_test_part(
     found = zip(starts.tolist(), probabilities.argmax(axis=1).tolist(), probabilities.max(axis=1).tolist(), strict=True)
     owner = np.searchsorted(stretches[:, 0], starts, side="right") - 1
     windows = [
-        PredictedWindow(start / dataset.rate, (start + dataset.window) / dataset.rate, label, confidence, stretch)
+        segments.PredictedWindow(
+            start / dataset.rate, (start + dataset.window) / dataset.rate, label, confidence, stretch
+        )
         for (start, label, confidence), stretch in zip(found, owner.tolist(), strict=True)
     ]
     graded = []
     for i, (first, end) in enumerate(stretches.tolist()):
         time = np.arange(first, end) / dataset.rate
-        true = true_segments(dataset.labels[first:end], time, np.zeros(1, np.int64), dataset.rate)
-        graded += divide(true, merge_windows([window for window in windows if window.stretch == i]))
-    return grade_segments(graded, dataset.class_names)
+        true = segments.true_segments(dataset.labels[first:end], time, np.zeros(1, np.int64), dataset.rate)
+        graded += segments.divide(true, segments.merge_windows([window for window in windows if window.stretch == i]))
+    return segments.grade_segments(graded, dataset.class_names)

@@ -34,15 +34,6 @@ CUDA 12, never 13; driver 525 or newer. There is no TF32 and no bfloat16 in hard
 """
 
 
-class Lowering(NamedTuple):
-    """Outcome of lowering a step for a platform; `error` is None where it lowers."""
-
-    model: str
-    step: str
-    platform: str
-    error: str | None
-
-
 class Comparison(NamedTuple):
     """Differences between what a model computes here and on one CPU device."""
 
@@ -60,16 +51,16 @@ class Comparison(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """Outcome of the check; `left_out` says why a model cannot be built from this config."""
+    """Outcome of the check."""
 
-    lowerings: list[Lowering]
+    lowerings: dict[tuple[str, str, str], str | None]  # {(model, step, platform): error}, None where it lowers
     comparisons: list[Comparison]
-    left_out: dict[str, str]
+    left_out: dict[str, str]  # {model: why it cannot be built from this config}
 
     @property
     def good(self) -> bool:
         """Returns whether every step lowers for every platform, and every comparison is good."""
-        return all(found.error is None for found in self.lowerings) and all(found.good for found in self.comparisons)
+        return not any(self.lowerings.values()) and all(found.good for found in self.comparisons)
 
 
 def check_portability(config: ConfigDict) -> Findings:
@@ -80,7 +71,7 @@ def check_portability(config: ConfigDict) -> Findings:
     """
     check_config(config)
     dataset = build_dataset(config.data)
-    findings = Findings([], [], {})
+    findings = Findings({}, [], {})
     here = jax.local_device_count()
     for name in (MAIN_MODEL, *BASELINES):
         asked = config.copy_and_resolve_references()
@@ -88,7 +79,7 @@ def check_portability(config: ConfigDict) -> Findings:
         if name != MAIN_MODEL:  # has no branches to modulate
             asked.modulation.name = "none"
         try:
-            findings.lowerings.extend(lower_everywhere(asked, dataset))
+            findings.lowerings.update(lower_everywhere(asked, dataset))
         except ConfigError as error:
             findings.left_out[name] = str(error)
             continue
@@ -124,22 +115,22 @@ def signals_of(dataset: Dataset) -> Signals:
     return Signals(dataset.signals, dataset.normalizer.shift, dataset.normalizer.scale)
 
 
-def lower_everywhere(config: ConfigDict, dataset: Dataset) -> list[Lowering]:
-    """Lowers the steps of one model for every platform, without needing one of its devices."""
+def lower_everywhere(config: ConfigDict, dataset: Dataset) -> dict[tuple[str, str, str], str | None]:
+    """Lowers the steps of one model for every platform, without needing its devices; returns `Findings.lowerings`."""
     devices = Devices(max(n for n in DEVICE_COUNTS if n <= len(jax.local_devices(backend="cpu"))), "jit", "cpu")
     steps, state = build_steps(config, dataset, devices)
     batch = batches(dataset)[0]
-    found = []
+    found: dict[tuple[str, str, str], str | None] = {}
     for name, step in steps.items():
         given = batch | {"mask": np.ones(BATCH, bool)} if name == "evaluation" else batch
         arguments = (devices.replicate(state), devices.replicate(signals_of(dataset)), devices.shard(given))
         for platform in PLATFORMS:
-            error = None
+            key = config.model.name, name, platform
             try:
                 step.trace(*arguments).lower(lowering_platforms=(platform,))
-            except Exception as raised:  # what an operation that is not there raises differs
-                error = f"{type(raised).__name__}: {first_line(raised)}"
-            found.append(Lowering(config.model.name, name, platform, error))
+                found[key] = None
+            except Exception as error:  # what an operation that is not there raises differs
+                found[key] = f"{type(error).__name__}: {first_line(error)}"
     return found
 
 
@@ -187,8 +178,8 @@ def portability_page(findings: Findings) -> str:
     device = jax.local_devices()[0]
     here = f"{device.device_kind} ({device.platform})"
     lowered: dict[tuple[str, str], list[str]] = {}
-    for found in findings.lowerings:
-        lowered.setdefault((found.model, found.step), []).append("FAILS" if found.error else "lowers")
+    for (model, step, _), error in findings.lowerings.items():
+        lowered.setdefault((model, step), []).append("FAILS" if error else "lowers")
     runs = [
         [
             *(run.model, run.strategy, str(run.devices)),
@@ -210,7 +201,7 @@ def portability_page(findings: Findings) -> str:
         parts.append(f"Not run, for want of devices: {', '.join(absent)}.")
     if findings.left_out:
         parts.append("Left out:\n\n" + "\n".join(f"- {model}: {why}" for model, why in findings.left_out.items()))
-    failed = [f"- {f.model}, {f.step}, {f.platform}: {f.error}" for f in findings.lowerings if f.error]
+    failed = [f"- {', '.join(key)}: {error}" for key, error in findings.lowerings.items() if error]
     failed += [
         f"- {run.model}, {run.strategy}, {run.devices} devices: {run.error or 'difference too large'}"
         for run in findings.comparisons

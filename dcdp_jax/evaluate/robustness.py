@@ -24,6 +24,7 @@ from dcdp_jax.evaluate.shapley import coalitions, shapley_values
 from dcdp_jax.metrics import accuracy_text, scores
 from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.runs.result import git_revision
+from dcdp_jax.train.augment import interpolate
 from dcdp_jax.train.build import build_branches, build_model, mirror_axes
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.evaluation import evaluation_batch_size, padded_batches
@@ -108,12 +109,9 @@ def at_rate(x: jax.Array, rate: jax.Array | np.ndarray) -> jax.Array:
     place = jnp.arange(last + 1, dtype=x.dtype)
     before = jnp.floor(place * rate) / rate
     after = jnp.minimum(before + 1 / rate, last)
-
-    def value(at: jax.Array) -> jax.Array:
-        low = jnp.floor(at).astype(jnp.int32)
-        return between(x[:, low], x[:, jnp.minimum(low + 1, last)], at - low)
-
-    return between(value(before), value(after), (place - before) / jnp.where(after > before, after - before, 1))
+    sample = jax.vmap(interpolate, (0, None))
+    weight = (place - before) / jnp.where(after > before, after - before, 1)
+    return between(sample(x, before), sample(x, after), weight)
 
 
 def bridge(x: jax.Array, lost: jax.Array) -> jax.Array:
@@ -158,12 +156,11 @@ def corrupted_step(
     """Computes the counts of one padded, corrupted batch, summed over the devices.
 
     State and given are replicated; the batch is this device's share: `starts`, `labels`, `rows` and `mask`, all (b,),
-    see `padded_batches`. A baseline has no branches. For `turning`, the channels of each device, and signs see
-    `corrupt`; for model, axis_name and dtype see `dcdp_jax.train.step.train_step`.
+    see `padded_batches`. For `turning`, the channels of each device, and signs see `corrupt`; for model, axis_name and
+    dtype see `train.step.train_step`.
 
-    Returns:
-      {`fused`, `fallback`: (k, k) windows, rows true}. `fused` is the fusion's prediction, absent channels replaced;
-      `fallback` the same where every branch has a present channel, else that of `remaining_branches`.
+    Returns (k, k) counts, rows true: `fused` of the fusion's predictions, and unless the model is a baseline `fallback`
+    of the same where every branch has a present channel, else of those of `remaining_branches`.
     """
     signals, corruption = given
     x = gather_windows(signals, batch["starts"], window)

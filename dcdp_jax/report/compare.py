@@ -214,7 +214,7 @@ def _noise_charts(runs: list[Named]) -> list[Chart]:
             if named.run.robustness is not None
         ]
         title, x_label = f"With noise: {label}", "noise, standard deviations"
-        charts += draw(f"noise-{score}", title, "", lines, x_label, "per cent", whole=False)
+        charts += draw(f"noise-{score}", title, "", lines, x_label, "per cent")
     return charts
 
 

@@ -90,23 +90,16 @@ def draw(
     y_label: str,
     scale: str = "linear",
     mark: float | None = None,
-    whole: bool = True,
 ) -> list[Chart]:
     """Draws one chart; returns it alone in a list, which is empty where no curve is left.
 
-    Args:
-      name: prefix of all ids in the SVG; of its own for every chart of a page.
-      title: heading, which a screen reader says as well.
-      caption: how to read it.
-      lines: the curves; those without a finite value are left out.
-      x_label: label of the horizontal axis.
-      y_label: label of the vertical axis.
-      scale: `linear`, `unit` for values from 0 to 1, `cosine` for values from -1 to 1, `ratio` for values around 1,
-        or `log`, which is linear where the values span less than a factor of five.
-      mark: where to draw a vertical dotted line.
-      whole: whether the horizontal axis counts something.
+    All ids in the SVG begin with the name, of which a page has no second. Curves without a finite value are left out.
+    The scale is `linear`, `unit` for values from 0 to 1, `cosine` for values from -1 to 1, `ratio` for values around 1,
+    or `log`, which is linear where the values span less than a factor of five. A dotted line stands at the `mark` on
+    the horizontal axis.
     """
     lines = [line for line in lines if np.isfinite(line.y).any()]
+    counts = all(np.all(line.x % 1 == 0) for line in lines)
     if not lines:
         return []
     with page_style():
@@ -119,7 +112,7 @@ def draw(
             axes.axvline(mark, color=INK, linestyle=":", linewidth=1)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=7, integer=whole))
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=7, integer=counts))
         handles, labels = axes.get_lines()[: len(lines)], [line.label for line in lines]
         columns = 2 if max(map(len, labels)) > 12 else 3
         figure.legend(handles, labels, loc="outside upper left", ncols=columns, frameon=False, fontsize=9)

@@ -8,16 +8,7 @@ import numpy as np
 
 from dcdp_jax.calibration import calibration, class_scores
 from dcdp_jax.evaluate.segments import KINDS, TRUE_KINDS, total_seconds
-from dcdp_jax.report import tables
-from dcdp_jax.report.charts import (
-    by_subject,
-    diagnosis_charts,
-    draw_reliability,
-    draw_subjects,
-    epoch_charts,
-    epoch_means,
-    step_charts,
-)
+from dcdp_jax.report import charts, tables
 from dcdp_jax.report.examples import Window, colour_table, window_charts
 from dcdp_jax.report.page import number, percent, write_page
 from dcdp_jax.report.rejection import rejection_section
@@ -51,10 +42,10 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         rejection=rejection_section(run),
         segments=run.segments and segment_tables(run.segments),
         calibrated=run.calibration and tables.calibration_table(run.calibration),
-        epoch_charts=epoch_charts(run.steps, run.epochs, result["best_epoch"])
-        + diagnosis_charts(run.epochs, list(result["branches"]), result["best_epoch"]),
+        epoch_charts=charts.epoch_charts(run.steps, run.epochs, result["best_epoch"])
+        + charts.diagnosis_charts(run.epochs, list(result["branches"]), result["best_epoch"]),
         loss_terms=share_table(run.steps, config.get("loss.align_weight")),
-        step_charts=step_charts(run.steps, run.epochs, list(result["branches"]), config.get("train.batch_size")),
+        step_charts=charts.step_charts(run.steps, run.epochs, list(result["branches"]), config.get("train.batch_size")),
         robustness=run.robustness and robustness_section(run.robustness),
     )
 
@@ -95,7 +86,7 @@ def _calibration(predictions: Predictions) -> dict[str, Any]:
         for i, (windows, accuracy, confidence) in enumerate(zip(*bins, strict=True))
         if windows
     ]
-    reliability = draw_reliability(
+    reliability = charts.draw_reliability(
         "reliability",
         "Reliability",
         "Bars and dots: share of right predictions among those of a confidence; the dots stand at the bin's mean "
@@ -106,7 +97,7 @@ def _calibration(predictions: Predictions) -> dict[str, Any]:
     return {
         "error": bins.error(),
         "bins": count,
-        "charts": [reliability, draw_subjects(by_subject(predictions), float(predictions.right.mean()))],
+        "charts": [reliability, charts.draw_subjects(charts.by_subject(predictions), float(predictions.right.mean()))],
         "table": Table(["Confidence", "Windows", "Mean confidence, %", "Accuracy, %"], rows),
     }
 
@@ -148,7 +139,7 @@ def share_table(steps: Sequence[dict[str, Any]], align_weight: float | None) -> 
 
     What contrast and alignment add is n/a where lambda, `align_weight`, is None. None where no term was logged.
     """
-    means = epoch_means(steps, "loss")
+    means = charts.epoch_means(steps, "loss")
     if not means:
         return None
     shown = {epoch: means[epoch] for epoch in (min(means), max(means))}

@@ -72,7 +72,6 @@ def rejection_section(run: FinishedRun) -> dict[str, Any] | None:
                 "windows answered, per cent",
                 "accuracy, per cent",
                 mark=100 * float(np.mean(confidence >= rejection.threshold)),
-                whole=False,
             ),
         ],
         "scaling": Table(["", "Before", "After"], scaling),

@@ -41,7 +41,7 @@ def robustness_section(robustness: Mapping[str, Any]) -> dict[str, Any]:
     ]
     caption = "Gaussian noise on every channel of the normalised signal, the same draws at every level."
     x_label = "noise, standard deviations"
-    (chart,) = draw("noise", "Scores with noise", caption, lines, x_label, "per cent", whole=False)
+    (chart,) = draw("noise", "Scores with noise", caption, lines, x_label, "per cent")
     return {
         "absent": Table(["%", *(f"{way}: {label}" for way in ways for label in SCORES.values())], absent),
         "shapley": Table(["Branch", "Shapley value of the accuracy, points"], added),

@@ -134,7 +134,7 @@ def card_from_json(content: Mapping[str, Any]) -> ModelCard:
     for name, kind in RECORDS.items():
         if name in fields:
             try:
-                fields[name] = [kind(**part) for part in msgspec.convert(fields[name], list[dict[str, Any]])]
+                fields[name] = [tuple(kind(**part)) for part in msgspec.convert(fields[name], list[dict[str, Any]])]
             except (TypeError, msgspec.ValidationError):
                 raise ValueError(f"{name}, expected a list of objects with {', '.join(kind._fields)}") from None
     try:

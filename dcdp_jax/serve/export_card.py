@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from dcdp_jax.serve import standalone
 from dcdp_jax.serve.channels import describe_view
 from dcdp_jax.serve.model import TrainedModel
@@ -13,32 +11,22 @@ from dcdp_jax.versions import version_of
 
 def exported_card(model: TrainedModel, result: dict[str, Any]) -> dict[str, Any]:
     """Returns the content of card.json, before any file is listed in it."""
-    card = model.card
+    card = model.card.as_json()
     return {
         "format": standalone.FORMAT,
-        "dataset": card.dataset,
-        "protocol": card.protocol,
-        "marks": list(card.marks),
-        "class_names": list(card.class_names),
-        "channels": [channel._asdict() for channel in card.channels],
-        "rate": card.rate,
-        "window": card.window,
-        "step": card.step,
-        "normalization": {"inside": True, "shift": list(card.shift), "scale": list(card.scale)},
+        **{name: card[name] for name in ("dataset", "protocol", "marks", "class_names", "channels")},
+        **{name: card[name] for name in ("rate", "window", "step", "rejection", "best_epoch")},
+        "normalization": {"inside": True, "shift": card["shift"], "scale": card["scale"]},
         "recording": {
-            "channels": [channel._asdict() for channel in card.inputs],
-            "decimate": card.decimate,
-            "view": card.view,
-            **describe_view(card),
+            "channels": card["inputs"],
+            "decimate": card["decimate"],
+            "view": card["view"],
+            **describe_view(model.card),
         },
-        "rejection": msgspec.to_builtins(card.rejection),
         "serve": {"adapt": model.adapt > 0, "unknown": model.rejection is not None},
         "adaptation": None,
         "test": {name: result["test"][name] for name in ("accuracy", "f1_macro")},
-        "parameters": result["parameters"],
-        "best_epoch": card.best_epoch,
-        "data_fingerprint": result["data_fingerprint"],
-        "git_revision": result["git_revision"],
+        **{name: result[name] for name in ("parameters", "data_fingerprint", "git_revision")},
         "versions": {name: version_of(name) for name in ("dcdp_jax", "jax", "flax", "numpy")},
         "files": {},
     }

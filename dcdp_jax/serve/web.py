@@ -196,10 +196,4 @@ def switches(card: ModelCard, page_card: Mapping[str, Any]) -> list[dict[str, An
     return [adapt, unknown]
 
 
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(SOURCES),
-    autoescape=jinja2.select_autoescape(["html.j2"]),
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+TEMPLATES = REPORT.overlay(loader=jinja2.FileSystemLoader(SOURCES), autoescape=jinja2.select_autoescape(["html.j2"]))

@@ -11,37 +11,43 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dcdp_jax.report.charts import epoch_means
+from dcdp_jax.report.charts import branch_accuracy, epoch_means
 from dcdp_jax.report.drawing import FIGURE_STYLE, PALETTE, save_figure
 from dcdp_jax.runs.reading import read_metrics
-from dcdp_jax.studies.engine import Outcome, StageOutcome, by_dataset, folder_of
+from dcdp_jax.studies.engine import Outcome, StageOutcome, by_dataset, finished, folder_of
 from dcdp_jax.studies.grid import is_inner, slug
+from dcdp_jax.studies.oracle import Oracles, Runs, alone_runs, joint_rows
 from dcdp_jax.studies.tables import test_scores
 
 COLOURS = PALETTE[:4]
-DPI = 150
 QUANTITIES = {"M": "M", "R": "R (dashed: validation)", "update_norm": "norm of the update"}
 Curve = dict[str, np.ndarray]
 
 
-def draw_figures(stages: Sequence[StageOutcome], shown: str, workdir: Path) -> list[Path]:
+def draw_figures(
+    stages: Sequence[StageOutcome], shown: str, compare: Mapping[str, str], oracles: Oracles, workdir: Path
+) -> list[Path]:
     """Draws everything that the results allow into `figures/`; returns the SVG files, each with a PNG beside it.
 
-    The confusion matrices are those of the row `shown`; where it is '', of the best row of the last stage.
+    The confusion matrices are those of the row `shown`; where it is '', of the best row of the last stage. For rows
+    that are compared, and for oracles, see `oracle.hindrances_of`.
     """
     outcomes = [outcome for stage in stages for outcome in stage.outcomes if outcome.result]
     chosen = shown or stages[-1].best
     paths = []
     with matplotlib.rc_context(FIGURE_STYLE):
         for dataset, here in by_dataset(outcomes).items():
-            figures = {"modulation": draw_modulation(here, workdir)}
+            figures = {
+                "modulation": draw_modulation(here, workdir),
+                "branches": draw_branches(here, compare, oracles, workdir),
+            }
             if any(not is_inner(outcome.trial) for outcome in here):
                 figures["scores"] = draw_scores(here, stages)
             if of_row := [outcome for outcome in here if outcome.trial.row == chosen]:
                 figures["confusion"] = draw_confusion(of_row)
             for kind, figure in figures.items():
                 if figure is not None:
-                    paths.append(save_figure(figure, workdir / "figures" / f"{slug(dataset)}-{kind}", DPI))
+                    paths.append(save_figure(figure, workdir / "figures" / f"{slug(dataset)}-{kind}", dpi=150))
     return paths
 
 
@@ -119,6 +125,57 @@ def draw_modulation(outcomes: Sequence[Outcome], workdir: Path) -> Figure | None
     branches = list(next(iter(rows.values()))[0]["R"])
     styles = {branch: ("-", COLOURS[i % len(COLOURS)]) for i, branch in enumerate(branches)}
     add_legend(figure, styles, f"{outcomes[0].trial.dataset}: means over the trials, range shaded")
+    return figure
+
+
+def draw_branches(
+    outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: Oracles, workdir: Path
+) -> Figure | None:
+    """Draws the branches' validation accuracy over the epochs, jointly and alone.
+
+    Each reference of an oracle has a line of panels, one for each branch. Returns None without a validation part, and
+    where no branch was trained alone.
+    """
+    panels: dict[tuple[str, str], dict[str, list[np.ndarray]]] = {}
+    for reference, rows in oracles.items():
+        for branch, single in alone_runs(outcomes, rows).items():
+            curves = {"alone": curves_of(single, branch, workdir)}
+            for row in joint_rows(reference, compare):
+                curves[row] = curves_of(finished(outcomes, row), branch, workdir)
+            if curves["alone"] and curves[reference]:
+                panels[reference, branch] = curves
+    return draw_panels(outcomes[0].trial.dataset, panels) if panels else None
+
+
+def curves_of(runs: Runs, branch: str, workdir: Path) -> list[np.ndarray]:
+    """Returns the validation accuracy in percent (epochs,) of a branch's own classifier in each run that has it."""
+    curves = [branch_accuracy(read_metrics(folder_of(run.trial, workdir))[1], branch)[1] for run in runs.values()]
+    return [curve for curve in curves if len(curve)]
+
+
+def draw_panels(dataset: str, panels: Mapping[tuple[str, str], Mapping[str, Sequence[np.ndarray]]]) -> Figure:
+    """Draws a panel for each (reference, branch) from {row: curves}; `alone` is dashed, other rows are grey."""
+    references, branches = (list(dict.fromkeys(key[i] for key in panels)) for i in (0, 1))
+    figure = Figure(figsize=(3.4 * len(branches), 0.6 + 2.1 * len(references)), layout="constrained")
+    grid = figure.subplots(len(references), len(branches), sharex=True, sharey="col", squeeze=False)
+    for i, reference in enumerate(references):
+        for j, branch in enumerate(branches):
+            axes, curves = grid[i, j], panels.get((reference, branch), {})
+            for row, of_row in curves.items():
+                if of_row and row not in ("alone", reference):
+                    mean = np.mean(of_row, axis=0)
+                    axes.plot(range(1, len(mean) + 1), mean, color="#9aa1a9", linewidth=0.6)
+            for row, style, colour in ((reference, "-", COLOURS[0]), ("alone", "--", COLOURS[1])):
+                if curves:
+                    plot_range(axes, curves[row], style, colour)
+            axes.set_title(f"{reference}: {branch}", fontsize=8)
+            axes.grid(linewidth=0.4)
+            axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=6, integer=True))
+        grid[i, 0].set_ylabel("validation accuracy, %")
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
+    styles = {"the row in the title": ("-", COLOURS[0]), "the branch alone": ("--", COLOURS[1])}
+    add_legend(figure, styles | {"rows compared with it": ("-", "#9aa1a9")}, f"{dataset}: means, ranges")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Oracles, and how much of the gap to them a row of a study closes.
+"""Oracles, how much of the gap to them a row of a study closes, and whether joint training hinders a branch.
 
 The oracle of a row is the product of the class probabilities of other rows, each a branch that was trained alone with
 the same seed and fold: what the branches say together where neither has disturbed the training of the other.
@@ -16,7 +16,8 @@ from dcdp_jax.studies.rendering import number
 from dcdp_jax.studies.statistics import Interval, bootstrap, difference, holm, paired, paired_p
 from dcdp_jax.studies.tables import combined_scores, test_scores
 
-Oracles = Mapping[str, Sequence[str]]
+Oracles = Mapping[str, Sequence[str]]  # {row: the rows that make its oracle}
+Runs = Mapping[tuple[int, int], Outcome]  # {(fold, seed): finished trial} of a row on a data set
 
 
 class Gain(NamedTuple):
@@ -44,6 +45,19 @@ class Oracle(NamedTuple):
     accuracy: dict[tuple[int, int], float]  # by (fold, seed), in percent
     # to the reference, in points, with the bootstrap interval over seeds and folds; None where they share none
     gap: Interval | None
+
+
+class Hindrance(NamedTuple):
+    """A branch that a row trains with others, beside the same branch alone."""
+
+    dataset: str  # name in the study
+    row: str  # name of the row that trains all branches
+    branch: str  # name
+    pairs: int  # number of seeds and folds that both have
+    accuracy: float  # test accuracy of the branch's own classifier in the row, mean over them, in percent
+    # to that of the branch alone, in points, with the bootstrap interval over the pairs; below 0 the branch is
+    # under-optimised
+    difference: Interval
 
 
 def oracles_of(outcomes: Sequence[Outcome], oracles: Oracles) -> list[Oracle]:
@@ -98,7 +112,7 @@ def gains_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: S
     return [gain._replace(p=p) for gain, p in zip(gains, corrected, strict=True)]
 
 
-def as_section(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: Oracles) -> str:
+def gain_section(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: Oracles) -> str:
     """Returns the section of a study's page on oracles and gains, in Markdown; '' for a study without oracles."""
     found = oracles_of(outcomes, oracles)
     if not found:
@@ -138,3 +152,66 @@ def interval_text(interval: Interval | None, decimals: int = 2) -> str:
         return ""
     bounds = "" if np.isnan(interval.low) else f" [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
     return f"{interval.value:+.{decimals}f}{bounds}"
+
+
+def joint_rows(reference: str, compare: Mapping[str, str]) -> list[str]:
+    """Returns the reference of an oracle, and the rows that are compared with it, {row: reference}."""
+    return [reference, *(row for row, other in compare.items() if other == reference)]
+
+
+def alone_runs(outcomes: Sequence[Outcome], rows: Sequence[str]) -> dict[str, Runs]:
+    """Returns {branch: the runs that have no other} among the rows of an oracle, on one data set."""
+    found: dict[str, Runs] = {}
+    for runs in (finished(outcomes, row) for row in rows):
+        branches = {branch for run in runs.values() for branch in run.result["branches"]}
+        if len(branches) == 1:
+            found[branches.pop()] = runs
+    return found
+
+
+def own_accuracy(runs: Runs, branch: str) -> dict[tuple[int, int], float]:
+    """Returns the test accuracy in percent of a branch's own classifier, of the runs that have the branch."""
+    shares = {key: run.result["branches"].get(branch) for key, run in runs.items()}
+    return {key: 100 * share for key, share in shares.items() if share is not None}
+
+
+def hindrances_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: Oracles) -> list[Hindrance]:
+    """Compares every branch of each oracle's reference, and of the rows that are compared with it, with itself alone.
+
+    Rows are compared as {row: reference}; an oracle is {reference: its rows}, each a branch alone.
+    """
+    found = []
+    for dataset, here in by_dataset(outcomes).items():
+        for reference, rows in oracles.items():
+            alone = alone_runs(here, rows)
+            for row in joint_rows(reference, compare):
+                joint = finished(here, row)
+                for branch, single in alone.items():
+                    pairs = paired(own_accuracy(joint, branch), own_accuracy(single, branch))
+                    if len(pairs):
+                        accuracy = float(pairs[:, 0].mean())
+                        gap = bootstrap(pairs, difference)
+                        found.append(Hindrance(dataset, row, branch, len(pairs), accuracy, gap))
+    return found
+
+
+def branch_section(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: Oracles) -> str:
+    """Returns the section of a study's page on the branches, in Markdown; '' where none was trained alone."""
+    found = hindrances_of(outcomes, compare, oracles)
+    if not found:
+        return ""
+    branches = list(dict.fromkeys(one.branch for one in found))
+    cells: dict[tuple[str, str], dict[str, Hindrance]] = {}
+    for one in found:
+        cells.setdefault((one.dataset, one.row), {})[one.branch] = one
+    lines = []
+    for (dataset, row), by_branch in cells.items():
+        texts = {name: f"{one.accuracy:.2f}, {interval_text(one.difference)}" for name, one in by_branch.items()}
+        pairs = max(one.pairs for one in by_branch.values())
+        lines.append([dataset, row, str(pairs), *(texts.get(name, "") for name in branches)])
+    return (
+        "### Each branch beside itself alone\n\n"
+        "Test accuracy of the branch's own classifier, and the difference in points to the same branch trained alone "
+        "with the same seed and fold, with the 95 % bootstrap interval; below 0 the branch is under-optimised.\n\n"
+        + markdown_table(["data set", "row", "n", *branches], lines)
+    )

@@ -12,11 +12,10 @@ from ml_collections import ConfigDict
 from dcdp_jax.config import as_plain_data, check_study
 from dcdp_jax.runs.files import markdown_table, write_atomically, write_json
 from dcdp_jax.runs.workdir import refuse_others
-from dcdp_jax.studies.branches import branch_section, draw_branches
 from dcdp_jax.studies.engine import Outcome, run_study, validation_mean
 from dcdp_jax.studies.figures import draw_figures
 from dcdp_jax.studies.grid import is_inner
-from dcdp_jax.studies.oracle import as_section
+from dcdp_jax.studies.oracle import branch_section, gain_section
 from dcdp_jax.studies.rendering import as_csv, as_latex, as_markdown, number
 from dcdp_jax.studies.tables import Table, make_tables
 
@@ -46,10 +45,10 @@ def study(config: ConfigDict, workdir: Path) -> int:
         print(f"\n{as_markdown(table)}")
     outcomes = [outcome for stage in stages for outcome in stage.outcomes]
     compared = outcomes, dict(asked.compare), dict(asked.oracles)
-    for path in (*draw_figures(stages, asked.shown, workdir), *draw_branches(*compared, workdir)):
+    for path in draw_figures(stages, asked.shown, *compared[1:], workdir):
         print(path)
     page = workdir / "page.md"
-    sections = "\n\n".join(filter(None, (as_section(*compared), branch_section(*compared))))
+    sections = "\n\n".join(filter(None, (gain_section(*compared), branch_section(*compared))))
     write_atomically(page, make_page(workdir.name, outcomes, tables, sections))
     print(page)
     failed = [outcome for outcome in outcomes if outcome.result is None]

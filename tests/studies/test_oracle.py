@@ -12,7 +12,7 @@ from dcdp_jax.optim import methods
 from dcdp_jax.runs.reading import Predictions
 from dcdp_jax.studies.engine import Outcome
 from dcdp_jax.studies.grid import Trial, stages_of, trials_of
-from dcdp_jax.studies.oracle import as_section, gains_of, oracles_of
+from dcdp_jax.studies.oracle import gain_section, gains_of, oracles_of
 from dcdp_jax.studies.statistics import bootstrap, holm
 
 NAMES = ["a", "b", "c"]
@@ -106,11 +106,11 @@ def test_branches_of_other_windows_make_no_oracle():
 
 
 def test_the_section_of_the_page():
-    text = as_section(outcomes(), COMPARE, ORACLES)
+    text = gain_section(outcomes(), COMPARE, ORACLES)
     assert "Holm over all 2 lines" in text
     assert "| set | none | res alone; dense alone | 5 |" in text
     assert "| set | good | none | 5 | 80.40 | +10.20 [" in text
-    assert as_section(outcomes(), COMPARE, {}) == ""
+    assert gain_section(outcomes(), COMPARE, {}) == ""
 
 
 def test_a_bootstrap_of_one_value_has_no_interval():
