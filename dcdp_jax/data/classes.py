@@ -7,19 +7,12 @@ from dcdp_jax.errors import ConfigError
 
 
 class Task(NamedTuple):
-    """The labels that a model learns.
+    """The labels that a model learns."""
 
-    Attributes:
-      track: name of the label track; '' for `Recording.labels`.
-      names: names of the labels in the track.
-      unlabelled: name of the class of samples without a label; '' where they have no class.
-      classes: names of the classes to keep; the label of a window is an index into them.
-    """
-
-    track: str
-    names: tuple[str, ...]
-    unlabelled: str
-    classes: tuple[str, ...]
+    track: str  # name of the label track; '' for `Recording.labels`
+    names: tuple[str, ...]  # of the labels in the track
+    unlabelled: str  # name of the class of samples without a label; '' where they have no class
+    classes: tuple[str, ...]  # names of the classes to keep; the label of a window is an index into them
 
 
 def choose_classes(task: Task, chosen: Sequence[str] = ()) -> Task:

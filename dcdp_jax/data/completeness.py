@@ -57,15 +57,8 @@ def file_by_file(
     """Returns `read`, `read_one` and what goes with them of the `DatasetSpec` of a data set with one recording a file.
 
     The recordings are in the order of their subjects, those of one subject by the numbers in the names of their runs.
-
-    Args:
-      read_file: reads the recording of a file from its path and the match of its name.
-      source: whose pattern finds the files.
-      class_names: names of the classes.
-      name: regular expression of a file's path below the publisher's folder.
-      files: the published paths below that folder.
-      expected: what the files are called, for messages.
-      rows: samples of all published files; 0 where their number is not known.
+    `read_file` takes a path below the publisher's folder and the match of its regular expression, `name`; messages call
+    such files `expected`. The published ones are `files`, of so many rows in all, 0 where that is not known.
     """
 
     def find(path: Path) -> re.Match[str] | None:

@@ -260,11 +260,7 @@ def trained_classes(classes: tuple[str, ...], left_out: str) -> tuple[str, ...]:
 def separate_class(
     pool: Pool, windows: Mapping[str, WindowIndex], label: int, window: int
 ) -> tuple[dict[str, WindowIndex], WindowIndex]:
-    """Takes the windows that hold a sample of a class out of all parts.
-
-    Returns:
-      The other windows of each part, and those of the test part whose label is the class.
-    """
+    """Returns the windows of each part without a sample of a class, and those of the test part that have its label."""
     samples = np.concatenate([[0], np.cumsum(pool.labels == label)])
     kept = {}
     for split, index in windows.items():
@@ -274,10 +270,9 @@ def separate_class(
 
 
 def arrange(protocol: Protocol) -> tuple[list[int], Protocol]:
-    """Puts the recordings of a part next to each other and leaves out those in none.
+    """Puts recordings of one part next to each other; returns the old indices in order, and the protocol with new ones.
 
-    Returns:
-      The old indices in their new order, and the protocol with new indices.
+    Recordings in no part are left out.
     """
     order = list(dict.fromkeys(part.recording for parts in protocol.intervals.values() for part in parts))
     new = {old: i for i, old in enumerate(order)}

@@ -39,32 +39,20 @@ DAMAGE = (
 
 
 class Source(NamedTuple):
-    """The layout of a data set's files on disk, and the archive that they are downloaded in.
+    """The layout of a data set's files on disk, and the archive that they are downloaded in."""
 
-    Attributes:
-      dataset: name of the data set.
-      folder: path of the folder that the publisher's archive unpacks to.
-      url: address of the archive; it ends with the name of the file.
-      size: size of the archive in bytes; approximate where sha256 is None.
-      unpacked_limit: most bytes that it may unpack to; more means a damaged or hostile archive.
-      sha256: SHA-256 of the archive; None where that is not known and its content is the only check.
-      files: paths within the folder that must exist.
-      pattern: glob pattern of paths within the folder, at least one of which must exist; '' where `files` names all.
-        Whether such a data set is complete is judged when it is read.
-      packed: whether zips within the archive stay as they are, and are read so.
-      alternative: name of another archive of the folder, as one within the archive, that a raw_dir may hold instead.
-    """
-
-    dataset: str
-    folder: str
-    url: str
-    size: int
-    unpacked_limit: int
-    sha256: str | None = None
-    files: tuple[str, ...] = ()
+    dataset: str  # name of the data set
+    folder: str  # path of the folder that the publisher's archive unpacks to
+    url: str  # address of the archive; it ends with the name of the file
+    size: int  # of the archive in bytes; approximate where sha256 is None
+    unpacked_limit: int  # most bytes that it may unpack to; more means a damaged or hostile archive
+    sha256: str | None = None  # of the archive; None where that is not known and its content is the only check
+    files: tuple[str, ...] = ()  # paths within the folder that must exist
+    # glob pattern of paths within the folder, at least one of which must exist; '' where `files` names all. Whether
+    # such a data set is complete is judged when it is read
     pattern: str = ""
-    packed: bool = False
-    alternative: str = ""
+    packed: bool = False  # whether zips within the archive stay as they are, and are read so
+    alternative: str = ""  # another archive of the folder, as one within the archive, that a raw_dir may hold instead
 
     @property
     def archive(self) -> str:

@@ -16,16 +16,10 @@ HEADER_LINES = 1
 def read_named(
     path: Path, numbers: Sequence[str], time: str = "", content: bytes | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads columns by their names; other columns are not parsed.
+    """Reads columns of numbers, and perhaps of dates as `2019-01-12 00:00:00.020`, by their names.
 
-    Args:
-      path: of the file.
-      numbers: names of columns of numbers.
-      time: name of a column of dates as `2019-01-12 00:00:00.020`; '' for none.
-      content: of the file, where it is in memory; `path` is for messages then.
-
-    Returns:
-      (t, c) float64, and the (t,) seconds since the first date; (0,) without a column of dates.
+    The content of the file may be in memory; its path is for messages then. Returns (t, c) float64, and the (t,)
+    seconds since the first date, (0,) without a column of dates.
 
     Raises:
       DataError: the file cannot be read, lacks a column, has a line of another length, or a cell that is no finite

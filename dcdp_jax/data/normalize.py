@@ -19,15 +19,10 @@ def normalize(x: Any, shift: Any, scale: Any) -> Any:
 
 
 class Normalizer(NamedTuple):
-    """Shift and scale of each channel: x -> (x - shift) * scale.
+    """Shift and scale of each channel: x -> (x - shift) * scale."""
 
-    Attributes:
-      shift: (c,) float32.
-      scale: (c,) float32.
-    """
-
-    shift: np.ndarray
-    scale: np.ndarray
+    shift: np.ndarray  # (c,) float32
+    scale: np.ndarray  # (c,) float32
 
 
 def covered_samples(starts: np.ndarray, window: int, length: int) -> np.ndarray:

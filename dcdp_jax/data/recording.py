@@ -21,26 +21,17 @@ class Channel(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """The samples of one session of one subject.
+    """The samples of one session of one subject."""
 
-    Attributes:
-      signals: (t, c) float32.
-      labels: (t,) int32 class index, or `UNLABELLED`.
-      subject: number of the subject, as the publisher numbers them.
-      run: name of the session, as the publisher names it.
-      rate: samples per second.
-      channels: one per column of signals.
-      starts: (s,) int64 first sample of each contiguous stretch, beginning with 0; no window crosses one.
-      tracks: {name: (t,) int32} of other label tracks, such as `locomotion`; see `Task.track`.
-    """
-
-    signals: np.ndarray
-    labels: np.ndarray
-    subject: int
-    run: str
-    rate: float
-    channels: tuple[Channel, ...]
+    signals: np.ndarray  # (t, c) float32
+    labels: np.ndarray  # (t,) int32 class index, or `UNLABELLED`
+    subject: int  # number of the subject, as the publisher numbers them
+    run: str  # name of the session, as the publisher names it
+    rate: float  # samples per second
+    channels: tuple[Channel, ...]  # one per column of signals
+    # (s,) int64 first sample of each contiguous stretch, beginning with 0; no window crosses one
     starts: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(1, np.int64))
+    # {name: (t,) int32} of other label tracks, such as `locomotion`; see `Task.track`
     tracks: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,22 +80,15 @@ def fingerprint(recordings: Sequence[Recording], digests: Sequence[str] = ()) ->
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recordings(Sequence[Recording]):
-    """The recordings of one data set in order, with what is known of them as a whole.
+    """The recordings of one data set in order, with what is known of them as a whole."""
 
-    Attributes:
-      recordings: the recordings; `release` takes them away.
-      class_names: names of the classes; a label is an index into them.
-      subject_names: {number: name} of the subjects that the data calls by something else than their number.
-      notes: what was found in the files and how it was dealt with, one sentence each.
-      missing: how the files fall short of the published data set, one sentence each; empty where they are complete.
-      missing_values: {channel name: number of values that the files lack and that were filled in}.
-    """
-
-    recordings: list[Recording]
-    class_names: tuple[str, ...]
+    recordings: list[Recording]  # `release` takes them away
+    class_names: tuple[str, ...]  # a label is an index into them
+    # {number: name} of the subjects that the data calls by something else than their number
     subject_names: Mapping[int, str] = dataclasses.field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what was found in the files and how it was dealt with, one sentence each
+    missing: tuple[str, ...] = ()  # how the files fall short of the published data set; empty where they are complete
+    # {channel name: number of values that the files lack and that were filled in}
     missing_values: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:

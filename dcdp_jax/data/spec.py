@@ -27,49 +27,34 @@ class DatasetSpec:
 
     A published data set gives `source`, `read`, `class_names`, `channels` and `rate`; its recordings are prepared once
     and cached. Any other gives `make`, and its recordings are made anew each time.
-
-    Attributes:
-      protocols: {name in `data.protocol`: function that divides the recordings}.
-      source: where the publisher's files are found and downloaded.
-      read: function from the publisher's unpacked folder to all recordings in it.
-      select: function of all recordings and the config part `data.NAME` that returns those that it chooses.
-      make: function of `data.raw_dir` and of the config part `data.NAME`, if there is one, that makes the recordings.
-      read_one: function from the path of one of the publisher's files to the recordings in it, without the rest of the
-        data set; None where the name of the file is not one of the data set's.
-      example: path of a file that `read_one` reads, for messages.
-      class_names: names of the classes; a label is an index into them.
-      channels: the columns of every recording's signals.
-      rate: samples per second.
-      tasks: {protocol: labels that it is about}; that of '' holds for all other protocols. Without one, a protocol is
-        about all classes.
-      choose: function of the `data` part of a config and the recordings that returns the choices within a protocol.
-      mirror: {site: axis} that is reflected when the device is worn on the other side, see `vectors.mirror_signs`; of
-        the sites where it is known.
-      marks: marks of every result on this data.
-      samples_note: what a reader of the number of samples must know.
-      version: version of the prepared files; a change makes all users prepare them again.
-      name: the name in `data.name`, which is that of the module.
-      description: a description for the prepared files, the docstring of the module.
     """
 
-    protocols: Mapping[str, Divide]
-    source: Source | None = None
+    protocols: Mapping[str, Divide]  # {name in `data.protocol`: function that divides the recordings}
+    source: Source | None = None  # where the publisher's files are found and downloaded
+    # function from the publisher's unpacked folder to all recordings in it
     read: Callable[[Path], Recordings] | None = None
+    # function of all recordings and the config part `data.NAME` that returns those that it chooses
     select: Callable[[Recordings, Any], Recordings] | None = None
+    # function of `data.raw_dir` and of the config part `data.NAME`, if there is one, that makes the recordings
     make: Callable[[str, Any], Recordings] | None = None
+    # function from the path of one of the publisher's files to the recordings in it, without the rest of the data set;
+    # None where the name of the file is not one of the data set's
     read_one: Callable[[Path], list[Recording] | None] | None = None
-    example: str = ""
-    class_names: tuple[str, ...] = ()
-    channels: tuple[Channel, ...] = ()
-    rate: float = 0.0
+    example: str = ""  # path of a file that `read_one` reads, for messages
+    class_names: tuple[str, ...] = ()  # a label is an index into them
+    channels: tuple[Channel, ...] = ()  # the columns of every recording's signals
+    rate: float = 0.0  # samples per second
+    # {protocol: labels that it is about}; that of '' holds for all others. Without one, it is about all classes
     tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
+    # function of the `data` part of a config and the recordings that returns the choices within a protocol
     choose: Callable[[ConfigDict, Recordings], Choice] = choose_fold
+    # {site: axis} that is reflected when the device is worn on the other side, see `vectors.mirror_signs`
     mirror: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    marks: tuple[str, ...] = ()
-    samples_note: str = ""
-    version: str = "1.0.0"
-    name: str = ""
-    description: str = ""
+    marks: tuple[str, ...] = ()  # of every result on this data
+    samples_note: str = ""  # what a reader of the number of samples must know
+    version: str = "1.0.0"  # of the prepared files; a change makes all users prepare them again
+    name: str = ""  # in `data.name`, which is that of the module
+    description: str = ""  # for the prepared files, the docstring of the module
 
     def __post_init__(self) -> None:
         published = (self.source, self.read, self.class_names, self.channels, self.rate)

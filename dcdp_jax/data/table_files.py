@@ -81,23 +81,15 @@ def is_table(path: Path) -> bool:
 
 
 class Lines:
-    """Parses the lines of a text table.
-
-    Attributes:
-      where: the file, for messages.
-      header: names of the columns, once `read_head` has found them.
-      zoned: whether its dates say their time zone or their offset from UTC; None before the first date.
-      head: the first lines that were parsed, up to `HEAD`.
-      doubts: {what may be wrong with the table: where}.
-    """
+    """Parses the lines of a text table."""
 
     def __init__(self, where: str, table: ConfigDict) -> None:
         """Starts before the first line; table: the `data.table` part of a config."""
         self.where, self.table = where, table
-        self.header: list[str] = []
-        self.zoned: bool | None = None
-        self.head: list[str] = []
-        self.doubts: dict[str, str] = {}
+        self.header: list[str] = []  # names of the columns, once `read_head` has found them
+        self.zoned: bool | None = None  # whether dates have a time zone or an offset from UTC; None before the first
+        self.head: list[str] = []  # the first lines that were parsed, up to `HEAD`
+        self.doubts: dict[str, str] = {}  # {what may be wrong with the table: where}
         self._before = ""  # the line before the first row, if it is neither the header nor searched for the rate
         self.number = 0  # lines that were taken
         self._rows = 0  # of them, rows

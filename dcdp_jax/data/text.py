@@ -244,15 +244,10 @@ def codes_to_labels(path: Path, codes: np.ndarray, classes: dict[int, int], firs
 
 
 def fill_missing(signals: np.ndarray, leading: str) -> np.ndarray:
-    """Replaces NaN, in place: linear between its neighbours, the last value held at the end.
+    """Replaces NaN in (t, c) float32 signals, in place; returns the (c,) number of missing values.
 
-    Args:
-      signals: (t, c) float32.
-      leading: value for NaN at the beginning: 'zero', or 'nearest' for the first value there is. A channel without any
-        value becomes 0.
-
-    Returns:
-      (c,) number of missing values.
+    Values are linear between their neighbours, and the last one is held at the end. At the beginning they are 0 with
+    `leading` 'zero', and the first value there is with 'nearest'. A channel without any value becomes 0.
     """
     columns = np.ascontiguousarray(signals.T)  # a column of a wide table is spread all over the memory
     absent = np.isnan(columns)

@@ -16,15 +16,10 @@ LABEL_RULES = ("mode", "last", "drop_mixed", "majority")
 
 
 class WindowIndex(NamedTuple):
-    """Positions and labels of n windows.
+    """Positions and labels of n windows."""
 
-    Attributes:
-      start: (n,) int64 first sample.
-      label: (n,) int32 class index.
-    """
-
-    start: np.ndarray
-    label: np.ndarray
+    start: np.ndarray  # (n,) int64 first sample
+    label: np.ndarray  # (n,) int32 class index
 
 
 def window_starts(stretches: np.ndarray, window: int, step: int) -> np.ndarray:
@@ -122,17 +117,11 @@ def index_windows(
 
 
 class Windows(NamedTuple):
-    """n windows of t samples of c channels as arrays.
+    """n windows of t samples of c channels as arrays."""
 
-    Attributes:
-      x: (n, t, c) float32 signals in the units of the recordings, not normalised.
-      labels: (n,) int32 class index.
-      subjects: (n,) int32 number of the subject.
-    """
-
-    x: np.ndarray
-    labels: np.ndarray
-    subjects: np.ndarray
+    x: np.ndarray  # (n, t, c) float32 signals in the units of the recordings, not normalised
+    labels: np.ndarray  # (n,) int32 class index
+    subjects: np.ndarray  # (n,) int32 number of the subject
 
 
 def make_windows(recordings: Sequence[Recording], *, window: int, step: int, label_rule: str = "mode") -> Windows:
