@@ -74,7 +74,7 @@ def make_optimizer() -> optax.GradientTransformationExtraArgs:
 
 def make_settings(window: int) -> StepSettings:
     """Returns the settings of the configs, without augmentation."""
-    return StepSettings(window, align_weight=0.7, temperature=0.5, label_smoothing=0.0)
+    return StepSettings(window, align_weight=0.7, temperature=0.5, label_smoothing=0.0, pack_vectors=True)
 
 
 def make_signals(rng: np.random.Generator, samples: int, channels: int) -> Signals:

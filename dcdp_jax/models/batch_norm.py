@@ -40,15 +40,19 @@ def widened(x: jax.Array) -> jax.Array:
 def batch_statistics(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
     """Returns mean and biased variance (c,) of the global batch, `widened`, from sums of x and of its square."""
     x = widened(x)
-    mean, mean_of_squares = batch_means((x, x * x), axis_name)
+    mean, mean_of_squares = batch_means(sums(x, x * x), x, axis_name)
     return mean, jnp.maximum(mean_of_squares - mean * mean, 0)
 
 
-def batch_means(values: tuple[jax.Array, jax.Array], axis_name: str | None) -> tuple[jax.Array, jax.Array]:
-    """Returns the means (c,) of two arrays (b, ..., c) over the global batch, with one collective for both."""
-    count = values[0].size // values[0].shape[-1]
-    sums = lax.platform_dependent(*values, cuda=sums_together, default=sums_apart)
-    means = sums[0] / count, sums[1] / count
+def sums(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the sums (c,) of two arrays (b, ..., c)."""
+    return lax.platform_dependent(a, b, cuda=sums_together, default=sums_apart)
+
+
+def batch_means(local: tuple[jax.Array, jax.Array], x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
+    """Returns means (c,) over the global batch from `sums` over this device's x, with one collective for both."""
+    count = x.size // x.shape[-1]
+    means = local[0] / count, local[1] / count
     return means if axis_name is None else lax.pmean(means, axis_name)
 
 
@@ -107,14 +111,12 @@ def _backward(
     # mask in the first pass; the second pass computes them from x.
     x, g = lax.optimization_barrier((x, gradients[0]))
     normalized, of_y = masked(x, g)
-    local = batch_means((of_y, of_y * normalized), None)
-    means = local if axis_name is None else lax.pmean(local, axis_name)
-    x, g, means = lax.optimization_barrier((x, g, means))
+    # The gradients of the parameters are those of this device's share of the batch, as in any other layer.
+    d_bias, d_scale = local = sums(of_y, of_y * normalized)
+    x, g, local = lax.optimization_barrier((x, g, local))
+    means = batch_means(local, x, axis_name)
     normalized, of_y = masked(x, g)
     d_x = (of_y - means[0] - normalized * means[1]) * factor
-    # The gradients of the parameters are those of this device's share of the batch, as in any other layer.
-    count = x.size // x.shape[-1]
-    d_bias, d_scale = (count * mean_of_part for mean_of_part in local)
     return d_x.astype(x.dtype), d_scale.astype(scale.dtype), d_bias.astype(bias.dtype)
 
 

@@ -107,8 +107,9 @@ def gradients_as_products(
     t = x.shape[1]
     spread = (g.shape[1] - 1) * stride + 1
     before = max(spread - 1 + taps - t, 0) // 2
-    # The barriers keep XLA from recomputing the unfolded array inside both products.
-    x, g = lax.optimization_barrier((x, g))
+    # The barriers keep XLA from recomputing the unfolded array inside both products. On a GPU, the operation that makes
+    # g may join the kernel that unfolds it.
+    x, g = (lax.optimization_barrier(x), g) if for_gpu else lax.optimization_barrier((x, g))
     padding = ((0, 0, 0), (taps - 1 - before, t + before - spread, stride - 1), (0, 0, 0))
     padded = lax.pad(g, jnp.zeros((), g.dtype), padding)
     shifted = [padded[:, taps - 1 - i : taps - 1 - i + t] for i in range(taps)]

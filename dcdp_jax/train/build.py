@@ -319,4 +319,6 @@ def build_settings(config: ConfigDict, dataset: Dataset, steps_per_epoch: int) -
         heldout_every=config.modulation.confidence_every
         if config.modulation.confidence == HELDOUT and method != "none"
         else 0,
+        # Other methods may treat each array by itself, and `head` labels subtrees of an entry.
+        pack_vectors=method == "none" or (method == "cgm" and config.cgm.scope != "head"),
     )

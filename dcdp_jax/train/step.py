@@ -24,6 +24,7 @@ from dcdp_jax.optim import (
 from dcdp_jax.optim.branches import is_zero
 from dcdp_jax.train.augment import Augmentation, augment
 from dcdp_jax.train.mixup import mixup
+from dcdp_jax.train.packing import pack, unpack
 from dcdp_jax.train.state import AveragedState, TrainState, update_average
 
 Batch = Mapping[str, jax.Array]
@@ -38,7 +39,7 @@ def apply_model(
     Returns:
       Outputs in float32, and the updated collections if `mutable` is among the options, else {}.
     """
-    variables = {"params": jax.tree.map(lambda p: p.astype(dtype), params), "batch_stats": batch_stats}
+    variables = {"params": jax.tree.map(lambda p: p.astype(dtype), unpack(params)), "batch_stats": batch_stats}
     found = model.apply(variables, x.astype(dtype), **options)
     outputs, updated = found if "mutable" in options else (found, {})
     return jax.tree.map(lambda y: y.astype(jnp.float32), outputs), updated
@@ -104,6 +105,8 @@ class StepSettings(NamedTuple):
     # number of steps from one draw of held-out windows to the next; 0 if confidence is measured on the training batch
     heldout_every: int = 0
     sam_rho: Number = 0.0  # radius of sharpness-aware minimisation, see `perturb`; 0 for none
+    # whether a program of several steps joins the vectors of each entry of the parameters, see `packing.pack`
+    pack_vectors: bool = False
 
 
 def training_windows(signals: Signals, starts: jax.Array, keys: jax.Array, settings: StepSettings) -> jax.Array:
@@ -356,8 +359,11 @@ def train_steps(
         state, metrics = one(carried[0], i)
         return state, carried[1].at[i].set(ravel_pytree(metrics)[0])
 
-    state, rows = jax.lax.fori_loop(0, batches["count"][0], body, (state, jnp.zeros((n, row.size), row.dtype)))
-    return state, jax.vmap(as_metrics)(rows)
+    # A GPU would update every scale and bias with a kernel of its own.
+    packed = pack(state, state.params) if built["settings"].pack_vectors else state
+    rows = jnp.zeros((n, row.size), row.dtype)
+    state, rows = jax.lax.fori_loop(0, batches["count"][0], body, (packed, rows))
+    return unpack(state), jax.vmap(as_metrics)(rows)
 
 
 def train_seeds(

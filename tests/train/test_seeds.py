@@ -39,7 +39,7 @@ class Small(nn.Module):
 
 MODEL = Small()
 AUGMENTATION = Augmentation(0.5, 0.05, 0.1, (((0, 1, 2),), ((3, 4, 5),)), 0.2, 4, 4)
-SETTINGS = StepSettings(WINDOW, 0.7, 0.5, 0.0, augmentation=AUGMENTATION)
+SETTINGS = StepSettings(WINDOW, 0.7, 0.5, 0.0, augmentation=AUGMENTATION, pack_vectors=True)
 
 
 def make_optimizer():

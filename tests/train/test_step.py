@@ -239,7 +239,7 @@ def several_at_once(signals, at_once, count=1, strategy="pmap"):
     devices = Devices(count, strategy)
     model, optimizer = make_model(), make_optimizer()
     state = devices.replicate(create_state(model, optimizer, SEED, WINDOW, 5))
-    parts = StepParts(model, optimizer, SETTINGS)
+    parts = StepParts(model, optimizer, SETTINGS._replace(pack_vectors=True))
     step = devices.map_step(train_steps, donate_state=True, takes_hyperparameters=True, parts=lambda _: parts)
     on_device = devices.replicate(signals)
     single, history = list(batches()), []
