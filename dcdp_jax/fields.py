@@ -68,28 +68,52 @@ FIELDS = (
     setting("data.cache_dir", "", "Folder for downloads and prepared data; if empty, `dcdp_jax` in the user's cache."),
     Field("data.require_complete", False, "Whether missing files of a published data set are an error."),
     Field(
-        "data.protocol", "", "How recordings are split; `dcdp_jax/data/datasets/NAME.py` lists a data set's protocols."
+        "data.protocol",
+        "",
+        "How recordings are split into training, validation and test; the module of each data set in "
+        "`dcdp_jax/data/datasets` lists its protocols.",
     ),
     Field(
         "data.fold",
         0,
-        "Index of the tested subject (`loso`) or group of subjects (`groups`), or seed of the split (`random`).",
+        "With `loso`, index of the subject that is tested; with `groups`, index of the group of subjects that is "
+        "tested; with `random`, seed of the split.",
         low=0,
         high=MAX_SEED,
     ),
     Field("data.folds", 10, "With `groups`, number of groups of subjects.", low=3, high=10**6),
     Field(
-        "data.validation", "protocol", "`none` trains on the protocol's validation set.", choices=("protocol", "none")
+        "data.validation",
+        "protocol",
+        "Who validates: the validation set of the protocol, or nobody. With `none`, the validation set is used for "
+        "training.",
+        choices=("protocol", "none"),
     ),
-    Field("data.heldout", (), "Subjects of the training set who neither train nor validate.", items=(str, int)),
-    Field("data.within", "", "With `groups` and `loso`, a protocol whose test subjects are left out of the split."),
+    Field(
+        "data.heldout",
+        (),
+        "Training subjects who neither train nor validate. `modulation.confidence=heldout` measures the branches on "
+        "their windows.",
+        items=(str, int),
+    ),
+    Field(
+        "data.within",
+        "",
+        "With `groups` and `loso`, the name of another protocol. Its test subjects are left out, and only the "
+        "others are split.",
+    ),
     Field("data.classes", (), "Names of the classes to keep; if empty, those of the protocol.", items=str),
-    Field("data.left_out_class", "", "A class that training lacks, to measure how its test windows are found unknown."),
+    Field(
+        "data.left_out_class",
+        "",
+        "A class that is left out of training and validation, so that the model does not have it. Its test windows "
+        "measure how well the model recognises them as unknown. If empty, none.",
+    ),
     Field(
         "data.calibration",
         0.0,
-        "First seconds of each class of a test subject, by which `--mode=evaluate` adapts the classifiers, and which "
-        "are not tested. May differ from the value of the run.",
+        "Seconds of each class, the first of each test subject, that are kept out of the test set. With them, "
+        "`--mode=evaluate` adapts the classifiers to the subject. May differ from the value of the run.",
         low=0,
         high=1e6,
     ),
@@ -107,24 +131,41 @@ FIELDS = (
     Field(
         "data.train_starts",
         "fixed",
-        "Where training windows begin: `fixed`, every `data.step` samples; or `random`, up to half a step away within"
-        " the samples of one label, drawn for each window and epoch. Classical models use the fixed ones.",
+        "Where training windows begin: `fixed`, every `data.step` samples; or `random`, up to half a step away from "
+        "there within the contiguous samples of one label, drawn for each window and epoch. Validation and test "
+        "windows and classical models use the fixed ones.",
         choices=("fixed", "random"),
     ),
-    Field("data.label_rule", "mode", "Label of a window that has several labels.", choices="data.windows:LABEL_RULES"),
-    Field("data.join_recordings", False, "Whether windows run across recordings, see `configs/oppo_challenge.py`."),
     Field(
-        "data.normalize", "zscore", "Normalisation by statistics of the training set.", choices="data.normalize:METHODS"
+        "data.label_rule",
+        "mode",
+        "Label of a window that contains several labels, see `dcdp_jax/data/windows.py`.",
+        choices="data.windows:LABEL_RULES",
+    ),
+    Field(
+        "data.join_recordings",
+        False,
+        "Whether windows run from one recording into the next, see `configs/oppo_challenge.py`.",
+    ),
+    Field(
+        "data.normalize",
+        "zscore",
+        "Normalisation of each channel, with statistics of the training set.",
+        choices="data.normalize:METHODS",
     ),
     setting(
-        "data.stream", False, "Whether recordings stay on the host, for those that exceed device memory; equal results."
+        "data.stream",
+        False,
+        "Whether recordings stay on the host, and the windows of each batch are copied to the devices before its "
+        "step. For recordings that exceed device memory. The results are the same.",
     ),
     #
     Field(
         "data.synthetic.task",
         "activities",
-        "What the signals show: activities, or a task of known best accuracy, in which the modalities are "
-        "complementary or redundant, or one of them is noise; see `dcdp_jax/data/synthetic_tasks.py`.",
+        "What the signals show: activities, or a task whose best possible accuracy is known, in which the "
+        "modalities are complementary or redundant, or one of them is noise; see "
+        "`dcdp_jax/data/synthetic_tasks.py`.",
         choices="data.datasets.synthetic:TASK_NAMES",
     ),
     Field("data.synthetic.seed", 0, "Seed of the signals.", low=0, high=MAX_SEED),
@@ -133,9 +174,18 @@ FIELDS = (
     Field("data.synthetic.rate", 25.0, "Sampling rate in Hz.", above=0, high=1e6),
     Field("data.synthetic.noise", 0.25, "Standard deviation of the white noise, in g and in rad/s.", low=0, high=1e6),
     Field(
-        "data.synthetic.weak_group", "gyro", "Channel group that says less about the activity.", choices=("acc", "gyro")
+        "data.synthetic.weak_group",
+        "gyro",
+        "Channel group that carries less information about the activity.",
+        choices=("acc", "gyro"),
     ),
-    Field("data.synthetic.weakness", 0.6, "Share of the weak group's signal that is replaced by noise.", low=0, high=1),
+    Field(
+        "data.synthetic.weakness",
+        0.6,
+        "Share of the weak group's signal that is replaced by noise: 0 for none of it, 1 for all of it.",
+        low=0,
+        high=1,
+    ),
     #
     Field(
         "data.realworld.position",
@@ -154,7 +204,10 @@ FIELDS = (
     Field("data.table.units_rows", 0, "Lines between the column names and the first row.", low=0, high=10**4),
     Field("data.table.line_end", "", "Text at the end of every line that does not belong to its last column, as `;`."),
     Field(
-        "data.table.preamble", "", "Regular expression of `(?P<rate>...)` and `(?P<start>...)` in the skipped lines."
+        "data.table.preamble",
+        "",
+        "Regular expression that finds `(?P<rate>...)`, and optionally `(?P<start>...)`, in the skipped lines of "
+        "files without a time column.",
     ),
     Field("data.table.time", "time", "Column with the time of each row; if empty, rows are 1 / rate apart."),
     Field("data.table.time_unit", "s", "Unit of time; `datetime` for dates.", choices="data.table_files:TIME_UNITS"),
@@ -170,13 +223,21 @@ FIELDS = (
     Field("data.table.subject", "subject", "Column with the person; if empty, the path of the file is the person."),
     Field("data.table.recording", "", "Column with the recording; if empty, a file is one recording."),
     Field(
-        "data.table.path_pattern", "", "Regular expression of `(?P<subject>...)`, `recording` or `label` in the path."
+        "data.table.path_pattern",
+        "",
+        "Regular expression that finds `(?P<subject>...)`, `(?P<recording>...)` or `(?P<label>...)` in the path of a "
+        "file below `data.raw_dir`, in place of the column.",
     ),
     Field(
-        "data.table.annotations", "", "Labels beside each table, as `{stem}_labels.csv` with `start`, `end`, `label`."
+        "data.table.annotations",
+        "",
+        "File of labels beside each table, as `{stem}_labels.csv`, with the columns `start`, `end` and `label`.",
     ),
     Field(
-        "data.table.beside", (), "Other files with clocks of their own: `(part of the path, its replacement, prefix)`."
+        "data.table.beside",
+        (),
+        "Other files of the same recording, with their own clocks: `(part of the path, its replacement, prefix of "
+        "their column names)`.",
     ),
     Field("data.table.channels", (), "`(column, group, site, unit)` of each channel."),
     Field("data.table.rate", 50.0, "Sampling rate in Hz to which rows are resampled.", above=0),
@@ -186,9 +247,18 @@ FIELDS = (
     ),
     Field("data.table.missing", "interpolate", "Treatment of cells without a value.", choices="data.resample:MISSING"),
     Field(
-        "data.table.missing_values", (), "Numbers that stand for a missing value, as `(-9999,)`.", items=(int, float)
+        "data.table.missing_values",
+        (),
+        "Numbers that stand for a missing value in the columns of channels, as `(-9999,)`.",
+        items=(int, float),
     ),
-    Field("data.table.test", (), "Subjects or recordings that are tested; if empty, the last fifth.", items=(str, int)),
+    Field(
+        "data.table.test",
+        (),
+        "Names of the subjects (protocol `subject`) or recordings (protocol `recording`) that are tested; if empty, "
+        "the last fifth.",
+        items=(str, int),
+    ),
     Field(
         "data.table.validation", (), "As `data.table.test`; if empty, the fifth before the test part.", items=(str, int)
     ),
@@ -199,8 +269,9 @@ FIELDS = (
     Field(
         "model.name",
         "dcdp_har",
-        "The model of the paper, or a baseline on all channels, which has no branches: `cgm.enabled` must be False. A "
-        "baseline network uses only `model.width` of the fields below; a classical model uses only `seed` and `data`.",
+        "The model of the paper, or a baseline on all channels. A baseline has no branches, so `cgm.enabled` must "
+        "be False. A baseline network uses only `model.width` of the fields below; a classical model uses only "
+        "`seed` and `data`.",
         choices="config:MODELS",
     ),
     Field(
@@ -215,7 +286,13 @@ FIELDS = (
         "Control experiments: how channels are assigned to branches. `named` uses `model.branches`.",
         choices="data.partition:CONTROLS",
     ),
-    Field("model.width", 64, "Channels of the first ResNet stage and of DenseNet's stem; even.", low=2, high=4096),
+    Field(
+        "model.width",
+        64,
+        "Channels of the first ResNet stage and of DenseNet's stem; even, because DenseNet's growth is half of it.",
+        low=2,
+        high=4096,
+    ),
     Field("model.densenet_width", 0, "DenseNet's own width; 0 for `model.width`.", low=0, high=4096),
     Field("model.resnet_blocks", (3, 4, 6, 3), "Basic blocks per ResNet stage.", low=1, items=int),
     Field("model.densenet_blocks", (4, 4, 6, 4), "Layers per dense block, one block per stage.", low=1, items=int),
@@ -261,20 +338,29 @@ FIELDS = (
         "paper's formula to the letter), or the gradient of its classifier alone (`head`).",
         choices=("branch", "classification", "head"),
     ),
-    Field("cgm.placement", "before", "Where CGM acts relative to the optimiser.", choices="optim.methods:PLACEMENTS"),
+    Field(
+        "cgm.placement",
+        "before",
+        "Where the modulation acts relative to the optimiser, see `dcdp_jax/optim/chain.py`.",
+        choices="optim.methods:PLACEMENTS",
+    ),
     Field("cgm.start_epoch", 0, "Epochs before the first modulated one.", low=0, high=10**6),
     Field("cgm.end_epoch", 0, "The last modulated epoch; 0 for the last of all.", low=0, high=10**6),
     #
     Field(
         "modulation.name",
         "cgm",
-        "The method that modulates the branches' gradients. `cgm` is configured by `cgm.*` and acts if `cgm.enabled`;"
-        " any other method ignores that and is configured by the fields below. `random` shuffles the coefficients of "
-        "CGM (`cgm.alpha`, `cgm.eps`) between branches and steps; `random_mean_one` also divides them by their mean.",
+        "The method that modulates the branches' gradients. `cgm` is configured by `cgm.*` and acts if "
+        "`cgm.enabled`. Any other method ignores `cgm.enabled` and is configured by the fields below. `random` "
+        "shuffles the coefficients of CGM (`cgm.alpha`, `cgm.eps`) between branches and steps; `random_mean_one` "
+        "also divides them by their mean.",
         choices="optim.methods:NAMES",
     ),
     Field(
-        "modulation.scope", "branch", "What is modulated: the branch, or its classifier.", choices=("branch", "head")
+        "modulation.scope",
+        "branch",
+        "What is modulated: the gradient of the whole `branch`, or of its classifier alone (`head`).",
+        choices=("branch", "head"),
     ),
     Field(
         "modulation.placement",
@@ -292,7 +378,14 @@ FIELDS = (
         "training batches (`ema`). Used by `cgm` as well.",
         choices=("train", "heldout", "ema"),
     ),
-    Field("modulation.confidence_every", 10, "`heldout`: steps between two draws of windows.", low=1, high=10**6),
+    Field(
+        "modulation.confidence_every",
+        10,
+        "`heldout`: number of steps between two draws of windows, as many as a batch has. Test windows are never "
+        "drawn.",
+        low=1,
+        high=10**6,
+    ),
     Field("modulation.confidence_decay", 0.9, "`ema`: decay of the average.", low=0, high=0.999999),
     Field("modulation.start_epoch", 0, "Epochs before the first modulated one; ARL's source has 6.", low=0, high=10**6),
     Field("modulation.end_epoch", 0, "The last modulated epoch; 0 for the last of all.", low=0, high=10**6),
@@ -309,12 +402,21 @@ FIELDS = (
     Field(
         "modulation.least_share", 0.3, "`arl`: smallest share of a branch in the sum of entropies.", low=1e-6, high=1
     ),
-    Field("modulation.memory", 1000, "`random*`: number of steps whose coefficients are shuffled.", low=1, high=10**6),
+    Field(
+        "modulation.memory",
+        1000,
+        "`random` and `random_mean_one`: number of steps whose coefficients are shuffled.",
+        low=1,
+        high=10**6,
+    ),
     #
     Field("optimizer.name", "adamw", "The optimiser.", choices="optim.chain:OPTIMIZERS"),
     Field("optimizer.learning_rate", 1e-3, "Learning rate after the warm-up.", low=0),
     Field(
-        "optimizer.schedule", "cosine", "After the warm-up: decay to 0, or constant.", choices="optim.chain:SCHEDULES"
+        "optimizer.schedule",
+        "cosine",
+        "How the learning rate changes after the warm-up: cosine decay to zero, or constant.",
+        choices="optim.chain:SCHEDULES",
     ),
     Field("optimizer.warmup_fraction", 0.05, "Share of all steps in the linear warm-up.", low=0, high=0.999),
     Field("optimizer.b1", 0.9, "beta of the paper's momentum.", low=0, high=0.999999),
@@ -328,8 +430,9 @@ FIELDS = (
     Field(
         "train.sampling",
         "shuffle",
-        "Which windows an epoch uses: a `shuffle` of all; or `balanced`, as many with all classes equally frequent: "
-        "rare ones are repeated, and a different part of the frequent ones is left out in each epoch.",
+        "Which windows an epoch uses: a `shuffle` of all; or `balanced`, as many windows with all classes equally "
+        "frequent. Windows of rare classes are then repeated, and a different part of the frequent ones is left out "
+        "in each epoch.",
         choices=("shuffle", "balanced"),
     ),
     Field(
@@ -366,7 +469,13 @@ FIELDS = (
         "exponential moving average of the parameters and batch statistics, after the last epoch.",
         choices=("best", "last", "ema"),
     ),
-    Field("train.ema_decay", 0.999, "Decay of that average, at most (1 + step) / (10 + step).", low=0, high=0.999999),
+    Field(
+        "train.ema_decay",
+        0.999,
+        "Decay of that average; the smaller of it and (1 + step) / (10 + step) is used.",
+        low=0,
+        high=0.999999,
+    ),
     setting(
         "train.checkpoint_every",
         1,
@@ -386,7 +495,13 @@ FIELDS = (
         "compute capability 8.0 or above and `float32` elsewhere; `precision` in result.json says which.",
         choices=("auto", "float32", "tf32", "bfloat16"),
     ),
-    setting("train.skip_nonfinite", 0, "Number of steps with NaN or infinity that may be skipped.", low=0, high=10**9),
+    setting(
+        "train.skip_nonfinite",
+        0,
+        "Number of steps with a NaN or infinite loss or gradient that are skipped before the run stops.",
+        low=0,
+        high=10**9,
+    ),
     #
     Field("augment.enabled", False, "Whether training windows are augmented."),
     Field(
@@ -404,8 +519,21 @@ FIELDS = (
         "acceleration of each device, with a small tilt.",
         choices=("uniform", "gravity"),
     ),
-    Field("augment.rotation_tilt", 5.0, "With `gravity`, the largest angle of the tilt in degrees.", low=0, high=180),
-    Field("augment.mirror", 0.0, "Probability of a window as if worn on the other side of the body.", low=0, high=1),
+    Field(
+        "augment.rotation_tilt",
+        5.0,
+        "With `gravity`, the largest angle in degrees between the mean acceleration and the rotated one.",
+        low=0,
+        high=180,
+    ),
+    Field(
+        "augment.mirror",
+        0.0,
+        "Probability that a window is replaced by that of devices worn on the other side of the body, see "
+        "`data/vectors.py`.",
+        low=0,
+        high=1,
+    ),
     Field(
         "augment.mirror_axes",
         (),
@@ -425,25 +553,57 @@ FIELDS = (
     ),
     #
     Field(
-        "parallel.strategy", "pmap", "`jit` uses `shard_map` over a mesh; equal results.", choices="config:STRATEGIES"
+        "parallel.strategy",
+        "pmap",
+        "How a step is run over devices; `jit` uses `shard_map` over a mesh. The results are the same.",
+        choices="config:STRATEGIES",
     ),
     setting("parallel.devices", 0, "Devices of each process; 0 for all.", low=0, high=10**6),
-    setting("parallel.distributed", False, "Whether several processes train together, see [scaling](scaling.md)."),
+    setting(
+        "parallel.distributed",
+        False,
+        "Whether several processes, one per host or per device, train together. Start each with the same command. "
+        "Slurm, Open MPI and Kubernetes provide JAX with the rest; elsewhere set the three fields below.",
+    ),
     setting("parallel.coordinator", "", "`HOST:PORT` of process 0."),
     setting("parallel.processes", 0, "Number of processes.", low=0, high=10**6),
     setting("parallel.process_id", 0, "Index of this process; it alone differs between them.", low=0, high=10**6),
     #
     setting(
-        "serve.adapt", "none", "`norm`: batch normalisation follows the windows answered.", choices=("none", "norm")
+        "serve.adapt",
+        "none",
+        "With `norm`, the statistics of batch normalisation follow the windows that predict, stream and the "
+        "exported model answer. Each recording begins with the training statistics.",
+        choices=("none", "norm"),
     ),
     setting("serve.adapt_rate", 0.003, "With `norm`, weight of each window in the running averages.", above=0, high=1),
-    setting("serve.adapt_share", 0.1, "With `norm`, largest share of the windows in the statistics.", above=0, high=1),
     setting(
-        "serve.compute_body", False, "Whether channels `body_X` are computed from `total_X`, as by `data.view=body`."
+        "serve.adapt_share",
+        0.1,
+        "With `serve.adapt=norm`, the largest share of the windows in the statistics of batch normalisation. The "
+        "rest is from training, which limits the harm of a recording with few activities.",
+        above=0,
+        high=1,
     ),
-    Field("serve.coverage", 0.95, "Share of validation windows that are not `unknown`, at least.", above=0, high=1),
     setting(
-        "serve.unknown", False, "Whether windows below the threshold, or beyond the distance, are answered `unknown`."
+        "serve.compute_body",
+        False,
+        "Whether channels `body_X` of the model, such as UCI-HAR's, are computed from `total_X` as by "
+        "`data.view=body`, for devices that measure only accelerations with gravity.",
+    ),
+    Field(
+        "serve.coverage",
+        0.95,
+        "Share of the validation windows that are answered: the confidence threshold for `unknown` is the largest "
+        "one that this share reaches. It is chosen at the end of training and stored in model.json.",
+        above=0,
+        high=1,
+    ),
+    setting(
+        "serve.unknown",
+        False,
+        "Whether predict, stream and the exported model scale the probabilities by the temperature in model.json "
+        "and answer `unknown` below its confidence threshold, or beyond its distance.",
     ),
     setting(
         "serve.unknown_score",
@@ -459,7 +619,14 @@ FIELDS = (
 STUDY_FIELDS = (
     Field("study.quick", False, "Whether the same rows are trained on small synthetic data."),
     Field("study.seeds", (0, 1, 2, 3, 4), "Seeds of every row.", low=0, high=MAX_SEED, items=int),
-    Field("study.folds", (), "Values of `data.fold`; if empty, that of the data set.", low=0, high=MAX_SEED, items=int),
+    Field(
+        "study.folds",
+        (),
+        "Values of `data.fold`; if empty, the value in the data set's config.",
+        low=0,
+        high=MAX_SEED,
+        items=int,
+    ),
     Field(
         "study.inner_folds",
         0,
@@ -476,24 +643,52 @@ STUDY_FIELDS = (
         "the mean validation score over its data sets, seeds and folds. A field `NAME:field` is set for that data set "
         "alone.",
     ),
-    Field("study.compare", (), "`(row, reference row)` of each comparison, see `configs/studies/default.py`."),
     Field(
-        "study.oracles", (), "`(row, (row, ...))`: the product of the second rows' probabilities is the first's oracle."
+        "study.compare",
+        (),
+        "`(row, reference row)` of each comparison, see `compare_with` in `configs/studies/default.py`.",
+    ),
+    Field(
+        "study.oracles",
+        (),
+        "`(row, (row, ...))`: the product of the probabilities of the second rows is the oracle of the first. For "
+        "each row compared with the first, the page gives how much of the gap between first row and oracle it "
+        "closes.",
     ),
     Field("study.shown", "", "The row whose confusion matrices are drawn; if empty, the best of the last stage."),
     Field("study.selection", "f1_macro", "The score by which rows are chosen."),
     Field("study.scores", ("accuracy", "f1_macro"), "The scores in the tables.", items=str),
     Field("study.paper", (), "`(row, data set, score, percent)` as published."),
-    Field("study.engine", "local", "This machine (`local`) or a Ray cluster (`ray`).", choices=("local", "ray")),
+    Field(
+        "study.engine",
+        "local",
+        "Where the processes of training runs run: on this machine (`local`) or on a Ray cluster, see "
+        "[scaling](scaling.md).",
+        choices=("local", "ray"),
+    ),
     Field(
         "study.workers", 1, "With `local`, number of training runs at once, each in its own process.", low=1, high=10**6
     ),
-    Field("study.address", "", "With `ray`, `HOST:PORT` or `auto`; if empty, as `ray.init()`, else this machine."),
+    Field(
+        "study.address",
+        "",
+        "With `ray`, `HOST:PORT` or `auto`; if empty, the cluster that `ray.init()` finds, else this machine.",
+    ),
     Field("study.cpus_per_group", 1.0, "With `ray`, CPUs of a group, the seeds of one row.", low=0),
     Field("study.gpus_per_group", 0.0, "With `ray`, GPUs of a group; 0.5 lets two groups share one.", low=0),
-    Field("study.seeds_at_once", 1, "Runs that one program trains, see [scaling](scaling.md).", low=1, high=10**6),
     Field(
-        "study.devices_divide", "windows", "What devices divide: a batch, or the seeds.", choices=("windows", "seeds")
+        "study.seeds_at_once",
+        1,
+        "Number of runs that one program trains at once, with the files and the results of single runs: the seeds "
+        "of a row and, if these are fewer, rows that differ only in hyperparameters; see [scaling](scaling.md).",
+        low=1,
+        high=10**6,
+    ),
+    Field(
+        "study.devices_divide",
+        "windows",
+        "What several devices divide: the windows of every seed's batch, or the seeds that are trained at once.",
+        choices=("windows", "seeds"),
     ),
     Field("study.keep_checkpoints", False, "Whether checkpoints of finished runs are kept."),
     Field("study.raw_dir", "", "`data.raw_dir` of every run."),
