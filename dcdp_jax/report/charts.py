@@ -13,11 +13,12 @@ from dcdp_jax.runs.reading import Predictions
 
 Record = dict[str, Any]
 
+# {group of a step record: heading, caption, label of the vertical axis, its scale}.
 GROUPS = {
     "loss": ("Terms of the training loss", "The total and its terms.", "loss", "log"),
     "S": (
         "Confidence S per window",
-        "Mean probability that a branch's own classifier gives to the true class.",
+        "Mean probability of the true class by a branch's classifier.",
         "S / windows",
         "unit",
     ),
@@ -29,12 +30,7 @@ GROUPS = {
     ),
     "M": ("Modulation coefficient M", "Factor on a branch's gradient: 1 leaves it alone, 0 stops it.", "M", "unit"),
     "gradient_norm": ("Gradient norm", "Euclidean norm over all parameters of a part.", "norm", "log"),
-    "update_norm": (
-        "Update norm",
-        "Euclidean norm of the step that was really applied, after the optimizer.",
-        "norm",
-        "log",
-    ),
+    "update_norm": ("Update norm", "Euclidean norm of the step that the optimizer applied.", "norm", "log"),
 }
 
 

@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -83,6 +84,11 @@ def as_csv(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue()
+
+
+def number(value: float | None, pattern: str = ".2f") -> str:
+    """Formats a number, with two decimals by default; None and NaN are nothing."""
+    return "" if value is None or math.isnan(value) else format(value, pattern)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

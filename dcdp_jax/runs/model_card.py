@@ -1,6 +1,8 @@
-"""model.json: everything that is needed to use a trained model without the data that it was trained on."""
+"""model.json and density.npz: all that is needed to use a trained model without the data that it was trained on."""
 
+import io
 import math
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,10 +14,11 @@ from msgspec import Meta
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.data.normalize import Normalizer
 from dcdp_jax.data.recording import Channel
+from dcdp_jax.density import Density
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.rejection import Rejection
-from dcdp_jax.runs.files import CARD, as_json, write_recorded
+from dcdp_jax.runs.files import CARD, DENSITY, as_json, read_recorded, write_recorded
 from dcdp_jax.runs.reading import read_json
 from dcdp_jax.runs.schemas import Number, Positive
 from dcdp_jax.versions import version_of
@@ -141,3 +144,25 @@ def card_from_json(content: Mapping[str, Any]) -> ModelCard:
         return msgspec.convert(fields, ModelCard)
     except msgspec.ValidationError as error:
         raise ValueError(str(error).replace("$.", "")) from None
+
+
+def write_density(workdir: Path, density: Density) -> None:
+    """Writes density.npz, by which a model tells windows unlike those of training."""
+    content = io.BytesIO()
+    np.savez(content, **density._asdict())
+    write_recorded(workdir, DENSITY, content.getvalue())
+
+
+def read_density(workdir: Path) -> Density:
+    """Reads density.npz of a finished run; raises CheckpointError where it is missing or damaged."""
+    content = io.BytesIO(read_recorded(workdir, DENSITY))
+    try:
+        with np.load(content) as arrays:
+            density = Density(*(arrays[name] for name in Density._fields))
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{workdir / DENSITY}: damaged: {error}") from None
+    size = density.whitening.shape[-1:]
+    if density.whitening.shape != size * 2 or density.means.shape[1:] != size:
+        shapes = f"{density.means.shape} and {density.whitening.shape}"
+        raise CheckpointError(f"{workdir / DENSITY}: arrays of {shapes}, expected (m, f) and (f, f)")
+    return density

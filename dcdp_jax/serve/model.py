@@ -17,9 +17,8 @@ from dcdp_jax.density import Density, distances, window_features
 from dcdp_jax.errors import CheckpointError, ConfigError, DataError
 from dcdp_jax.rejection import Rejection
 from dcdp_jax.runs.checkpoints import Checkpoints
-from dcdp_jax.runs.density import read_density
 from dcdp_jax.runs.files import CARD, CHECKPOINTS, CONFIG
-from dcdp_jax.runs.model_card import ModelCard, read_card
+from dcdp_jax.runs.model_card import ModelCard, read_card, read_density
 from dcdp_jax.runs.reading import read_config, read_result
 from dcdp_jax.serve.channels import compute_body
 from dcdp_jax.serve.events import UNKNOWN_NAME

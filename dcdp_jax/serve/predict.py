@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.windows import window_starts
 from dcdp_jax.evaluate.segments import divide, grade_segments, segment_lines, true_segments
-from dcdp_jax.runs.files import as_csv, write_atomically, write_json
+from dcdp_jax.runs.files import as_csv, number, write_atomically, write_json
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.adaptation import AdaptingModel
 from dcdp_jax.serve.events import UNKNOWN, Event, class_name, merge_events
@@ -20,6 +20,7 @@ from dcdp_jax.serve.smoothing import Smoother
 
 PREDICTIONS = "predictions"
 FILES = ("windows.csv", "segments.csv", "grades.json", "timeline.png", "timeline.svg")  # of one recording
+DECIMALS = ".6f"  # of probabilities
 BLOCK = 1024  # windows that are held at a time
 FAR = 6.0  # standard deviations
 
@@ -114,7 +115,8 @@ def predict_input(
         print("\n".join(f"  {line}" for line in segment_lines(grades)))
     write_atomically(folder / "windows.csv", windows_table(card, events, truth))
     rows = [
-        [f"{s.start:.3f}", f"{s.end:.3f}", class_name(card, s.label), number(s.confidence), s.windows] for s in segments
+        [f"{s.start:.3f}", f"{s.end:.3f}", class_name(card, s.label), number(s.confidence, DECIMALS), s.windows]
+        for s in segments
     ]
     write_atomically(folder / "segments.csv", as_csv(["start", "end", "class", "confidence", "windows"], rows))
     title = f"{where.removeprefix(str(path.parent) + '/')}, by a model trained on {trained_on}"
@@ -151,15 +153,10 @@ def windows_table(card: ModelCard, events: Sequence[Event], truth: Sequence[int]
             f"{event.start:.3f}",
             f"{event.end:.3f}",
             event.class_name(card),
-            number(event.confidence),
+            number(event.confidence, DECIMALS),
             card.class_names[label] if label != UNLABELLED else "",
-            *map(number, event.probabilities),
+            *(number(p, DECIMALS) for p in event.probabilities),
         ]
         for event, label in zip(events, truth, strict=True)
     )
     return as_csv(header, rows)
-
-
-def number(value: float) -> str:
-    """Formats a number with six decimals, NaN as nothing."""
-    return "" if np.isnan(value) else f"{value:.6f}"

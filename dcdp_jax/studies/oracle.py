@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dcdp_jax.rejection import SMALLEST
-from dcdp_jax.runs.files import markdown_table
+from dcdp_jax.runs.files import markdown_table, number
 from dcdp_jax.studies.engine import Outcome, by_dataset, finished
-from dcdp_jax.studies.rendering import number
 from dcdp_jax.studies.statistics import Interval, bootstrap, difference, holm, paired, paired_p
 from dcdp_jax.studies.tables import combined_scores, test_scores
 

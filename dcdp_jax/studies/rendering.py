@@ -6,6 +6,7 @@ import numpy as np
 
 from dcdp_jax.report.tables import SCORES, SELECTIONS
 from dcdp_jax.runs import files
+from dcdp_jax.runs.files import number
 from dcdp_jax.studies.statistics import Summary
 from dcdp_jax.studies.tables import Line, Table
 
@@ -75,11 +76,6 @@ def named_cells(line: Line, table: Table) -> Iterator[tuple[str, str]]:
         yield "95 % (subjects)", f"[{over.low:.2f}, {over.high:.2f}]" if over and over.n > 1 else ""
         if table.compare:
             yield "p (subjects)", number(over and over.p, ".3f")
-
-
-def number(value: float | None, pattern: str = ".2f") -> str:
-    """Formats a number, with two decimals by default; None and NaN are nothing."""
-    return "" if value is None or np.isnan(value) else format(value, pattern)
 
 
 def summary_text(summary: Summary | None) -> str:

@@ -10,13 +10,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.config import as_plain_data, check_study
-from dcdp_jax.runs.files import markdown_table, write_atomically, write_json
+from dcdp_jax.runs.files import markdown_table, number, write_atomically, write_json
 from dcdp_jax.runs.workdir import refuse_others
 from dcdp_jax.studies.engine import Outcome, run_study, validation_mean
 from dcdp_jax.studies.figures import draw_figures
 from dcdp_jax.studies.grid import is_inner
 from dcdp_jax.studies.oracle import branch_section, gain_section
-from dcdp_jax.studies.rendering import as_csv, as_latex, as_markdown, number
+from dcdp_jax.studies.rendering import as_csv, as_latex, as_markdown
 from dcdp_jax.studies.tables import Table, make_tables
 
 TABLES, FIGURES = "tables", "figures"

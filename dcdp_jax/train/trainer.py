@@ -18,10 +18,9 @@ from dcdp_jax.data.dataset import Split
 from dcdp_jax.distributed import from_first_process, is_first_process
 from dcdp_jax.errors import NonFiniteError, Terminated
 from dcdp_jax.runs.checkpoints import Checkpoints
-from dcdp_jax.runs.density import write_density
 from dcdp_jax.runs.files import CHECKPOINTS, INTERRUPTED, NONFINITE, RESULT, as_json, write_json, write_recorded
 from dcdp_jax.runs.log import MetricsLog
-from dcdp_jax.runs.model_card import make_card, write_card
+from dcdp_jax.runs.model_card import make_card, write_card, write_density
 from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.result import make_result
 from dcdp_jax.runs.workdir import check_workdir, claim, make_workdir

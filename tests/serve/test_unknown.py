@@ -15,9 +15,8 @@ from dcdp_jax.data.datasets import synthetic
 from dcdp_jax.errors import CheckpointError, ConfigError
 from dcdp_jax.rejection import Rejection, fit_rejection, scale_probabilities
 from dcdp_jax.report.html import write_report
-from dcdp_jax.runs.density import read_density, write_density
 from dcdp_jax.runs.files import write_recorded
-from dcdp_jax.runs.model_card import read_card, write_card
+from dcdp_jax.runs.model_card import read_card, read_density, write_card, write_density
 from dcdp_jax.runs.reading import read_predictions, read_result
 from dcdp_jax.serve.events import UNKNOWN
 from dcdp_jax.serve.export import check_formats
