@@ -35,7 +35,7 @@ NANOSECONDS = 10**9
 TIME = "\0time"  # column of a frame for the time; no file can have one of this name
 # A time zone's name behind a stamp, as ' [Europe/London]' or ' Europe/London'.
 ZONE = r"\s*\[?\b([A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)+|UTC|GMT)\]?$"
-OFFSET = r"(?:Z|[+-]\d\d:?\d\d)$"
+OFFSET = r"(?:Z|[+-]\d\d:?\d\d|:\d\d(?:\.\d+)?[+-]\d\d)$"
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"  # in a text, with its decimal point
 
 

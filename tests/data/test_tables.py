@@ -647,7 +647,7 @@ def test_times_that_say_no_moment_are_named(tmp_path, stamp, message, zone):
         read(tmp_path, time_unit="datetime")
 
 
-@pytest.mark.parametrize("zones", [("Z", ""), ("", "+01:00"), (" Europe/London", "")])
+@pytest.mark.parametrize("zones", [("Z", ""), ("", "+01:00"), (" Europe/London", ""), ("+01", "")])
 def test_a_time_zone_that_begins_or_ends_between_two_blocks_is_named(tmp_path, monkeypatch, zones):
     monkeypatch.setattr("dcdp_jax.data.table_files.BLOCK", 16)  # a line each
     write(tmp_path, [f"2015-03-29 00:00:00.{i}{zones[i // 2]},sit,ann,{i},{i}" for i in range(4)])

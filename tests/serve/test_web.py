@@ -254,6 +254,18 @@ def test_gravity_is_that_of_python(modules):
 
 @needs_browser
 @pytest.mark.extra
+@pytest.mark.parametrize(("zones", "has"), [(("Z", ""), "no"), (("", "+01:00"), "a")])
+def test_a_time_zone_that_begins_or_ends_is_named_in_the_page(zones, has, modules):
+    lines = [f"2026-03-01 00:00:00.{i}{zones[i // 2]},1,2,3" for i in range(4)]
+    code = "try { m.readTable('a.csv', v.text, v.card) } catch (error) { return error.message; }"
+    text = "\n".join(["time,acc_x,acc_y,acc_z", *lines])
+    found = call(modules, "csv.js", code, text=text, card=page_card(make_card(), time_unit="datetime"))
+    stamp = lines[2].split(",")[0]
+    assert found == f"a.csv, line 4, column 'time': '{stamp}' has {has} time zone or offset, unlike the rows before"
+
+
+@needs_browser
+@pytest.mark.extra
 def test_spellings_of_units_are_those_of_python(modules):
     units = ["m/s^2", "m/s²", "ms-2", "m s⁻²", "°/s", "rad·s^-1", "g", "µT", "m/s**2"]
     found = call(modules, "channels.js", "return v.units.map(m.unitName);", units=units)
@@ -549,6 +561,7 @@ def test_a_file_without_the_gyroscope_is_answered_by_the_other_branch(page, mode
         ("time,acc_x,acc_y,acc_z\n0,1,2\n", "bad.csv, line 2: 3 fields, expected 4 as in the header"),
         ("time,acc_x,acc_y,acc_z\n1,1,2,3\n0,1,2,3\n", "line 3, column 'time': time goes back by 1 s"),
         ("time,acc_x,acc_y,acc_z\n0,1,2,3\n40,1,2,3\n", "rows are 40 s apart, farther than 1 s; is the unit"),
+        ("time,acc_x,acc_y,acc_z\n0,1,2,3\n1,1,2,3\n", "bad.csv: 1 rows a second, and the model reads 25; is the unit"),
         ("time,acc_x,acc_y,acc_z\n", "bad.csv: no rows below the header"),
         ("", "bad.csv, line 1: empty, expected the names of the columns"),
         (SHORT, "nothing is predicted: the longest part without a gap has 0.6 s, and a window 0.64 s"),

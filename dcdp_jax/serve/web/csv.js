@@ -8,7 +8,8 @@ const DATE =
 const SECONDS = { s: 1, ms: 1e-3, us: 1e-6, ns: 1e-9 };
 const LARGEST = 1e18; // larger ones have squares that are infinite in single precision
 const SAME_RATE = 0.02; // a clock that is off by less is not worth a word
-const DENSE = 200; // rows per sample; more of them are a mistake in the unit of time
+const ZONE = /(Z|[+-]\d\d:?\d\d)$/;
+const [DENSE, SPARSE] = [200, 20]; // rows per sample, and samples per row; more of them are a mistake in the unit of time
 
 // Returns the fields of a line; quotes enclose fields as in RFC 4180. Null where a quote is not closed.
 export function splitLine(line, delimiter) {
@@ -75,6 +76,7 @@ export function readTable(where, text, card) {
   const time = [];
   const values = [];
   let first = null;
+  let zoned = null;
   let recording = null;
   for (; at < lines.length; at++) {
     let line = lines[at];
@@ -102,6 +104,11 @@ export function readTable(where, text, card) {
       if (missing.has(cell) && row.every(Number.isNaN)) continue;
       const stamp = readStamp(cell, `${here}, column '${reading.time}'`, reading);
       first ??= stamp;
+      zoned ??= ZONE.test(cell);
+      if (reading.time_unit === "datetime" && ZONE.test(cell) !== zoned) {
+        const has = zoned ? "no" : "a";
+        throw new InputError(`${here}, column '${reading.time}': '${cell}' has ${has} time zone or offset, unlike the rows before`);
+      }
       const factor = reading.time_unit === "datetime" ? 1e-9 : SECONDS[reading.time_unit];
       const passed = Number(stamp - first) * factor;
       if (passed < time[time.length - 1]) {
@@ -162,8 +169,8 @@ export function checkRate(where, time, card) {
   if (interval > reading.max_gap) {
     throw new InputError(`${where}: rows are ${+interval.toPrecision(4)} s apart, farther than ${reading.max_gap} s; ${right}`);
   }
-  if (interval * rate < 1 / DENSE) {
-    throw new InputError(`${where}: ${Math.round(1 / interval)} rows a second, and the model reads ${rate}; ${right}`);
+  if (interval * rate < 1 / DENSE || interval * rate > SPARSE) {
+    throw new InputError(`${where}: ${+(1 / interval).toPrecision(3)} rows a second, and the model reads ${rate}; ${right}`);
   }
   if (Math.abs(interval * rate - 1) <= SAME_RATE) return "";
   return `Rows come at ${+(1 / interval).toPrecision(4)} Hz, and the model was trained on ${rate} Hz: resampled.`;
