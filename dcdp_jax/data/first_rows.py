@@ -8,7 +8,7 @@ import pandas as pd
 from dcdp_jax.data.names import clean_names
 from dcdp_jax.errors import DataError
 
-HEAD = 256  # rows
+HEAD = 1024  # rows; sensors need not begin together
 MOST_SENSORS = 32
 OFTEN = 0.1  # of the rows of one recording are of another sensor than the row before
 SWITCHES = {"true", "false", "yes", "no", "on", "off"}  # flags change often as well
@@ -17,8 +17,8 @@ SWITCHES = {"true", "false", "yes", "no", "on", "off"}  # flags change often as 
 def check_wide(where: str, head: pd.DataFrame, unread: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
     """Checks that no column that is not read names the sensor or the axis of its row.
 
-    The columns `keys` tell recordings and labels apart. Returns {question: where} for columns of whole numbers that
-    may. Raises DataError for one of text.
+    The columns `keys` tell recordings and labels apart. Returns {question: where} for columns of small whole numbers
+    that may. Raises DataError for one of text.
     """
     doubts = {}
     for name in unread:
@@ -30,7 +30,7 @@ def check_wide(where: str, head: pd.DataFrame, unread: Sequence[str], keys: Sequ
         if (cells != before)[before.notna()].mean() < OFTEN:
             continue
         what = f"the column {name!r} changes from row to row between {', '.join(distinct[:4])}"
-        if all(cell.isdecimal() for cell in distinct):
+        if all(cell.isdecimal() and len(cell) < 3 for cell in distinct):
             doubts[f"{what}; if it names the sensor, bring the table into wide form"] = where
         elif pd.to_numeric(pd.Series(distinct), errors="coerce").isna().all():
             raise DataError(

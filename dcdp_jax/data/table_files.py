@@ -357,9 +357,8 @@ def read_file(path: Path, numbers: Sequence[str], texts: Sequence[str], time: st
             header = list(file.schema_arrow.names)
             check_columns(f"{path}", header, needed)
             frame = file.read(columns=needed).to_pandas(ignore_metadata=True)
-            head = next(
-                (rows.to_pandas(ignore_metadata=True) for rows in file.iter_batches(HEAD)), pd.DataFrame(columns=header)
-            )
+            batches = file.iter_batches(HEAD, columns=[name for name in header if name not in {*numbers, time}])
+            head = next((rows.to_pandas(ignore_metadata=True) for rows in batches), pd.DataFrame(columns=header))
         frame.index = pd.RangeIndex(1, 1 + len(frame))
         zoned = says_zone(frame[time]) if time and len(frame) else None
         frame = finish_frame(frame, numbers, time, table, f"{path}, row")

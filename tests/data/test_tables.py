@@ -156,8 +156,11 @@ def test_a_row_for_each_sensor_is_refused_and_its_wide_form_is_read(tmp_path, su
 
 
 def test_a_flag_and_what_differs_between_people_are_no_sensors(tmp_path):
-    rows = [f"{i / 10},sit,{p},{i},{n},{i % 2 == 0},{p}s" for i in range(20) for n, p in enumerate(("ann", "bob"))]
-    assert len(read(write(tmp_path, rows, header=f"{HEADER},step,device"))) == 2
+    rows = [
+        f"{i / 10},sit,{p},{i},{n},{i % 2 == 0},{p}s,{i % 3 + 16384}" for i in range(20) for n, p in enumerate("ab")
+    ]
+    notes = read(write(tmp_path, rows, header=f"{HEADER},step,device,counts")).notes
+    assert notes[-1] == "columns that are not read: 'step', 'device', 'counts'"
 
 
 def test_the_header_of_a_file_is_read_once(tmp_path, monkeypatch):
