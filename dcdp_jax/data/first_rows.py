@@ -22,6 +22,8 @@ def check_wide(where: str, head: pd.DataFrame, unread: Sequence[str], keys: Sequ
     """
     doubts = {}
     for name in unread:
+        if len(set(map(str, head[name]))) > 2 * MOST_SENSORS:
+            continue
         cells = clean_names(head[name].astype(str))
         distinct = sorted(set(cells) - {""})
         if not 2 <= len(distinct) <= MOST_SENSORS or {cell.casefold() for cell in distinct} <= SWITCHES:
@@ -43,9 +45,10 @@ def check_wide(where: str, head: pd.DataFrame, unread: Sequence[str], keys: Sequ
 def find_thousands(where: str, head: pd.DataFrame, numbers: Sequence[str], decimal: str) -> dict[str, str]:
     """Returns {doubt: where} for columns whose cells are all as '1.024' or as '512', where the point is decimal."""
     doubts = {}
+    form = rf"[+-]?(?:\d{{1,3}}|[1-9]\d{{0,2}}{re.escape(decimal)}\d{{3}})"
     for name in numbers:
-        cells = head[name].str.strip()
-        long = cells.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}{re.escape(decimal)}\d{{3}}")
-        if long.any() and not long.all() and cells[~long].str.fullmatch(r"[+-]?\d{1,3}|").all():
-            doubts[f"{name!r} may have thousands that are read as decimals, as {cells[long].iloc[0]!r}"] = where
+        cells = set(map(str.strip, head[name])) - {""}
+        long = sorted(cell for cell in cells if decimal in cell)
+        if 0 < len(long) < len(cells) and all(re.fullmatch(form, cell) for cell in cells):
+            doubts[f"{name!r} may have thousands that are read as decimals, as {long[0]!r}"] = where
     return doubts

@@ -370,7 +370,7 @@ def read_file(path: Path, numbers: Sequence[str], texts: Sequence[str], time: st
             frames = [lines.parse(block) for block in iter(lambda: file.readlines(BLOCK), [])]
             frame = pd.concat(frames or [lines.parse([])])
             header, zoned, doubts = lines.header, lines.zoned, lines.doubts
-            head = pd.DataFrame(list(csv.reader(lines.head, delimiter=table.delimiter)), columns=header)
+            head = pd.DataFrame(list(csv.reader(lines.head, delimiter=table.delimiter)), columns=header, dtype=object)
             doubts |= find_thousands(str(path), head, numbers, table.decimal)
     if len(frame) == 0:
         raise DataError(f"{path}: no rows below the header")

@@ -730,6 +730,21 @@ def test_annotations_in_a_file_of_their_own(tmp_path):
         read(tmp_path, **fields)
 
 
+@pytest.mark.parametrize("zones", [("Z", ""), ("", "+01:00")])
+def test_clocks_with_and_without_a_time_zone_are_not_joined(tmp_path, zones):
+    stamps = [[f"2026-03-01 00:00:00.{i}{zone}" for i in range(6)] for zone in zones]
+    write(tmp_path, [f"{stamp},{i}" for i, stamp in enumerate(stamps[0])], "a.csv", "time,x")
+    write(tmp_path, [f"{stamp},{i}" for i, stamp in enumerate(stamps[1])], "a2.csv", "time,y")
+    write(tmp_path, [f"{stamps[1][0]},{stamps[1][3]},sit"], "a_labels.csv", "start,end,label")
+    fields = {"files": ("a.csv",), "label": "", "subject": "", "time_unit": "datetime"}
+    for name, more in (
+        ("a2", {"beside": (("a", "a2", ""),)}),
+        ("a_labels", {"annotations": "{stem}_labels.csv", "channels": (("x", "acc", "hip", "g"),)}),
+    ):
+        with pytest.raises(DataError, match=rf"{name}\.csv: its times have a time zone .* those of .*a\.csv have none"):
+            read(tmp_path, **fields, **more)
+
+
 def test_sensors_in_files_of_their_own_with_their_own_clocks(tmp_path):
     for folder in ("acc", "gyro"):
         (tmp_path / folder).mkdir()

@@ -53,9 +53,10 @@ def test_annotations_are_read_where_they_are_there(tmp_path, card, data):
     data.table.update({"label": "", "annotations": "{stem}_labels.csv"})
     (item,) = read_input(path, card, data)
     assert set(item.recording.labels.tolist()) == {UNLABELLED}
-    (tmp_path / "a_labels.csv").write_text("start,end,label\n0,2,walk\n")
+    (tmp_path / "a_labels.csv").write_text("start,end,label\n0,2,walk\n9,10,walk\n")
     (item,) = read_input(path, card, data)
     assert item.recording.labels.tolist() == [1] * 50 + [UNLABELLED] * 50
+    assert item.notes == (f"annotations hold no row of their table: {tmp_path / 'a_labels.csv'}, line 3",)
 
 
 def test_a_unit_that_gravity_contradicts_is_asked_about(card):
