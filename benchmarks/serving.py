@@ -28,7 +28,7 @@ from dcdp_jax.errors import ConfigError  # noqa: E402
 from dcdp_jax.models.multipath import BranchSpec, MultiPath  # noqa: E402
 from dcdp_jax.runs.model_card import ModelCard  # noqa: E402
 from dcdp_jax.serve.adaptation import adapting_forward  # noqa: E402
-from dcdp_jax.serve.export_checks import plausible_windows  # noqa: E402
+from dcdp_jax.serve.export import plausible_windows  # noqa: E402
 from dcdp_jax.serve.formats import to_jax, to_onnx, to_tflite  # noqa: E402
 from dcdp_jax.serve.model import TrainedModel, forward  # noqa: E402
 from dcdp_jax.serve.standalone import Model  # noqa: E402

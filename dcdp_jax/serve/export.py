@@ -2,7 +2,7 @@
 
 import functools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,14 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.dataset import Dataset, build_dataset
 from dcdp_jax.distributed import is_first_process
-from dcdp_jax.errors import ConfigError, DataError
+from dcdp_jax.errors import ConfigError, DataError, ExportError
 from dcdp_jax.metrics import count_predictions, scores
 from dcdp_jax.runs.files import as_json, replaced_folder, sha256
+from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.runs.reading import read_result
 from dcdp_jax.serve import standalone, web
 from dcdp_jax.serve.adaptation import AdaptingForward, adapting_forward
 from dcdp_jax.serve.export_card import exported_card, readme, summary
-from dcdp_jax.serve.export_checks import check_all, follow, plausible_windows
 from dcdp_jax.serve.formats import PLATFORMS, Run, to_jax, to_onnx, to_tflite
 from dcdp_jax.serve.model import DISTANCE, NORM, TrainedModel, forward, load_serving_model
 
@@ -34,6 +34,8 @@ FILES = {
 FIXED = ("tflite", "tflite_int8")  # formats that cannot adapt
 ANSWERING = ("jax", "web")  # formats that come with a program that can answer `unknown`
 NEXT = "next_statistics"
+TOLERANCE = 1e-4  # largest difference of a probability
+CHECKED_WINDOWS = 32
 EXAMPLES = 1024  # training windows from which int8 takes its ranges; with 256, rare peaks are cut off
 
 
@@ -230,3 +232,45 @@ def quantisation_loss(whole: Run, run: Run, dataset: Dataset, part: str, batch: 
     facts = {name: {score: scores(n)[score] for score in ("accuracy", "f1_macro")} for name, n in counts.items()}
     lost = facts["float32"]["accuracy"] - facts["int8"]["accuracy"]
     return {"windows": len(split.labels), **facts, "accuracy_lost": lost}
+
+
+def plausible_windows(card: ModelCard) -> np.ndarray:
+    """Returns (n, t, c) random windows with the training's mean and standard deviation, from a fixed seed."""
+    noise = np.random.default_rng(0).normal(size=(CHECKED_WINDOWS, card.window, len(card.channels)))
+    return (np.asarray(card.shift) + noise / np.asarray(card.scale)).astype(np.float32)
+
+
+def follow(
+    step: Callable[[np.ndarray, Any], Sequence[Any]], statistics: np.ndarray, windows: np.ndarray
+) -> list[np.ndarray]:
+    """Runs windows (n, t, c) one after the other, each with the statistics (s,) after those before it.
+
+    The step is a function of a window and statistics that returns arrays, the last of which is the statistics after
+    the window. Returns the other arrays, each with n rows.
+    """
+    found, given = [], statistics
+    for window in windows:
+        *arrays, given = step(window[None], given)
+        found.append(arrays)
+    return [np.concatenate(rows) for rows in zip(*found, strict=True)]
+
+
+def check_all(name: str, pairs: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
+    """Returns facts about the largest difference of pairs of probabilities, found and expected; see `check`."""
+    largest = max(check(name, np.asarray(found), np.asarray(expected)) for found, expected in pairs)
+    return {"checked_windows": CHECKED_WINDOWS, "largest_difference": largest}
+
+
+def check(name: str, found: np.ndarray, expected: np.ndarray) -> float:
+    """Returns the largest difference of probabilities (n, k); raises ExportError for a large one or another class."""
+    difference = float(np.max(np.abs(found - expected)))  # NaN where anything is
+    if not difference <= TOLERANCE:
+        raise ExportError(
+            f"{name}: its probabilities differ by {difference:.2g} from the model's, more than {TOLERANCE}; "
+            "nothing is kept"
+        )
+    first, second = np.sort(expected, axis=1)[:, :-3:-1].T
+    clear = first - second > 2 * TOLERANCE
+    if np.any(found.argmax(1)[clear] != expected.argmax(1)[clear]):
+        raise ExportError(f"{name}: it gives other classes than the model; nothing is kept")
+    return difference

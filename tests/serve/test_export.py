@@ -14,7 +14,7 @@ from configs import demo
 from dcdp_jax.errors import CheckpointError, ConfigError, DataError, ExportError
 from dcdp_jax.rejection import Rejection
 from dcdp_jax.runs.model_card import read_card, write_card
-from dcdp_jax.serve import export, export_checks, standalone
+from dcdp_jax.serve import export, standalone
 from dcdp_jax.serve.adaptation import AdaptingModel
 from dcdp_jax.serve.export_card import exported_card
 from dcdp_jax.serve.inputs import prepare
@@ -241,19 +241,19 @@ def test_an_artifact_of_a_later_jax_is_named(untrained):
 
 def test_answers_that_differ_are_an_error():
     expected = np.array([[0.7, 0.3], [0.50004, 0.49996]], np.float32)
-    assert export_checks.check("model.x", expected + 5e-5, expected) == pytest.approx(5e-5, rel=1e-2)
-    assert export_checks.check("model.x", expected[:, ::1].copy(), expected) == 0
-    export_checks.check("model.x", np.array([[0.7, 0.3], [0.49998, 0.50002]]), expected)  # a tie may fall either way
+    assert export.check("model.x", expected + 5e-5, expected) == pytest.approx(5e-5, rel=1e-2)
+    assert export.check("model.x", expected[:, ::1].copy(), expected) == 0
+    export.check("model.x", np.array([[0.7, 0.3], [0.49998, 0.50002]]), expected)  # a tie may fall either way
     with pytest.raises(ExportError, match=r"model\.x: its probabilities differ by 0\.0002"):
-        export_checks.check("model.x", expected + 2e-4, expected)
+        export.check("model.x", expected + 2e-4, expected)
     with pytest.raises(ExportError, match=r"model\.x: its probabilities differ by nan"):
-        export_checks.check("model.x", np.full((2, 2), np.nan), expected)
+        export.check("model.x", np.full((2, 2), np.nan), expected)
 
 
 def test_a_bad_export_leaves_what_was_there(copied, monkeypatch):
     (copied / "export").mkdir()
     (copied / "export" / "before.txt").touch()
-    monkeypatch.setattr(export_checks, "TOLERANCE", -1.0)
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
     with pytest.raises(ExportError, match="nothing is kept"):
         export.export_run(demo.get_config(), copied, ["jax"])
     assert [path.name for path in (copied / "export").iterdir()] == ["before.txt"]
