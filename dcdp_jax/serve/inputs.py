@@ -136,8 +136,14 @@ def reading_fields(
         )
     columns = find_columns(where, header, card.inputs)
     if len(table.channels) == len(card.inputs):
-        for (column, _, _, unit), channel in zip(table.channels, card.inputs, strict=True):
-            if channel.name not in columns and column in header:
+        places = {channel.name: (channel.group, channel.site) for channel in card.inputs}
+        for (column, *place, unit), channel in zip(table.channels, card.inputs, strict=True):
+            if channel.name not in columns and column in header and column not in places:
+                if tuple(place) in {*places.values()} - {places[channel.name]}:
+                    raise DataError(
+                        f"{where}: {column} is of {' at '.join(place)}, and the place of {channel.name} in "
+                        f"data.table.channels is of {' at '.join(places[channel.name])}; expected the model's order"
+                    )
                 if unit_name(unit) != unit_name(channel.unit):
                     raise DataError(f"{where}: {column} is in {unit}, and the model reads it in {channel.unit}")
                 columns[channel.name] = column

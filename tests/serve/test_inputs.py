@@ -176,6 +176,22 @@ def test_a_unit_in_another_spelling_is_the_same_unit(unit, tmp_path, card, data)
     assert len(read_input(table(tmp_path / "b.csv", names=["ax", *COLUMNS[1:]]), card, data)) == 1
 
 
+def test_columns_in_another_order_do_not_stand_for_the_models(tmp_path, card, data):
+    sites = ["hip"] * 3 + ["foot"] * 3
+    card = msgspec.structs.replace(
+        card, inputs=tuple(Channel(c, "acc", s, "g") for c, s in zip(COLUMNS, sites, strict=True))
+    )
+    path = table(tmp_path / "a.csv", names=list("abcdef"))
+    data.table.channels = tuple((c, "acc", s, "g") for c, s in zip("abcdef", sites, strict=True))
+    assert len(read_input(path, card, data)) == 1
+    data.table.channels = data.table.channels[3:] + data.table.channels[:3]
+    with pytest.raises(DataError, match=r"d is of acc at foot, and the place of acc_x .* is of acc at hip"):
+        read_input(path, card, data)
+    data.table.channels = tuple((c, "acc", s, "g") for c, s in zip(COLUMNS[::-1], sites[::-1], strict=True))
+    with pytest.raises(DataError, match="no column acc_x, acc_y, gyro_x, gyro_y, gyro_z; the model reads"):
+        read_input(table(tmp_path / "b.csv", names=["acc_z", *"abcde"]), card, data)
+
+
 def test_values_of_another_unit_are_noticed(card):
     recording = make_recording(card, 50)
     item = prepare("here", recording, card)
