@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from dcdp_jax.report.page import number, percent, signed
 
-# Titles of the scores of `metrics.scores`, and of the calibration error.
+# Titles of the scores of `metrics.scores`, and of `ece`.
 SCORES = {
     "accuracy": "Accuracy",
     "precision_macro": "Macro precision",
@@ -14,7 +14,7 @@ SCORES = {
     "precision_weighted": "Weighted precision",
     "recall_weighted": "Weighted recall",
     "f1_weighted": "Weighted F1",
-    "ece": "Calibration error",
+    "ece": "Expected calibration error",
 }
 SPLITS = ("train", "validation", "test")
 # What is tested with each `train.selection`.
