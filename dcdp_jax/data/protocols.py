@@ -260,7 +260,7 @@ def set_aside_calibration(
 def last_fifths(recordings: Sequence[Recording], choice: Choice) -> Protocol:
     """Divides as `subject`: the last fifth of the subjects tests, the one before validates, unless they are named."""
     subjects = subjects_of(recordings)
-    test, validation = named_or_last(subjects, choice, "subject")
+    test, validation = named_or_last(subjects, choice, "subject", people(recordings, subjects))
     return by_subjects("subject", recordings, validation, test)
 
 
@@ -269,17 +269,20 @@ def by_recording(recordings: Sequence[Recording], choice: Choice) -> Protocol:
 
     A subject may be in more than one split.
     """
-    test, validation = named_or_last([r.run for r in recordings], choice, "recording")
+    runs = [r.run for r in recordings]
+    test, validation = named_or_last(runs, choice, "recording", runs)
     split_of = dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
     note = "by recording: a subject may stand in more than one split"
     return assign("recording", recordings, lambda r: split_of.get(r.run, "train"), by_subject=False, notes=[note])
 
 
-def named_or_last(names: Sequence[int] | Sequence[str], choice: Choice, what: str) -> tuple[list[Any], list[Any]]:
-    """Returns the names that test and those that validate."""
+def named_or_last(
+    names: Sequence[int] | Sequence[str], choice: Choice, what: str, called: Sequence[str]
+) -> tuple[list[Any], list[Any]]:
+    """Returns the names or numbers that test and those that validate; messages show what they are called."""
     for field, wanted in (("test", choice.test), ("validation", choice.validation)):
         if unknown := [name for name in wanted if name not in names]:
-            raise ConfigError(f"data.table.{field}: no {what} {unknown[0]!r}; there are {listed(names)}")
+            raise ConfigError(f"data.table.{field}: no {what} {unknown[0]!r}; there are {listed(called)}")
     if both := [name for name in choice.test if name in choice.validation]:
         raise ConfigError(f"data.table: {what} {both[0]!r} stands in both test and validation")
     fifth = max(len(names) // 5, 1)
@@ -288,7 +291,7 @@ def named_or_last(names: Sequence[int] | Sequence[str], choice: Choice, what: st
     if len(set(names) - set(test) - set(validation)) == 0 or not validation:
         raise DataError(
             f"data.protocol={what} needs three {what}s at least, to test, validate and train, and one of them left "
-            f"for training; the data here has {listed(names)}"
+            f"for training; the data here has {listed(called)}"
         )
     return test, validation
 

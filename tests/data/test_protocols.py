@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dcdp_jax.data.datasets import DATASETS, uci_har
 from dcdp_jax.data.protocols import NO_CHOICE, SPLITS, Choice, train_on_validation
-from dcdp_jax.data.recording import UNLABELLED, Recording
+from dcdp_jax.data.recording import UNLABELLED, Recording, Recordings
 from dcdp_jax.errors import ConfigError, DataError
 from tests.data.making import ADLS, CHANNELS, EVERY, RATE, random_recordings
 
@@ -200,6 +200,12 @@ def test_an_empty_part_is_named(dataset, protocol, keep, message):
     recordings = [r for r in random_recordings(dataset, 0) if r.subject in keep]
     with pytest.raises(DataError, match=rf"data\.protocol={protocol}.*{message}"):
         divide(dataset, protocol, recordings)
+
+
+def test_people_are_called_by_their_names():
+    recordings = Recordings(random_recordings("table", 0)[:4], ("a", "b", "c"), {1: "ann", 2: "bob"})
+    with pytest.raises(DataError, match=r"needs three subjects at least, .* has ann, bob"):
+        divide("table", "subject", recordings)
 
 
 def test_subjects_that_are_missing_are_noted():
