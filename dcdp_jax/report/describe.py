@@ -56,7 +56,9 @@ def description_lines(summary: Mapping[str, Any]) -> str:
     people = {part: len(names) for part, names in summary["subjects"].items()}
     parts = ", ".join(f"{p} {windows[p]:,} ({people[p]} subject{'s' if people[p] > 1 else ''})" for p in windows)
     minutes = _class_minutes(summary)
-    lacking = [note for note in summary["notes"] if note.startswith("incomplete")]
+    own = any(" subjects by " in note for note in summary["notes"])  # tables of the user, whose notes all matter
+    notes = [note for note in summary["notes"] if own or note.startswith("incomplete")]
+    most = len(notes) if own else LINES_SHOWN
     rows = [["class", "minutes", *windows]]
     rows += [[name, f"{minutes[name]:,.1f}", *(f"{summary['counts'][p][name]:,}" for p in windows)] for name in names]
     first, *others = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -69,9 +71,8 @@ def description_lines(summary: Mapping[str, Any]) -> str:
             f"Windows of {_seconds(summary, 'window')}, every {_seconds(summary, 'step')}: {parts}",
             *table,
             *([summary["minutes_note"]] if summary["minutes_note"] else []),
-            *(note for note in summary["notes"] if " subjects by " in note),
-            *lacking[:LINES_SHOWN],
-            *([f"... and {len(lacking) - LINES_SHOWN} more on the page"] if len(lacking) > LINES_SHOWN else []),
+            *notes[:most],
+            *([f"... and {len(notes) - most} more on the page"] if len(notes) > most else []),
         ]
     )
 
