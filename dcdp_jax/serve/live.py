@@ -119,6 +119,8 @@ class Reader:
         for block in source:
             yield from self._take(block)
         for name, recording in self.sources.items():
+            if 0 < len(recording.intervals) < ENOUGH:
+                self._judge(recording)
             for event in recording.recognizer.finish():
                 yield name, event
         if self._all_bad:
@@ -223,15 +225,20 @@ class Reader:
         return in_seconds(stamps, source.first, self.table.time_unit)
 
     def _look(self, source: Source, time: np.ndarray) -> None:
-        """Says where the first rows come at another rate than the model's; DataError: the unit of time is wrong."""
+        """Notes the intervals between the first rows, and judges them once they are enough."""
         if len(source.intervals) < ENOUGH and not keeps_rows(self.table):
             passed = np.diff(time, prepend=source.last if np.isfinite(source.last) else time[:1])
             source.intervals += passed[passed > 0].tolist()
-            if len(source.intervals) >= ENOUGH and self.table.repeated != "spread":
-                interval = float(np.median(source.intervals))
-                check_interval(interval, self.table)
-                for note in rate_notes(interval, self.card, self.table):
-                    print(note, file=sys.stderr)
+            if len(source.intervals) >= ENOUGH:
+                self._judge(source)
+
+    def _judge(self, source: Source) -> None:
+        """Says where the first rows come at another rate than the model's; DataError: the unit of time is wrong."""
+        interval = float(np.median(source.intervals))
+        if self.table.repeated != "spread":
+            check_interval(interval, self.table)
+            for note in rate_notes(interval, self.card, self.table):
+                print(note, file=sys.stderr)
 
     def _report(self, message: str) -> None:
         """Names a line that was left out; raises DataError where too many in a row were."""
