@@ -1,6 +1,5 @@
 """Batch normalisation with a custom gradient that reads the activations as few times as possible."""
 
-import math
 from functools import partial
 
 import flax.linen as nn
@@ -41,13 +40,13 @@ def widened(x: jax.Array) -> jax.Array:
 def batch_statistics(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
     """Returns mean and biased variance (c,) of the global batch, `widened`, from sums of x and of its square."""
     x = widened(x)
-    mean, mean_of_squares = batch_means(sums(x, x * x, parts=16), x, axis_name)
+    mean, mean_of_squares = batch_means(sums(x, x * x), x, axis_name)
     return mean, jnp.maximum(mean_of_squares - mean * mean, 0)
 
 
-def sums(a: jax.Array, b: jax.Array, parts: int = 1) -> tuple[jax.Array, jax.Array]:
-    """Returns the sums (c,) of two arrays (b, ..., c); see `sums_together` for the parts."""
-    return lax.platform_dependent(a, b, cuda=partial(sums_together, parts=parts), default=sums_apart)
+def sums(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the sums (c,) of two arrays (b, ..., c)."""
+    return lax.platform_dependent(a, b, cuda=sums_together, default=sums_apart)
 
 
 def batch_means(local: tuple[jax.Array, jax.Array], x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
@@ -63,21 +62,14 @@ def sums_apart(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     return a.sum(axes), b.sum(axes)
 
 
-def sums_together(a: jax.Array, b: jax.Array, parts: int) -> tuple[jax.Array, jax.Array]:
-    """Computes `sums_apart` as one reduction, for which XLA launches half as many kernels on a GPU.
-
-    With parts, it sums so many parts of the rows, as far as they divide the rows, and leaves the sum of these to the
-    kernel that uses it. XLA would launch a second kernel for it.
-    """
+def sums_together(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Computes `sums_apart` as one reduction, for which XLA launches half as many kernels on a GPU."""
 
     def add(x: tuple[jax.Array, jax.Array], y: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         return x[0] + y[0], x[1] + y[1]
 
-    zero, c = jnp.zeros((), a.dtype), a.shape[-1]
-    parts = math.gcd(parts, a.size // c)
-    of_parts = lax.reduce((a.reshape(parts, -1, c), b.reshape(parts, -1, c)), (zero, zero), add, (1,))
-    a, b = lax.optimization_barrier(of_parts) if parts > 1 else of_parts
-    return a.sum(0), b.sum(0)
+    zero = jnp.zeros((), a.dtype)
+    return lax.reduce((a, b), (zero, zero), add, tuple(range(a.ndim - 1)))
 
 
 def affine(x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:

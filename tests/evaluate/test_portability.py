@@ -19,7 +19,6 @@ from dcdp_jax.evaluate.portability import (
     portability_page,
     run_steps,
 )
-from dcdp_jax.models import batch_norm
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.train.devices import Devices
 
@@ -118,11 +117,8 @@ def test_a_model_that_cannot_be_built_is_left_out(monkeypatch):
     assert "- deepconvlstm: data.window=10" in portability_page(findings)
 
 
-def test_convolutions_take_the_form_of_the_platform_lowered_for(dataset, monkeypatch):
+def test_convolutions_take_the_form_of_the_platform_lowered_for(dataset):
     """Matrix products of the unfolded gradient, which stand between barriers, are for CPU and NVIDIA GPUs."""
-    # The sums of a normalisation have barriers on NVIDIA GPUs.
-    monkeypatch.setattr(batch_norm, "sums_together", lambda a, b, parts: batch_norm.sums_apart(a, b))
-    batch_norm._forward.clear_cache()
     config = small_config("danhar")  # has convolutions of stride 1
     devices = Devices(1, "jit")
     steps, state = portability.build_steps(config, dataset, devices)
@@ -132,7 +128,6 @@ def test_convolutions_take_the_form_of_the_platform_lowered_for(dataset, monkeyp
         platform: traced.lower(lowering_platforms=(platform,)).as_text().count("optimization_barrier")
         for platform in PLATFORMS
     }
-    batch_norm._forward.clear_cache()
     # Batch normalisation has barriers of its own on every platform, the norms of gradients and updates on NVIDIA GPUs.
     assert barriers["cpu"] == barriers["cuda"] - 2 > barriers["rocm"] == barriers["tpu"]
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dcdp_jax.models.batch_norm import BatchNorm, sums_together
+from dcdp_jax.models.batch_norm import BatchNorm
 
 pytestmark = pytest.mark.usefixtures("strict_types")
 
@@ -124,11 +124,3 @@ def test_several_seeds_at_once_are_each_their_own():
 
     wanted = jnp.stack([jax.grad(loss)(one) for one in x])
     np.testing.assert_allclose(jax.vmap(jax.grad(loss))(x), wanted, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize(("shape", "parts"), [((8, 3, 2), 1), ((8, 3, 2), 16), ((7, 2), 16)])
-def test_the_form_for_gpus_sums_in_parts_that_divide_the_rows(shape, parts):
-    a, b = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
-    axes = tuple(range(len(shape) - 1))
-    for found, x in zip(sums_together(jnp.array(a), jnp.array(b), parts), (a, b), strict=True):
-        np.testing.assert_allclose(found, x.sum(axes), rtol=1e-5, atol=1e-6)
