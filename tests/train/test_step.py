@@ -129,12 +129,15 @@ def forms_for_gpu(monkeypatch):
         chosen.append(cuda)
         return (cuda or default)(*arguments)
 
+    def forget():
+        conv.by_kernels.cache_clear()
+        for function in traced:
+            function.clear_cache()
+
     monkeypatch.setattr(jax.lax, "platform_dependent", choose)
-    for function in traced:
-        function.clear_cache()
+    forget()
     yield chosen
-    for function in traced:
-        function.clear_cache()
+    forget()
 
 
 def test_forms_for_gpus_are_the_same_steps(signals, one_device, forms_for_gpu):
