@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.names import clean_names, stem
 from dcdp_jax.data.table_checks import listed
-from dcdp_jax.data.table_files import TIME, read_file
+from dcdp_jax.data.table_files import TIME, check_zones, read_file
 from dcdp_jax.errors import DataError
 
 
@@ -42,10 +42,7 @@ def annotate(path: Path, table: ConfigDict, frame: pd.DataFrame) -> np.ndarray:
     if (wrong := begins[1:] < ends[:-1]).any():
         raise DataError(f"{file}, line {lines[1:][wrong][0]}: begins before the end of line {lines[:-1][wrong][0]}")
     for other in (starts, stops):
-        if {frame.attrs["zoned"], other.attrs["zoned"]} == {True, False}:
-            raise DataError(
-                f"{file}: its times have a time zone or offset and those of {path} have none, or the reverse"
-            )
+        check_zones(file, other, path, frame)
     time = frame[TIME].to_numpy()
     at = np.searchsorted(begins, time, side="right") - 1
     inside = (at >= 0) & (time < ends[at])

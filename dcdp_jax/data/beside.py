@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.table_files import TIME, read_file, read_header
+from dcdp_jax.data.table_files import TIME, check_zones, read_file, read_header
 from dcdp_jax.errors import DataError
 
 LINE = "\0line"  # column for the line in the file, as TIME
@@ -41,10 +41,8 @@ def join_files(
             raise DataError("data.table.beside joins files by their time; set data.table.time or data.table.preamble")
         if (back := np.diff(frame[TIME].to_numpy()) < 0).any():
             raise DataError(f"{file}, line {frame.index[1:][back][0]}: time goes back; sort the rows")
-        if frames and {frame.attrs["zoned"], frames[0].attrs["zoned"]} == {True, False}:
-            raise DataError(
-                f"{file}: its times have a time zone or offset and those of {path} have none, or the reverse"
-            )
+        if frames:
+            check_zones(file, frame, path, frames[0])
         names += [column for column, name in columns.items() if name != table.time]
         doubts |= frame.attrs["doubts"]
         frames.append(frame.rename(columns={columns[c]: c for c in own})[[TIME, *own, *([] if frames else texts)]])

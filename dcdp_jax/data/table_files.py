@@ -428,6 +428,12 @@ def says_zone(column: pd.Series) -> bool | None:
     return re.search(f"{ZONE}|{OFFSET}", first.strip()) is not None if isinstance(first, str) else None
 
 
+def check_zones(path: Path, frame: pd.DataFrame, other: Path, beside: pd.DataFrame) -> None:
+    """Raises DataError if only one of two frames of `read_file` has dates with a time zone or offset."""
+    if {frame.attrs["zoned"], beside.attrs["zoned"]} == {True, False}:
+        raise DataError(f"{path}: its times have a time zone or offset and those of {other} have none, or the reverse")
+
+
 def is_missing(stamps: np.ndarray) -> np.ndarray:
     """Returns which of the stamps from `read_stamps` are none."""
     return np.isnan(stamps) if stamps.dtype.kind == "f" else stamps == np.iinfo(np.int64).min
