@@ -20,6 +20,7 @@ def summarize(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
     per_minute = 60 * dataset.rate
     return {
         "dataset": config.title or config.name,
+        "own_tables": config.name == "table",
         "protocol": config.protocol,
         "fold": config.fold if config.protocol in FOLDED else None,
         "marks": list(dataset.marks),

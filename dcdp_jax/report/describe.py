@@ -56,7 +56,7 @@ def description_lines(summary: Mapping[str, Any]) -> str:
     people = {part: len(names) for part, names in summary["subjects"].items()}
     parts = ", ".join(f"{p} {windows[p]:,} ({people[p]} subject{'s' if people[p] > 1 else ''})" for p in windows)
     minutes = _class_minutes(summary)
-    own = any(" subjects by " in note for note in summary["notes"])  # tables of the user, whose notes all matter
+    own = summary["own_tables"]  # whose notes all matter
     notes = [note for note in summary["notes"] if own or note.startswith("incomplete")]
     most = len(notes) if own else LINES_SHOWN
     rows = [["class", "minutes", *windows]]

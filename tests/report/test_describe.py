@@ -209,7 +209,7 @@ def test_lines_for_a_terminal(summary):
     summary["notes"] += ["incomplete: more"] * 9
     assert description_lines(summary).split("\n")[-1] == "... and 4 more on the page"
     assert [int(row.split()[2]) for row in rows[:8]] == list(summary["counts"]["train"].values())
-    summary["notes"] = ["2 subjects by the column 'p'", *["x is constant"] * 9]  # of the user's tables
+    summary["own_tables"], summary["notes"] = True, ["2 subjects by the column 'p'", *["x is constant"] * 9]
     assert description_lines(summary).split("\n")[-10:] == summary["notes"]
 
 
