@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from ml_collections import ConfigDict
@@ -31,6 +31,12 @@ LOCATIONS = tuple(field.name for field in FIELDS if not field.affects_result)
 BALANCED = "balanced"
 BEST, LAST, EMA = "best", "last", "ema"
 TRAIN, HELDOUT = "train", "heldout"
+# Type and example of the items of a study's fields.
+STUDY_ITEMS = {
+    "compare": (tuple[str, str], "('row', 'reference row')"),
+    "oracles": (tuple[str, Annotated[list[str], msgspec.Meta(min_length=1)]], "('row', ('branch alone', ...))"),
+    "paper": (tuple[str, str, str, float], "('row', 'data set', 'accuracy', 97.79)"),
+}
 # Names that a branch must not have: keys of the network's parameters and of the records of losses and norms, and the
 # one that Flax keeps for itself.
 RESERVED_NAMES = ("projection", "fusion", "total", "contrast", "align", "params")
@@ -102,8 +108,26 @@ def check_config(config: ConfigDict) -> None:
 
 def check_study(config: ConfigDict) -> None:
     """Raises ConfigError where a study's own fields cannot be used; those of its runs are checked with the runs."""
-    check_values(dict(flatten({"study": config.study.to_dict()})), STUDY_FIELDS)
-    if config.study.devices_divide == "seeds" and config.study.seeds_at_once == 1:
+    study = config.study
+    check_values(dict(flatten({"study": study.to_dict()})), STUDY_FIELDS)
+    for name, (shape, example) in STUDY_ITEMS.items():
+        if wrong := [item for item in study[name] if not fits(item, shape)]:
+            raise ConfigError(f"study.{name}: {wrong[0]!r} must look like {example}")
+    for name in ("compare", "oracles"):
+        named = [row for row, _ in study[name]]
+        if twice := [row for row in named if named.count(row) > 1]:
+            raise ConfigError(f"study.{name}: the row {twice[0]!r} is named twice, expected one reference for each row")
+    if itself := [row for row, reference in study.compare if row == reference]:
+        raise ConfigError(f"study.compare: the row {itself[0]!r} is compared with itself")
+    seeds = ("quick.seeds", config.quick.seeds) if study.quick else ("study.seeds", study.seeds)
+    for name, values in (seeds, ("study.folds", study.folds)):
+        if len(set(values)) < len(values):
+            raise ConfigError(f"{name}={tuple(values)}: expected every number once")
+    if not seeds[1]:
+        raise ConfigError(f"{seeds[0]}=() leaves no trial, expected one seed or more, as (0, 1, 2)")
+    if 0 < study.inner_folds < 3:
+        raise ConfigError(f"study.inner_folds={study.inner_folds} must be 0, or 3 or more")
+    if study.devices_divide == "seeds" and study.seeds_at_once == 1:
         raise ConfigError("study.devices_divide='seeds' needs study.seeds_at_once above 1")
 
 

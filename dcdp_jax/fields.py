@@ -24,7 +24,7 @@ class Field(NamedTuple):
     low: float | None = None  # the smallest allowed number; of a tuple of numbers, the smallest allowed item
     above: float | None = None  # a bound that a number must exceed
     high: float | None = None  # the largest allowed number
-    # the allowed values, or `"module:NAME"` of the tuple in dcdp_jax that holds them
+    # the allowed values, of a tuple those of its items, or `"module:NAME"` of the names in dcdp_jax
     choices: tuple[Any, ...] | str | None = None
     # the type of the items of a tuple; None where a function of `dcdp_jax.config` checks them
     items: type | tuple[type, ...] | None = None
@@ -656,8 +656,14 @@ STUDY_FIELDS = (
         "closes.",
     ),
     Field("study.shown", "", "The row whose confusion matrices are drawn; if empty, the best of the last stage."),
-    Field("study.selection", "f1_macro", "The score by which rows are chosen."),
-    Field("study.scores", ("accuracy", "f1_macro"), "The scores in the tables.", items=str),
+    Field("study.selection", "f1_macro", "The score by which rows are chosen.", choices="metrics:SCORES"),
+    Field(
+        "study.scores",
+        ("accuracy", "f1_macro"),
+        "The scores in the tables.",
+        choices="studies.rendering:SCORE_NAMES",
+        items=str,
+    ),
     Field("study.paper", (), "`(row, data set, score, percent)` as published."),
     Field(
         "study.engine",

@@ -14,6 +14,9 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from dcdp_jax.calibration import CALIBRATION_BINS, class_scores
 from dcdp_jax.optim import true_class_confidence
 
+# The names of `scores`.
+SCORES = ("accuracy", *(f"{score}_{mean}" for mean in ("macro", "weighted") for score in ("precision", "recall", "f1")))
+
 
 def scores(counts: Num[np.ndarray, "k k"] | Num[Array, "k k"]) -> dict[str, float]:
     """Computes accuracy, and macro and weighted precision, recall and F1, as scikit-learn does with zero_division=0.

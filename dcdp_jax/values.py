@@ -52,8 +52,10 @@ def check_value(field: Field, value: Any) -> None:
         raise ConfigError(f"{said} is not finite")
     if any(isinstance(number, int | float) and abs(number) > LARGEST for number in leaves(value)):
         raise ConfigError(f"{said} is larger than float32 can hold, {LARGEST:g}")
-    if field.choices and value not in (choices := choices_of(field)):
-        raise ConfigError(f"{said} is not one of {', '.join(map(str, choices))}")
+    for item in (value if isinstance(field.default, tuple) else (value,)) if field.choices else ():
+        if item not in (choices := choices_of(field)):
+            which = f": {item!r}" if isinstance(field.default, tuple) else ""
+            raise ConfigError(f"{said}{which} is not one of {', '.join(map(str, choices))}")
     for number in leaves(value) if field.low is not None or field.above is not None else ():
         if field.low is not None and field.high is not None and not field.low <= number <= field.high:
             raise ConfigError(f"{said} is not between {field.low:g} and {field.high:g}")

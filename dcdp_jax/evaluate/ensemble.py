@@ -1,5 +1,6 @@
 """`--mode=ensemble`: the mean of the test probabilities of several finished runs, scored like a run."""
 
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dcdp_jax.calibration import calibration
+from dcdp_jax.config import differences
 from dcdp_jax.errors import UserError
 from dcdp_jax.metrics import accuracy_text, count_predictions, scores
 from dcdp_jax.rejection import cross_entropy
@@ -45,7 +47,7 @@ def write_ensemble(runs: Sequence[Path], workdir: Path) -> dict[str, Any]:
 
     The runs are folders, two at least, tested on the same windows: seeds of one config, or models trained on different
     folds of the training part. The workdir is new, empty, or has an ensemble, which is replaced. Raises UserError where
-    a run is named twice, unfinished or damaged, or the runs are not of the same classes and windows.
+    a run is named or copied twice, unfinished or damaged, or the runs are not of the same classes and windows.
     """
     if len(runs) < 2:
         raise UserError(f"--mode=ensemble takes the folders of two or more finished runs, got {len(runs)}")
@@ -82,7 +84,7 @@ def read_member(folder: Path) -> Member:
 
 
 def check_same(members: Sequence[Member]) -> None:
-    """Raises UserError for runs whose probabilities are not of the same classes and windows."""
+    """Raises UserError for runs whose probabilities are not of the same classes and windows, or copies of a run."""
     first = members[0]
     for other in members[1:]:
         both = f"{first.folder} and {other.folder}"
@@ -95,6 +97,13 @@ def check_same(members: Sequence[Member]) -> None:
         if differing := [i for i, (one, two) in enumerate(zip(a, b, strict=True)) if one != two]:
             i = differing[0]
             raise UserError(f"{both} have different test windows: {PREDICTIONS}, row {i + 2}, has {a[i]} and {b[i]}")
+    for one, other in itertools.combinations(members, 2):
+        same_config = not differences(one.config, other.config)
+        if same_config and np.array_equal(one.probabilities, other.probabilities):
+            raise UserError(
+                f"{one.folder} and {other.folder} are copies of one run: the same config and probabilities, which "
+                "would count twice in the mean"
+            )
 
 
 def mean_probabilities(probabilities: Sequence[np.ndarray]) -> np.ndarray:

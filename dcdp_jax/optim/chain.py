@@ -5,12 +5,14 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
 from dcdp_jax.optim.average import average_statistics
 from dcdp_jax.optim.branches import Labels, is_zero
 from dcdp_jax.optim.decoupled import scale_by_adam_with_decoupled_cgm
+from dcdp_jax.optim.inspect import coefficients_of
 from dcdp_jax.optim.methods import METHODS
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
@@ -74,6 +76,33 @@ def decays(params: Any) -> Any:
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
+def acting(
+    inner: optax.GradientTransformationExtraArgs, acts: Callable[[jax.Array], jax.Array]
+) -> optax.GradientTransformationExtraArgs:
+    """Applies a transformation in the updates for whose number `acts` is true.
+
+    In the others its state does not change, except that `coefficients`, which say what was last applied, are those of
+    the initial state.
+    """
+    conditional = optax.transforms.conditionally_transform(inner, acts)
+
+    def update(
+        updates: optax.Updates, state: Any, params: optax.Params | None = None, **extra: Any
+    ) -> tuple[optax.Updates, Any]:
+        without = coefficients_of(inner.init(updates))
+        updates, following = conditional.update(updates, state, params, **extra)
+        if without is not None:
+            applied = jax.tree.map(
+                lambda coefficient, none: jnp.where(acts(state.step), coefficient, none),
+                coefficients_of(following),
+                without,
+            )
+            following = optax.tree.set(following, coefficients=applied)
+        return updates, following
+
+    return optax.GradientTransformationExtraArgs(conditional.init, update)
+
+
 def build_optimizer(
     name: str,
     schedule: optax.Schedule,
@@ -108,7 +137,7 @@ def build_optimizer(
         acts on the preconditioned update, before weight decay, as a learning rate per branch. `decoupled` acts on the
         first moment only; for sgd, which has no second moment, it is the same as `before`.
       acts: Function from the number of the update to whether the method acts; None for always. While the method does
-        not act, its state does not change.
+        not act, its state does not change, but for the coefficients, which are those before the first update.
       decay: Decay rate of the exponential averages of the method's keywords, see `average_statistics`; None for the
         values of each update.
 
@@ -151,7 +180,7 @@ def build_optimizer(
 
         modulation: optax.GradientTransformation = make(labels, **arguments)
         if acts is not None:
-            modulation = optax.transforms.conditionally_transform(modulation, acts)
+            modulation = acting(modulation, acts)
         modulation = averaged(modulation)
         if placement == "decoupled" and name != "sgd":
             cgm_eps = {"cgm_eps": arguments["eps"]} if "eps" in arguments else {}

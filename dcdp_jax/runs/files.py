@@ -109,7 +109,7 @@ def read_digests(folder: Path) -> dict[str, list[str]]:
     """
     try:
         content = (folder / DIGESTS).read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
         table = json.loads(content)

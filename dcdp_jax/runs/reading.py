@@ -53,6 +53,10 @@ class FinishedRun(NamedTuple):
 def read_run(workdir: Path) -> FinishedRun:
     """Reads all files of a finished run; raises CheckpointError if one is damaged, or a necessary one is missing."""
     result = read_result(workdir)
+    if "ensemble" in result:
+        raise CheckpointError(
+            f"{workdir} holds an ensemble, which has no config and no log of its own; name the runs it was made from"
+        )
     steps, epochs = read_metrics(workdir)
     predictions = read_predictions(workdir, result)
     return FinishedRun(

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from dcdp_jax.config import as_plain_data
-from dcdp_jax.errors import ConfigError, Terminated, UserError
+from dcdp_jax.errors import CheckpointError, ConfigError, Terminated, UserError
 from dcdp_jax.metrics import accuracy_text
 from dcdp_jax.runs.files import RESULT, write_json
 from dcdp_jax.runs.reading import Predictions, read_predictions, read_result
@@ -148,8 +148,11 @@ def outcome_of(trial: Trial, workdir: Path) -> Outcome:
     """Reads the result of a trial, or its error."""
     folder = folder_of(trial, workdir)
     if (folder / RESULT).exists():
-        result = read_result(folder)
-        return Outcome(trial, result, None, read_predictions(folder, result))
+        try:
+            result = read_result(folder)
+            return Outcome(trial, result, None, read_predictions(folder, result))
+        except CheckpointError as damage:
+            raise CheckpointError(f"{damage}; or remove {folder}: the same command trains it again") from None
     error = (folder / ERROR).read_text() if (folder / ERROR).exists() else "not run"
     return Outcome(trial, None, error.splitlines()[0])
 
@@ -170,15 +173,27 @@ def finished(outcomes: Sequence[Outcome], row: str) -> dict[tuple[int, int], Out
 def best_row(stage: Stage, outcomes: Sequence[Outcome], score: str) -> str | None:
     """Returns the row with the highest mean validation score, the first of several equal ones; None if none has one.
 
-    For rows that are chosen by folds over the training subjects, it is the score on the subjects that a fold holds out.
+    A row takes part if it has a score of every data set, fold and seed that another row has one of: the mean of a row
+    without its failed trials may lack the hardest people. For rows that are chosen by folds over the training subjects,
+    it is the score on the subjects that a fold holds out.
     """
-    means = {row.name: validation_mean(outcomes, row.name, score) for row in stage.rows}
-    known = {name: mean for name, mean in means.items() if mean is not None}
-    return max(known, key=lambda name: known[name]) if known else None
+    found = {row.name: validation_scores(outcomes, row.name, score) for row in stage.rows}
+    wanted = {key for of_row in found.values() for key in of_row}
+    complete = {name: list(of_row.values()) for name, of_row in found.items() if of_row and of_row.keys() == wanted}
+    return max(complete, key=lambda name: float(np.mean(complete[name]))) if complete else None
+
+
+def validation_scores(outcomes: Sequence[Outcome], row: str, score: str) -> dict[tuple[str, int, int], float]:
+    """Returns {(data set, fold, seed): validation score} of a row's finished trials that have a validation part."""
+    parts = [(o.trial, o.result, "test" if is_inner(o.trial) else "validation") for o in outcomes if o.trial.row == row]
+    return {
+        (trial.dataset, trial.fold, trial.seed): result[part][score]
+        for trial, result, part in parts
+        if result and part in result
+    }
 
 
 def validation_mean(outcomes: Sequence[Outcome], row: str, score: str) -> float | None:
     """Returns the mean validation score of a row; None without a finished trial that has a validation part."""
-    parts = [(o.result, "test" if is_inner(o.trial) else "validation") for o in outcomes if o.trial.row == row]
-    values = [result[part][score] for result, part in parts if result and part in result]
-    return float(np.mean(values)) if values else None
+    values = validation_scores(outcomes, row, score).values()
+    return float(np.mean(list(values))) if values else None

@@ -14,6 +14,7 @@ from dcdp_jax.runs.files import sha256
 from dcdp_jax.values import flatten
 
 Fields = Mapping[str, Any]
+GIVEN = {"seed": "study.seeds", "data.fold": "study.folds"}  # {field that no row sets: what sets it}
 
 
 class Row(NamedTuple):
@@ -83,11 +84,22 @@ def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
     datasets, seeds = (config.quick.datasets, config.quick.seeds) if study.quick else (config.datasets, study.seeds)
     if not datasets:
         raise ConfigError("datasets is empty, expected {name: config}")
+    owners = {*config.datasets, *config.quick.datasets}
     places = {f"data.{place}": study[place] for place in ("raw_dir", "cache_dir") if study[place]}
     for dataset, original in datasets.items():
         folds = range(study.inner_folds) if stage.inner else study.folds or (original.data.fold,)
         for row, fold, seed in itertools.product(stage.rows, folds, seeds):
             given = [(*name.rpartition(":"), value) for name, value in {**base, **row.fields}.items()]
+            for owner, colon, field, _ in given:
+                if colon and owner not in owners:
+                    raise ConfigError(
+                        f"row {row.name!r}: {owner}:{field} is for the data set {owner!r}, expected one of "
+                        f"{', '.join(sorted(owners))}"
+                    )
+                if field in GIVEN:
+                    raise ConfigError(
+                        f"row {row.name!r} sets {field}, which {GIVEN[field]} gives; take it out of the row"
+                    )
             fields = {field: value for owner, _, field, value in given if owner in ("", dataset)}
             fields |= {"data.fold": fold, "seed": seed} | places
             if study.inner_folds:

@@ -12,7 +12,7 @@ import numpy as np
 from dcdp_jax.rejection import SMALLEST
 from dcdp_jax.runs.files import markdown_table, number
 from dcdp_jax.studies.engine import Outcome, by_dataset, finished
-from dcdp_jax.studies.statistics import Interval, bootstrap, difference, holm, paired, paired_p
+from dcdp_jax.studies.statistics import Interval, holm, mean_interval, paired, paired_p, ratio_interval
 from dcdp_jax.studies.tables import combined_scores, test_scores
 
 Oracles = Mapping[str, Sequence[str]]  # {row: the rows that make its oracle}
@@ -25,12 +25,12 @@ class Gain(NamedTuple):
     dataset: str  # name in the study
     row: str  # name
     reference: str  # the row that it is compared with
-    pairs: int  # number of seeds and folds that both have
+    pairs: int  # number of seeds, or of folds, that both have, see `statistics.paired`
     accuracy: float  # mean over them, in percent
-    difference: Interval  # to the reference, in points, with the bootstrap interval over the pairs
+    difference: Interval  # to the reference, in points, over the pairs
     p: float  # of the paired t-test, corrected after Holm over all gains of the study
-    # difference as percent of the gap between the reference and its oracle; None without an oracle, or where the
-    # interval of the gap holds 0
+    # difference as percent of the gap between the reference and its oracle; None without an oracle, for one pair, or
+    # where the interval of the gap holds 0
     closed: Interval | None
     cost: float  # training windows per second of the reference over those of the row, of the medians
 
@@ -42,7 +42,7 @@ class Oracle(NamedTuple):
     reference: str  # the row whose oracle it is
     rows: tuple[str, ...]  # whose probabilities are multiplied
     accuracy: dict[tuple[int, int], float]  # by (fold, seed), in percent
-    # to the reference, in points, with the bootstrap interval over seeds and folds; None where they share none
+    # to the reference, in points, over seeds or folds; None where they share none
     gap: Interval | None
 
 
@@ -52,10 +52,9 @@ class Hindrance(NamedTuple):
     dataset: str  # name in the study
     row: str  # name of the row that trains all branches
     branch: str  # name
-    pairs: int  # number of seeds and folds that both have
+    pairs: int  # number of seeds, or of folds, that both have
     accuracy: float  # test accuracy of the branch's own classifier in the row, mean over them, in percent
-    # to that of the branch alone, in points, with the bootstrap interval over the pairs; below 0 the branch is
-    # under-optimised
+    # to that of the branch alone, in points, over the pairs; below 0 the branch is under-optimised
     difference: Interval
 
 
@@ -75,7 +74,7 @@ def oracles_of(outcomes: Sequence[Outcome], oracles: Oracles) -> list[Oracle]:
             }
             if accuracy:
                 pairs = paired(accuracy, test_scores(here, reference, "accuracy"))
-                gap = bootstrap(pairs, difference) if len(pairs) else None
+                gap = mean_interval(pairs[:, 0] - pairs[:, 1]) if len(pairs) else None
                 found.append(Oracle(dataset, reference, tuple(rows), accuracy, gap))
     return found
 
@@ -99,13 +98,14 @@ def gains_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: S
             if not len(pairs):
                 continue
             oracle, closed = known.get((dataset, reference)), None
-            if oracle and oracle.gap and oracle.gap.low > 0 and len(three := paired(ours, theirs, oracle.accuracy)):
-                closed = bootstrap(three, lambda x: 100 * (x[..., 0] - x[..., 1]) / (x[..., 2] - x[..., 1]))
+            if oracle:
+                row_values, values, best = paired(ours, theirs, oracle.accuracy).T
+                closed = ratio_interval(100 * (row_values - values), best - values)
             fast, slow = (
                 np.median([outcome.result["windows_per_second"] for outcome in finished(here, name).values()])
                 for name in (reference, row)
             )
-            mean, gap, p = float(np.mean(pairs[:, 0])), bootstrap(pairs, difference), paired_p(*pairs.T)
+            mean, gap, p = float(np.mean(pairs[:, 0])), mean_interval(pairs[:, 0] - pairs[:, 1]), paired_p(*pairs.T)
             gains.append(Gain(dataset, row, reference, len(pairs), mean, gap, p, closed, float(fast / slow)))
     corrected = holm([gain.p for gain in gains])
     return [gain._replace(p=p) for gain, p in zip(gains, corrected, strict=True)]
@@ -119,8 +119,8 @@ def gain_section(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracle
     gains = gains_of(outcomes, compare, found)
     of_oracles = [
         [
-            *(oracle.dataset, oracle.reference, "; ".join(oracle.rows), str(len(oracle.accuracy))),
-            *(f"{np.mean(list(oracle.accuracy.values())):.2f}", interval_text(oracle.gap)),
+            *(oracle.dataset, oracle.reference, "; ".join(oracle.rows), str(len(paired(oracle.accuracy)))),
+            *(f"{np.mean(paired(oracle.accuracy)):.2f}", interval_text(oracle.gap)),
         ]
         for oracle in found
     ]
@@ -132,16 +132,18 @@ def gain_section(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracle
         ]
         for gain in gains
     ]
-    oracle_columns = ["data set", "oracle of", "branches", "n", "accuracy", "gap in points [95 % bootstrap]"]
+    oracle_columns = ["data set", "oracle of", "branches", "n", "accuracy", "gap in points [95 %]"]
     columns = ["data set", "row", "compared with", "n", "accuracy", "difference", "p", "gap closed", "cost"]
     return (
         "### What each row gains\n\n"
-        "Oracle: the product of the class probabilities of branches that were trained alone, by seed and fold.\n\n"
+        "Oracle: the product of the class probabilities of branches that were trained alone, by seed and fold. "
+        "n: seeds or, if there are several folds, folds, with the mean over the seeds of each; all intervals are over "
+        "these, by the t distribution.\n\n"
         f"{markdown_table(oracle_columns, of_oracles)}\n\n"
-        "Difference: to the row compared with, with the 95 % bootstrap interval over seeds and folds; p: paired "
+        "Difference: to the row compared with, with its 95 % interval; p: paired "
         f"t-test, corrected after Holm over all {len(gains)} lines; gap closed: percent of the gap to the oracle, "
-        "where the interval of the gap excludes 0; cost: training time per window, as a multiple of that of the "
-        f"row compared with.\n\n{markdown_table(columns, of_gains)}"
+        "where the interval of the gap excludes 0, with Fieller's interval; cost: training time per window, as a "
+        f"multiple of that of the row compared with.\n\n{markdown_table(columns, of_gains)}"
     )
 
 
@@ -189,7 +191,7 @@ def hindrances_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracl
                     pairs = paired(own_accuracy(joint, branch), own_accuracy(single, branch))
                     if len(pairs):
                         accuracy = float(pairs[:, 0].mean())
-                        gap = bootstrap(pairs, difference)
+                        gap = mean_interval(pairs[:, 0] - pairs[:, 1])
                         found.append(Hindrance(dataset, row, branch, len(pairs), accuracy, gap))
     return found
 
@@ -211,6 +213,6 @@ def branch_section(outcomes: Sequence[Outcome], compare: Mapping[str, str], orac
     return (
         "### Each branch beside itself alone\n\n"
         "Test accuracy of the branch's own classifier, and the difference in points to the same branch trained alone "
-        "with the same seed and fold, with the 95 % bootstrap interval; below 0 the branch is under-optimised.\n\n"
-        + markdown_table(["data set", "row", "n", *branches], lines)
+        "with the same seed and fold, with the 95 % t-interval over n seeds or folds; below 0 the branch is "
+        "under-optimised.\n\n" + markdown_table(["data set", "row", "n", *branches], lines)
     )

@@ -10,7 +10,7 @@ from dcdp_jax.runs.files import number
 from dcdp_jax.studies.statistics import Summary
 from dcdp_jax.studies.tables import Line, Table
 
-SCORE_NAMES = SCORES | {"loss": "Loss"}
+SCORE_NAMES = SCORES | {"loss": "Loss (not in percent)"}
 CSV_COLUMNS = (
     *("dataset", "protocols", "marks", "stage", "row", "chosen", "failed", "validation", "score"),
     *("n", "mean", "deviation", "low", "high", "paper", "difference", "p", "compared_with"),
@@ -25,21 +25,33 @@ def heading(table: Table) -> str:
     references = ", ".join(f'"{row}"' for row in dict.fromkeys(table.compare.values()))
     parts = [
         f"{table.dataset}{marks}, protocol {', '.join(table.protocols) or '-'}: test part, percent, mean ± standard "
-        f"deviation [95 % t-interval] over n seeds and folds"
+        "deviation [95 % t-interval] over "
+        + ("the folds of n trials, each the mean of its seeds" if table.folded else "n seeds")
     ]
+    if table.fingerprints > 1:
+        parts.append(f"the trials do not have the same data, but {table.fingerprints} different data_fingerprint")
+    if table.unpredicted:
+        parts.append(f"{table.unpredicted} without predictions.csv are left out of ensembles, 95 % and p (subjects)")
     if table.tested:
         parts.append(f"tested is {', and '.join(SELECTIONS[tested] for tested in table.tested)}")
     by_subject = has_subjects(table)
     if by_subject:
         parts.append("95 % (subjects): bootstrap interval of the accuracy over the people tested")
     if references:
-        tests = "p (seeds), paired t-test" + (", and p (subjects), sign-flip test of the accuracy," * by_subject)
+        tests = f"p ({unit_of(table)}), paired t-test" + (
+            ", and p (subjects), sign-flip test of the accuracy," * by_subject
+        )
         parts.append(f"differences and {tests} against {references}, corrected after Holm")
     if any(line.ensemble for line in table.lines):
         parts.append("ensemble: mean of the probabilities of the seeds of a fold")
     if any(line.inner for line in table.lines):
         parts.append("validation of rows without test scores: on held-out folds of the training subjects")
     return "; ".join(parts)
+
+
+def unit_of(table: Table) -> str:
+    """Returns what the means, intervals and t-tests of a table are over."""
+    return "folds" if table.folded else "seeds"
 
 
 def has_subjects(table: Table) -> bool:
@@ -70,7 +82,7 @@ def named_cells(line: Line, table: Table) -> Iterator[tuple[str, str]]:
             yield "Ours - paper", number(None if summary is None or paper is None else summary.mean - paper, "+.2f")
         if table.compare:
             yield "Difference", number(cell.difference, "+.2f")
-            yield "p (seeds)", number(cell.p, ".3f")
+            yield f"p ({unit_of(table)})", number(cell.p, ".3f")
     if has_subjects(table):
         over = line.subjects
         yield "95 % (subjects)", f"[{over.low:.2f}, {over.high:.2f}]" if over and over.n > 1 else ""

@@ -1,16 +1,17 @@
-"""Means over seeds and folds, intervals over seeds or over people, and paired tests."""
+"""Means over seeds or folds, intervals over these or over people, and paired tests."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 RESAMPLES = 10_000
+SAME = 1e-9  # differences of scores below this are rounding
 
 
 class Summary(NamedTuple):
-    """One score over seeds and folds."""
+    """One score over seeds, or over folds."""
 
     n: int  # number of values
     mean: float  # their mean
@@ -20,34 +21,14 @@ class Summary(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A statistic of the means over seeds and folds, with its 95 % bootstrap interval; NaN bounds for one of them."""
+    """An estimate from the values of seeds or folds with its 95 % t-interval; NaN bounds for one value."""
 
     value: float
     low: float
     high: float
 
 
-def difference(means: np.ndarray) -> np.ndarray:
-    """Returns by how much the first of the means (..., m) exceeds the second, for `bootstrap`."""
-    return means[..., 0] - means[..., 1]
-
-
-def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> Interval:
-    """Returns a function of the column means, with the percentile interval over rows drawn with replacement.
-
-    The values (n, m) are m numbers of each of n seeds and folds, which are drawn together. The statistic takes means
-    (..., m) and returns (...).
-    """
-    value = float(statistic(values.mean(axis=0)))
-    if len(values) < 2:
-        return Interval(value, np.nan, np.nan)
-    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = np.nanquantile(statistic(values[drawn].mean(axis=1)), (0.025, 0.975))
-    return Interval(value, float(low), float(high))
-
-
-def summarize(values: Sequence[float]) -> Summary:
+def summarize(values: Sequence[float] | np.ndarray) -> Summary:
     """Returns mean, sample standard deviation and 95 % t-interval of at least one value."""
     x = np.asarray(values, np.float64)
     n, mean = len(x), float(x.mean())
@@ -58,22 +39,55 @@ def summarize(values: Sequence[float]) -> Summary:
     return Summary(n, mean, deviation, mean - half, mean + half)
 
 
+def mean_interval(values: np.ndarray) -> Interval:
+    """Returns the mean of (n,) values with the interval of `summarize`."""
+    found = summarize(values)
+    return Interval(found.mean, found.low, found.high)
+
+
+def ratio_interval(x: np.ndarray, y: np.ndarray) -> Interval | None:
+    """Returns mean(x) / mean(y) of n pairs with the interval of Fieller; None where the interval of mean(y) holds 0.
+
+    The interval holds every r for which the t-test at 5 % does not reject that x - r y has mean 0:
+    (mean(x) - r mean(y))^2 <= t^2 (s_xx - 2 r s_xy + r^2 s_yy), where t is the 97.5 % quantile of n - 1 degrees of
+    freedom and s are the variances and the covariance of the means. It is bounded where that of mean(y) excludes 0
+    (Fieller 1954, Some problems in interval estimation).
+    """
+    if len(x) < 2 or not mean_interval(y).low > 0:
+        return None
+    mean_x, mean_y = np.mean(x), np.mean(y)
+    (xx, xy), (_, yy) = stats.t.ppf(0.975, len(x) - 1) ** 2 * np.cov(x, y) / len(x)
+    # The bounds are the roots of a r^2 - 2 b r + c.
+    a, b, c = mean_y**2 - yy, mean_x * mean_y - xy, mean_x**2 - xx
+    half = np.sqrt(max(b**2 - a * c, 0))
+    return Interval(float(mean_x / mean_y), float((b - half) / a), float((b + half) / a))
+
+
 def paired(*columns: Mapping[tuple[int, int], float]) -> np.ndarray:
-    """Returns the (n, m) values of the n folds and seeds, {(fold, seed): value}, that all of m columns have."""
+    """Returns the values (n, m) of the folds and seeds, {(fold, seed): value}, that all of m columns have.
+
+    They have a row for each seed or, if there are several folds, a row for each fold with the means over its seeds: the
+    seeds of a fold are tested on the same people, and would count as n independent measurements of them.
+    """
     common = [key for key in columns[0] if all(key in column for column in columns)]
-    return np.array([[column[key] for column in columns] for key in common]).reshape(-1, len(columns))
+    values = np.array([[column[key] for column in columns] for key in common]).reshape(-1, len(columns))
+    folds = np.array([fold for fold, _ in common])
+    if len(different := dict.fromkeys(folds.tolist())) < 2:
+        return values
+    return np.stack([values[folds == fold].mean(axis=0) for fold in different])
 
 
 def paired_p(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
-    """Returns the two-sided p of the paired t-test that two rows have the same mean score, by the same seeds and folds.
+    """Returns the two-sided p of the paired t-test that two rows have the same mean score, by the same seeds or folds.
 
-    NaN for fewer than two pairs; 1 where all pairs are equal, 0 where all differ by the same amount.
+    1 where all pairs are equal. NaN for fewer than two pairs, and where all differ by the same amount, as those of two
+    models that give the same result with every seed: without a variance there is no test.
     """
     difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     if len(difference) < 2:
         return float("nan")
-    if difference.std() == 0:
-        return 0.0 if difference.any() else 1.0
+    if np.ptp(difference) < SAME:
+        return float("nan") if np.abs(difference).max() >= SAME else 1.0
     return float(stats.ttest_1samp(difference, 0).pvalue)
 
 
@@ -96,8 +110,13 @@ def subject_interval(accuracy: Mapping[str, float], windows: Mapping[str, int]) 
     interval says how the accuracy would vary with other people, which the seeds of one test part do not tell. It is of
     {subject: share of its windows that is right}, a mean over seeds where there are several, and {subject: windows}.
     """
-    rows = [(share * windows[subject], windows[subject]) for subject, share in accuracy.items()]
-    return bootstrap(np.array(rows, np.float64), lambda means: means[..., 0] / means[..., 1])[1:]
+    if len(accuracy) < 2:
+        return np.nan, np.nan
+    counts = np.array([windows[subject] for subject in accuracy], np.float64)
+    right = np.array(list(accuracy.values())) * counts
+    drawn = np.random.default_rng(0).integers(len(counts), size=(RESAMPLES, len(counts)))
+    low, high = np.quantile(right[drawn].sum(axis=1) / counts[drawn].sum(axis=1), (0.025, 0.975))
+    return float(low), float(high)
 
 
 def subjects_p(a: Mapping[str, float], b: Mapping[str, float]) -> float:

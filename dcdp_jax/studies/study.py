@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.config import as_plain_data, check_study
 from dcdp_jax.runs.files import markdown_table, number, write_atomically, write_json
-from dcdp_jax.runs.workdir import refuse_others
+from dcdp_jax.runs.workdir import LOCK, locked, refuse_others
 from dcdp_jax.studies.engine import Outcome, run_study, validation_mean
 from dcdp_jax.studies.figures import draw_figures
 from dcdp_jax.studies.grid import is_inner
@@ -27,12 +27,18 @@ def study(config: ConfigDict, workdir: Path) -> int:
 
     The workdir gets `trials/`, `tables/` (Markdown, CSV and LaTeX per data set), `figures/`, `page.md` with all tables
     and where their numbers come from, and `study.json`. Returns the exit status: 1 if a trial failed. Raises UserError
-    where the config cannot be used, or every trial failed.
+    where the config cannot be used, every trial failed, or another process runs a study in the workdir.
     """
     check_study(config)
     if not (workdir / "study.json").exists():
-        refuse_others(workdir, (), "study")
+        refuse_others(workdir, (LOCK,), "study")
     workdir.mkdir(parents=True, exist_ok=True)
+    with locked(workdir):
+        return run_and_show(config, workdir)
+
+
+def run_and_show(config: ConfigDict, workdir: Path) -> int:
+    """Runs a study in a workdir that this process has locked, see `study`."""
     write_json(workdir / "study.json", as_plain_data(config))
     stages = run_study(config, workdir)
     asked = config.study
@@ -57,7 +63,9 @@ def study(config: ConfigDict, workdir: Path) -> int:
     for outcome in failed:
         print(f"{outcome.trial.name}: {outcome.error}")
     if stages[-1].best is None and len(stages) < len(asked.stages):
-        print(f"no trial of stage {stages[-1].stage.name!r} was finished; the next stages build on its best row")
+        finished = any(outcome.result for outcome in stages[-1].outcomes)
+        why = "every row lacks a trial that another has finished" if finished else "no trial was finished"
+        print(f"stage {stages[-1].stage.name!r}: {why}; the next stages build on its best row")
     return 1 if failed else 0
 
 

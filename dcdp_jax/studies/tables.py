@@ -17,7 +17,8 @@ from dcdp_jax.studies.statistics import Summary, holm, paired, paired_p, subject
 class Cell(NamedTuple):
     """One score of one row on the test part."""
 
-    summary: Summary | None  # over seeds and folds, in percent; None where no trial came to an end
+    # over seeds, or over folds if there are several, in percent (the loss as it is); None where no trial came to an end
+    summary: Summary | None
     # to the mean of the row that it is compared with, over the seeds and folds that both have, in points; None
     # where there is none
     difference: float | None = None
@@ -67,6 +68,9 @@ class Table(NamedTuple):
     selection: str  # score by which rows were chosen on the validation part
     tested: tuple[str, ...]  # `train.selection` of the trials, without that of classical models that no part validates
     lines: list[Line]  # one per row, followed by that of its ensemble where it has one
+    folded: bool = False  # whether the trials that read the test part have several folds
+    fingerprints: int = 1  # number of different data fingerprints of these trials
+    unpredicted: int = 0  # number of these trials without predictions.csv
 
 
 def make_tables(
@@ -85,7 +89,8 @@ def make_tables(
     tables = []
     for dataset, here in by_dataset([outcome for stage in stages for outcome in stage.outcomes]).items():
         tested = [outcome for outcome in here if not is_inner(outcome.trial)]
-        results = [outcome.result for outcome in tested if outcome.result]
+        ended_tests = [outcome for outcome in tested if outcome.result]
+        results = [outcome.result for outcome in ended_tests]
         rows = list(dict.fromkeys(outcome.trial.row for outcome in here))
         cells = {score: score_cells(tested, rows, score, compare) for score in scores}
         over_subjects = subject_statistics(tested, rows, compare)
@@ -95,6 +100,7 @@ def make_tables(
                 of_row = [outcome for outcome in here if outcome.trial.row == row]
                 ended = [outcome.result for outcome in of_row if outcome.result]
                 validation = validation_mean(here, row, selection)
+                inner = any(is_inner(outcome.trial) for outcome in of_row)
                 lines.append(
                     Line(
                         stage.name,
@@ -110,17 +116,24 @@ def make_tables(
                         parameters=mean_of(ended, "parameters"),
                         seconds=mean_of(ended, "wall_seconds"),
                         subjects=over_subjects[row],
-                        inner=stage.inner,
+                        inner=inner,
                     )
                 )
-                if not stage.inner and (ensemble := ensemble_line(stage.name, row, of_row, scores)):
+                if not inner and (ensemble := ensemble_line(stage.name, row, of_row, scores)):
                     lines.append(ensemble)
         protocols = tuple(sorted({result["protocol"] for result in results}))
-        marks = tuple(sorted({mark for result in results for mark in result["marks"]}))
+        marks = tuple(sorted({mark for one in here if one.result for mark in one.result["marks"]}))
         selections = [(result.get("selection", "best"), "validation" in result) for result in results]
         # A classical model has no epochs, and where nobody validates nothing was selected.
         states = tuple(sorted({name for name, validated in selections if validated or name != "best"}))
-        tables.append(Table(dataset, protocols, marks, compare, selection, states, lines))
+        tables.append(
+            Table(
+                *(dataset, protocols, marks, compare, selection, states, lines),
+                folded=len({outcome.trial.fold for outcome in ended_tests}) > 1,
+                fingerprints=len({result.get("data_fingerprint") for result in results}),
+                unpredicted=sum(outcome.predictions is None for outcome in ended_tests),
+            )
+        )
     return tables
 
 
@@ -184,8 +197,8 @@ def score_cells(
     corrected = holm([paired_p(*both.T) for both in pairs])
     cells = {}
     for row, both, p in zip(rows, pairs, corrected, strict=True):
-        values = list(by_row[row].values())
-        cells[row] = Cell(summarize(values) if values else None)
+        values = paired(by_row[row])[:, 0]
+        cells[row] = Cell(summarize(values) if len(values) else None)
         if len(both):
             ours, theirs = both.T
             cells[row] = cells[row]._replace(difference=float(np.mean(ours) - np.mean(theirs)), p=p)
@@ -193,8 +206,9 @@ def score_cells(
 
 
 def test_scores(outcomes: Sequence[Outcome], row: str, score: str) -> dict[tuple[int, int], float]:
-    """Returns {(fold, seed): percent on the test part} of a row."""
-    return {key: 100 * outcome.result["test"][score] for key, outcome in finished(outcomes, row).items()}
+    """Returns {(fold, seed): score on the test part} of a row, in percent; the loss is as it is."""
+    factor = 1 if score == "loss" else 100
+    return {key: factor * outcome.result["test"][score] for key, outcome in finished(outcomes, row).items()}
 
 
 def subjects_of(outcomes: Sequence[Outcome]) -> tuple[dict[str, float], dict[str, int]]:

@@ -81,6 +81,7 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
             f"train.selection={BEST!r} chooses an epoch by the validation part, and there is none; set "
             "--config.train.selection=last or ema"
         )
+    build_settings(config, dataset, steps_per_epoch)  # refuses what this data does not have before anything is written
     model = build_model(config, branches, len(dataset.class_names))
     optimizer = build_chain(config, branches, steps_per_epoch)
     signals = place_signals(dataset, devices, config.data.stream, heldout_part(config, dataset))

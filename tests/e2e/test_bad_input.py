@@ -58,6 +58,10 @@ def test_bad_arguments(arguments, message, tmp_path):
         ({"parallel.devices": 9}, "there are 8"),
         ({"parallel.strategy": "pjit"}, "not one of pmap, jit"),
         ({"parallel.process_id": 1}, "parallel.distributed=True only"),
+        (
+            {"train.class_weights": (("flying", 2.0),)},
+            "train.class_weights names 'flying', expected classes of the data",
+        ),
         ({"parallel.distributed": True, "parallel.processes": 2}, "parallel.coordinator='' .* give both"),
         (
             {"parallel.distributed": True, "parallel.processes": 2, "parallel.coordinator": "a:1"}

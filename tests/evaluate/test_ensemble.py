@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from dcdp_jax.errors import CheckpointError, UserError
 from dcdp_jax.evaluate.ensemble import write_ensemble
+from dcdp_jax.report.compare import write_comparison
 from dcdp_jax.runs.predictions import write_table
 from dcdp_jax.runs.reading import read_predictions, read_result
 from tests.e2e.running import command
@@ -147,10 +149,17 @@ def test_what_is_no_set_of_runs_is_refused(runs, tmp_path):
         write_ensemble(runs[:1], tmp_path / "out")
     with pytest.raises(UserError, match="is named twice"):
         write_ensemble([runs[0], runs[1], runs[0]], tmp_path / "out")
+    shutil.copytree(runs[1], tmp_path / "copy")
+    with pytest.raises(UserError, match=r"seed2 and .*copy are copies of one run"):
+        write_ensemble([*runs, tmp_path / "copy"], tmp_path / "out")
     write_ensemble(runs, tmp_path / "out")
     (tmp_path / "out" / "config.json").write_text("{}")
     with pytest.raises(UserError, match="holds an ensemble"):
         write_ensemble([runs[0], tmp_path / "out"], tmp_path / "further")
+    with pytest.raises(UserError, match="out holds an ensemble, which has no config and no log of its own"):
+        write_comparison([tmp_path / "out", runs[0]], tmp_path / "further")
+    with pytest.raises(UserError, match=r"result\.json is not a folder of a run"):
+        write_ensemble([runs[0], runs[1] / "result.json"], tmp_path / "further")
     (runs[2] / "predictions.csv").unlink()
     with pytest.raises(UserError, match=r"has no predictions\.csv"):
         write_ensemble(runs, tmp_path / "further")

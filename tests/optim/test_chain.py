@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from dcdp_jax.optim import METHODS, build_optimizer, learning_rate_schedule
+from dcdp_jax.optim import METHODS, build_optimizer, coefficients_of, learning_rate_schedule
 
 SHAPES = {"res": (3, 4), "dense": (4,), "fusion": (2, 2)}
 LABELS = {"res": "res", "dense": "dense", "fusion": None}
@@ -152,11 +152,30 @@ def test_a_method_acts_within_its_window():
     tx = build_optimizer(
         "sgd", lambda s: 1.0, clip_norm=0.0, **SETTINGS, method="rank", acts=lambda step: (step >= 1) & (step < 3)
     )
-    state, seen = tx.init(params), []
+    state, seen, said = tx.init(params), [], []
     for _ in range(4):
         updates, state = jax.jit(tx.update)(params, state, params, confidence=KEYWORDS["confidence"])
         seen.append(float(-updates["res"][0, 0]))
-    assert seen == [1, 0.5, 0.5, 1]
+        said.append(float(coefficients_of(state)["res"]))
+    assert seen == said == [1, 0.5, 0.5, 1]
+
+
+def test_a_pull_that_has_ended_is_said_to_be_none():
+    """InfoReg's coefficient is 0 where it does nothing; its trace and its reference stay for when it acts again."""
+    params = {"res": jnp.ones((2, 2)), "dense": jnp.ones((2, 2)), "fusion": jnp.ones((2, 2))}
+    tx = build_optimizer(
+        *("sgd", lambda s: 1.0),
+        **SETTINGS,
+        **{"clip_norm": 0.0, "method": "inforeg", "arguments": {"epoch": 5}, "acts": lambda step: step < 1},
+    )
+    state, said, traces = tx.init(params), [], []
+    for _ in range(2):
+        _, state = jax.jit(tx.update)(params, state, params, confidence=KEYWORDS["confidence"])
+        said.append(float(coefficients_of(state)["res"]))
+        traces.append(float(optax.tree.get(state, "trace")["res"]))
+    assert said[0] > 1
+    assert said[1] == 0
+    assert traces[0] == traces[1] > 0
 
 
 def test_mmpareto_is_clipped_after_the_combination():

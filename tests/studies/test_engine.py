@@ -10,9 +10,9 @@ import pytest
 
 from configs.studies import default
 from dcdp_jax.config import check_study
-from dcdp_jax.errors import ConfigError
+from dcdp_jax.errors import CheckpointError, ConfigError
 from dcdp_jax.studies import groups
-from dcdp_jax.studies.engine import ENGINES, folder_of, groups_of, run_study
+from dcdp_jax.studies.engine import ENGINES, folder_of, groups_of, outcome_of, run_study
 from dcdp_jax.studies.grid import stages_of, trials_of
 from dcdp_jax.studies.groups import note_death, terminate
 from dcdp_jax.studies.ray_engine import train_group
@@ -33,6 +33,27 @@ from tests.e2e.running import WAIT_SECONDS
         ("devices_divide", "seeds", "study.devices_divide='seeds' needs study.seeds_at_once above 1"),
         ("cpus_per_group", -1.0, "study.cpus_per_group=-1.0 is below 0"),
         ("gpus_per_group", -0.5, "study.gpus_per_group=-0.5 is below 0"),
+        ("seeds", (), "study.seeds=() leaves no trial, expected one seed or more, as (0, 1, 2)"),
+        ("seeds", (0, 1, 0), "study.seeds=(0, 1, 0): expected every number once"),
+        ("folds", (2, 2), "study.folds=(2, 2): expected every number once"),
+        ("inner_folds", 2, "study.inner_folds=2 must be 0, or 3 or more"),
+        (
+            *("selection", "loss"),
+            "study.selection='loss' is not one of accuracy, precision_macro, recall_macro, f1_macro, "
+            "precision_weighted, recall_weighted, f1_weighted",
+        ),
+        ("compare", ("ab", "b"), "study.compare: 'ab' must look like ('row', 'reference row')"),
+        ("compare", (("a", "b", "c"),), "study.compare: ('a', 'b', 'c') must look like ('row', 'reference row')"),
+        ("compare", (("a", "a"),), "study.compare: the row 'a' is compared with itself"),
+        (
+            *("compare", (("a", "b"), ("a", "c"))),
+            "study.compare: the row 'a' is named twice, expected one reference for each row",
+        ),
+        ("oracles", (("a", ()),), "study.oracles: ('a', ()) must look like ('row', ('branch alone', ...))"),
+        (
+            *("paper", (("a", "set", "accuracy"),)),
+            "study.paper: ('a', 'set', 'accuracy') must look like ('row', 'data set', 'accuracy', 97.79)",
+        ),
     ],
 )
 def test_refused(field, value, message):
@@ -41,6 +62,26 @@ def test_refused(field, value, message):
     with pytest.raises(ConfigError) as error:
         check_study(config)
     assert str(error.value) == message
+
+
+def test_scores_that_no_result_has_are_refused():
+    config = default.get_config()
+    config.study.scores = ("accuracy", "acuracy")
+    with pytest.raises(
+        ConfigError, match=r"study\.scores=.*: 'acuracy' is not one of accuracy, .*f1_weighted, ece, loss"
+    ):
+        check_study(config)
+
+
+def test_a_damaged_trial_may_be_removed(tmp_path):
+    config = default.get_config()
+    config.study.quick = True
+    config.study.stages = (default.stage("A", {"a": {}}),)
+    trial = trials_of(config, stages_of(config)[0], {})[0]
+    folder_of(trial, tmp_path).mkdir(parents=True)
+    (folder_of(trial, tmp_path) / "result.json").write_text('{"dataset": "syn')
+    with pytest.raises(CheckpointError, match=rf"or remove .*{trial.name}: the same command trains it again"):
+        outcome_of(trial, tmp_path)
 
 
 def test_stages_without_a_validation_part_are_refused(tmp_path):

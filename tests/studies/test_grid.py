@@ -62,6 +62,12 @@ def test_the_name_follows_the_config_but_not_where_things_are():
         ({"a": {"nothing.alpha": 1}}, "nothing.alpha"),
         ({"a": {"cgm.alpha": "high"}}, "cgm.alpha='high'"),
         ({"a": {"cgm.alpha": -1.0}}, "cgm.alpha=-1.0 is below 0"),
+        (
+            {"a": {"sinthetic:cgm.alpha": 0.5}},
+            "row 'a': sinthetic:cgm.alpha is for the data set 'sinthetic', expected one",
+        ),
+        ({"a": {"seed": 7}}, r"row 'a' sets seed, which study\.seeds gives; take it out"),
+        ({"a": {"synthetic:data.fold": 1}}, r"row 'a' sets data\.fold, which study\.folds gives"),
         ({}, "at least one row"),
     ],
 )
@@ -93,7 +99,9 @@ def test_a_config_survives_the_way_to_the_worker():
 
 def test_a_field_for_one_data_set_alone():
     fields = {"synthetic:cgm.alpha": 0.2, "other:cgm.alpha": 0.3, "cgm.eps": 1e-6}
-    (trial, _) = trials(small_study({"a": fields}))
+    config = small_study({"a": fields})
+    config.datasets.other = default.smallest()
+    (trial, _) = trials(config)
     assert (trial.config.cgm.alpha, trial.config.cgm.eps) == (0.2, 1e-6)
 
 

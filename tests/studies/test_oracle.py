@@ -13,7 +13,7 @@ from dcdp_jax.runs.reading import Predictions
 from dcdp_jax.studies.engine import Outcome
 from dcdp_jax.studies.grid import Trial, stages_of, trials_of
 from dcdp_jax.studies.oracle import gain_section, gains_of, oracles_of
-from dcdp_jax.studies.statistics import bootstrap, holm
+from dcdp_jax.studies.statistics import holm
 
 NAMES = ["a", "b", "c"]
 SEEDS, WINDOWS = 5, 40
@@ -72,11 +72,12 @@ def test_gains_say_difference_share_of_the_gap_and_cost():
     difference = 100 * (ACCURACY["good"] - ACCURACY["none"])
     assert good.difference.value == pytest.approx(difference.mean())
     assert good.closed.value == pytest.approx(100 * difference.mean() / (expected_oracle().mean() - 70.2))
-    drawn = np.random.default_rng(0).integers(SEEDS, size=(10_000, SEEDS))
-    low, high = np.quantile(difference[drawn].mean(axis=1), (0.025, 0.975))
+    low, high = stats.t.interval(0.95, SEEDS - 1, loc=difference.mean(), scale=stats.sem(difference))
     assert (good.difference.low, good.difference.high) == pytest.approx((low, high))
-    shares = 100 * difference[drawn].mean(axis=1) / (expected_oracle() - 100 * ACCURACY["none"])[drawn].mean(axis=1)
-    assert (good.closed.low, good.closed.high) == pytest.approx(tuple(np.quantile(shares, (0.025, 0.975))))
+    gap = expected_oracle() - 100 * ACCURACY["none"]
+    assert good.closed.low < good.closed.value < good.closed.high
+    for bound in (good.closed.low, good.closed.high):  # Fieller's: where the test of the ratio is just significant
+        assert stats.ttest_1samp(difference - bound / 100 * gap, 0).pvalue == pytest.approx(0.05)
     assert (good.cost, same.cost) == (2.0, 1.25)
     raw = [stats.ttest_rel(ACCURACY[row], ACCURACY["none"]).pvalue for row in COMPARE]
     assert [good.p, same.p] == pytest.approx(holm(raw))
@@ -113,10 +114,25 @@ def test_the_section_of_the_page():
     assert gain_section(outcomes(), COMPARE, {}) == ""
 
 
-def test_a_bootstrap_of_one_value_has_no_interval():
-    found = bootstrap(np.array([[3.0, 1.0]]), lambda x: x[..., 0] - x[..., 1])
-    assert found.value == 2
-    assert np.isnan([found.low, found.high]).all()
+def test_the_seeds_of_a_fold_are_one_measurement():
+    folded = [o._replace(trial=o.trial._replace(fold=o.trial.seed // 2)) for o in outcomes()]
+    (oracle,) = oracles_of(folded, ORACLES)
+    good, _ = gains_of(folded, COMPARE, [oracle])
+    difference = 100 * (ACCURACY["good"] - ACCURACY["none"])
+    of_folds = np.array([difference[:2].mean(), difference[2:4].mean(), difference[4]])
+    assert (good.pairs, good.difference.value) == (3, pytest.approx(of_folds.mean()))
+    assert good.difference.high == pytest.approx(stats.t.interval(0.95, 2, of_folds.mean(), stats.sem(of_folds))[1])
+    assert good.p == pytest.approx(2 * stats.ttest_1samp(of_folds, 0).pvalue)
+    assert "| set | none | res alone; dense alone | 3 |" in gain_section(folded, COMPARE, ORACLES)
+
+
+def test_one_seed_has_no_interval():
+    single = [o for o in outcomes() if o.trial.seed == 0]
+    (oracle,) = oracles_of(single, ORACLES)
+    good, _ = gains_of(single, COMPARE, [oracle])
+    assert good.difference.value == pytest.approx(10)
+    assert np.isnan([good.difference.low, good.difference.high, oracle.gap.low, oracle.gap.high]).all()
+    assert good.closed is None
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,9 @@ def test_paired_p_is_scipys(n):
 def test_pairs_without_difference_or_deviation():
     assert np.isnan(paired_p([1.0], [2.0]))
     assert paired_p([1.0, 2.0], [1.0, 2.0]) == 1
-    assert paired_p([1.0, 2.0], [2.0, 3.0]) == 0
+    assert np.isnan(paired_p([1.0, 2.0], [2.0, 3.0]))  # no variance, no test
+    assert np.isnan(paired_p([0.1 + 0.2, 0.7], [0.2, 0.6]))  # equal but for rounding
+    assert paired_p([0.1 + 0.2, 0.6], [0.3, 0.6]) == 1
 
 
 def test_holm_on_a_worked_example():

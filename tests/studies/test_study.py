@@ -1,5 +1,11 @@
 """Tests the end of a study: failed trials are named, the rest is finished and shown, and the exit status is 1."""
 
+import pytest
+
+from configs.studies import default
+from dcdp_jax.errors import CheckpointError, ConfigError
+from dcdp_jax.runs.workdir import LOCK, locked
+from dcdp_jax.studies.study import study
 from tests.e2e.running import ROOT, command
 
 STUDY = """
@@ -29,9 +35,18 @@ def test_a_study_with_a_failed_trial_finishes_the_rest_and_exits_with_1(tmp_path
     for row in ("too_large", "larger"):
         assert f"\nsynthetic-{row}-fold0-seed0-" in output
     assert output.count("train.batch_size=100000") >= 2
-    assert output.splitlines()[-1].startswith("no trial of stage 'second' was finished")
+    assert output.splitlines()[-1].startswith("stage 'second': no trial was finished; the next stages build")
     text = (folder / "tables" / "synthetic.md").read_text()
     assert "| first | forest (chosen) | 1 |" in text
     assert "| second | larger | 0 (1 failed) |" in text
     assert "never" not in text
     assert "2 of 3 trials" in (folder / "page.md").read_text()
+
+
+def test_a_second_study_in_the_same_folder_is_refused(tmp_path):
+    with locked(tmp_path), pytest.raises(CheckpointError, match="is in use by process"):
+        study(default.get_config(), tmp_path)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / LOCK).touch()  # of a study that was killed before its study.json was written
+    with pytest.raises(ConfigError, match=r"study\.stages needs at least one row"):
+        study(default.get_config(), tmp_path)

@@ -73,6 +73,7 @@ def test_failed_trials_are_counted_and_compared_over_common_seeds_only():
 
 
 def test_markdown_says_protocol_marks_paper_and_intervals():
+    assert "t-interval] over n seeds;" in as_markdown(table())
     text = as_markdown(table(paper=(("main", "set", "accuracy", 97.79),), marks=("leaky", "incomplete")))
     assert "set [incomplete, leaky], protocol subject" in text
     assert 'against "main"' in text
@@ -93,6 +94,19 @@ def test_the_best_row_is_chosen_by_validation_alone():
     trials[0].result["test"]["f1_macro"] = 1.0
     assert best_row(Stage("", [Row("a", {}), Row("b", {})]), trials, "f1_macro") == "b"
     assert best_row(Stage("", [Row("a", {})]), [outcome("a", 0, None)], "f1_macro") is None
+
+
+def test_a_row_that_failed_where_another_did_not_is_not_chosen():
+    stage = Stage("", [Row("a", {}), Row("b", {})])
+    a, b = (
+        [outcome(row, seed, value) for seed, value in enumerate(of)]
+        for row, of in (("a", (0.7, 0.6)), ("b", (0.9, 0.1)))
+    )
+    assert best_row(stage, [*a, *b], "f1_macro") == "a"
+    failed = outcome("b", 1, None)  # without its worst seed, b would have the best mean
+    assert best_row(stage, [*a, b[0], failed], "f1_macro") == "a"
+    assert best_row(stage, [a[0], outcome("a", 1, None), b[0], failed], "f1_macro") == "b"  # both lack the same
+    assert best_row(stage, [a[0], outcome("a", 1, None), outcome("b", 0, None), b[1]], "f1_macro") is None
 
 
 def test_a_row_without_validation_part_has_no_validation_score():
@@ -160,6 +174,7 @@ def test_an_ensemble_is_the_mean_of_the_probabilities_in_every_fold(predictions)
         assert float(found[name, score]["mean"]) == pytest.approx(np.mean(values))
     assert wanted["accuracy"][0] != pytest.approx(float(found["main", "accuracy"]["mean"]))
     assert (found[name, "accuracy"]["n"], found[name, "accuracy"]["ensemble"]) == ("2", "2 to 3")
+    assert float(found["main", "loss"]["mean"]) == pytest.approx(0.5)  # not in percent
     assert (found[name, "accuracy"]["low"], found[name, "accuracy"]["deviation"]) == ("nan", "nan")
     assert (found[name, "loss"]["n"], found[name, "loss"]["parameters"]) == ("0", "2500.0")
 
@@ -198,14 +213,57 @@ def test_statistics_over_subjects(predictions):
     assert found["main", "accuracy"]["subjects_p"] == "nan"
 
 
+def test_seeds_are_averaged_in_each_fold(predictions):
+    found = records(table_of(predictions))
+    means = {
+        row: [
+            100
+            * np.mean([o.result["test"]["accuracy"] for o in predictions if (o.trial.row, o.trial.fold) == (row, fold)])
+            for fold in (0, 1)
+        ]
+        for row in ("main", "other")
+    }
+    low, high = stats.t.interval(0.95, 1, loc=np.mean(means["main"]), scale=stats.sem(means["main"]))
+    given = [float(found["main", "accuracy"][key]) for key in ("n", "mean", "low", "high")]
+    np.testing.assert_allclose(given, (2, np.mean(means["main"]), low, high))
+    p = stats.ttest_rel(means["other"], means["main"]).pvalue
+    found = records(table_of([one for one in predictions if one.trial.row != "equal"]))
+    assert float(found["other", "accuracy"]["p"]) == pytest.approx(p)
+
+
+def test_what_a_table_lacks_is_said(predictions):
+    said = as_markdown(table_of(predictions)).splitlines()[0]
+    assert "data_fingerprint" not in said
+    assert "predictions.csv" not in said
+    for i, one in enumerate(predictions):
+        one.result["data_fingerprint"] = "abc" if i else "def"
+    said = as_markdown(table_of([predictions[0]._replace(predictions=None), *predictions[1:]])).splitlines()[0]
+    assert "the trials do not have the same data, but 2 different data_fingerprint" in said
+    assert "1 without predictions.csv are left out of ensembles, 95 % and p (subjects)" in said
+
+
+def test_trials_within_the_training_subjects_have_no_test_scores_whatever_their_stage():
+    one = outcome("a", 0, 0.6, marks=["synthetic"])
+    one.trial.config.data.within = "subject"
+    (made,) = make_tables([StageOutcome(Stage("", [Row("a", {})]), [one], "a")], ("accuracy",), "f1_macro", {}, ())
+    text = as_markdown(made)
+    assert "set [synthetic], protocol -" in text
+    assert "| a | 1 | 1,000 | 10 | 50.00 |  |" in text  # not failed
+
+
 def test_markdown_has_both_intervals_and_both_tests(predictions):
     made = table_of(predictions, ("accuracy", "f1_macro"))
     text = as_markdown(made)
     head, _, header, _, *lines = text.splitlines()
-    for said in ("t-interval] over n seeds", "tested is the last epoch", "over the people tested", "p (seeds), paired"):
+    for said in (
+        "over the folds of n trials",
+        "tested is the last epoch",
+        "over the people tested",
+        "p (folds), paired",
+    ):
         assert said in head
     assert 'p (subjects), sign-flip test of the accuracy, against "main", corrected after Holm; ensemble: mean' in head
-    assert header.endswith("| Macro F1 | Difference | p (seeds) | 95 % (subjects) | p (subjects) |")
+    assert header.endswith("| Macro F1 | Difference | p (folds) | 95 % (subjects) | p (subjects) |")
     assert [line.split(" | ")[0] for line in lines][:2] == ["| main", "| main, ensemble of 2 to 3"]
     assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
     over = next(line.subjects for line in made.lines if line.row == "other")
