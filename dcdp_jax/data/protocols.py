@@ -284,7 +284,8 @@ def named_or_last(
         if unknown := [name for name in wanted if name not in names]:
             raise ConfigError(f"data.table.{field}: no {what} {unknown[0]!r}; there are {listed(called)}")
     if both := [name for name in choice.test if name in choice.validation]:
-        raise ConfigError(f"data.table: {what} {both[0]!r} stands in both test and validation")
+        name = called[list(names).index(both[0])]
+        raise ConfigError(f"data.table: {what} {name} stands in both test and validation")
     fifth = max(len(names) // 5, 1)
     test = list(choice.test) or [n for n in names if n not in choice.validation][-fifth:]
     validation = list(choice.validation) or [n for n in names if n not in test][-fifth:]

@@ -107,6 +107,11 @@ class DatasetSpec:
                 f"data.within={config.within!r} is for the protocols {' and '.join(BY_SUBJECT)}; data.protocol is "
                 f"{config.protocol!r}"
             )
+        if config.within not in self.protocols:
+            known = ", ".join(sorted(set(self.protocols) - set(FOLDED)))
+            raise ConfigError(
+                f"data.within={config.within!r} is not one of {self.name}'s protocols with one test part: {known}"
+            )
         if config.within in FOLDED:
             raise ConfigError(f"data.within={config.within!r} has folds of its own; name a protocol with one test part")
         outer = config.copy_and_resolve_references()

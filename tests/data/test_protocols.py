@@ -177,6 +177,13 @@ def test_bad_choices_are_named(protocol, choice, message):
         divide("table", protocol, random_recordings("table", 0), choice)
 
 
+def test_a_subject_is_called_by_its_name():
+    recordings = random_recordings("table", 0)
+    people = {r.subject: f"person {r.subject}" for r in recordings}
+    with pytest.raises(ConfigError, match="subject person 2 stands in both test and validation"):
+        divide("table", "subject", Recordings(recordings, (), people), Choice(test=(2,), validation=(2,)))
+
+
 @pytest.mark.parametrize(
     ("dataset", "protocol", "keep", "message"),
     [
