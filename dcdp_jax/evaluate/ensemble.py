@@ -15,7 +15,14 @@ from dcdp_jax.metrics import accuracy_text, count_predictions, scores
 from dcdp_jax.rejection import cross_entropy
 from dcdp_jax.runs.files import DIGESTS, PREDICTIONS, RESULT, as_json, write_recorded
 from dcdp_jax.runs.predictions import write_table
-from dcdp_jax.runs.reading import WINDOW_COLUMNS, read_config, read_predictions, read_result
+from dcdp_jax.runs.reading import (
+    WINDOW_COLUMNS,
+    rate_of,
+    read_config,
+    read_predictions,
+    read_result,
+    seconds_of,
+)
 from dcdp_jax.runs.result import git_revision, package_versions
 from dcdp_jax.runs.workdir import LOCK, locked, refuse_others
 
@@ -133,7 +140,7 @@ def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, An
     windows, names = members[0].windows, first["class_names"]
     counts, true = count_windows(windows, mean, names), true_labels(windows, names)
     bins = calibration(mean.argmax(axis=1) == true, mean.max(axis=1))
-    rates = [result["windows_per_second"] for result in results]  # 0 where it is not known
+    rates = [rate_of(result) for result in results]  # 0 where it is not known
 
     def common(key: str) -> dict[str, Any]:
         return {part: value for part, value in first[key].items() if all(r[key].get(part) == value for r in results)}
@@ -152,7 +159,7 @@ def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, An
         "device": ", ".join(dict.fromkeys(result["device"] for result in results)),
         "parameters": sum(result["parameters"] for result in results),
         "best_epoch": None,
-        "wall_seconds": sum(result["wall_seconds"] for result in results),
+        "wall_seconds": sum(seconds_of(result) for result in results),
         "windows_per_second": 1 / sum(1 / rate for rate in rates) if all(rates) else 0.0,
         "command": " ".join(sys.argv),
         "ensemble": [

@@ -5,7 +5,7 @@ import functools
 import io
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,6 +86,16 @@ def read_result(workdir: Path) -> dict[str, Any]:
             f"{workdir / files.RESULT}: confusion is not {k} x {k}, as class_names has {k} names; {EDITED}"
         )
     return result
+
+
+def seconds_of(result: Mapping[str, Any]) -> float:
+    """Returns the seconds of training of a run: its share, if one program trained several runs at once."""
+    return float(result["wall_seconds"]) / int(result.get("at_once", 1))
+
+
+def rate_of(result: Mapping[str, Any]) -> float:
+    """Returns the training windows per second, those of all runs if one program trained several at once."""
+    return float(result["windows_per_second"]) * int(result.get("at_once", 1))
 
 
 @functools.cache

@@ -74,7 +74,10 @@ class LeftOut(Separation):
 
 
 class Result(TypedDict):
-    """result.json; other keys are kept."""
+    """result.json; other keys are kept.
+
+    `at_once`: number of runs that one program trained together; `wall_seconds` is the time of all of them.
+    """
 
     dataset: str
     protocol: str
@@ -101,6 +104,7 @@ class Result(TypedDict):
     best_epoch: Count | None
     wall_seconds: Amount
     windows_per_second: Amount
+    at_once: NotRequired[Number]
     command: str
 
 

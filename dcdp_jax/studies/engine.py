@@ -1,7 +1,7 @@
 """Runs the trials of a study, several at once; those that differ by seed alone as a group."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,6 +53,7 @@ def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
     stages = stages_of(config)
     for stage in stages:  # what is wrong with a later stage should show before the first has been trained
         trials = trials_of(config, stage, {})
+        check_compared(trials, dict(config.study.compare))
         if stage != stages[-1] and not stage.inner and any(trial.config.data.validation == "none" for trial in trials):
             raise ConfigError(
                 f"stage {stage.name!r}: data.validation='none', and its rows are chosen by validation scores; "
@@ -74,6 +75,25 @@ def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
         first = done[0].outcomes[0]
         raise UserError(f"no trial of the study was finished; {first.trial.name}: {first.error}")
     return done
+
+
+def check_compared(trials: Sequence[Trial], compare: Mapping[str, str]) -> None:
+    """Raises ConfigError for rows, {row: reference}, that are compared by fold though their folds test other people."""
+    divisions = {}
+    for trial in trials:
+        data = trial.config.data
+        division = {"data.protocol": data.protocol, "data.within": data.within}
+        divisions[trial.dataset, trial.row] = division | (
+            {"data.folds": data.folds} if data.protocol == "groups" else {}
+        )
+    for (dataset, row), division in divisions.items():
+        other = divisions.get((dataset, compare.get(row, "")), division)
+        if differing := [field for field in division if division[field] != other.get(field)]:
+            field = differing[0]
+            raise ConfigError(
+                f"study.compare: rows {row!r} and {compare[row]!r} have {field}={division[field]!r} and "
+                f"{other.get(field)!r} on {dataset}, expected the same: a fold must test the same people in both"
+            )
 
 
 def run_trials(

@@ -11,6 +11,7 @@ import numpy as np
 
 from dcdp_jax.rejection import SMALLEST
 from dcdp_jax.runs.files import markdown_table, number
+from dcdp_jax.runs.reading import rate_of
 from dcdp_jax.studies.engine import Outcome, by_dataset, finished
 from dcdp_jax.studies.statistics import Interval, holm, mean_interval, paired, paired_p, ratio_interval
 from dcdp_jax.studies.tables import combined_scores, test_scores
@@ -102,7 +103,7 @@ def gains_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: S
                 row_values, values, best = paired(ours, theirs, oracle.accuracy).T
                 closed = ratio_interval(100 * (row_values - values), best - values)
             fast, slow = (
-                np.median([outcome.result["windows_per_second"] for outcome in finished(here, name).values()])
+                np.median([rate_of(outcome.result) for outcome in finished(here, name).values()])
                 for name in (reference, row)
             )
             mean, gap, p = float(np.mean(pairs[:, 0])), mean_interval(pairs[:, 0] - pairs[:, 1]), paired_p(*pairs.T)

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.config import as_plain_data, check_study
 from dcdp_jax.runs.files import markdown_table, number, write_atomically, write_json
+from dcdp_jax.runs.reading import seconds_of
 from dcdp_jax.runs.workdir import LOCK, locked, refuse_others
 from dcdp_jax.studies.engine import Outcome, run_study, validation_mean
 from dcdp_jax.studies.figures import draw_figures
@@ -86,7 +87,7 @@ def provenance(outcomes: Sequence[Outcome]) -> str:
     devices = sorted({result["device"] for result in results})
     jax = sorted({result["versions"]["jax"] for result in results})
     commits = sorted({(result["git_revision"] or "unknown")[:7] for result in results})
-    seconds = np.array([result["wall_seconds"] for result in results])
+    seconds = np.array([seconds_of(result) for result in results])
     return (
         f"{len(results)} trials on {', '.join(devices)}; jax {', '.join(jax)}; commit {', '.join(commits)}; "
         f"training took {seconds.sum() / 3600:.2f} hours in all, {np.median(seconds):.0f} s in the median."

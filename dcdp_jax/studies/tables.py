@@ -9,6 +9,7 @@ import numpy as np
 from dcdp_jax import metrics
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.evaluate.ensemble import count_windows, mean_probabilities
+from dcdp_jax.runs.reading import seconds_of
 from dcdp_jax.studies.engine import Outcome, StageOutcome, by_dataset, finished, validation_mean
 from dcdp_jax.studies.grid import is_inner
 from dcdp_jax.studies.statistics import Summary, holm, paired, paired_p, subject_interval, subjects_p, summarize
@@ -51,7 +52,9 @@ class Line(NamedTuple):
     finished: int  # trials with a result; of an ensemble, the folds
     failed: int  # trials that ended with an error
     parameters: float | None  # of the model, a mean where trials differ; None where none was finished
-    seconds: float | None = None  # of training, the mean over trials; None where none was finished, and for an ensemble
+    # of training, the mean over trials, each its share where several were trained at once; None where none was
+    # finished, and for an ensemble
+    seconds: float | None = None
     # its accuracy over the test subjects; None where no trial left predictions, and for an ensemble
     subjects: OverSubjects | None = None
     ensemble: str = ""  # how many trials a fold has that it is the mean of: `3`, or `2 to 3`; '' for a row
@@ -113,8 +116,8 @@ def make_tables(
                         },
                         finished=len(ended),
                         failed=len(of_row) - len(ended),
-                        parameters=mean_of(ended, "parameters"),
-                        seconds=mean_of(ended, "wall_seconds"),
+                        parameters=mean_of([result["parameters"] for result in ended]),
+                        seconds=mean_of([seconds_of(result) for result in ended]),
                         subjects=over_subjects[row],
                         inner=inner,
                     )
@@ -137,9 +140,9 @@ def make_tables(
     return tables
 
 
-def mean_of(results: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    """Returns the mean of a number of results; None where there is no result."""
-    return float(np.mean([result[key] for result in results])) if results else None
+def mean_of(numbers: Sequence[float]) -> float | None:
+    """Returns the mean of numbers; None where there is none."""
+    return float(np.mean(numbers)) if numbers else None
 
 
 def ensemble_line(stage: str, row: str, outcomes: Sequence[Outcome], scores: Sequence[str]) -> Line | None:

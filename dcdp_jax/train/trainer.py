@@ -179,7 +179,7 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
         for member in members:
             if not member.failed:
                 with ending(member, failed):
-                    result = finish_run(run, member, said if several else [])
+                    result = finish_run(run, member, said if several else [], len(members))
                     print(result_lines(result, member.workdir))
 
 
@@ -439,10 +439,11 @@ def best_epoch(epochs: Sequence[dict[str, Any]]) -> int:
     return next(epoch["epoch"] for epoch in reversed(epochs) if epoch["best"])
 
 
-def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]:
+def finish_run(run: Run, member: Member, notes: Sequence[str], at_once: int) -> dict[str, Any]:
     """Tests the selected state once, writes predictions, model card and result, and returns the content of result.json.
 
     Temperature and thresholds of the card are chosen on the validation set. The notes follow those of the data.
+    `at_once` is the number of runs that were trained together.
 
     Raises:
       NonFiniteError: a score is NaN or infinite.
@@ -477,6 +478,7 @@ def finish_run(run: Run, member: Member, notes: Sequence[str]) -> dict[str, Any]
     if unknown:
         result["left_out"] |= {"name": config.data.left_out_class, "windows": len(unknown.labels)}
     result["precision"] = run.devices.precision
+    result["at_once"] = at_once
     result["notes"] += [*notes, *confidence_notes(config, run.dataset)]
     from_first_process(lambda: write_predictions(workdir, run.dataset, test.probabilities))
     if rule:

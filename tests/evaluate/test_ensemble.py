@@ -107,6 +107,12 @@ def launch_ensemble(*arguments):
     return output
 
 
+def test_runs_that_were_trained_at_once_have_the_time_of_their_program(tmp_path):
+    together = [make_run(tmp_path / f"seed{seed}", seed, at_once=2) for seed in (5, 6)]
+    result = write_ensemble(together, tmp_path / "out")
+    assert (result["wall_seconds"], result["windows_per_second"]) == (10.0, 300.0)
+
+
 def test_an_ensemble_is_replaced_and_nothing_else_is(runs, tmp_path):
     write_ensemble(runs[:2], tmp_path / "out")
     assert len(write_ensemble(runs, tmp_path / "out")["ensemble"]) == 3

@@ -73,6 +73,24 @@ def test_scores_that_no_result_has_are_refused():
         check_study(config)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"data.protocol": "loso"}, r"data\.protocol='loso' and 'groups' on synthetic, expected the same"),
+        ({"data.folds": 4}, r"data\.folds=4 and 10 on synthetic"),
+    ],
+)
+def test_rows_whose_folds_test_other_people_are_not_compared(tmp_path, fields, message):
+    config = default.get_config()
+    config.study.quick = True
+    config.quick.datasets.synthetic.data.protocol = "groups"
+    config.study.stages = (default.stage("", {"a": {}, "b": fields}),)
+    config.study.compare = (("b", "a"),)
+    with pytest.raises(ConfigError, match=rf"rows 'b' and 'a' have {message}"):
+        run_study(config, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_damaged_trial_may_be_removed(tmp_path):
     config = default.get_config()
     config.study.quick = True

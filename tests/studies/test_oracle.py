@@ -83,6 +83,15 @@ def test_gains_say_difference_share_of_the_gap_and_cost():
     assert [good.p, same.p] == pytest.approx(holm(raw))
 
 
+def test_cost_is_per_window_of_all_that_a_program_trains():
+    together = outcomes()
+    for one in together:
+        if one.trial.row == "good":
+            one.result["at_once"] = 2
+    good, _ = gains_of(together, COMPARE, [])
+    assert good.cost == 1.0  # 100 windows per second, and twice 50
+
+
 def test_no_share_of_a_gap_that_may_be_none():
     level = {row: values for row, values in ACCURACY.items() if row != "none"}
     closer = [o for o in outcomes() if o.trial.row in (*level, *ORACLES["none"])]

@@ -15,6 +15,7 @@ from dcdp_jax.studies.engine import Outcome, StageOutcome, best_row
 from dcdp_jax.studies.grid import Row, Stage, Trial
 from dcdp_jax.studies.rendering import as_csv, as_latex, as_markdown
 from dcdp_jax.studies.statistics import holm, subject_interval, subjects_p
+from dcdp_jax.studies.study import provenance
 from dcdp_jax.studies.tables import make_tables
 
 NAMES = ["walk", "sit", "lie"]
@@ -60,6 +61,15 @@ def test_csv_holds_the_numbers():
     assert [float(row[k]) for k in ("parameters", "seconds")] == [7000, 11]
     assert float(found["main", "f1_macro"]["mean"]) == pytest.approx(82)
     assert found["main", "accuracy"]["difference"] == ""
+
+
+def test_trials_that_were_trained_at_once_share_their_time():
+    together = [outcome("a", seed, 0.6) for seed in (0, 1)]
+    for one in together:
+        one.result.update(at_once=2, device="cpu", versions={"jax": "1"}, git_revision=None, wall_seconds=3600.0)
+    (made,) = make_tables([StageOutcome(Stage("", [Row("a", {})]), together, None)], ("accuracy",), "f1_macro", {}, ())
+    assert made.lines[0].seconds == 1800
+    assert "training took 1.00 hours in all, 1800 s in the median" in provenance(together)
 
 
 def test_failed_trials_are_counted_and_compared_over_common_seeds_only():

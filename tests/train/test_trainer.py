@@ -98,6 +98,7 @@ def check_like_single(joint, single):
         assert list(found) == list(wanted)
         assert found["notes"] == [*wanted["notes"], found["notes"][-1]]
         assert found["notes"][-1].startswith("one program trained the seeds 0, 1 at once")
+        assert (found["at_once"], wanted["at_once"]) == (2, 1)
         for key in ("seed", "device", "parameters", "windows", "epochs", "data_fingerprint", "marks", "best_epoch"):
             assert found[key] == wanted[key]
         for part in ("test", "validation"):
