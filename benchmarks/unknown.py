@@ -19,7 +19,7 @@ from dcdp_jax.configs import uci_har
 from dcdp_jax.configs.hapt import UCI_HAR_CLASSES
 from dcdp_jax.data.dataset import Dataset, Split, build_dataset
 from dcdp_jax.data.normalize import normalize
-from dcdp_jax.density import STEADY, distances, fit_density
+from dcdp_jax.density import FLOOR, distances, fit_density
 from dcdp_jax.rejection import area_under_roc, scale_probabilities
 from dcdp_jax.serve.model import TrainedModel, load_model
 from dcdp_jax.train.trainer import train
@@ -42,7 +42,7 @@ def features_of(model: TrainedModel, dataset: Dataset, split: Split) -> Features
             model.variables, x, capture_intermediates=is_hidden, mutable="intermediates"
         )
         hidden = jax.nn.relu(found["intermediates"]["fusion"]["Dense_0"]["__call__"][0])
-        statistics = jax.numpy.concatenate([x.mean(axis=1), jax.numpy.log(x.std(axis=1) + STEADY)], axis=1)
+        statistics = jax.numpy.concatenate([x.mean(axis=1), jax.numpy.log(x.std(axis=1) + FLOOR)], axis=1)
         embeddings = jax.numpy.concatenate([outputs.embeddings[b.name] for b in model.card.branches], axis=1)
         branches = {f"logits of {name}": z for name, z in outputs.branches.items()}
         return {"logits": outputs.fusion, "hidden": hidden, "h": embeddings, "statistics": statistics, **branches}

@@ -1,4 +1,4 @@
-"""Scores that need NumPy alone: of each class, and the expected calibration error over bins of confidence."""
+"""Scores of each class, and the expected calibration error over bins of confidence. Needs NumPy only."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ def class_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 class Bins(NamedTuple):
-    """Windows by confidence, in equal bins from 0 to 1."""
+    """Windows in bins of confidence, of equal width from 0 to 1."""
 
     windows: np.ndarray  # (bins,) counts
     accuracy: np.ndarray  # (bins,) share of right predictions; NaN where there is no window

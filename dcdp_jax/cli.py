@@ -41,7 +41,7 @@ PACKAGED = Path(configs.__path__[0])
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the mode that the flags name, with what the command line holds besides flags; returns the exit status."""
-    logging.set_verbosity(logging.ERROR)  # orbax warns of what is as it should be
+    logging.set_verbosity(logging.ERROR)  # hides warnings of orbax about intended settings
     try:
         if MODE.value in ("compare", "ensemble"):
             if CONFIG.value is not None:
@@ -129,8 +129,8 @@ def check_flags(mode: str, paths: Sequence[str], smoothing: str, formats: Sequen
     parse_smoothing(smoothing)
 
 
-def check(config: ConfigDict, workdir: Path, ignore: str = "(nothing)") -> None:
-    """Checks the config, and that the workdir is new or has a run of it; fields with the prefix `ignore` may differ."""
+def check(config: ConfigDict, workdir: Path, ignore: tuple[str, ...] = ()) -> None:
+    """Checks the config, and that the workdir is new or has a run of it, see `check_workdir`."""
     from dcdp_jax.config import as_plain_data, check_config
     from dcdp_jax.runs.workdir import check_workdir
 
@@ -147,7 +147,7 @@ def describe(config: ConfigDict, workdir: Path) -> None:
 
     check(config, workdir)
     dataset = build_dataset(config.data)
-    build_branches(config, dataset)  # refuses the branches that training would refuse
+    build_branches(config, dataset)  # raises ConfigError for branches with which training would fail
     summary = summarize(config.data, dataset)
     workdir.mkdir(parents=True, exist_ok=True)
     print(description_lines(summary))
@@ -160,8 +160,8 @@ def use_model(config: ConfigDict, workdir: Path) -> None:
     from dcdp_jax.serve.personal import adapt_run
     from dcdp_jax.serve.predict import predict_files
 
-    # How a table is read is said of what is predicted; the model was trained on tables of its own.
-    check(config, workdir, ignore="data.table.")
+    # `data.table` describes the tables to predict, which may differ from those that the model was trained on.
+    check(config, workdir, ignore=("data.table.",))
     smoothing = parse_smoothing(SMOOTHING.value)
     if MODE.value == "predict":
         predict_files(config, workdir, INPUT.value, smoothing)
@@ -257,7 +257,7 @@ def packaged_configs() -> list[str]:
 
 
 def innermost(error: BaseException) -> str:
-    """Returns the message of an error, or that of the error which it wraps; says what a missing key of a config is."""
+    """Returns the message of an error, or of the error that it wraps. A KeyError is one of a missing config field."""
     while error.args and isinstance(error.args[0], BaseException):
         error = error.args[0]
     message = str(error.args[0] if error.args else error)

@@ -23,7 +23,7 @@ PRECISIONS = {
     "bfloat16": ("bfloat16", "default"),
 }
 AUTO = "auto"
-MAX_SYNTHETIC_SAMPLES = 10**8  # of a person
+MAX_SYNTHETIC_SAMPLES = 10**8  # samples of one person
 MAIN_MODEL = "dcdp_har"
 MODELS = (MAIN_MODEL, *BASELINES, *CLASSICAL)
 # Fields in which a run and its resumption may differ.
@@ -64,7 +64,7 @@ def check_config(config: ConfigDict) -> None:
             f"person, expected 2 to {MAX_SYNTHETIC_SAMPLES:g}"
         )
     if values["data.name"] == "table":
-        # pandas, which other data sets do without
+        # Imports pandas, which the other data sets do not need.
         from dcdp_jax.data.tables import check_fields
 
         check_fields(config.data.table)
@@ -250,14 +250,14 @@ def check_processes(values: Mapping[str, Any]) -> None:
 
 
 def as_plain_data(config: ConfigDict) -> dict[str, Any]:
-    """Returns the config as JSON would give it back: dicts, lists, numbers and strings."""
+    """Returns the config as it is read back from JSON: nested dictionaries with lists, numbers and strings."""
     return json.loads(config.to_json())
 
 
 def with_defaults(stored: Mapping[str, Any]) -> ConfigDict:
-    """Returns the stored config of a run, with the defaults of the fields that are younger than the run.
+    """Returns the stored config of a run, with defaults for the fields that were added after the run.
 
-    Raises KeyError where it lacks a section that every run has.
+    Raises KeyError if it lacks a section that every run has.
     """
     for section in ("data", "model", "optimizer", "train"):
         stored[section]

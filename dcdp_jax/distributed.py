@@ -24,10 +24,10 @@ START_SECONDS = 300
 
 
 def join_processes(parallel: ConfigDict) -> None:
-    """Joins the other processes of the run, with `parallel.distributed` only; must come before JAX is used.
+    """Joins the other processes of the run if `parallel.distributed` is set. Must be called before JAX is used.
 
     With an empty `parallel.coordinator` JAX finds the processes from Slurm, Open MPI or Kubernetes. Raises ConfigError
-    where they cannot be found.
+    if they cannot be found.
     """
     if not parallel.distributed:
         return

@@ -123,7 +123,7 @@ def alignment_loss(h_a: Float[Array, "b d"], h_b: Float[Array, "b d"], reduction
         sum is d times the mean: for orthogonal embeddings it is 2 and the mean is 2 / d.
 
     Raises:
-      ValueError: Another reduction.
+      ValueError: An unknown reduction.
 
     Example:
       >>> a, b = jnp.eye(4)[:2], jnp.eye(4)[2:]
@@ -146,7 +146,7 @@ def mean_alignment_loss(embeddings: Mapping[str, Float[Array, "b d"]], reduction
       reduction: See `alignment_loss`.
 
     Raises:
-      ValueError: Fewer than two branches, or another reduction.
+      ValueError: Fewer than two branches, or an unknown reduction.
 
     Example:
       >>> print(mean_alignment_loss({"a": jnp.eye(4)[:1], "b": jnp.eye(4)[1:2], "c": jnp.eye(4)[:1]}, "sum"))
@@ -199,18 +199,19 @@ def total_loss(
       multiplied by align_weight.
 
     Raises:
-      ValueError: Another align_reduction, or two or more branches without a stage.
+      ValueError: An unknown align_reduction, or two or more branches without a stage.
     """
 
-    def against(targets: jax.Array, logits: jax.Array) -> jax.Array:
+    def weighted_losses(targets: jax.Array, logits: jax.Array) -> jax.Array:
         losses = cross_entropy(logits, targets, label_smoothing)
         return losses if class_weights is None else class_weights[targets] * losses
 
     def classification(logits: jax.Array) -> jax.Array:
         if mixture is None:
-            return against(labels, logits).mean()
+            return weighted_losses(labels, logits).mean()
         others, shares = mixture
-        return (shares * against(labels, logits) + (1 - shares) * against(others, logits)).mean()
+        mixed = shares * weighted_losses(labels, logits) + (1 - shares) * weighted_losses(others, logits)
+        return mixed.mean()
 
     logits = {**branches, "fusion": fusion}
     terms = dict(zip(logits, jax.vmap(classification)(jnp.stack(list(logits.values()))), strict=True))
@@ -229,7 +230,7 @@ def split_total(
 
     Args:
       terms: As `total_loss` returns them.
-      branches: Their names.
+      branches: Names of the branches.
       align_weight: Lambda.
 
     Returns:

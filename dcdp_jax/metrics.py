@@ -1,4 +1,4 @@
-"""Mergeable counts and the scores made from them.
+"""Mergeable counts and the scores computed from them.
 
 Shapes: b batch, k classes. The rows of a count matrix are the true classes.
 """
@@ -50,8 +50,12 @@ def scores(counts: Num[np.ndarray, "k k"] | Num[Array, "k k"]) -> dict[str, floa
     return result
 
 
+# The scores by which parts, disturbances and subjects are compared.
+MAIN_SCORES = ("accuracy", "f1_macro")
+
+
 def accuracy_text(found: Mapping[str, float]) -> str:
-    """Returns the accuracy and the macro F1 of `scores`, for the terminal."""
+    """Formats the accuracy and the macro F1 of `scores` for the terminal."""
     return f"accuracy {found['accuracy']:.4f}, macro F1 {found['f1_macro']:.4f}"
 
 
@@ -70,7 +74,7 @@ def count_predictions(
 
 
 class Tally(struct.PyTreeNode):
-    """Sums over windows, from which every reported score is made. Tallies are merged by adding their leaves."""
+    """Sums over windows, from which every reported score is computed. Tallies are merged by adding their leaves."""
 
     confusion: jax.Array  # (k, k) windows, rows true
     loss: jax.Array  # () sum of the cross-entropy of the fusion output
@@ -99,7 +103,7 @@ def tally(
     labels: Int[Array, "b"],
     mask: Bool[Array, "b"],
 ) -> Tally:
-    """Counts the windows of a batch, from logits of the prediction and of each branch; the mask is False for padding.
+    """Counts the windows of a batch, from the logits of the fusion and of each branch; the mask is False for padding.
 
     Example:
       >>> logits, mask = jnp.array([[2.0, 0.0], [0.0, 1.0]]), jnp.array([True, False])

@@ -1,4 +1,4 @@
-"""Temperature scaling of probabilities, and the confidence below which an answer is `unknown`.
+"""Temperature scaling of probabilities, and the confidence below which a window is classified as `unknown`.
 
 Shapes: n windows, k classes. The confidence of a window is the largest of its scaled probabilities (Hendrycks and
 Gimpel 2017); the scaling is that of Guo et al. 2017.
@@ -16,12 +16,13 @@ SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 class Rejection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A rule that rejects answers, chosen on validation windows."""
+    """A rule by which a window is `unknown`, chosen on validation windows."""
 
     temperature: Annotated[float, Meta(gt=0)]  # divides the logarithms of the probabilities
-    threshold: Annotated[float, Meta(ge=0, le=1)]  # an answer with a lower confidence is `unknown`
-    coverage: Annotated[float, Meta(gt=0, le=1)]  # share of the validation windows that each threshold keeps, at least
-    # from the windows of training, see `dcdp_jax.density`, beyond which an answer is `unknown`; None where not measured
+    threshold: Annotated[float, Meta(ge=0, le=1)]  # a window with a lower confidence is `unknown`
+    coverage: Annotated[float, Meta(gt=0, le=1)]  # smallest share of the validation windows that each threshold keeps
+    # squared distance from the training windows, see `dcdp_jax.density`, beyond which a window is `unknown`; None if it
+    # was not measured
     distance: Annotated[float, Meta(ge=0)] | None = None
 
 
@@ -38,7 +39,7 @@ def scale_probabilities(probabilities: np.ndarray, temperature: float) -> np.nda
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+def mean_cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Returns the mean of -log of the probability of the true class, for (n, k) probabilities and (n,) labels."""
     true = np.take_along_axis(np.asarray(probabilities, np.float64), labels[:, None], axis=1)
     return float(-np.log(np.maximum(true, SMALLEST)).mean())
@@ -47,7 +48,7 @@ def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Finds the temperature in `TEMPERATURES` with the least cross-entropy, for (n, k) probabilities and (n,) labels.
 
-    It is 1 where every window is right, because the cross-entropy then has no minimum.
+    It is 1 if every window is classified correctly, because the cross-entropy then has no minimum.
     """
     from scipy.optimize import minimize_scalar
 
@@ -55,7 +56,7 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
         return 1.0
     # The cross-entropy is convex in 1 / temperature, so that it has one minimum over the logarithm, too.
     found = minimize_scalar(
-        lambda exponent: cross_entropy(scale_probabilities(probabilities, np.exp(exponent)), labels),
+        lambda exponent: mean_cross_entropy(scale_probabilities(probabilities, np.exp(exponent)), labels),
         bounds=np.log(TEMPERATURES),
         method="bounded",
         options={"xatol": 1e-7},
@@ -110,15 +111,18 @@ def area_under_roc(known: np.ndarray, unknown: np.ndarray) -> float:
 
 
 def detection(known: np.ndarray, unknown: np.ndarray, threshold: float | None) -> dict[str, Any]:
-    """Measures how well a score, as the confidence, finds test windows of a class that was left out of training.
+    """Measures how well a score, such as the confidence, detects test windows of a class that was left out of training.
 
-    The scores are those of the known classes (n,) and of the class that was left out (m,); windows of a score below the
-    threshold, if there is one, are called unknown.
+    Args:
+      known: (n,) scores of the windows of the known classes.
+      unknown: (m,) scores of the windows of the class that was left out.
+      threshold: Windows with a lower score are called unknown; None for no threshold.
 
     Returns:
-      `auroc`; `found`: one {`false_alarms`: share of known windows called unknown, `found`: share of unknown windows
-      called unknown} for each of `FALSE_ALARMS`, which is the largest share of false alarms; `at_threshold`: the same
-      for the threshold, if there is one.
+      `dcdp_jax.runs.schemas.Separation`: `auroc`, the area under the ROC curve; `found`, one {`allowed`,
+      `false_alarms`, `found`} for each of `FALSE_ALARMS`, where `allowed` is the largest share of false alarms,
+      `false_alarms` is the share of the known windows that are called unknown, and `found` that of the unknown windows;
+      and with a threshold `at_threshold`, the last two for it.
     """
 
     def outcome(threshold: float) -> dict[str, float]:

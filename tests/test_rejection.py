@@ -11,10 +11,10 @@ from dcdp_jax.rejection import (
     accuracy_by_coverage,
     area_under_roc,
     choose_threshold,
-    cross_entropy,
     detection,
     fit_rejection,
     fit_temperature,
+    mean_cross_entropy,
     scale_probabilities,
 )
 
@@ -51,7 +51,7 @@ def test_the_temperature_undoes_a_known_sharpness_and_is_the_best_of_a_grid(shar
     grid = np.exp(np.linspace(*np.log(TEMPERATURES), 2001))
     losses = [-np.log(softmax(sharpness * logits / t)[np.arange(len(labels)), labels]).mean() for t in grid]
     assert found == pytest.approx(grid[np.argmin(losses)], rel=0.004)
-    assert cross_entropy(scale_probabilities(probabilities, found), labels) <= min(losses) + 1e-6
+    assert mean_cross_entropy(scale_probabilities(probabilities, found), labels) <= min(losses) + 1e-6
 
 
 def test_the_temperature_is_one_where_every_window_is_right():

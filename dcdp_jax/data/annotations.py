@@ -7,23 +7,23 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.names import clean_names, stem
-from dcdp_jax.data.table_checks import listed
+from dcdp_jax.data.table_checks import first_names
 from dcdp_jax.data.table_files import TIME, check_zones, read_file
 from dcdp_jax.errors import DataError
 
 
 def annotations_of(path: Path, table: ConfigDict) -> Path:
-    """Returns the file with the annotations of a table, there or not."""
+    """Returns the path of the annotations of a table, whether or not the file exists."""
     return path.with_name(table.annotations.replace("{stem}", stem(path)))
 
 
 def annotate(path: Path, table: ConfigDict, frame: pd.DataFrame) -> np.ndarray:
-    """Returns a label for each row of a frame of `read_file`, from the annotations of its file; '' where none is.
+    """Returns a label for each row of a frame of `read_file`, from the annotations of its file; '' outside of them.
 
-    Intervals that hold no row are added to the frame's `doubts`.
+    Intervals without a row are added to the frame's `doubts`.
 
     Raises:
-      DataError: the annotations are not there, are no intervals apart from each other, or none of them holds a row.
+      DataError: the file is missing, an interval lacks a field, is empty or overlaps another, or none has a row.
     """
     file = annotations_of(path, table)
     if not file.is_file():
@@ -54,6 +54,6 @@ def annotate(path: Path, table: ConfigDict, frame: pd.DataFrame) -> np.ndarray:
             f"are from {start} to {stop}: both must have the clock and the unit of data.table.time"
         )
     if len(empty := np.setdiff1d(lines, lines[at[inside]])):
-        shown = listed(list(map(str, empty.tolist())))
+        shown = first_names(list(map(str, empty.tolist())))
         frame.attrs["doubts"]["annotations hold no row of their table"] = f"{file}, line {shown}"
     return np.where(inside, names[at], "").astype(object)

@@ -12,11 +12,11 @@ from dcdp_jax.data.shared_samples import find_shared
 from dcdp_jax.data.windows import WindowIndex
 from dcdp_jax.errors import DataError
 
-# Of a normalised channel's mean and standard deviation, for rounding to single precision.
+# Of a normalised channel's statistics, because the normaliser is rounded to single precision.
 TOLERANCE = 1e-5
-SHORTEST = 16  # samples of a stretch that is looked for in two parts
-BLOCK = 2**14  # samples that are held in double precision at a time
-LARGEST, FARTHEST = 1e18, 1e9  # of a value, and of a normalised one
+SHORTEST = 16  # samples of the shortest stretch that is searched for in two parts
+BLOCK = 2**14  # samples that are in double precision at a time
+LARGEST, FARTHEST = 1e18, 1e9  # largest value, and largest normalised value
 
 
 def audit(
@@ -60,7 +60,7 @@ def audit(
     ]
     if protocol.leaky:
         share = np.count_nonzero(covered["test"] & covered["train"]) / np.count_nonzero(covered["test"])
-        test, train = (subjects_of(pool, covered[split]) for split in ("test", "train"))
+        test, train = (covered_subjects(pool, covered[split]) for split in ("test", "train"))
         leak = f"leaky: {share:.0%} of the test samples lie in training windows, too, and {len(test & train)} of "
         return [*proved, f"{leak}{len(test)} test subjects train"]
     for a, b in combinations(windows, 2):
@@ -69,7 +69,7 @@ def audit(
             raise DataError(f"{both} {shared.size} samples, the first is {pool.describe(int(shared[0]))}")
         check_copies(pool, a, b, covered, digests)
         check_samples(pool, a, b, covered, window)
-        people = subjects_of(pool, covered[a]) & subjects_of(pool, covered[b])
+        people = covered_subjects(pool, covered[a]) & covered_subjects(pool, covered[b])
         if protocol.by_subject and people and {a, b} != {"calibration", "test"}:
             raise DataError(f"{both} the subjects {[pool.subject_names.get(s, s) for s in sorted(people)]}")
     proved.append("no two parts share a sample, a stretch of signal or a copy of a recording")
@@ -79,7 +79,7 @@ def audit(
     return proved
 
 
-def subjects_of(pool: Pool, covered: np.ndarray) -> set[int]:
+def covered_subjects(pool: Pool, covered: np.ndarray) -> set[int]:
     """Returns the subjects that have a covered sample."""
     return set(pool.subjects[pool.recording_of(np.flatnonzero(covered))].tolist())
 
@@ -104,7 +104,7 @@ def check_inside(pool: Pool, protocol: Protocol, split: str, index: WindowIndex,
 
 
 def check_copies(pool: Pool, a: str, b: str, covered: Mapping[str, np.ndarray], digests: Sequence[str]) -> None:
-    """Raises DataError where a recording of one split has the content of another one in the other split."""
+    """Raises DataError if a recording of one split has the same content as another recording in the other split."""
     if not digests:
         return
     in_a, in_b = (np.unique(pool.recording_of(np.flatnonzero(covered[split]))).tolist() for split in (a, b))
@@ -136,7 +136,7 @@ def check_sizes(pool: Pool, covered: Mapping[str, np.ndarray], normalizer: Norma
 
 
 def check_samples(pool: Pool, a: str, b: str, covered: Mapping[str, np.ndarray], window: int) -> None:
-    """Raises DataError where a stretch of signal as long as a window stands in both of two splits."""
+    """Raises DataError if a stretch of signal as long as a window occurs in both of two splits."""
     shared = find_shared(pool.signals, covered[a], covered[b], max((window + 1) // 2, SHORTEST))
     if shared is not None:
         raise DataError(
@@ -146,7 +146,7 @@ def check_samples(pool: Pool, a: str, b: str, covered: Mapping[str, np.ndarray],
 
 
 def check_normalizer(pool: Pool, training: np.ndarray, normalizer: Normalizer, method: str) -> None:
-    """Raises DataError unless the normaliser makes of the training samples what its method promises."""
+    """Raises DataError unless the normalised training samples have the statistics that the method defines."""
     shift, scale = (np.asarray(part, np.float64) for part in normalizer)
     count = np.count_nonzero(training)
     total, squares = np.zeros(len(shift)), np.zeros(len(shift))
@@ -157,11 +157,11 @@ def check_normalizer(pool: Pool, training: np.ndarray, normalizer: Normalizer, m
         squares += np.square(values).sum(axis=0)
         low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
     tolerance = TOLERANCE * (1 + np.abs(shift * scale))
-    # A constant channel is only shifted; what is left of it is the rounding of its value.
+    # A constant channel is only shifted; it then differs from 0 by the rounding of its value.
     flat = (scale == 1) * (2e-7 * np.abs(shift) + 1e-30)
     if method == "zscore":
-        mean, deviation = total / count, np.sqrt(squares / count)
-        wrong = (np.abs(mean) > tolerance) | ((np.abs(deviation - 1) > tolerance) & (deviation > flat))
+        mean, std = total / count, np.sqrt(squares / count)
+        wrong = (np.abs(mean) > tolerance) | ((np.abs(std - 1) > tolerance) & (std > flat))
     elif method == "minmax":
         wrong = (np.abs(low) > tolerance) | ((np.abs(high - 1) > tolerance) & (high > flat))
     else:

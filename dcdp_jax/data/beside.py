@@ -10,17 +10,17 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.table_files import TIME, check_zones, read_file, read_header
 from dcdp_jax.errors import DataError
 
-LINE = "\0line"  # column for the line in the file, as TIME
+LINE = "\0line"  # column of a frame for the line in the file; no file can have one of this name
 
 
 def join_files(
     path: Path, table: ConfigDict, channels: Sequence[str], texts: Sequence[str], folder: Path | None
 ) -> pd.DataFrame:
-    """Reads a file and those beside it, whose rows are put between its own by their time.
+    """Reads a file and the further files of its recording, and merges their rows by time.
 
-    Returns a frame as `read_file` does, whose `columns` are those of all files but the times. Rows of one time become
-    one row, any other row has values in the channels of its file alone; it takes its line and its texts from the row of
-    the first file that is nearest in time.
+    Returns a frame as `read_file` does, whose `columns` are those of all files except the times. Rows with the same
+    time become one row; any other row has values only in the channels of its own file. A row has the line number and
+    the texts of the row of the first file that is nearest in time.
     """
     if not table.beside:
         return read_file(path, channels, texts, table.time, table)
@@ -58,7 +58,7 @@ def join_files(
 
 
 def files_beside(path: Path, table: ConfigDict, folder: Path | None) -> list[tuple[Path, str]]:
-    """Returns the further files of a recording, each with what stands before the names of its columns."""
+    """Returns the further files of a recording, each with the prefix of its column names."""
     base = folder if folder and path.is_relative_to(folder) else path.parent
     below = path.relative_to(base).as_posix()
     files = [(base / below.replace(old, new), prefix) for old, new, prefix in table.beside]

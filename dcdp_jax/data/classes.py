@@ -1,4 +1,4 @@
-"""The classes of a protocol: which label track it reads and which classes it keeps."""
+"""The task of a protocol: which label track it reads and which classes it keeps."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -11,7 +11,7 @@ from dcdp_jax.data.download import Source, file_sha256
 from dcdp_jax.data.recording import Recording, Recordings
 from dcdp_jax.errors import DataError
 
-NAMED = 5
+NAMED = 5  # names in a sentence
 
 
 def find_data_files(folder: Path, pattern: str) -> list[Path]:
@@ -39,7 +39,7 @@ def described(
     missing: Sequence[str],
     notes: Sequence[str] = (),
 ) -> Recordings:
-    """Returns recordings with a note on their counts ahead of others, and with how they fall short, if they do."""
+    """Returns recordings with a note on their counts before the other notes, and with what is missing of them."""
     counts = describe_counts(recordings, class_names)
     return Recordings(recordings, class_names, notes=(counts, *notes), missing=tuple(missing))
 
@@ -54,11 +54,21 @@ def file_by_file(
     expected: str,
     rows: int = 0,
 ) -> dict[str, Any]:
-    """Returns `read`, `read_one` and what goes with them of the `DatasetSpec` of a data set with one recording a file.
+    """Returns the fields of the `DatasetSpec` of a data set with one recording per file that describe its files.
 
     The recordings are in the order of their subjects, those of one subject by the numbers in the names of their runs.
-    `read_file` takes a path below the publisher's folder and the match of its regular expression, `name`; messages call
-    such files `expected`. The published ones are `files`, of so many rows in all, 0 where that is not known.
+
+    Args:
+      read_file: Function from a path below the publisher's folder, and the match of `name` in it, to the recording.
+      source: See `DatasetSpec`.
+      class_names: See `DatasetSpec`.
+      name: Regular expression of the end of a path.
+      files: Paths of the published files below the publisher's folder.
+      expected: Description of the published files, for messages.
+      rows: Number of rows of the published files together; 0 if it is not known.
+
+    Returns:
+      {`source`, `class_names`, `read`, `read_one`, `example`}.
     """
 
     def find(path: Path) -> re.Match[str] | None:
@@ -94,10 +104,14 @@ def gather(
     published: Mapping[str, tuple[int, str]],
     shortfall: Callable[[Sequence[Recording]], list[str]],
 ) -> Recordings:
-    """Puts together the recordings of a data set that has one in each file.
+    """Combines the recordings of a data set with one recording per file.
 
-    The files are {path below the folder: recording, and (c,) number of missing values of each channel}, the published
-    ones {path: size and SHA-256}; `shortfall` says how recordings fall short of the published ones, one sentence each.
+    Args:
+      folder: The publisher's folder.
+      files: {path below the folder: recording, and (c,) number of missing values of each channel}.
+      class_names: See `Recordings`.
+      published: {path below the folder: size in bytes and SHA-256 of the published file}.
+      shortfall: Function from the recordings to what they lack of the published ones, one sentence each.
     """
     recordings = [recording for recording, _ in files.values()]
     missing = np.sum([counts for _, counts in files.values()], axis=0)

@@ -1,4 +1,4 @@
-"""Builds the data of a run: from a config to arrays that are ready for the device, in the order it happens."""
+"""Builds the data of a run from its config, in the order of the steps: arrays that are ready for the device."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -55,13 +55,13 @@ class Dataset:
     normalizer: Normalizer  # statistics of the training windows
     class_names: tuple[str, ...]  # k names
     channels: tuple[Channel, ...]  # the c channels
-    inputs: tuple[Channel, ...]  # the recordings' channels from which `data.view` makes `channels`
+    inputs: tuple[Channel, ...]  # the channels of the recordings from which `data.view` computes `channels`
     marks: tuple[str, ...]  # any of synthetic, leaky, incomplete
     fingerprint: str  # fingerprint of the recordings as they were read, see `recording.fingerprint`
     rate: float  # samples per second
     windows: Mapping[str, int]  # {split: number of windows}
     counts: Mapping[str, Mapping[str, int]]  # {split: {class name: number of windows}}
-    # {split: {subject: number of windows}}; subjects as the data calls them
+    # {split: {subject: number of windows}}; a subject is its name, or its number as text
     subject_counts: Mapping[str, Mapping[str, int]]
     # {subject: {class name: number of samples}} of everything that was read, in a part or not; '' is the name for
     # samples of no class
@@ -70,7 +70,7 @@ class Dataset:
     notes: tuple[str, ...]  # what was chosen, left out, missing and proved, one sentence each
     offsets: np.ndarray  # (r + 1,) int64 first sample of each recording in `signals`, and t
     runs: tuple[str, ...]  # r names of recordings
-    # {number: name} of subjects that the data calls by something else than their number
+    # {number: name} of the subjects that have a name in the data
     subject_names: Mapping[int, str]
     labels: np.ndarray  # (t,) int32 class index of each sample, or `UNLABELLED`
     # (s, 2) int64 first sample and the one after the last of each contiguous stretch of the test part
@@ -186,14 +186,16 @@ def build_dataset(config: ConfigDict) -> Dataset:
         config.join_recordings,
     )
 
-    def made(index: WindowIndex) -> Split:
+    def make_split(index: WindowIndex) -> Split:
         return Split(index.start.astype(np.int32), index.label, pool.subjects[pool.recording_of(index.start)])
 
-    splits = {split: made(index) for split, index in windows.items()}
+    splits = {split: make_split(index) for split, index in windows.items()}
     calibration = splits.pop("calibration", None)
     if config.train_starts == "random":
         splits["train"] = dataclasses.replace(splits["train"], bounds=start_bounds(config, pool, protocol, splits))
-    counts = {split: dict.fromkeys(class_names, 0) | tally(part.labels, class_names) for split, part in splits.items()}
+    counts = {
+        split: dict.fromkeys(class_names, 0) | count_by_name(part.labels, class_names) for split, part in splits.items()
+    }
     called = {number: names.get(number, str(number)) for number in pool.subjects.tolist()}
     starts = np.concatenate([index.start for index in windows.values()])
     if len(without := np.setdiff1d(pool.subjects, pool.subjects[pool.recording_of(starts)])):
@@ -229,7 +231,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
         rate=pool.rate,
         windows={split: len(part.labels) for split, part in splits.items()},
         counts=counts,
-        subject_counts={split: tally(part.subjects, called) for split, part in splits.items()},
+        subject_counts={split: count_by_name(part.subjects, called) for split, part in splits.items()},
         samples=samples,
         missing_values=recordings.missing_values,
         notes=(*notes, *proved),
@@ -239,7 +241,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
         labels=np.where(pool.labels < len(class_names), pool.labels, UNLABELLED).astype(np.int32),
         test_stretches=pool.stretches(protocol.intervals["test"], config.join_recordings),
         calibration=calibration,
-        unknown=made(unknown) if config.left_out_class else None,
+        unknown=make_split(unknown) if config.left_out_class else None,
     )
 
 
@@ -328,7 +330,7 @@ def start_bounds(config: ConfigDict, pool: Pool, protocol: Protocol, splits: Map
 
 
 def empty_part(config: ConfigDict, pool: Pool, protocol: Protocol, split: str) -> str:
-    """Returns a message that says why a part has no window."""
+    """Returns the message for a part without a window."""
     stretches = pool.stretches(protocol.intervals[split], config.join_recordings)
     runs = cut_at_label_changes(pool.labels, stretches)
     runs = runs[pool.labels[runs[:, 0]] != UNLABELLED]
@@ -352,8 +354,8 @@ def outlier_message(pool: Pool, training: np.ndarray, channel: int, usual: float
     )
 
 
-def tally(numbers: np.ndarray, names: Sequence[str] | Mapping[int, str]) -> dict[str, int]:
-    """Returns {name: how often its number occurs} of the numbers that occur, ascending."""
+def count_by_name(numbers: np.ndarray, names: Sequence[str] | Mapping[int, str]) -> dict[str, int]:
+    """Returns {name: count} of the numbers that occur, in ascending order of the numbers."""
     found, counts = np.unique(numbers, return_counts=True)
     return {names[number]: count for number, count in zip(found.tolist(), counts.tolist(), strict=True)}
 

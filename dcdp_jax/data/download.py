@@ -51,7 +51,7 @@ class Source(NamedTuple):
     # glob pattern of paths within the folder, at least one of which must exist; '' where `files` names all. Whether
     # such a data set is complete is judged when it is read
     pattern: str = ""
-    packed: bool = False  # whether zips within the archive stay as they are, and are read so
+    packed: bool = False  # whether zips within the archive stay packed, and are read as zips
     alternative: str = ""  # another archive of the folder, as one within the archive, that a raw_dir may hold instead
 
     @property
@@ -98,7 +98,7 @@ def raw_folder(source: Source, raw_dir: str, cache: Path) -> Path:
         try:
             return unpack(archive, source, cache)
         except DataError:
-            if source.sha256 is None:  # its content was the only check, and it has failed
+            if source.sha256 is None:  # without a digest the content was the only check, which has failed
                 archive.unlink()
             raise
     root = Path(raw_dir).expanduser()
@@ -133,9 +133,9 @@ def find_folder(root: Path, source: Source) -> Path | None:
     return None
 
 
-# Not with pooch (1.9): it begins a download that was cut from the first byte again.
+# pooch (1.9) would restart an interrupted download from the first byte.
 def download(source: Source, folder: Path) -> Path:
-    """Downloads an archive into a folder, resuming a download that was cut short, and returns the path of the file.
+    """Downloads an archive into a folder, resuming an interrupted download, and returns the path of the file.
 
     Raises:
       DataError: the server cannot be reached, or what it sent is not what was published.
@@ -166,7 +166,7 @@ def download(source: Source, folder: Path) -> Path:
 
 
 def fetch(source: Source, part: Path) -> None:
-    """Completes a partial file, with a progress bar; goes on after a cut connection while an attempt brings bytes."""
+    """Completes a partial file, with a progress bar. Retries after a lost connection if the attempt received bytes."""
     while True:
         have = part.stat().st_size if part.exists() else 0
         if source.sha256 and have >= source.size:
@@ -206,7 +206,7 @@ def file_sha256(path: Path) -> str:
 def unpack(archive: Path, source: Source, cache: Path) -> Path:
     """Unpacks a zip or tar file, and the zips within it unless they stay packed, into the cache; returns the folder.
 
-    It is unpacked whole or not at all. An archive that was unpacked before is not unpacked again.
+    The folder is written atomically. An archive that was unpacked before is not unpacked again.
 
     Raises:
       DataError: the archive is damaged or too large, has paths that leave it, or does not contain the data set.
@@ -273,7 +273,7 @@ def extract_tar(archive: Path, folder: Path, limit: int) -> int:
                 raise DataError(f"{archive}: member {member.name!r} is neither a file nor a folder")
             limit = admit(archive, folder, member.name, member.size, limit)
             file.extract(member, folder, filter="data")
-        # The checksum of all that was read stands behind the end of the tar file, where tarfile does not look.
+        # The checksum of the compressed data follows the end of the tar archive, where tarfile stops reading.
         stream = file.fileobj
         while stream is not None and (chunk := stream.read(CHUNK)):
             limit = admit(archive, folder, "", len(chunk), limit)

@@ -8,17 +8,17 @@ import pandas as pd
 from dcdp_jax.data.names import clean_names
 from dcdp_jax.errors import DataError
 
-HEAD = 1024  # rows; sensors need not begin together
+HEAD = 1024  # rows that are checked; enough for sensors that do not start together
 MOST_SENSORS = 32
-OFTEN = 0.1  # of the rows of one recording are of another sensor than the row before
-SWITCHES = {"true", "false", "yes", "no", "on", "off"}  # flags change often as well
+OFTEN = 0.1  # smallest share of the rows of one recording whose sensor differs from that of the row before
+SWITCHES = {"true", "false", "yes", "no", "on", "off"}  # values of flags, which change often too
 
 
 def check_wide(where: str, head: pd.DataFrame, unread: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
-    """Checks that no column that is not read names the sensor or the axis of its row.
+    """Looks for an unread column that names the sensor or the axis of its row, as in a long table.
 
-    The columns `keys` tell recordings and labels apart. Returns {question: where} for columns of small whole numbers
-    that may. Raises DataError for one of text.
+    The columns `keys` separate recordings and labels. Returns {question: where} for columns of small whole numbers,
+    which may name the sensor. Raises DataError for a column of text.
     """
     doubts = {}
     for name in unread:
@@ -43,7 +43,7 @@ def check_wide(where: str, head: pd.DataFrame, unread: Sequence[str], keys: Sequ
 
 
 def find_thousands(where: str, head: pd.DataFrame, numbers: Sequence[str], decimal: str) -> dict[str, str]:
-    """Returns {doubt: where} for columns whose cells are all as '1.024' or as '512', where the point is decimal."""
+    """Returns {doubt: where} for columns whose cells all look like '1.024' or '512', if the point is decimal."""
     doubts = {}
     form = rf"[+-]?(?:\d{{1,3}}|[1-9]\d{{0,2}}{re.escape(decimal)}\d{{3}})"
     for name in numbers:

@@ -51,9 +51,9 @@ def stem(path: Path) -> str:
 
 
 def spelling(name: str) -> str:
-    """Returns what of a cleaned name tells it apart: without what is easily mistyped, or is not seen at all.
+    """Returns a cleaned name without the differences that are easily mistyped, or cannot be seen.
 
-    That is case, blanks, underscores that are not between digits, characters without a shape (a zero-width space),
+    These are case, blanks, underscores that are not between digits, characters without a shape (a zero-width space),
     leading zeros and a trailing '.0'.
     """
     seen = "".join(
@@ -64,7 +64,7 @@ def spelling(name: str) -> str:
 
 
 def check_alike(names: Iterable[str], what: str) -> None:
-    """Raises DataError where two cleaned names differ, and their `spelling` does not."""
+    """Raises DataError if two different cleaned names have the same `spelling`."""
     first: dict[str, str] = {}
     for name in names:
         other = first.setdefault(spelling(name), name)

@@ -8,9 +8,9 @@ import numpy as np
 from dcdp_jax.errors import ConfigError
 
 METHODS = ("zscore", "minmax", "none")
-BLOCK = 1 << 14  # samples that are held in double precision at a time
-SAMPLE = 10_000  # of the training samples, from which the usual values are told
-MOST_SPREAD = 1e5  # of the standard deviation or range, in terms of the usual values
+BLOCK = 1 << 14  # samples that are in double precision at a time
+SAMPLE = 10_000  # training samples from which the usual distance from the median is estimated
+MOST_SPREAD = 1e5  # largest ratio of the standard deviation, or the range, to the usual distance from the median
 
 
 def normalize(x: Any, shift: Any, scale: Any) -> Any:
@@ -44,7 +44,7 @@ def blocks(signals: np.ndarray, chosen: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def fit_normalizer(signals: np.ndarray, training: np.ndarray, method: str) -> Normalizer:
-    """Fits on every sample of the training windows, each counted once however many windows it lies in.
+    """Fits a normaliser to the samples of the training windows, each counted once even if it is in several windows.
 
     Args:
       signals: (t, c).
@@ -71,13 +71,13 @@ def fit_normalizer(signals: np.ndarray, training: np.ndarray, method: str) -> No
 
 
 def outlying_channel(signals: np.ndarray, training: np.ndarray, normalizer: Normalizer) -> tuple[int, float] | None:
-    """Finds a channel of which a few extreme samples set the scale, so that normalisation makes all others equal.
+    """Finds a channel whose scale is set by a few extreme samples, so that normalisation makes all others nearly equal.
 
     Signals (t, c) and training (t,) are those that the normaliser was fitted on.
 
     Returns:
       The channel and the 99.9th percentile of its distances to the median, on a part of the training samples; None
-      where no channel's normalised distances are below 1e-5.
+      if no channel has normalised distances below 1e-5.
     """
     rows = np.flatnonzero(training)
     values = signals[rows[:: -(-len(rows) // SAMPLE)]].astype(np.float64)
@@ -88,6 +88,6 @@ def outlying_channel(signals: np.ndarray, training: np.ndarray, normalizer: Norm
 
 
 def to_normalizer(shift: np.ndarray, spread: np.ndarray) -> Normalizer:
-    """Returns the normaliser for a shift and a spread of each channel; a spread within rounding is not divided by."""
+    """Returns the normaliser for a shift and a spread of each channel; a spread of rounding size counts as 1."""
     constant = spread <= np.maximum(1e-7 * np.abs(shift), 1e-30)
     return Normalizer(shift.astype(np.float32), (1 / np.where(constant, 1, spread)).astype(np.float32))

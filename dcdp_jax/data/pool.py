@@ -1,4 +1,4 @@
-"""Lays recordings end to end in one array: a window is then a position in it, and the data is in memory once."""
+"""Concatenates recordings in one array, in which a window is a position, so that the data is in memory once."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ class Interval(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """The samples of r recordings, t in all, end to end."""
+    """The t samples of r recordings, one recording after the other."""
 
     signals: np.ndarray  # (t, c) float32
     labels: np.ndarray  # (t,) int32 class index, or `UNLABELLED`
@@ -34,7 +34,7 @@ class Pool:
     starts: np.ndarray  # (s,) int64 first sample of every contiguous stretch of every recording
     channels: tuple[Channel, ...]  # the c channels
     rate: float  # samples per second
-    # {number: name} of subjects that the data calls by something else than their number
+    # {number: name} of the subjects that have a name in the data
     subject_names: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
     def recording_of(self, samples: np.ndarray) -> np.ndarray:
@@ -78,7 +78,7 @@ class Pool:
 
 
 def merge_touching(spans: np.ndarray) -> np.ndarray:
-    """Merges those of ascending (i, 2) spans that touch.
+    """Merges ascending (i, 2) spans that touch.
 
     >>> merge_touching(np.array([[0, 3], [3, 5], [6, 7]])).tolist()
     [[0, 5], [6, 7]]
@@ -90,7 +90,7 @@ def merge_touching(spans: np.ndarray) -> np.ndarray:
 
 
 def make_pool(recordings: Iterable[Recording], samples: int, subject_names: Mapping[int, str] = NO_NAMES) -> Pool:
-    """Lays recordings end to end.
+    """Concatenates recordings.
 
     Args:
       recordings: recordings with the same channels and rate, at least one. Each is copied before the next one is asked

@@ -1,9 +1,9 @@
-"""Recordings of any data set by its name.
+"""Loads the recordings of any data set by its name.
 
-Those of published ones are parsed once and kept as array_record files by TFDS, without TensorFlow.
+Published data sets are parsed once and stored by TFDS as array_record files, without TensorFlow.
 
 The files of one preparation are in one folder with a list of their SHA-256, which is compared before they are opened.
-A folder is prepared under another name and renamed once it is whole, so that a reader never sees part of it.
+A folder is written under a temporary name and renamed at the end, so that a reader never sees part of it.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ def load_recordings(name: str, raw_dir: str = "", *, cache_dir: str = "", option
 
 
 def read_dataset(name: str, raw_dir: str, cache_dir: str, options: Any) -> Recordings:
-    """Reads the recordings of a data set with what is known of them; see `load_recordings`."""
+    """Reads the recordings of a data set with their names and notes; see `load_recordings`."""
     spec = find_dataset(name)
     if spec.make:
         return spec.make(raw_dir, options)
@@ -68,7 +68,7 @@ def load_prepared(spec: DatasetSpec, raw_dir: str, cache_dir: str = "") -> Recor
     assert spec.source is not None
     cache = cache_folder(cache_dir)
     folder = raw_folder(spec.source, raw_dir, cache)
-    target = cache / "prepared" / f"{spec.name}-{spec.version}-{state_of(folder, cache)}"
+    target = cache / "prepared" / f"{spec.name}-{spec.version}-{files_key(folder, cache)}"
     if not is_whole(target):
         try:
             prepare(spec, folder, target)
@@ -77,7 +77,7 @@ def load_prepared(spec: DatasetSpec, raw_dir: str, cache_dir: str = "") -> Recor
     return read_prepared(spec, target)
 
 
-def state_of(folder: Path, cache: Path) -> str:
+def files_key(folder: Path, cache: Path) -> str:
     """Returns a key that changes with the names, sizes and times of the files below a folder, without the cache's."""
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and cache not in p.parents):
@@ -87,11 +87,11 @@ def state_of(folder: Path, cache: Path) -> str:
 
 
 def prepare(spec: DatasetSpec, folder: Path, target: Path) -> None:
-    """Prepares the publisher's files, once for all processes that ask for it; a damaged target is replaced."""
+    """Prepares the publisher's files once, even if several processes ask for it. A damaged target is replaced."""
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = f"{UNFINISHED}{target.name}-"
-    with locked(target.with_name(f".{target.name}.lock")) as alone:
-        if alone:  # whoever made these was killed
+    with hold_lock(target.with_name(f".{target.name}.lock")) as alone:
+        if alone:  # what killed processes left
             for path in target.parent.glob(f"{unfinished}*"):
                 shutil.rmtree(path, ignore_errors=True)
         if is_whole(target):  # another process was faster
@@ -112,8 +112,8 @@ def prepare(spec: DatasetSpec, folder: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[bool]:
-    """Holds a lock that the system releases when the process ends; yields False on a file system without locks."""
+def hold_lock(path: Path) -> Iterator[bool]:
+    """Waits for a lock and holds it, until the process ends at the latest; yields False if the file system has none."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -130,7 +130,7 @@ def checksums(folder: Path) -> str:
 
 
 def is_whole(folder: Path) -> bool:
-    """Returns whether a folder has all files that were prepared, unchanged."""
+    """Returns whether a folder has all prepared files, unchanged."""
     try:
         return (folder / CHECKSUMS).read_bytes() == checksums(folder).encode()
     except OSError:
@@ -142,7 +142,7 @@ def write_prepared(spec: DatasetSpec, folder: Path, target: Path) -> None:
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(io.StringIO()):  # TFDS says that it downloads what it parses
+    with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints that it downloads the files that it parses
         config = tfds.download.DownloadConfig(manual_dir=folder)
         make_builder(spec, target).download_and_prepare(download_config=config)
     (target / CHECKSUMS).write_text(checksums(target))
@@ -183,7 +183,7 @@ def make_builder(spec: DatasetSpec, data_dir: Path) -> Any:
 
 @functools.cache
 def builder_class() -> type:
-    """Returns the class of all builders; importing TFDS takes a second, and nothing else here needs it."""
+    """Returns the base class of the builders. Cached in a function, because importing TFDS takes a second."""
     import tensorflow_datasets as tfds
 
     def series(dtype: type, *columns: int) -> tfds.features.Tensor:
@@ -192,7 +192,7 @@ def builder_class() -> type:
     class RecordingsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
         """Stores one record per recording: signals (t, c), labels (t,), other tracks (t,), starts (s,), subject, run.
 
-        What the reader noted and what it missed is stored as metadata.
+        The notes of the reader, and what it found missing, are stored as metadata.
         """
 
         MANUAL_DOWNLOAD_INSTRUCTIONS = "The publisher's unpacked folder."

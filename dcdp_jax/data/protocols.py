@@ -1,8 +1,8 @@
 """Protocols: which samples are training, validation and test. Split first, then window, then normalise.
 
-Here are the parts that protocols are made of, and those that every data set can have. A protocol of one data set is in
-the module of the data set. Where the source of a protocol has no validation part, the choice made here is stated in the
-protocol's notes, which the result records.
+This module has the building blocks of protocols, and the protocols that every data set can have. A protocol of one data
+set is in the module of the data set. If the source of a protocol has no validation part, the one chosen here is stated
+in the protocol's notes, which the result records.
 """
 
 import itertools
@@ -35,7 +35,7 @@ class Protocol(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What a config says about the division beside the name of the protocol."""
+    """The fields of a config that choose a division within a protocol."""
 
     fold: int = 0  # `loso`: which of the sorted subjects tests. `groups`: which group of subjects. `random`: which draw
     folds: int = 10  # `groups`: number of groups
@@ -103,13 +103,13 @@ def by_subjects(
 
 
 def people(recordings: Sequence[Recording], numbers: Iterable[int]) -> list[str]:
-    """Returns what the subjects of these numbers are called."""
+    """Returns the names of the subjects with these numbers; the number as text for a subject without a name."""
     names = recordings.subject_names if isinstance(recordings, Recordings) else {}
     return [names.get(number, str(number)) for number in numbers]
 
 
 def listed(values: Sequence[object]) -> str:
-    """Returns '1, 2, 3', shortened where there are many values, and 'none' where there is none."""
+    """Returns '1, 2, 3', cut off after ten of more than twelve values, and 'none' without any."""
     if not values:
         return "none"
     shown = [str(value) for value in values]
@@ -150,7 +150,7 @@ def leave_one_subject_out(left_out: Collection[int] = ()) -> Divide:
 
 
 def subject_groups(left_out: Collection[int] = ()) -> Divide:
-    """Returns `groups`: subjects are dealt to `data.folds` groups; that of the fold tests, the next validates."""
+    """Returns `groups`: subjects are dealt in turn to `data.folds` groups; one tests, the next validates."""
 
     def divide_groups(recordings: Sequence[Recording], choice: Choice) -> Protocol:
         subjects = [s for s in subjects_of(recordings) if s not in left_out]
@@ -170,7 +170,7 @@ def subject_groups(left_out: Collection[int] = ()) -> Divide:
 
 
 def joined(intervals: Iterable[Interval]) -> list[Interval]:
-    """Returns intervals in order, as one where one begins at the end of the one before."""
+    """Sorts intervals, and merges those of which one begins at the end of the other."""
     found: list[Interval] = []
     for part in sorted(intervals):
         if found and found[-1][::2] == part[:2]:
@@ -194,7 +194,8 @@ def hold_out(protocol: Protocol, recordings: Sequence[Recording], names: Collect
     """Moves the training subjects of these names or numbers into a part of their own, `heldout`.
 
     Raises:
-      ConfigError: somebody may train and test in this protocol, a name is no training subject, or nobody is left.
+      ConfigError: the protocol does not divide by subject, a name is that of no training subject, or no training
+        subject is left.
     """
     if not protocol.by_subject:
         raise ConfigError(f"data.heldout={tuple(names)}: protocol {protocol.name} does not divide by subject")
@@ -224,9 +225,9 @@ def set_aside_calibration(
 ) -> Protocol:
     """Divides the test part: the first seconds of each class of each test subject are the part `calibration`.
 
-    A model may be adapted to a subject with this part; the rest of the subject's samples tests it. The two share
-    subjects, and no sample. A subject's recordings are in the order in which they count. Samples with a label that is
-    none of the k classes stay in the test part.
+    A model may be adapted to a subject with this part, and tested on the rest of the subject's samples. The two parts
+    share subjects, but no sample. The first seconds are counted over a subject's recordings in order. Samples with a
+    label that is none of the k classes stay in the test part.
 
     Raises:
       ConfigError: the protocol is leaky.
@@ -279,7 +280,7 @@ def by_recording(recordings: Sequence[Recording], choice: Choice) -> Protocol:
 def named_or_last(
     names: Sequence[int] | Sequence[str], choice: Choice, what: str, called: Sequence[str]
 ) -> tuple[list[Any], list[Any]]:
-    """Returns the names or numbers that test and those that validate; messages show what they are called."""
+    """Returns the names or numbers that test and those that validate; messages list the names `called`."""
     for field, wanted in (("test", choice.test), ("validation", choice.validation)):
         if unknown := [name for name in wanted if name not in names]:
             raise ConfigError(f"data.table.{field}: no {what} {unknown[0]!r}; there are {listed(called)}")

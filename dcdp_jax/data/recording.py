@@ -49,6 +49,11 @@ class Recording:
                 raise ValueError(f"recording {self.subject}/{self.run}: track {name!r} {track.shape} is not ({t},)")
 
     @property
+    def stretches(self) -> np.ndarray:
+        """Returns the (s, 2) int64 first sample and the one after the last of each contiguous stretch."""
+        return np.stack([self.starts, np.append(self.starts[1:], len(self.labels))], axis=1)
+
+    @property
     def channel_names(self) -> tuple[str, ...]:
         """Returns the names of the columns of signals."""
         return tuple(channel.name for channel in self.channels)
@@ -67,9 +72,9 @@ def content_digest(recording: Recording) -> str:
 
 
 def fingerprint(recordings: Sequence[Recording], digests: Sequence[str] = ()) -> str:
-    """Returns the SHA-256 of everything in the recordings that a training could depend on, wherever it was read from.
+    """Returns the SHA-256 of everything in the recordings that training can depend on, not of their files.
 
-    The digests are the `content_digest` of each, where they are known already.
+    `digests` has the `content_digest` of each recording; () computes them.
     """
     digests = digests or [content_digest(r) for r in recordings]
     whole = hashlib.sha256()
@@ -82,9 +87,9 @@ def fingerprint(recordings: Sequence[Recording], digests: Sequence[str] = ()) ->
 class Recordings(Sequence[Recording]):
     """The recordings of one data set in order, with what is known of them as a whole."""
 
-    recordings: list[Recording]  # `release` takes them away
+    recordings: list[Recording]  # emptied by `release`
     class_names: tuple[str, ...]  # a label is an index into them
-    # {number: name} of the subjects that the data calls by something else than their number
+    # {number: name} of the subjects that have a name in the data
     subject_names: Mapping[int, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what was found in the files and how it was dealt with, one sentence each
     missing: tuple[str, ...] = ()  # how the files fall short of the published data set; empty where they are complete
@@ -98,9 +103,9 @@ class Recordings(Sequence[Recording]):
         return self.recordings[index]
 
     def release(self, order: Sequence[int] | None = None) -> Iterator[Recording]:
-        """Yields recordings, in an order of indices or all, and gives up the reference to each, to free it.
+        """Yields the recordings in an order of indices, or all, and drops the reference to each, to free its memory.
 
-        This object is empty from the first one on; recordings that are not in the order are freed at once.
+        This object is empty from then on; recordings that are not in the order are freed at once.
         """
         held = {i: self.recordings[i] for i in (range(len(self)) if order is None else order)}
         self.recordings.clear()

@@ -1,7 +1,7 @@
 """Resamples rows with irregular time stamps and missing values to evenly spaced samples.
 
-`Repeats` settles what becomes of rows with the same stamp, `EvenClock` lays the samples. Both take rows in any portions
-and give the same for any of them; `settle` and `resample` hand over a whole recording.
+`Repeats` resolves rows with the same time stamp, and `EvenClock` computes the samples. Both take rows in chunks of any
+size, and the results do not depend on the chunks. `settle` and `resample` apply them to a whole recording.
 """
 
 from typing import Any, NamedTuple
@@ -13,19 +13,19 @@ from dcdp_jax.errors import DataError
 METHODS = ("linear", "nearest")
 MISSING = ("interpolate", "split", "error")
 REPEATED = ("error", "spread", "drop", "mean")
-# Where `repeated` is `error`, so many rows, and this share of the rows so far, may have the stamp of the row before.
+# With `repeated='error'`, this number of rows plus this share of the rows so far may have the stamp of the row before.
 FEW_REPEATED, SHARE_REPEATED = 5, 0.05
-# A row that comes this part of a sample early or late is taken to be on time: stamps are rounded.
+# Fraction of a sample by which a row may be early or late and count as on time, because stamps are rounded.
 ON_TIME = 1e-4
-MOST_PER_ROW = 10_000  # samples between two rows; more is a mistake in the units
+MOST_PER_ROW = 10_000  # largest number of samples between two rows; more indicates a wrong unit of time
 
 
 class Rows(NamedTuple):
-    """Rows whose times rise."""
+    """Rows with strictly rising times."""
 
     time: np.ndarray  # (n,) seconds, strictly rising
     values: np.ndarray  # (n, c), NaN where missing
-    rows: np.ndarray  # (n,) int64, number of the row that each came from, counted from the first that was pushed
+    rows: np.ndarray  # (n,) int64, number of the input row that each came from, counted from the first pushed row
 
 
 class Even(NamedTuple):
@@ -33,21 +33,21 @@ class Even(NamedTuple):
 
     values: np.ndarray  # (t, c) float32, NaN where a channel has no value nearby
     time: np.ndarray  # (t,) seconds
-    rows: np.ndarray  # (t,) int64, number of the row that is nearest in time to each sample, the earlier of two
-    starts: np.ndarray  # (s,) int64 samples that begin a contiguous stretch, as the first ones and those after a gap do
+    rows: np.ndarray  # (t,) int64, number of the row nearest in time to each sample, the earlier of two equally near
+    starts: np.ndarray  # (s,) int64 first sample of each contiguous stretch
 
 
 class Repeats:
-    """Settles what becomes of rows that have the time stamp of the row before."""
+    """Resolves rows that have the time stamp of the row before."""
 
     def __init__(self, how: str, max_gap: float) -> None:
         """Starts with no rows.
 
         Args:
           how: `error`: they are left out, and more than a few raise an error. `drop`: they are left out. `mean`: rows
-            of one stamp become one row, the mean of the values that they have. `spread`: they are spread evenly until
-            the next stamp; where that is more than `max_gap` away, and at the end, until as long after as the stamp
-            before.
+            with one stamp become one row, the mean of their values. `spread`: they are spread evenly until the next
+            stamp. If that is more than `max_gap` away, and at the end, they are spread over as long a time as passed
+            between the previous stamp and theirs.
           max_gap: seconds.
         """
         self.how, self.max_gap = how, max_gap
@@ -55,12 +55,12 @@ class Repeats:
         self._received = 0
         self._last = -np.inf
         self._interval = np.nan  # between the last two stamps
-        self._held: Rows | None = None  # rows of the last stamp, where others may follow
+        self._held: Rows | None = None  # rows of the last stamp, of which more may follow
 
     def push(self, time: np.ndarray, values: np.ndarray) -> Rows:
-        """Takes rows, (n,) seconds and (n, c) values, and returns those that are settled.
+        """Takes rows, (n,) seconds and (n, c) values, and returns the resolved rows.
 
-        With `mean` and `spread`, those of the last stamp wait for the next one.
+        With `mean` and `spread`, the rows of the last stamp are held back until the next stamp.
 
         Raises:
           DataError: time goes back or is no number, or too many stamps repeat where that is an error.
@@ -87,9 +87,9 @@ class Repeats:
         return self._settle(Rows(*(part[:first] for part in came)), self._last)
 
     def judge(self, time: np.ndarray, whole: int | None = None) -> None:
-        """Raises DataError where with the next rows too many repeat a stamp, and that is an error.
+        """Raises DataError if `how` is `error` and, with the next rows, too many rows repeat a stamp.
 
-        The message counts those until then, or the `whole` number of a recording's.
+        The message counts the repetitions so far, or with `whole`, which is their number in the whole recording, those.
         """
         if self.how != "error":
             return
@@ -106,12 +106,12 @@ class Repeats:
             )
 
     def finish(self) -> Rows | None:
-        """Returns the rows that waited for another stamp, None where there are none."""
+        """Returns the rows that were held back, or None."""
         held, self._held = self._held, None
         return None if held is None or not len(held.time) else self._settle(held, np.inf)
 
     def _settle(self, rows: Rows, following: float) -> Rows:
-        """Settles whole groups of rows; following: the stamp after the last group."""
+        """Resolves whole groups of rows with one stamp; `following` is the stamp after the last group."""
         stamps, first, counts = np.unique(rows.time, return_index=True, return_counts=True)
         if not len(stamps):
             return rows
@@ -123,7 +123,7 @@ class Repeats:
             return Rows(stamps, values.astype(rows.values.dtype), rows.rows[first])
         intervals = np.diff(stamps, append=following)
         before = np.concatenate([[self._interval], intervals[:-1]])
-        for i in np.flatnonzero(intervals > self.max_gap):  # one after the other: each is the next one's before
+        for i in np.flatnonzero(intervals > self.max_gap):  # in order, because each interval is the one before the next
             if intervals[i] > 1.5 * before[i] or np.isinf(intervals[i]):
                 intervals[i] = before[i]
             if i + 1 < len(before):
@@ -146,11 +146,11 @@ def settle(time: np.ndarray, values: np.ndarray, how: str, max_gap: float) -> tu
 
 
 class EvenClock:
-    """Lays samples 1 / rate seconds apart, from the first row of every stretch on.
+    """Computes samples 1 / rate seconds apart, from the first row of every stretch on.
 
-    Two rows that are more than max_gap apart end one stretch and begin another. A sample comes out as soon as nothing
-    that may still come can change it. Where the first or last value of a channel is no more than max_gap from the
-    stretch's end, the samples outside are left out: its sensor began later or ended earlier than the others.
+    Two rows that are more than max_gap apart end one stretch and begin another. A sample is returned as soon as no
+    later row can change it. If the first or last value of a channel is at most max_gap from the start or end of the
+    stretch, the samples beyond it are left out, because its sensor started later or stopped earlier than the others.
     """
 
     def __init__(
@@ -168,10 +168,10 @@ class EvenClock:
           rate: samples per second.
           max_gap: seconds.
           method: `linear`: between the values before and after. `nearest`: the nearer one, the earlier of two.
-          missing: `interpolate`: values before and after a missing one serve for the samples between them, if they
-            are no more than max_gap apart. Otherwise samples next to a missing value are missing.
-          keep_rows: whether rows are the samples already, one each, whatever the rate.
-          absent: positions of channels that never have a value, for which nothing needs to wait.
+          missing: `interpolate`: samples between two values are computed from these even if values between them are
+            missing, if the two are at most max_gap apart. Otherwise samples next to a missing value are missing.
+          keep_rows: whether every row is a sample, whatever the rate.
+          absent: positions of channels that never have a value, for which no sample needs to wait.
         """
         self.absent = absent
         self.rate, self.max_gap, self.method, self.missing = rate, max_gap, method, missing
@@ -180,16 +180,16 @@ class EvenClock:
 
     def reset(self) -> None:
         """Drops the current stretch; the next row begins another."""
-        self._rows: Rows | None = None  # those that samples to come may need
-        self._reach = np.zeros(0, np.int64)  # of each of them, the last sample that it can bring about
-        self._first = 0.0
-        self._start = 0  # the first sample
-        self._count = 0  # rows of the stretch
-        self._laid = 0
-        self._begun = False  # whether the first sample is known
+        self._rows: Rows | None = None  # rows that later samples may need
+        self._reach = np.zeros(0, np.int64)  # number of the last sample at or before each of them
+        self._first = 0.0  # time of the first row
+        self._start = 0  # number of the first sample
+        self._count = 0  # number of rows of the stretch
+        self._next = 0  # number of the next sample
+        self._started = False  # whether the first sample is known
 
     def push(self, rows: Rows) -> list[Even]:
-        """Takes the next rows and returns the samples that are certain, in order."""
+        """Takes the next rows and returns the samples that no later row can change, in order."""
         if not len(rows.time):
             return []
         last = self._rows.time[-1:] if self._rows is not None else rows.time[:1]
@@ -203,12 +203,13 @@ class EvenClock:
         return pieces
 
     def finish(self) -> list[Even]:
-        """Ends the stretch and returns what is left of it."""
-        pieces = self._lay(True) if self._rows is not None else []
+        """Ends the stretch and returns its remaining samples."""
+        pieces = self._emit(True) if self._rows is not None else []
         self.reset()
         return pieces
 
     def _take(self, rows: Rows) -> list[Even]:
+        """Adds rows of the current stretch."""
         if self._rows is None:
             self._first = float(rows.time[0])
             self._rows = rows
@@ -226,13 +227,14 @@ class EvenClock:
                 )
         self._reach = np.append(self._reach, reach.astype(np.int64))
         self._count += len(rows.time)
-        return self._lay(False)
+        return self._emit(False)
 
-    def _lay(self, ended: bool) -> list[Even]:
+    def _emit(self, ended: bool) -> list[Even]:
+        """Computes the samples from `_next` on that no later row can change; all of them if the stretch has ended."""
         assert self._rows is not None
         t, x, rows = self._rows
-        number = np.arange(self._laid, int(self._reach[-1]) + 1)
-        begin = -np.inf if self._begun else self._find_begin(ended)
+        number = np.arange(self._next, int(self._reach[-1]) + 1)
+        begin = -np.inf if self._started else self._find_start(ended)
         if not len(number) or begin is None:
             return []
         after = np.searchsorted(self._reach, number, side="left")
@@ -241,22 +243,22 @@ class EvenClock:
         else:
             grid = self._first + number / self.rate
             grid = np.where(t[after] <= grid, t[after], grid)
-        if not self._begun:
-            self._start = self._laid = int(np.searchsorted(grid, begin))
-            self._begun, grid = True, grid[self._start :]
+        if not self._started:
+            self._start = self._next = int(np.searchsorted(grid, begin))
+            self._started, grid = True, grid[self._start :]
         values, certain = np.empty((len(grid), x.shape[1]), np.float32), np.full(len(grid), True)
         for c in range(x.shape[1]):
             values[:, c], known = fill(grid, t, x[:, c], self.max_gap, self.method, self.missing)
             certain &= known
         ready = len(grid) if certain.all() else int(np.argmin(certain))
         nearest_rows = rows[nearest(grid[:ready], t)]
-        starts = np.zeros(1 if self._laid == self._start else 0, np.int64)
-        self._laid += ready
+        starts = np.zeros(1 if self._next == self._start else 0, np.int64)
+        self._next += ready
         self._forget(grid[ready] if ready < len(grid) else t[-1])
         return [Even(values[:ready], grid[:ready], nearest_rows, starts)] if ready else []
 
-    def _find_begin(self, ended: bool) -> float | None:
-        """Returns the time from which on all channels have values, but for those that come too late; None: not yet."""
+    def _find_start(self, ended: bool) -> float | None:
+        """Returns the time from which all channels have values, except late ones; None if it is not known yet."""
         assert self._rows is not None
         t, x, _ = self._rows
         there = np.isfinite(np.delete(x, self.absent, axis=1))
@@ -267,7 +269,7 @@ class EvenClock:
         return float(first[first - t[0] <= self.max_gap].max(initial=t[0]))
 
     def _forget(self, time: float) -> None:
-        """Drops rows that no sample from a time on can need."""
+        """Drops the rows that no sample from a time on needs."""
         assert self._rows is not None
         t, x, _ = self._rows
         needed = max(int(np.searchsorted(t, time, side="right")) - 1, 0)
@@ -280,7 +282,7 @@ class EvenClock:
 
 
 def resample(time: np.ndarray, values: np.ndarray, *, partial: bool = False, **clock: Any) -> Even:
-    """Lays a grid of 1 / rate seconds from the first row of every stretch of rows to its last.
+    """Resamples rows to a grid of 1 / rate seconds, from the first row of every stretch to its last.
 
     Args:
       time: (n,) seconds, strictly rising.
@@ -290,25 +292,25 @@ def resample(time: np.ndarray, values: np.ndarray, *, partial: bool = False, **c
       **clock: arguments of `EvenClock`.
 
     Returns:
-      `Even`, empty where no sample has all channels.
+      `Even`, which is empty if no sample has all channels.
 
     Raises:
       DataError: two rows are so far apart that the units cannot be right.
     """
-    grid = EvenClock(**clock)
-    pieces = grid.push(Rows(time, values, np.arange(len(time)))) + grid.finish()
+    even_clock = EvenClock(**clock)
+    pieces = even_clock.push(Rows(time, values, np.arange(len(time)))) + even_clock.finish()
     none = Even(np.zeros((0, values.shape[1]), np.float32), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))
     offsets = np.cumsum([0, 0] + [len(piece.time) for piece in pieces])
     moved = [piece._replace(starts=piece.starts + at) for piece, at in zip([none, *pieces], offsets, strict=False)]
-    laid = Even(*(np.concatenate(part) for part in zip(*moved, strict=True)))
-    return laid if partial else complete(laid)
+    even = Even(*(np.concatenate(part) for part in zip(*moved, strict=True)))
+    return even if partial else complete(even)
 
 
-def complete(laid: Even) -> Even:
-    """Returns the samples that have all channels; the stretches are divided where others were left out."""
-    kept = np.flatnonzero(np.isfinite(laid.values).all(axis=1))
-    begins = (np.diff(kept, prepend=-2) > 1) | np.isin(kept, laid.starts)
-    return Even(laid.values[kept], laid.time[kept], laid.rows[kept], np.flatnonzero(begins))
+def complete(even: Even) -> Even:
+    """Returns the samples that have all channels. Stretches are divided where samples were left out."""
+    kept = np.flatnonzero(np.isfinite(even.values).all(axis=1))
+    begins = (np.diff(kept, prepend=-2) > 1) | np.isin(kept, even.starts)
+    return Even(even.values[kept], even.time[kept], even.rows[kept], np.flatnonzero(begins))
 
 
 def nearest(grid: np.ndarray, time: np.ndarray) -> np.ndarray:
@@ -319,10 +321,10 @@ def nearest(grid: np.ndarray, time: np.ndarray) -> np.ndarray:
 def fill(
     grid: np.ndarray, time: np.ndarray, values: np.ndarray, max_gap: float, method: str, missing: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lays one channel, (n,) values at (n,) seconds that more may follow, on a grid of (t,) seconds; see `EvenClock`.
+    """Resamples one channel, (n,) values at (n,) seconds, to a grid of (t,) seconds; see `EvenClock`.
 
     Returns:
-      The (t,) values, NaN where there is none nearby, and a (t,) mask of those that no row to come can change.
+      The (t,) values, NaN without a value nearby, and a (t,) mask of those that no later row can change.
     """
     present = np.flatnonzero(np.isfinite(values))
     if present.size == 0:
@@ -335,7 +337,7 @@ def fill(
     exact = t[after] == grid
     between = (t[before] < grid) & follows
     near = t[after] - t[before] <= max_gap if missing == "interpolate" else present[after] - present[before] == 1
-    # A value that is still to come can serve a sample only after one that has come, and not too long ago.
+    # A later value can determine a sample only together with an earlier value that is not too long ago.
     waits = ~follows & ~exact & (t[-1] < grid) & (time[-1] - t[-1] <= max_gap)
     if missing != "interpolate":
         waits &= present[-1] == len(values) - 1

@@ -1,10 +1,10 @@
-"""Finds a stretch of signal that stands in two places, in time linear in the number of samples."""
+"""Finds a stretch of signal that occurs in two places, in time linear in the number of samples."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-BLOCK = 1 << 16  # rows that are copied at a time
+BLOCK = 1 << 16  # rows that are hashed at a time
 MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 
 
@@ -17,11 +17,11 @@ class Shared(NamedTuple):
 
 
 def find_shared(signals: np.ndarray, part_a: np.ndarray, part_b: np.ndarray, length: int) -> Shared | None:
-    """Finds rows of (t, c) float32 signals of one part, (t,) bool, that stand in another part as well.
+    """Finds a run of rows of (t, c) float32 signals in one part, (t,) bool, that also occurs in another part.
 
-    Every run of 2 * length - 1 equal rows is found, and none shorter than length, which is 2 at least. Runs that say
-    too little are passed over, as a sensor at rest or a signal that is all zeros: more than half of the rows must
-    differ from the row before, and from all others of the run. Returns None where there are none.
+    Every run of 2 * length - 1 equal rows is found, and none shorter than length, which is 2 at least. Runs with little
+    information, such as a sensor at rest or a signal of zeros, are ignored: more than half of the rows must differ from
+    the row before, and more than half must be distinct. Returns None if there is no such run.
     """
     if len(signals) < length or length < 2:
         return None
@@ -30,7 +30,7 @@ def find_shared(signals: np.ndarray, part_a: np.ndarray, part_b: np.ndarray, len
     hashes = rolling_hash(rows, length)
     lively = moves[length - 1 :] - moves[: len(moves) - length + 1] > length // 2
     in_a, in_b = (np.flatnonzero(whole_runs(part, length) & lively) for part in (part_a, part_b))
-    in_a = in_a[in_a % length == 0]  # a longer run has one of these in it
+    in_a = in_a[in_a % length == 0]  # every run of 2 * length - 1 rows contains one of these
     table, at = np.unique(hashes[in_a], return_index=True)
     if not len(table) or not len(in_b):
         return None
@@ -74,7 +74,7 @@ def whole_runs(part: np.ndarray, length: int) -> np.ndarray:
 
 
 def grow(signals: np.ndarray, part_a: np.ndarray, part_b: np.ndarray, shared: Shared) -> Shared:
-    """Extends equal rows to both sides while they stay within their parts."""
+    """Extends a run of equal rows to both sides while the rows are equal and within their parts."""
     a, b, length = shared
     while a > 0 and b > 0 and part_a[a - 1] and part_b[b - 1] and np.array_equal(signals[a - 1], signals[b - 1]):
         a, b, length = a - 1, b - 1, length + 1

@@ -26,7 +26,7 @@ class DatasetSpec:
     """A data set. Each module of `dcdp_jax.data.datasets` has one as its attribute `DATASET`.
 
     A published data set gives `source`, `read`, `class_names`, `channels` and `rate`; its recordings are prepared once
-    and cached. Any other gives `make`, and its recordings are made anew each time.
+    and cached. Any other data set gives `make`, which makes or reads its recordings each time.
     """
 
     protocols: Mapping[str, Divide]  # {name in `data.protocol`: function that divides the recordings}
@@ -44,14 +44,14 @@ class DatasetSpec:
     class_names: tuple[str, ...] = ()  # a label is an index into them
     channels: tuple[Channel, ...] = ()  # the columns of every recording's signals
     rate: float = 0.0  # samples per second
-    # {protocol: labels that it is about}; that of '' holds for all others. Without one, it is about all classes
+    # {protocol: its task}; that of '' is for all other protocols. A protocol without a task has all classes
     tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
     # function of the `data` part of a config and the recordings that returns the choices within a protocol
     choose: Callable[[ConfigDict, Recordings], Choice] = choose_fold
     # {site: axis} that is reflected when the device is worn on the other side, see `vectors.mirror_signs`
     mirror: Mapping[str, str] = dataclasses.field(default_factory=dict)
     marks: tuple[str, ...] = ()  # of every result on this data
-    samples_note: str = ""  # what a reader of the number of samples must know
+    samples_note: str = ""  # note on the number of samples, for describe.html
     version: str = "1.0.0"  # of the prepared files; a change makes all users prepare them again
     name: str = ""  # in `data.name`, which is that of the module
     description: str = ""  # for the prepared files, the docstring of the module

@@ -14,12 +14,12 @@ from dcdp_jax.data.units import GRAVITY, doubts, unit_name, units_seen
 from dcdp_jax.errors import DataError
 
 MOST_SHOWN = 30  # names in a note
-FEWEST = 16  # samples of a recording that can be told to be a copy, or a channel to be constant
-FAR_SPREAD = 20  # times that of most recordings
+FEWEST = 16  # smallest number of samples in which a copy or a constant channel is reported
+FAR_SPREAD = 20  # ratio of a channel's standard deviation to its median over the recordings
 
 
 class Sampled(NamedTuple):
-    """A recording before its labels and its subject have numbers."""
+    """A resampled recording whose labels and subject do not have numbers yet."""
 
     path: Path  # of its file
     subject: str  # its name
@@ -45,7 +45,7 @@ def unique_runs(sampled: Sequence[Sampled], raw: Path) -> list[str]:
 def check_copies(sampled: Sequence[Sampled]) -> list[str]:
     """Returns a note for each recording that has the samples of another one of the same person.
 
-    Only recordings of `FEWEST` samples or more are compared, of which more than half differ from each other.
+    Only recordings of `FEWEST` samples or more, of which more than half are distinct, are compared.
 
     Raises:
       DataError: they are recordings of two people.
@@ -69,7 +69,7 @@ def check_units(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> list
     """Returns a note for each sensor that seems to have another unit than the stated one.
 
     Raises:
-      DataError: it seems to have that in some recordings, and the stated one in others.
+      DataError: a sensor seems to have different units in different recordings.
     """
     found: dict[tuple[str, str, str], dict[str, list[Sampled]]] = {}  # the recordings of each unit that was seen
     for part in sampled:
@@ -84,7 +84,7 @@ def check_units(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> list
                 f"{one.run!r}, and in {other} in {another.run!r} of {another.path}; all must be in {stated}"
             )
         ((unit, some),) = parts.items()
-        where = f" ({len(some)} of {len(sampled)} recordings: {listed([repr(part.run) for part in some])})"
+        where = f" ({len(some)} of {len(sampled)} recordings: {first_names([repr(part.run) for part in some])})"
         notes += [doubt + where * (len(some) < len(sampled)) for doubt in doubts({(group, site, stated): unit})]
     return notes
 
@@ -115,11 +115,13 @@ def odd_channels(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> lis
     for place, channel in enumerate(channels):
         for what, found in odd.items():
             if names := [repr(part.run) for part, there in zip(long, found[:, place], strict=True) if there]:
-                notes.append(f"{channel.name} {what} in {len(names)} of {len(sampled)} recordings: {listed(names)}")
+                notes.append(
+                    f"{channel.name} {what} in {len(names)} of {len(sampled)} recordings: {first_names(names)}"
+                )
     return notes
 
 
-def listed(names: Sequence[str]) -> str:
-    """Returns the first names in one line, and how many more there are."""
+def first_names(names: Sequence[str]) -> str:
+    """Returns the first names in one line, followed by the number of the others."""
     more = [f"... and {len(names) - MOST_SHOWN} more"] if len(names) > MOST_SHOWN else []
     return ", ".join([*names[:MOST_SHOWN], *more])

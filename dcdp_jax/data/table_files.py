@@ -1,6 +1,6 @@
-"""Reads the user's tables, CSV or Parquet, and names file, line and column of whatever is wrong.
+"""Reads the user's tables, CSV or Parquet. Errors name the file, the line and the column.
 
-Text goes through `Lines`, whole files block by block and a live stream as its lines come, so that both are read alike.
+Text is parsed by `Lines`, files in blocks and a live stream as its lines arrive, so that both are read in the same way.
 """
 
 import contextlib
@@ -23,8 +23,8 @@ from dcdp_jax.data.first_rows import HEAD, check_wide, find_thousands
 from dcdp_jax.errors import DataError
 
 MISSING_NUMBERS = ("", "NaN", "nan", "NA", "N/A", "null")
-CODES = (999, 9999, 99999, 999999)  # that stand for a missing value in many tables, of either sign
-FAR_CODE = 10  # times as large as all other numbers
+CODES = (999, 9999, 99999, 999999)  # numbers that, with either sign, mark a missing value in many tables
+FAR_CODE = 10  # ratio to all other numbers of a column from which such a number is an error
 LARGEST = 1e18  # larger ones have squares that are infinite in single precision
 TEXT_SUFFIXES = (".csv", ".txt", ".tsv", ".csv.gz", ".txt.gz", ".tsv.gz")
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
@@ -40,7 +40,7 @@ NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"  # in a text, with its dec
 
 
 def find_files(raw_dir: Path, patterns: Sequence[str]) -> list[Path]:
-    """Returns the files below a folder that match `data.table.files`, whatever the case of their letters, by name.
+    """Returns the files below a folder that match `data.table.files`, ignoring case, sorted by path.
 
     Links to folders are followed, and a file that is found by two paths is returned once. As in a shell, `*` matches no
     hidden file, such as `._a.csv` of macOS.
@@ -90,16 +90,16 @@ class Lines:
         self.zoned: bool | None = None  # whether dates have a time zone or an offset from UTC; None before the first
         self.head: list[str] = []  # the first lines that were parsed, up to `HEAD`
         self.doubts: dict[str, str] = {}  # {what may be wrong with the table: where}
-        self._before = ""  # the line before the first row, if it is neither the header nor searched for the rate
-        self.number = 0  # lines that were taken
-        self._rows = 0  # of them, rows
+        self._before = ""  # the line before the first row, unless it is the header or part of the preamble
+        self.number = 0  # number of lines consumed
+        self._rows = 0  # number of rows among them
         self._numbers: tuple[str, ...] = ()
         self._texts: tuple[str, ...] = ()
         self._time = ""
-        self._start, self._rate = 0, 0.0  # nanoseconds and rows per second, where the lines before the header say them
+        self._start, self._rate = 0, 0.0  # nanoseconds and rows per second, if the preamble has them
 
     def read_head(self, lines: Iterator[bytes]) -> list[str]:
-        """Takes the lines before the first row, and returns the names of the columns."""
+        """Consumes the lines before the first row, and returns the names of the columns."""
         skipped = [self._next(lines) for _ in range(self.table.skip_lines)]
         if self.table.preamble:
             self._read_preamble("\n".join(skipped))
@@ -116,10 +116,10 @@ class Lines:
         return names
 
     def choose(self, numbers: Sequence[str], texts: Sequence[str], time: str) -> None:
-        """Names the columns that `parse` returns: numbers, some perhaps missing, texts, and the time, '' for none.
+        """Chooses the columns that `parse` returns: numbers, which may be missing, texts, and the time, '' for none.
 
         Raises:
-          DataError: a column is not there, or stands twice.
+          DataError: a column is missing, or occurs twice.
         """
         check_columns(f"{self.where}, line {self.number}", self.header, [*numbers, *texts, *([time] if time else [])])
         self._numbers, self._texts, self._time = tuple(numbers), tuple(texts), time
@@ -177,13 +177,13 @@ class Lines:
         return text.removesuffix(self.table.line_end)
 
     def parse(self, lines: Sequence[bytes]) -> pd.DataFrame:
-        """Parses the next lines, and takes them unless one is wrong.
+        """Parses the next lines, and consumes them if all are valid.
 
         Returns:
           A frame of the columns chosen, as `read_file` returns it. Blank lines are left out.
 
         Raises:
-          DataError: a line has too few or too many fields, or something in a column of numbers that is none.
+          DataError: a line has too few or too many fields, or a cell in a column of numbers that is not a number.
         """
         cleaned, at = [], []
         for number, line in enumerate(lines, self.number + 1):
@@ -214,7 +214,7 @@ class Lines:
         return frame
 
     def skip(self) -> None:
-        """Takes a line that could not be parsed; with a rate in the file it is a row whose values are missing."""
+        """Consumes a line that could not be parsed. If the file has a rate, it counts as a row with missing values."""
         self.number += 1
         self._rows += 1
 
@@ -266,7 +266,7 @@ class Lines:
 
 
 def to_numbers(column: pd.Series, decimal: str) -> np.ndarray:
-    """Returns a column as float64, NaN where a cell is missing or no number; decimal: the point of texts."""
+    """Converts a column to float64, NaN for a cell that is missing or not a number; `decimal` is the point in texts."""
     if column.dtype == object or pd.api.types.is_string_dtype(column):
         text = column.astype("string").str.strip()
         numbers = text.where(text.str.fullmatch(NUMBER.replace(r"\.", re.escape(decimal))).fillna(False))
@@ -279,7 +279,7 @@ def to_numbers(column: pd.Series, decimal: str) -> np.ndarray:
 def check_numbers(
     frame: pd.DataFrame, names: Sequence[str], where: str, largest: float = LARGEST, decimal: str = "."
 ) -> None:
-    """Makes columns float64; raises DataError for a cell that is no finite number of usable size."""
+    """Converts columns to float64; raises DataError for a cell that is not a finite number, or is too large."""
     block = frame[list(names)].to_numpy()
     if block.dtype == np.float64 and not (np.abs(block) > min(largest, np.finfo(np.float32).max)).any():
         return
@@ -298,7 +298,7 @@ def check_numbers(
 
 
 def check_codes(frame: pd.DataFrame, names: Sequence[str], where: str) -> None:
-    """Raises DataError for a number that is the usual code of a missing value and far from all others of its column."""
+    """Raises DataError for a number that is a usual code of a missing value and far from all others of its column."""
     for name in names:
         size = np.abs(frame[name].to_numpy())
         code = np.isin(size, CODES)
@@ -313,7 +313,7 @@ def check_codes(frame: pd.DataFrame, names: Sequence[str], where: str) -> None:
 
 
 def finish_frame(frame: pd.DataFrame, numbers: Sequence[str], time: str, table: ConfigDict, where: str) -> pd.DataFrame:
-    """Checks the numbers of a frame, leaves out rows without anything, and reads the time; see `read_file`."""
+    """Checks the numbers of a frame, drops rows without any value, and reads the time; see `read_file`."""
     check_numbers(frame, numbers, where, decimal=table.decimal)
     for name in numbers if table.missing_values else ():
         codes = np.array(table.missing_values, np.float32)
@@ -342,13 +342,13 @@ def read_file(path: Path, numbers: Sequence[str], texts: Sequence[str], time: st
 
     Returns:
       A frame whose index is the line in the file, for Parquet the row, from 1 on, with a float64 column for each of
-      `numbers`. The column `TIME` is the time, see `read_stamps`, where there is one or the file says its rate. Where
-      there is a time, lines in which everything needed is missing are left out. Its `attrs` are `columns`, all names of
-      the header, and `zoned` and `doubts` of `Lines`.
+      `numbers`. The column `TIME` is the time, see `read_stamps`, if there is a column of time or the file has its
+      rate. With a column of time, lines in which all columns needed are missing are left out. Its `attrs` are
+      `columns`, all names of the header, and `zoned` and `doubts` of `Lines`.
 
     Raises:
-      DataError: the file is empty, not text, has lines with too few or too many fields, lacks a column, has
-        something in a column of numbers that is none, or a row for each sensor; the message names line and column.
+      DataError: the file is empty or not text, lacks a column, has a line with too few or too many fields, a cell in a
+        column of numbers that is not a number, or a row for each sensor; the message names line and column.
     """
     if path.suffix.lower() == ".parquet":
         needed = [*numbers, *texts, *([time] if time else [])]
@@ -381,7 +381,7 @@ def read_file(path: Path, numbers: Sequence[str], texts: Sequence[str], time: st
 
 
 def read_stamps(column: pd.Series, table: ConfigDict) -> np.ndarray:
-    """Returns int64 nanoseconds of dates (since 1970) and durations, else the numbers as they are; see `is_missing`."""
+    """Returns int64 nanoseconds of dates (since 1970) and of durations, or numbers unchanged; see `is_missing`."""
     if column.dtype.kind == "m":
         return column.dt.as_unit("ns").to_numpy("timedelta64[ns]").astype(np.int64)
     if column.dtype.kind == "M":
@@ -395,9 +395,9 @@ def read_stamps(column: pd.Series, table: ConfigDict) -> np.ndarray:
 
 
 def read_dates(text: pd.Series, time_format: str) -> pd.Series:
-    """Reads dates as UTC, those without an offset in the time zone that they name; NaT where a cell is none.
+    """Converts dates to UTC, those without an offset from the time zone that they name; NaT for other cells.
 
-    Dates without an offset among others with one are none, as their zone is not known.
+    A date without an offset or zone, among others with one, is NaT, because its zone is not known.
     """
     zones = text.str.extract(ZONE, expand=False)
     form = time_format or "ISO8601"
@@ -421,7 +421,7 @@ def read_dates(text: pd.Series, time_format: str) -> pd.Series:
 
 
 def says_zone(column: pd.Series) -> bool | None:
-    """Returns whether the first date of a column says its time zone or its offset from UTC; None for numbers."""
+    """Returns whether the first date of a column has a time zone or an offset from UTC; None for numbers."""
     if column.dtype.kind == "M":
         return getattr(column.dtype, "tz", None) is not None
     first = column.iloc[0]
@@ -435,19 +435,19 @@ def check_zones(path: Path, frame: pd.DataFrame, other: Path, beside: pd.DataFra
 
 
 def is_missing(stamps: np.ndarray) -> np.ndarray:
-    """Returns which of the stamps from `read_stamps` are none."""
+    """Returns which of the stamps from `read_stamps` are missing."""
     return np.isnan(stamps) if stamps.dtype.kind == "f" else stamps == np.iinfo(np.int64).min
 
 
 def in_seconds(stamps: np.ndarray, first: np.generic, unit: str) -> np.ndarray:
-    """Returns the seconds from one stamp to others, both from `read_stamps`; nothing is lost by their size."""
+    """Returns the seconds from one stamp to others, both from `read_stamps`, without rounding the stamps themselves."""
     return (stamps - first) * (1e-9 if stamps.dtype == np.int64 else SECONDS[unit])
 
 
 @contextlib.contextmanager
 def parquet_of(path: Path) -> Iterator[Any]:
-    """Gives `pyarrow.parquet`, and names the file in its errors."""
-    import pyarrow.parquet as parquet  # half a second that tables of text need not wait for
+    """Yields `pyarrow.parquet`, whose errors become a DataError that names the file."""
+    import pyarrow.parquet as parquet  # here, because it takes half a second that text tables do not need
 
     try:
         yield parquet
@@ -466,7 +466,7 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
 
 
 def read_header(path: Path, table: ConfigDict) -> list[str]:
-    """Returns the names of a table's columns; raises DataError where the file has none, or is damaged."""
+    """Returns the names of a table's columns; raises DataError if the file has none, or is damaged."""
     if path.suffix.lower() == ".parquet":
         with parquet_of(path) as parquet:
             return list(parquet.read_schema(path).names)
@@ -475,7 +475,7 @@ def read_header(path: Path, table: ConfigDict) -> list[str]:
 
 
 def check_columns(where: str, header: Sequence[str], needed: Sequence[str]) -> None:
-    """Raises DataError for a column that is not there or stands twice."""
+    """Raises DataError for a column that is missing or occurs twice."""
     for name in needed:
         if list(header).count(name) > 1:
             raise DataError(f"{where}: the column {name!r} stands twice")

@@ -16,14 +16,15 @@ from dcdp_jax.data.beside import join_files
 from dcdp_jax.data.names import check_alike, clean_name, clean_names, path_name
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
 from dcdp_jax.data.resample import complete, resample, settle
-from dcdp_jax.data.table_checks import Sampled, check_copies, check_units, listed, odd_channels, unique_runs
+from dcdp_jax.data.table_checks import Sampled, check_copies, check_units, first_names, odd_channels, unique_runs
 from dcdp_jax.data.table_files import MISSING_NUMBERS, TIME, check_codes, find_files, in_seconds
 from dcdp_jax.data.units import KNOWN, unit_name
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.values import check_values, fields_of
 
-DENSE, SPARSE = 200, 20  # rows per sample, and samples per row; more of them are a mistake in the units
-GROUPS = ("subject", "recording", "label")  # that data.table.path_pattern may find
+# Largest numbers of rows per sample and of samples per row; more indicates a wrong unit of time.
+DENSE, SPARSE = 200, 20
+GROUPS = ("subject", "recording", "label")  # named groups that data.table.path_pattern may have
 
 
 class Rows(NamedTuple):
@@ -55,7 +56,7 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     raw = Path(folder).expanduser()
     sampled, tally, missing = [], Counter[str](), np.zeros(len(channels), np.int64)
     unread: dict[str, None] = {}  # columns, in order
-    doubts: dict[str, dict[str, None]] = {}  # and where, in order
+    doubts: dict[str, dict[str, None]] = {}  # {doubt: places}, in order
     paths = find_files(raw, table.files)
     labels = {annotations_of(path, table) for path in paths} if table.annotations else set()
     for path in (path for path in paths if path not in labels):
@@ -69,7 +70,7 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
             missing += np.isnan(rows.values).sum(axis=0)
     names = sorted({label for part in sampled for label in set(part.labels)} - {""}, key=natural)
     check_alike(names, f"data.table.label={table.label!r}")
-    subjects: dict[str, list[str]] = {}  # and the recordings of each
+    subjects: dict[str, list[str]] = {}  # {subject: its recordings}
     for part in sampled:
         subjects.setdefault(part.subject, []).append(part.run)
     check_alike(subjects, f"data.table.subject={table.subject!r}")
@@ -102,11 +103,11 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     if lost:
         by = [f"{channel.name} ({count:,})" for channel, count in zip(channels, lacking, strict=True) if count]
         whole = lost + sum(len(part.labels) for part in sampled)
-        notes.append(f"{lost:,} of {whole:,} samples lack a channel, and are left out: {listed(by)}")
+        notes.append(f"{lost:,} of {whole:,} samples lack a channel, and are left out: {first_names(by)}")
     notes += [*check_units(sampled, channels), *odd_channels(sampled, channels)]
     if unread:
-        notes.append(f"columns that are not read: {listed([repr(name) for name in unread])}")
-    notes += [f"{doubt}: {listed([*places])}" for doubt, places in doubts.items()]
+        notes.append(f"columns that are not read: {first_names([repr(name) for name in unread])}")
+    notes += [f"{doubt}: {first_names([*places])}" for doubt, places in doubts.items()]
     return Recordings(recordings, tuple(names), subject_names, tuple(notes), missing_values=missing_values)
 
 
@@ -114,7 +115,7 @@ def sample_rows(path: Path, rows: Rows, table: ConfigDict, partial: bool = False
     """Resamples one recording of a file; `partial` keeps samples that lack a channel.
 
     Raises:
-      DataError: stamps repeat, or lie farther apart or closer together than can be right.
+      DataError: time stamps repeat, or their intervals show that the unit of time is wrong.
     """
     where = f"{path}: recording {rows.run!r}"
     interval = 1 / table.rate
@@ -148,12 +149,12 @@ def sample_rows(path: Path, rows: Rows, table: ConfigDict, partial: bool = False
 
 
 def keeps_rows(table: ConfigDict) -> bool:
-    """Returns whether rows are the samples already: there is no time, and the file does not say its rate."""
+    """Returns whether every row is a sample: the table has no time, and its files do not state a rate."""
     return not table.time and not table.preamble
 
 
 def check_interval(interval: float, table: ConfigDict) -> None:
-    """Raises DataError where the median time between two rows shows that the unit of time is wrong."""
+    """Raises DataError if the median time between two rows, in seconds, shows that the unit of time is wrong."""
     unit = f"is data.table.time_unit={table.time_unit!r} right?"
     if interval > table.max_gap:
         raise DataError(f"rows are {interval:g} s apart, farther than data.table.max_gap={table.max_gap:g} s; {unit}")
@@ -163,9 +164,9 @@ def check_interval(interval: float, table: ConfigDict) -> None:
 
 
 def check_fields(table: ConfigDict, any_channels: bool = True) -> tuple[Channel, ...]:
-    """Checks all of `data.table` that can be judged without the files, and returns the channels.
+    """Checks all of `data.table` that can be checked without the files, and returns the channels.
 
-    A model that was trained already knows its channels, so that there need not be `any_channels`.
+    With `any_channels` False, as for a trained model, which knows its channels, there may be none.
 
     Raises:
       ConfigError: names the field, what came and what was expected.
@@ -228,7 +229,7 @@ def check_fields(table: ConfigDict, any_channels: bool = True) -> tuple[Channel,
 
 
 def are_tuples_of_text(entries: Any, length: int) -> bool:
-    """Returns whether every entry is a tuple or list of so many strings."""
+    """Returns whether every entry is a tuple or list of `length` strings."""
     return all(
         isinstance(entry, tuple | list) and len(entry) == length and all(isinstance(part, str) for part in entry)
         for entry in entries
@@ -238,7 +239,7 @@ def are_tuples_of_text(entries: Any, length: int) -> bool:
 def read_rows(path: Path, table: ConfigDict, channels: Sequence[str], folder: Path | None = None) -> Iterator[Rows]:
     """Yields the recordings of one file, in order of their first rows; `channels` are its columns of signals.
 
-    The path below the folder names the subject and the recording where no column does.
+    Without a column for them, subject and recording are named by the path below the folder, see `match_path`.
 
     Raises:
       DataError: the file cannot be read; the message names line and column.
@@ -282,17 +283,17 @@ def read_rows(path: Path, table: ConfigDict, channels: Sequence[str], folder: Pa
 
 
 def match_path(path: Path, table: ConfigDict, folder: Path | None) -> dict[str, str]:
-    """Returns what `data.table.path_pattern` finds in the path below the folder: names by 'subject', 'label', ...
+    """Returns {'subject', 'recording' or 'label': name} that `data.table.path_pattern` finds in a path.
 
     Raises:
-      DataError: it, or one of its groups, finds nothing in the path of a file below the folder.
+      DataError: the pattern, or one of its groups, finds nothing in the path of a file below the folder.
     """
     if not table.path_pattern:
         return {}
     below = path.relative_to(folder).as_posix() if folder and path.is_relative_to(folder) else path.as_posix()
     found = re.search(table.path_pattern, below)
     if found is None:
-        if folder is None:  # a recording to predict need not be where those of the training are
+        if folder is None:  # a recording to predict may be outside of the training folder
             return {}
         raise DataError(f"{path}: data.table.path_pattern={table.path_pattern!r} does not match {below!r}")
     if folder and (nothing := [field for field, name in found.groupdict().items() if not name]):
@@ -330,7 +331,7 @@ def natural(name: str) -> tuple[bool, int, str]:
 
 
 def number_subjects(names: Sequence[str]) -> dict[str, int]:
-    """Returns {name: number}: the names where all are small whole numbers, else 1, 2, ... in sorted order."""
+    """Returns {name: number}: the names if all are whole numbers below 2**31, else 1, 2, ... in sorted order."""
     unique = sorted(set(names), key=natural)
     if all(name.isdecimal() and str(int(name)) == name and int(name) < 2**31 for name in unique):
         return {name: int(name) for name in unique}
@@ -344,12 +345,16 @@ def make_notes(
     subjects: Mapping[str, int],
     rates: Sequence[float],
 ) -> list[str]:
-    """Returns who was found, by what, and what reading did to the rows.
+    """Returns notes on the recordings and subjects found, and on repeated rows, gaps and missing values.
 
-    From counts of rows, repeated ones and missing values, {subject: number of recordings}, and the rows per second of
-    each recording.
+    Args:
+      table: The `data.table` part of a config.
+      tally: Numbers of `rows`, of `repeated` ones and of `missing` values.
+      recordings: All recordings.
+      subjects: {subject: number of its recordings}.
+      rates: Rows per second of each recording.
     """
-    shown = listed([f"{name} ({subjects[name]})" for name in sorted(subjects, key=natural)])
+    shown = first_names([f"{name} ({subjects[name]})" for name in sorted(subjects, key=natural)])
     column = table.subject and "(?P<subject>" not in table.path_pattern
     source = f"the column {table.subject!r}" if column else "the path of each file"
     identities = f"{len(subjects)} subjects by {source}, with how many recordings: {shown}"

@@ -1,4 +1,4 @@
-"""Reads tables of numbers from text files, fast, with errors that name the bad line."""
+"""Reads tables of numbers from text files, in several threads; errors name the bad line."""
 
 import functools
 import itertools
@@ -15,9 +15,9 @@ from pyarrow import csv
 
 from dcdp_jax.errors import DataError
 
-BLOCK = 2 << 20
+BLOCK = 2 << 20  # bytes that a thread parses at a time
 LARGEST = float(np.finfo(np.float32).max)
-# More threads gain little and hold more memory.
+# More threads gain little and need more memory.
 THREADS = 4
 Part = TypeVar("Part")
 NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -33,7 +33,7 @@ def read_columns(
     missing: bool = False,
     aligned: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads some columns of a table of numbers, much faster than all of them.
+    """Reads some columns of a table of numbers, which is much faster than reading all of them.
 
     Several threads parse a block each with PyArrow, which checks the number of columns of every line, and the content
     of the chosen columns only.
@@ -150,7 +150,7 @@ def parse(
 ) -> pa.Table:
     """Parses the columns that `read_columns` returns from some lines, without its checks; empty without lines.
 
-    The position of the lines in the file does not matter; `in_blocks` passes it. `tidy`: see `single_blanks`.
+    `position` is not used, but `in_blocks` passes it. `tidy` applies `single_blanks` first.
     """
     text = single_blanks(text) if tidy else text
     if text == b"\n":
@@ -249,7 +249,7 @@ def fill_missing(signals: np.ndarray, leading: str) -> np.ndarray:
     Values are linear between their neighbours, and the last one is held at the end. At the beginning they are 0 with
     `leading` 'zero', and the first value there is with 'nearest'. A channel without any value becomes 0.
     """
-    columns = np.ascontiguousarray(signals.T)  # a column of a wide table is spread all over the memory
+    columns = np.ascontiguousarray(signals.T)  # contiguous columns, because those of a wide table are strided
     absent = np.isnan(columns)
     left = 0.0 if leading == "zero" else None
 

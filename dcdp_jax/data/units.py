@@ -30,7 +30,7 @@ def units_seen(channels: Sequence[Channel], values: np.ndarray) -> dict[tuple[st
     """Returns the units that three axes of a sensor seem to have, {(group, site, stated unit): unit}.
 
     An acceleration whose size is near gravity for most of the time has that unit, and rates of rotation beyond
-    `FASTEST` are in deg/s. Sensors of which neither can be said are left out. The values are (t, c), NaN where missing.
+    `FASTEST` are in deg/s. Sensors for which neither holds are left out. The values are (t, c), NaN where missing.
     """
     seen = {}
     for sensor in dict.fromkeys((channel.group, channel.site, channel.unit) for channel in channels):

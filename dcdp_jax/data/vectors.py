@@ -1,4 +1,4 @@
-"""Finds the three-axis vectors among channels, and what becomes of them in another place or orientation."""
+"""Finds the three-axis vectors among channels, and how wearing a device on the other side of the body changes them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ Triple = tuple[int, int, int]
 
 
 def devices_of(channels: Sequence[Channel]) -> tuple[tuple[Triple, ...], ...]:
-    """Returns for each site with a vector the (x, y, z) channels of all its vectors, which turn together.
+    """Returns for each site with a vector the (x, y, z) channels of all its vectors, which rotate together.
 
     A vector is three channels of one site and unit whose names differ in a last letter x, y, z (or X, Y, Z). Angles
-    are none, though they come in threes as well: neither channels of the group `orientation` nor units `ANGLES`.
-    Vectors in a frame of the room, as OPPORTUNITY's shoes have, turn with the others of their device: a change of
-    both frames.
+    are not vectors, though they come in threes as well: channels of the group `orientation`, and units in `ANGLES`.
+    Vectors in the frame of the room, which OPPORTUNITY's shoes have, rotate with the others of their device; this
+    changes both frames.
 
     >>> waist = [Channel(f"{name}_{axis}", name, "waist", "g") for name in ("acc", "gyro") for axis in "xyz"]
     >>> devices_of([*waist, Channel("heart_rate", "heart_rate", "chest", "bpm")])
@@ -69,7 +69,7 @@ def accelerations_of(
 
 
 def check_loose_axes(channels: Sequence[Channel], field: str) -> None:
-    """Raises ConfigError where a channel depends on the orientation and is no part of a vector: an angle, one axis."""
+    """Raises ConfigError if a channel depends on the orientation but is in no vector: an angle, or a single axis."""
     among = {i for vectors in devices_of(channels) for vector in vectors for i in vector}
     for i, channel in enumerate(channels):
         angle = channel.group == "orientation" or unit_name(channel.unit) in ANGLES

@@ -14,7 +14,7 @@ from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
 from dcdp_jax.data.vectors import Triple, accelerations_of, check_loose_axes, devices_of
 from dcdp_jax.errors import ConfigError, DataError
 
-COMPUTED_VIEWS = ("derived", "mirror", "body", "vertical")  # views with channels that no sensor gives
+COMPUTED_VIEWS = ("derived", "mirror", "body", "vertical")  # views with channels that are computed
 VIEWS = ("raw", "derived", "mirror", "axis", "body", "vertical")
 TOTAL, BODY = "total_", "body_"  # beginnings of names of accelerations with gravity and without
 
@@ -42,8 +42,7 @@ def decimate(recording: Recording, every: int) -> Recording:
 
 def kept_samples(recording: Recording, every: int) -> np.ndarray:
     """Returns the indices of the samples that `decimate` keeps, ascending."""
-    bounds = np.append(recording.starts, len(recording.labels))
-    within = np.arange(len(recording.labels)) - np.repeat(recording.starts, np.diff(bounds))
+    within = np.arange(len(recording.labels)) - np.repeat(recording.starts, np.diff(recording.stretches)[:, 0])
     return np.flatnonzero(within % every == 0)
 
 
@@ -78,7 +77,7 @@ def relabel(recording: Recording, task: Task) -> Recording:
             f"{where}: labels from {labels.min()} to {labels.max()}, expected {UNLABELLED} to {len(task.names) - 1}"
         )
     index = {name: i for i, name in enumerate(task.classes)}
-    # The last entry is what UNLABELLED, -1, indexes.
+    # UNLABELLED, -1, indexes the last entry.
     new = np.array([index.get(name, UNLABELLED) for name in (*task.names, task.unlabelled)], np.int32)
     return dataclasses.replace(recording, labels=new[labels], tracks={})
 
@@ -86,8 +85,8 @@ def relabel(recording: Recording, task: Task) -> Recording:
 def view_recording(recording: Recording, name: str, cuts: Sequence[int] = ()) -> Recording:
     """Replaces the signals of a recording by the channels of a view, see `make_view`.
 
-    A filter starts anew at every stretch, but for recordings that are published as windows, each of which begins with
-    the second half of the one before: there it runs through.
+    A filter starts anew at every stretch. Exception: in recordings that are published as windows, each of which begins
+    with the second half of the one before, it continues from window to window.
 
     Args:
       recording: to change.
@@ -125,10 +124,10 @@ def continued(signals: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 class View(NamedTuple):
-    """How the channels of a view are computed from those of a recording."""
+    """The computation of the channels of a view from those of a recording."""
 
     inputs: list[int]  # indices of the channels that it reads
-    channels: tuple[Channel, ...]  # those that it gives
+    channels: tuple[Channel, ...]  # the channels that it computes
     filtered: list[int]  # indices, among those that it reads, of the accelerations whose gravity it needs
     # function of the (t, i) signals of the inputs and the (t, f) gravity that returns (t, c) signals
     compute: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -300,5 +299,5 @@ def group_by_axis(channel: Channel) -> Channel:
 
 
 def interval_cuts(intervals: Iterable[Interval], recording: int) -> list[int]:
-    """Returns all bounds of the intervals of a recording; no filter may carry a sample across one."""
+    """Returns all bounds of the intervals of a recording, across which no filter may run."""
     return sorted({at for i, *bounds in intervals if i == recording for at in bounds})

@@ -1,4 +1,4 @@
-"""Windows as an index into the samples: none crosses a gap or leaves its part, and overlap costs no memory.
+"""Windows as indices into the samples: no window crosses a gap or leaves its part, and overlap needs no memory.
 
 The label rule `mode` cuts stretches at label changes first, as HAPT's publishers did: this gives exactly their 10,929
 windows of 128 samples.
@@ -125,7 +125,7 @@ class Windows(NamedTuple):
 
 
 def make_windows(recordings: Sequence[Recording], *, window: int, step: int, label_rule: str = "mode") -> Windows:
-    """Cuts recordings into labelled windows, for users who want the data and nothing else of this package.
+    """Cuts recordings into labelled windows, for users who need only the data.
 
     Overlapping windows share samples: divide the recordings into training and test parts first, and cut each part.
 
@@ -150,10 +150,7 @@ def make_windows(recordings: Sequence[Recording], *, window: int, step: int, lab
     """
     if len({r.channels for r in recordings}) != 1:
         raise DataError("make_windows needs recordings with the same channels, at least one")
-    found = []
-    for r in recordings:
-        bounds = np.append(r.starts, len(r.labels))
-        found.append(index_windows(r.labels, np.stack([bounds[:-1], bounds[1:]], axis=1), window, step, label_rule))
+    found = [index_windows(r.labels, r.stretches, window, step, label_rule) for r in recordings]
     counts = [len(index.label) for index in found]
     x = np.empty((sum(counts), window, len(recordings[0].channels)), np.float32)
     for r, index, end in zip(recordings, found, np.cumsum(counts).tolist(), strict=True):

@@ -10,11 +10,9 @@ import numpy as np
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.data.normalize import normalize
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.metrics import accuracy_text, count_predictions, scores
+from dcdp_jax.metrics import MAIN_SCORES, accuracy_text, count_predictions, scores
 from dcdp_jax.models.multipath import MultiPath
 from dcdp_jax.train.classifiers import BATCH, train_classifiers
-
-SCORES = ("accuracy", "f1_macro")
 
 
 def measure_calibration(dataset: Dataset, network: nn.Module, variables: Any, seconds: float) -> dict[str, Any]:
@@ -62,7 +60,7 @@ def measure_calibration(dataset: Dataset, network: nn.Module, variables: Any, se
     found = {name: scores(np.sum(counts, axis=0)) for name, counts in (("before", before), ("after", after))}
     return {
         "seconds": seconds,
-        **{name: {score: values[score] for score in SCORES} for name, values in found.items()},
+        **{name: {score: values[score] for score in MAIN_SCORES} for name, values in found.items()},
         "subjects": subjects,
     }
 

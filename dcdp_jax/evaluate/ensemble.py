@@ -11,8 +11,8 @@ import numpy as np
 from dcdp_jax.calibration import calibration
 from dcdp_jax.config import differences
 from dcdp_jax.errors import UserError
-from dcdp_jax.metrics import accuracy_text, count_predictions, scores
-from dcdp_jax.rejection import cross_entropy
+from dcdp_jax.metrics import MAIN_SCORES, accuracy_text, count_predictions, scores
+from dcdp_jax.rejection import mean_cross_entropy
 from dcdp_jax.runs.files import DIGESTS, PREDICTIONS, RESULT, as_json, write_recorded
 from dcdp_jax.runs.predictions import write_table
 from dcdp_jax.runs.reading import (
@@ -22,6 +22,7 @@ from dcdp_jax.runs.reading import (
     read_predictions,
     read_result,
     seconds_of,
+    true_labels,
 )
 from dcdp_jax.runs.result import git_revision, package_versions
 from dcdp_jax.runs.workdir import LOCK, locked, refuse_others
@@ -39,7 +40,7 @@ class Member(NamedTuple):
     probabilities: np.ndarray
 
 
-# What must be the same for probabilities to be of the same classes and windows.
+# What the runs must have in common, because only probabilities of the same classes and windows can be averaged.
 SAME: dict[str, Callable[[Member], Any]] = {
     "data sets": lambda member: member.result["dataset"],
     "protocols": lambda member: member.result["protocol"],
@@ -80,7 +81,7 @@ def write_ensemble(runs: Sequence[Path], workdir: Path) -> dict[str, Any]:
 
 
 def read_member(folder: Path) -> Member:
-    """Reads a run; raises UserError where it is unfinished, damaged, or left no probabilities."""
+    """Reads a run; raises UserError if it is unfinished, damaged, an ensemble, or has no probabilities."""
     result = read_result(folder)
     if "ensemble" in result:
         raise UserError(f"{folder} holds an ensemble; name the runs that it was made from instead")
@@ -119,14 +120,8 @@ def mean_probabilities(probabilities: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def count_windows(windows: Sequence[Sequence[str]], probabilities: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Counts windows by true class (rows), a window's last item, and most probable class (columns): (k, k) int64."""
+    """Counts windows by true class (rows) and most probable class (columns): (k, k) int64. See `true_labels`."""
     return count_predictions(true_labels(windows, names), probabilities.argmax(axis=1), len(names))
-
-
-def true_labels(windows: Sequence[Sequence[str]], names: Sequence[str]) -> np.ndarray:
-    """Returns the (n,) classes of windows, whose last item is the name."""
-    number = {name: i for i, name in enumerate(names)}
-    return np.array([number[window[-1]] for window in windows], np.int64)
 
 
 def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, Any]:
@@ -142,16 +137,16 @@ def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, An
     bins = calibration(mean.argmax(axis=1) == true, mean.max(axis=1))
     rates = [rate_of(result) for result in results]  # 0 where it is not known
 
-    def common(key: str) -> dict[str, Any]:
+    def equal_parts(key: str) -> dict[str, Any]:
         return {part: value for part, value in first[key].items() if all(r[key].get(part) == value for r in results)}
 
     return {
         **{key: first[key] for key in ("dataset", "protocol", "seed", "class_names", "data_fingerprint")},
-        "test": scores(counts) | {"loss": cross_entropy(mean, true), "ece": bins.error()},
+        "test": scores(counts) | {"loss": mean_cross_entropy(mean, true), "ece": bins.error()},
         "branches": {},
         "confusion": counts.tolist(),
-        "windows": common("windows"),
-        "subjects": common("subjects"),
+        "windows": equal_parts("windows"),
+        "subjects": equal_parts("subjects"),
         "marks": list(dict.fromkeys(mark for result in results for mark in result["marks"])),
         "notes": [f"mean of the probabilities of {len(members)} runs"],
         "versions": package_versions(),
@@ -168,7 +163,7 @@ def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, An
                 "seed": member.result["seed"],
                 "fold": member.config["data"].get("fold"),
                 "git_revision": member.result["git_revision"],
-                **{key: member.result["test"][key] for key in ("accuracy", "f1_macro")},
+                **{key: member.result["test"][key] for key in MAIN_SCORES},
             }
             for member in members
         ],

@@ -28,10 +28,10 @@ from dcdp_jax.train.state import TrainState, evaluated_state
 def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     """Evaluates the best checkpoint of a finished run again, measures its robustness and grades its segments.
 
-    Compares the scores with result.json, writes robustness.json, segments.json where the test part has continuous
-    recordings, and calibration.json with `data.calibration`, which need not be that of the run; writes predictions.csv
-    and worst_windows.json where one of them is missing. Raises UserError where the workdir holds no finished run of
-    this config, or its scores are not repeated to 1e-4.
+    Compares the scores with result.json. Writes robustness.json; segments.json if the test part has continuous
+    recordings; calibration.json if `data.calibration` is not 0, which may differ from that of the run; and
+    predictions.csv and worst_windows.json if one of them is missing. Raises UserError if the workdir holds no finished
+    run of this config, or a score differs from that of result.json by more than 1e-4.
     """
     result = from_first_process(lambda: read_result(workdir))
     if "adapted" in result["marks"]:

@@ -1,4 +1,4 @@
-"""Checks that every step of every model compiles for every platform, and computes here what one CPU computes."""
+"""Checks that the steps of all models lower for every platform, and agree with one CPU device on the devices here."""
 
 from typing import Any, NamedTuple
 
@@ -22,7 +22,8 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 DEVICE_COUNTS = (1, 2, 7, 8)
 BATCH, STEPS = 56, 3
 COMPARED = ("train", "evaluation", "prediction")
-# Products in TF32 or bfloat16 stay below; a wrong gradient or statistics of a part of the batch do not.
+# Differences by TF32 or bfloat16 products are smaller; those by a wrong gradient, or by statistics of a part of the
+# batch, are larger.
 TOLERANCE = 1e-2
 
 NOTES = """\
@@ -42,7 +43,7 @@ class Comparison(NamedTuple):
     devices: int  # how many
     # the largest of each of `COMPARED`: training losses, evaluation loss, class probabilities
     differences: dict[str, float]
-    error: str | None  # why there are no differences; None where there are
+    error: str | None  # the error that left no differences to measure, or None
 
     @property
     def good(self) -> bool:
@@ -74,19 +75,19 @@ def check_portability(config: ConfigDict) -> Findings:
     findings = Findings({}, [], {})
     here = jax.local_device_count()
     for name in (MAIN_MODEL, *BASELINES):
-        asked = config.copy_and_resolve_references()
-        asked.model.name = name
+        variant = config.copy_and_resolve_references()
+        variant.model.name = name
         if name != MAIN_MODEL:  # has no branches to modulate
-            asked.modulation.name = "none"
+            variant.modulation.name = "none"
         try:
-            findings.lowerings.update(lower_everywhere(asked, dataset))
+            findings.lowerings.update(lower_everywhere(variant, dataset))
         except ConfigError as error:
             findings.left_out[name] = str(error)
             continue
-        reference = run_steps(asked, dataset, Devices(1, "jit", "cpu"), None)
+        reference = run_steps(variant, dataset, Devices(1, "jit", "cpu"), None)
         every = [(strategy, count) for strategy in STRATEGIES for count in DEVICE_COUNTS if count <= here]
         for strategy, count in every if name == MAIN_MODEL else [(config.parallel.strategy, 1)]:
-            findings.comparisons.append(compare(asked, dataset, strategy, count, reference))
+            findings.comparisons.append(compare(variant, dataset, strategy, count, reference))
     return findings
 
 
@@ -129,7 +130,7 @@ def lower_everywhere(config: ConfigDict, dataset: Dataset) -> dict[tuple[str, st
             try:
                 step.trace(*arguments).lower(lowering_platforms=(platform,))
                 found[key] = None
-            except Exception as error:  # what an operation that is not there raises differs
+            except Exception as error:  # operations raise different errors on a platform that lacks them
                 found[key] = f"{type(error).__name__}: {first_line(error)}"
     return found
 
@@ -137,9 +138,9 @@ def lower_everywhere(config: ConfigDict, dataset: Dataset) -> dict[tuple[str, st
 def run_steps(
     config: ConfigDict, dataset: Dataset, devices: Devices, trained: TrainState | None
 ) -> tuple[dict[str, np.ndarray], TrainState]:
-    """Runs the steps of one model, the one that the config names; evaluates a trained state or the one after training.
+    """Trains the config's model for a few steps, and evaluates `trained`, or with None the state after these steps.
 
-    Returns {name of `COMPARED`: losses or probabilities}, and the state evaluated.
+    Returns {name of `COMPARED`: losses or probabilities}, and the evaluated state.
     """
     steps, initial = build_steps(config, dataset, devices)
     signals, state = devices.replicate(signals_of(dataset)), devices.replicate(initial)

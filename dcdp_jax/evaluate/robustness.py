@@ -1,4 +1,4 @@
-"""Measures the robustness of a trained model to absent sensors, noise, and devices that are worn or sample otherwise.
+"""Measures the robustness of a trained model to absent sensors, noise, other ways of wearing, and lost samples.
 
 Measured on the test part after the model was selected; nothing is chosen by it. An absent channel is replaced by its
 training mean; noise is added to the normalised signal, in units of its standard deviation on the training windows.
@@ -21,7 +21,7 @@ from dcdp_jax.data.recording import Channel
 from dcdp_jax.data.vectors import Triple, devices_of, mirror_signs
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.evaluate.shapley import coalitions, shapley_values
-from dcdp_jax.metrics import accuracy_text, scores
+from dcdp_jax.metrics import MAIN_SCORES, accuracy_text, scores
 from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.runs.result import git_revision
 from dcdp_jax.train.augment import interpolate
@@ -36,20 +36,17 @@ from dcdp_jax.train.step import Batch, Signals, apply_model, gather_windows
 NOISE_LEVELS = (0.1, 0.25, 0.5, 1.0, 2.0)
 # Degrees of rotation, the other side of the body, shares of the sampling rate, and shares of the samples that are lost.
 WORN_LEVELS = {"rotation": (10.0, 45.0, 180.0), "mirror": (1.0,), "rate": (0.5, 0.25), "lost": (0.1, 0.3, 0.5)}
-SCORES = ("accuracy", "f1_macro")
 NOTE = "Measured on the test part after the model was selected; nothing was chosen by it."
-
-
 ZERO, ONE = np.zeros((), np.float32), np.ones((), np.float32)
 
 
 class Corruption(NamedTuple):
-    """A disturbance of the normalised windows; by default of nothing but the channels that are not present."""
+    """A disturbance of the normalised windows. By default only the channels that are not present are disturbed."""
 
     present: jax.Array | np.ndarray  # (c,) bool; the other channels are replaced by their mean
     mean: jax.Array | np.ndarray  # (c,) of the normalised training windows
     deviation: jax.Array | np.ndarray  # (c,) standard deviation of the normalised training windows
-    seed: jax.Array | np.ndarray  # () of noise, axes and losses
+    seed: jax.Array | np.ndarray  # () of the random noise, axes of rotation and lost samples
     noise: jax.Array | np.ndarray = ZERO  # () standard deviation of the added Gaussian noise, in units of `deviation`
     # () degrees by which each device is rotated, about an axis that is drawn for each window
     rotation: jax.Array | np.ndarray = ZERO
@@ -69,30 +66,40 @@ def corrupt(
     scale: jax.Array | np.ndarray | float = 1.0,
     signs: Sequence[int] = (),
 ) -> jax.Array:
-    """Disturbs (b, t, c) normalised windows: other side, rotation, rate, losses, noise, and absent channels last.
+    """Disturbs windows in this order: other side of the body, rotation, rate, lost samples, noise, absent channels.
 
-    Seed and index of a window in its part, `rows`, determine what is drawn, whatever the batch. A disturbance of level
-    0, or of rate 1, changes no bit. The channels of a device turn together, see `devices_of`; `signs`, unless (), are
-    the factors of channels on the other side of the body, see `mirror_signs`; shift and scale are the normaliser's.
+    A disturbance of level 0, or of rate 1, changes no bit.
+
+    Args:
+      x: (b, t, c) normalised windows.
+      rows: (b,) indices of the windows in their part. They and the seed alone determine what is drawn, not the batch.
+      corruption: The disturbances and their levels.
+      devices: The channels of each device, which are rotated together, see `devices_of`; () for no rotation.
+      shift: (c,) shift of the normaliser.
+      scale: (c,) scale of the normaliser.
+      signs: (c,) factors of the channels on the other side of the body, see `mirror_signs`; () for no mirroring.
+
+    Returns:
+      (b, t, c) normalised windows.
     """
     if signs:
         x = x + corruption.mirror * (jnp.asarray(signs, x.dtype) - 1) * (x / scale + shift) * scale
     keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.key(corruption.seed), row))(rows)
     if devices:
         raw = x / scale + shift
-        turned = jax.vmap(lambda window, key: rotate(window, turns(key, corruption.rotation, len(devices)), devices))(
-            raw, keys
-        )
+        turned = jax.vmap(
+            lambda window, key: rotate(window, random_rotations(key, corruption.rotation, len(devices)), devices)
+        )(raw, keys)
         x = x + (turned - raw) * scale
     x = at_rate(x, corruption.rate)
     lost = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, 2), x.shape[1:2]))(keys) < corruption.lost
-    x = bridge(x, lost)
+    x = interpolate_lost(x, lost)
     drawn = jax.vmap(lambda key: jax.random.normal(key, x.shape[1:]))(keys)
     noisy = x + corruption.noise * corruption.deviation * drawn
     return jnp.where(corruption.present, noisy, corruption.mean)
 
 
-def turns(key: jax.Array, degrees: jax.Array | np.ndarray, count: int) -> jax.Array:
+def random_rotations(key: jax.Array, degrees: jax.Array | np.ndarray, count: int) -> jax.Array:
     """Returns (count, 3, 3) rotations by an angle about axes that are uniform on the sphere."""
     drawn = jax.random.normal(jax.random.fold_in(key, 1), (count, 3))
     axes = drawn / jnp.linalg.norm(drawn, axis=1, keepdims=True)
@@ -103,7 +110,7 @@ def turns(key: jax.Array, degrees: jax.Array | np.ndarray, count: int) -> jax.Ar
 def at_rate(x: jax.Array, rate: jax.Array | np.ndarray) -> jax.Array:
     """Samples (b, t, c) windows at a share of their rate, from the first sample on, and interpolates back linearly.
 
-    What follows a window's last sample is not known: its end takes the place of the next one.
+    The next sample after the end of a window is not known, so the window's last sample takes its place.
     """
     last = x.shape[1] - 1
     place = jnp.arange(last + 1, dtype=x.dtype)
@@ -114,15 +121,15 @@ def at_rate(x: jax.Array, rate: jax.Array | np.ndarray) -> jax.Array:
     return between(sample(x, before), sample(x, after), weight)
 
 
-def bridge(x: jax.Array, lost: jax.Array) -> jax.Array:
-    """Interpolates the samples of (b, t, c) windows that are lost, (b, t) bool, between those before and after.
+def interpolate_lost(x: jax.Array, lost: jax.Array) -> jax.Array:
+    """Replaces the lost samples, (b, t) bool, of (b, t, c) windows by linear interpolation between their neighbours.
 
-    Those after the last that is left repeat it. The first is never lost.
+    Lost samples at the end of a window repeat the last sample that is left. The first sample is never lost.
     """
     place = jnp.arange(x.shape[1])
-    there = ~lost | (place == 0)
-    before = jax.lax.cummax(jnp.where(there, place, 0), axis=1)
-    after = jax.lax.cummin(jnp.where(there, place, len(place)), axis=1, reverse=True)
+    kept = ~lost | (place == 0)
+    before = jax.lax.cummax(jnp.where(kept, place, 0), axis=1)
+    after = jax.lax.cummin(jnp.where(kept, place, len(place)), axis=1, reverse=True)
     after = jnp.where(after == len(place), before, after)
     weight = ((place - before) / jnp.where(after > before, after - before, 1)).astype(x.dtype)
     one, other = (jnp.take_along_axis(x, index[..., None], axis=1) for index in (before, after))
@@ -130,14 +137,17 @@ def bridge(x: jax.Array, lost: jax.Array) -> jax.Array:
 
 
 def between(one: jax.Array, other: jax.Array, weight: jax.Array) -> jax.Array:
-    """Returns values (b, t, c) between two, at (t,) or (b, t) weights from 0 to 1 of the other."""
+    """Interpolates linearly between two (b, t, c) arrays, with weights (t,) or (b, t) of the other, from 0 to 1."""
     return one + weight[..., None] * (other - one)
 
 
-def remaining_branches(logits: Mapping[str, jax.Array], heard: Mapping[str, jax.Array]) -> jax.Array:
-    """Averages the (b, k) probabilities of those branches' classifiers that have a present channel, at least one."""
-    weighted = [heard[name] * jax.nn.softmax(z) for name, z in logits.items()]
-    return jnp.sum(jnp.stack(weighted), axis=0) / jnp.sum(jnp.stack(list(heard.values())))
+def remaining_branches(logits: Mapping[str, jax.Array], present: Mapping[str, jax.Array]) -> jax.Array:
+    """Averages the probabilities of the classifiers of the branches that are present, at least one.
+
+    From the logits {branch: (b, k)} and {branch: () bool}; returns (b, k).
+    """
+    weighted = [present[name] * jax.nn.softmax(z) for name, z in logits.items()]
+    return jnp.sum(jnp.stack(weighted), axis=0) / jnp.sum(jnp.stack(list(present.values())))
 
 
 def corrupted_step(
@@ -156,11 +166,12 @@ def corrupted_step(
     """Computes the counts of one padded, corrupted batch, summed over the devices.
 
     State and given are replicated; the batch is this device's share: `starts`, `labels`, `rows` and `mask`, all (b,),
-    see `padded_batches`. For `turning`, the channels of each device, and signs see `corrupt`; for model, axis_name and
-    dtype see `train.step.train_step`.
+    see `padded_batches`. For turning (`devices` there) and signs see `corrupt`; for model, axis_name and dtype see
+    `train.step.train_step`.
 
-    Returns (k, k) counts, rows true: `fused` of the fusion's predictions, and unless the model is a baseline `fallback`
-    of the same where every branch has a present channel, else of those of `remaining_branches`.
+    Returns:
+      (k, k) counts, rows true: `fused` of the fusion's predictions, and unless the model is a baseline `fallback`, of
+      the same if every branch has a present channel, else of the predictions by `remaining_branches`.
     """
     signals, corruption = given
     x = gather_windows(signals, batch["starts"], window)
@@ -169,10 +180,10 @@ def corrupted_step(
     fused = outputs.fusion.argmax(axis=-1)
     predictions = {"fused": fused}
     if branches:
-        heard = {branch.name: corruption.present[jnp.array(branch.channels)].any() for branch in branches}
-        whole = jnp.stack(list(heard.values())).all()
-        left = remaining_branches(outputs.branches, heard).argmax(axis=-1)
-        predictions["fallback"] = jnp.where(whole, fused, left)
+        present = {branch.name: corruption.present[jnp.array(branch.channels)].any() for branch in branches}
+        every_branch = jnp.stack(list(present.values())).all()
+        remaining = remaining_branches(outputs.branches, present).argmax(axis=-1)
+        predictions["fallback"] = jnp.where(every_branch, fused, remaining)
     classes = outputs.fusion.shape[-1]
     weight = batch["mask"].astype(jnp.float32)
     counts = {
@@ -203,7 +214,7 @@ def absences(dataset: Dataset, branches: Sequence[BranchSpec]) -> list[Absence]:
 
 
 def known_signs(channels: Sequence[Channel], axes: Mapping[str, str]) -> tuple[int, ...]:
-    """Returns the factors of `mirror_signs`; () where they are not known, or change nothing."""
+    """Returns the factors of `mirror_signs`; () if the axes are not known, or the factors change nothing."""
     try:
         signs = mirror_signs(channels, axes, "robustness")
     except ConfigError:
@@ -214,7 +225,7 @@ def known_signs(channels: Sequence[Channel], axes: Mapping[str, str]) -> tuple[i
 def measure_robustness(
     config: ConfigDict, dataset: Dataset, devices: Devices, state: TrainState, signals: Signals
 ) -> dict[str, Any]:
-    """Returns the content of robustness.json: scores of the test part by what is absent and by level of disturbance."""
+    """Returns the content of robustness.json: scores of the test part by what is absent and by disturbance."""
     branches, classes = build_branches(config, dataset), len(dataset.class_names)
     turning, signs = devices_of(dataset.channels), known_signs(dataset.channels, mirror_axes(config))
     step = devices.map_step(
@@ -247,8 +258,8 @@ def measure_robustness(
 
     def outcome(found: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
         return {
-            name: {score: one[score] for score in SCORES}
-            | {f"{score}_drop": clean[score] - one[score] for score in SCORES}
+            name: {score: one[score] for score in MAIN_SCORES}
+            | {f"{score}_drop": clean[score] - one[score] for score in MAIN_SCORES}
             for name, one in found.items()
         }
 
@@ -256,7 +267,7 @@ def measure_robustness(
         "note": NOTE,
         "seed": config.seed,
         "windows": len(split.labels),
-        "clean": {score: clean[score] for score in SCORES},
+        "clean": {score: clean[score] for score in MAIN_SCORES},
         "absent": [
             {
                 "kind": absence.kind,

@@ -1,4 +1,4 @@
-"""Grades segments of continuous recordings against the labels: detection, errors of time, and delay of the onset.
+"""Grades predicted segments of continuous recordings: average precision, errors of time, and delay of the onset.
 
 Recordings are graded in stretches of contiguous labelled time; time without a label is not judged. Times are in
 seconds.
@@ -21,7 +21,7 @@ PREDICTED_BY_HITS = ("inserted", "overfilled", "merged")
 
 
 class Segment(NamedTuple):
-    """A time of one class."""
+    """A time interval of one class."""
 
     start: float  # seconds
     end: float  # seconds
@@ -31,11 +31,11 @@ class Segment(NamedTuple):
 
 
 class PredictedWindow(NamedTuple):
-    """A window of a recording and its answer."""
+    """A window of a recording and its predicted class."""
 
     start: float  # seconds
     end: float  # seconds
-    label: int  # index of the class; -1 is no answer
+    label: int  # index of the class; -1 for no prediction
     confidence: float  # probability of the class
     stretch: int  # number of the contiguous stretch that it lies in
 
@@ -51,7 +51,7 @@ def merge_windows(windows: Sequence[PredictedWindow]) -> list[Segment]:
     """Merges consecutive windows of one class of a recording, in order, into disjoint segments.
 
     Where windows of two classes overlap, one segment ends and the next begins in the middle of what they share. No
-    segment crosses a gap, time between windows, or a window without an answer.
+    segment crosses a gap, time between windows, or a window without a prediction.
     """
     runs: list[list[PredictedWindow]] = []
     for window in windows:
@@ -72,7 +72,7 @@ def merge_windows(windows: Sequence[PredictedWindow]) -> list[Segment]:
 
 
 def follows(window: PredictedWindow, before: PredictedWindow) -> bool:
-    """Returns whether a window begins before another of the same contiguous stretch has ended, or just then."""
+    """Returns whether a window begins before the end, or at the end, of another of the same contiguous stretch."""
     return window.stretch == before.stretch and window.start <= before.end + 1e-6
 
 
@@ -134,7 +134,7 @@ def grade_segments(stretches: Sequence[Stretch], class_names: Sequence[str]) -> 
 
 
 def overlap_of(one: Segment, other: Segment) -> float:
-    """Returns intersection over union of two times."""
+    """Returns the intersection over union of two time intervals."""
     shared = min(one.end, other.end) - max(one.start, other.start)
     return max(shared, 0.0) / (max(one.end, other.end) - min(one.start, other.start)) if shared > 0 else 0.0
 
@@ -166,9 +166,9 @@ def average_precision(stretches: Sequence[Stretch], label: int, overlap: float) 
 def time_errors(stretches: Sequence[Stretch], label: int) -> dict[str, float]:
     """Divides the time of one class into hits and the errors of Ward et al. 2011.
 
-    A time that is true but not predicted is `fragmented` between two hits, `underfilled` beside one, and `missed`
-    beside none. A time that is predicted but not true is likewise `merged`, `overfilled` or `inserted`. Returns {kind
-    in `KINDS`: seconds}; the `TRUE_KINDS` together are the true time.
+    Time that has the class but was not predicted is `fragmented` between two hits, `underfilled` beside one, and
+    `missed` beside none. Time that was predicted but does not have the class is likewise `merged`, `overfilled` or
+    `inserted`. Returns {kind in `KINDS`: seconds}; the `TRUE_KINDS` sum to the time that has the class.
     """
     seconds = dict.fromkeys(KINDS, 0.0)
     for stretch in stretches:
@@ -202,9 +202,10 @@ def merge_touching(segments: Sequence[Segment]) -> list[tuple[float, float]]:
 
 
 def onset_delays(stretches: Sequence[Stretch]) -> dict[str, float | int | None]:
-    """Measures how much later than each true segment the first predicted segment of its class that overlaps it begins.
+    """Measures the delays from the start of a true segment to the start of its first predicted segment, in seconds.
 
-    Returns `runs.schemas.Onset`. A delay is negative where the prediction begins early.
+    That is the first of the same class that overlaps it. Returns `runs.schemas.Onset`. A delay is negative if the
+    prediction begins early.
     """
     delays = []
     total = 0

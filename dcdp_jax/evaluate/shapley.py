@@ -1,4 +1,4 @@
-"""What each branch contributes to a score, by Shapley values."""
+"""Shapley values: the contribution of each branch to a score."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
@@ -6,7 +6,7 @@ from math import comb
 
 
 def coalitions(branches: Sequence[str]) -> Iterator[frozenset[str]]:
-    """Yields every set of the branches, the empty one and all of them included."""
+    """Yields every subset of the branches, including the empty set and the set of all."""
     for size in range(len(branches) + 1):
         yield from map(frozenset, combinations(branches, size))
 
@@ -15,8 +15,8 @@ def shapley_values(worth: Mapping[frozenset[str], float], branches: Sequence[str
     """Computes the Shapley value of each branch.
 
     phi_m = sum over the sets C without m of |C|! (n - |C| - 1)! / n! (v(C + m) - v(C)): what m adds, averaged over the
-    orders in which the n branches may join. The values add up to v(all) - v(none) (Shapley 1953). The worth v is
-    {set of branches that are present: score}, of all `coalitions`.
+    orders in which the n branches may join. The values sum to v(all) - v(none) (Shapley 1953). The worth v is {set of
+    branches that are present: score}, with an entry for each of the `coalitions`.
 
     Example:
       >>> v = {(): 0.2, ("a",): 0.8, ("b",): 0.4, ("a", "b"): 1.0}

@@ -37,7 +37,7 @@ def widened(x: jax.Array) -> jax.Array:
     return x if x.dtype == jnp.float64 else x.astype(jnp.float32)
 
 
-def batch_statistics(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
+def mean_and_variance(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
     """Returns mean and biased variance (c,) of the global batch, `widened`, from sums of x and of its square."""
     x = widened(x)
     mean, mean_of_squares = batch_means(sums(x, x * x), x, axis_name)
@@ -85,14 +85,14 @@ Saved = tuple[jax.Array, ...]
 def _forward(
     x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None, relu: bool
 ) -> tuple[Normalized, Saved]:
-    mean, variance = batch_statistics(x, axis_name)
+    mean, variance = mean_and_variance(x, axis_name)
     y = affine(x, mean, variance, scale, bias)
     y = (nn.relu(y) if relu else y).astype(jnp.result_type(x, scale, bias))
-    deviation = lax.rsqrt(variance + EPSILON)
-    factor = deviation * widened(scale)
+    inverse_std = lax.rsqrt(variance + EPSILON)
+    factor = inverse_std * widened(scale)
     shift = widened(bias) - mean * factor
     # With the barrier the backward pass reads no parameter; XLA would keep a copy of it while it is updated.
-    kept = lax.optimization_barrier((mean, deviation, factor, shift))
+    kept = lax.optimization_barrier((mean, inverse_std, factor, shift))
     like = jnp.zeros(0, scale.dtype), jnp.zeros(0, bias.dtype)
     return (y, mean, variance), (x, *kept, *like)
 
@@ -101,11 +101,11 @@ def _forward(
 def _backward(
     axis_name: str | None, relu: bool, saved: Saved, gradients: Normalized
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    x, mean, deviation, factor, shift, scale, bias = saved
+    x, mean, inverse_std, factor, shift, scale, bias = saved
 
     def masked(x: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
         x, g = widened(x), widened(g)
-        return (x - mean) * deviation, jnp.where(x * factor + shift > 0, g, 0) if relu else g
+        return (x - mean) * inverse_std, jnp.where(x * factor + shift > 0, g, 0) if relu else g
 
     # The barriers keep XLA from recomputing the gradient in both passes, and from storing the normalised values or the
     # mask in the first pass; the second pass computes them from x.

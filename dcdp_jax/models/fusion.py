@@ -9,7 +9,7 @@ from dcdp_jax.models.kernels import Dense
 from dcdp_jax.optim.branches import is_zero
 
 FUSIONS = ("concat", "gated", "sum")
-REPLACEMENT_LAYER = 1  # of the random keys
+REPLACEMENT_LAYER = 1  # layer of modality dropout in `keys_of_layer`; dropout uses the keys themselves
 
 
 class FusionHead(nn.Module):

@@ -12,7 +12,7 @@ he_normal = nn.initializers.he_normal()
 Dense = partial(nn.Dense, kernel_init=he_normal)
 
 # Standard deviation of a standard normal truncated at -2 and 2.
-CUT_DEVIATION = 0.87962566103423978
+TRUNCATED_STD = 0.87962566103423978
 
 
 def draw_kernels(params: Any, key: jax.Array) -> Any:
@@ -27,7 +27,7 @@ def draw_kernels(params: Any, key: jax.Array) -> Any:
     """
     paths = jax.tree_util.tree_leaves_with_path(params)
     sizes = [math.prod(leaf.shape) if is_kernel(path) else 0 for path, leaf in paths]
-    drawn = np.asarray(jax.random.truncated_normal(key, -2, 2, (sum(sizes),))) / np.float32(CUT_DEVIATION)
+    drawn = np.asarray(jax.random.truncated_normal(key, -2, 2, (sum(sizes),))) / np.float32(TRUNCATED_STD)
     pieces = np.split(drawn, np.cumsum(sizes)[:-1])
 
     def scaled(path: Any, leaf: Any, piece: np.ndarray) -> np.ndarray | None:
@@ -42,8 +42,8 @@ def draw_kernels(params: Any, key: jax.Array) -> Any:
 def parameter(module: nn.Module, name: str, initializer: Any, shape: tuple[int, ...]) -> jax.Array:
     """Returns a parameter of a module, and initialises it if the module does not have it yet.
 
-    Flax's `module.param` without its check of the shape, which traces the initializer at every call and takes a fifth
-    of the time to trace a training step.
+    Unlike Flax's `module.param` it does not check the shape: the check traces the initializer at every call, which
+    takes a fifth of the time to trace a training step.
     """
     if module.has_variable("params", name):
         return module.get_variable("params", name)

@@ -22,7 +22,7 @@ from dcdp_jax.optim.ogm import ScaleByOGMState, ogm_coefficients, scale_by_ogm
 from dcdp_jax.optim.rank import ScaleByRankState, rank_coefficients, scale_by_rank
 from dcdp_jax.optim.shuffled import ScaleByShuffledCGMState, scale_by_shuffled_cgm
 
-# Aliases of the states.
+# Short aliases of the states, part of the public interface.
 CGGMState = ScaleByCGGMState
 CGMState = ScaleByCGMState
 DecoupledCGMState = ScaleByAdamWithDecoupledCGMState

@@ -28,7 +28,7 @@ class ScaleByInfoRegState(NamedTuple):
       reference: The parameters at the start of the epoch; 0 before the first update.
       trace: {branch: () trace of the Fisher information, summed over this epoch's updates so far}.
       history: {branch: (11,) traces of the last epochs, the latest last; 0 before the first}.
-      coefficients: {branch: () coefficient of the pull last applied}; 0 where the branch was left as it was.
+      coefficients: {branch: () coefficient of the pull last applied}; 0 if the branch was not pulled.
     """
 
     count: jax.Array  # type: ignore[assignment]
@@ -72,7 +72,7 @@ def scale_by_inforeg(
 
     Returns:
       A transformation whose `update` requires `params` and the keyword `confidence`; its state's `coefficients` holds
-      beta exp(tanh(gap)) as last applied. The state holds a copy of the parameters.
+      beta exp(tanh(gap)) as last applied, 0 without a pull. The state holds a copy of the parameters.
 
     Raises:
       ValueError: An epoch below 1. From `update`: `params` or `confidence` is missing, the branches of `confidence`
@@ -141,9 +141,12 @@ def scale_by_inforeg(
 
 
 def growth(history: jax.Array) -> jax.Array:
-    """Computes (new - old) / new, where new and old are the means of all but the first and all but the last number."""
-    mean = history[1:].sum()
-    return jnp.where(mean > 0, (history[-1] - history[0]) / jnp.where(mean > 0, mean, 1), 0)
+    """Computes (new - old) / new, where new is the mean of all numbers but the first, and old of all but the last.
+
+    The common divisor of the two means cancels, so that sums are enough. The growth is 0 if new is 0.
+    """
+    new = history[1:].sum()
+    return jnp.where(new > 0, (history[-1] - history[0]) / jnp.where(new > 0, new, 1), 0)
 
 
 def fisher_traces(labels: Any, updates: Any, names: list[str]) -> dict[str, jax.Array]:

@@ -35,9 +35,10 @@ GROUPS = {
 
 
 def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: int | None) -> list[Chart]:
-    """Draws loss and scores over the epochs, from step and epoch records of `metrics.jsonl`, where there are data.
+    """Draws loss and scores over the epochs, from step and epoch records of `metrics.jsonl`.
 
-    The fusion term of the steps is what compares with the validation loss. All charts mark the selected epoch.
+    Charts without data are left out. The validation loss compares with the fusion term of the training loss. All charts
+    mark the selected epoch.
     """
     means = [{"epoch": epoch, "train": terms} for epoch, terms in epoch_means(steps, "loss").items()]
     loss = [Line("training, total", INK, *points(epochs, "epoch", "train", "loss"))]
@@ -58,20 +59,21 @@ def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: 
     return charts + draw("epoch-scores", title, caption, scores, "epoch", "per cent", mark=best_epoch)
 
 
-def branch_accuracy(epochs: Sequence[Record], branch: str) -> tuple[np.ndarray, np.ndarray]:
+def branch_accuracy_curve(epochs: Sequence[Record], branch: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the epochs and the accuracy in percent of a branch's own classifier on the validation part."""
     x, y = points(validation_records(epochs), "epoch", "branches", branch)
     return x, 100 * y
 
 
 def diagnosis_charts(epochs: Sequence[Record], branches: Sequence[str], best_epoch: int | None) -> list[Chart]:
-    """Draws the accuracy of several branches, and the cosines of the gradients in each encoder, where there are data.
+    """Draws the accuracy of several branches, and the cosines of the gradients in each encoder, over the epochs.
 
-    Both are from epoch records of `metrics.jsonl`; the charts mark the selected epoch, and a branch keeps its colour.
+    Both come from epoch records of `metrics.jsonl`; a chart without data is left out. The charts mark the selected
+    epoch, and a branch has the same colour in both.
     """
     colours = dict(zip(branches, PALETTE, strict=False))
     x, y = points(epochs, "epoch", "validation", "accuracy")
-    accuracy = [Line(branch, colour, *branch_accuracy(epochs, branch)) for branch, colour in colours.items()]
+    accuracy = [Line(branch, colour, *branch_accuracy_curve(epochs, branch)) for branch, colour in colours.items()]
     accuracy += [Line("fusion", INK, x, 100 * y, True)]
     measured: list[dict[str, Any]] = [
         {"epoch": record["epoch"], **record["gradient_cosine"]} for record in epochs if record.get("gradient_cosine")
@@ -97,10 +99,10 @@ def diagnosis_charts(epochs: Sequence[Record], branches: Sequence[str], best_epo
 def step_charts(
     steps: Sequence[Record], epochs: Sequence[Record], branches: Sequence[str], batch_size: int | None
 ) -> list[Chart]:
-    """Draws the terms of the loss, S, R, M and the norms of gradients and updates over the steps, where there are data.
+    """Draws the terms of the loss, S, R, M and the norms of gradients and updates over the steps.
 
-    Validation S and R are drawn beside those of training. Each branch keeps its colour through all charts. S was summed
-    over `batch_size` windows in a step whose record does not say over how many.
+    Charts without data are left out. Validation S and R are drawn beside those of training. A branch has the same
+    colour in all charts. S is the sum over a record's `windows`, or over `batch_size` windows if the record has none.
     """
     training = [mean_confidence({"windows": batch_size, **record}) for record in steps]
     validation = validation_records(epochs)
@@ -123,7 +125,10 @@ def _keys(records: Iterable[Record], group: str) -> list[str]:
 
 
 def epoch_means(steps: Sequence[dict[str, Any]], group: str) -> dict[int, dict[str, float]]:
-    """Returns the means over each epoch of what a group of step records holds, in order; null is left out of a mean."""
+    """Returns {epoch: {name: mean of the values in a group of its step records}}, in order of the epochs.
+
+    Records are weighted by their number of steps. null is left out of a mean.
+    """
     found: dict[int, dict[str, list[tuple[float, int]]]] = {}
     for record in steps:
         for name, value in record.get(group, {}).items():
@@ -138,7 +143,7 @@ def epoch_means(steps: Sequence[dict[str, Any]], group: str) -> dict[int, dict[s
 
 
 def validation_records(epochs: Iterable[Record]) -> list[Record]:
-    """Returns what each epoch record says of the validation part, with the epoch, the step and the mean of S."""
+    """Returns the validation part of each epoch record, with `epoch`, `step` and `mean_confidence`."""
     return [
         {**mean_confidence(record.get("validation") or {}), "epoch": record["epoch"], "step": record["step"]}
         for record in epochs
@@ -146,7 +151,7 @@ def validation_records(epochs: Iterable[Record]) -> list[Record]:
 
 
 def mean_confidence(record: Record) -> Record:
-    """Returns the record with S divided by the number of windows that it was summed over."""
+    """Returns the record with S divided by its number of windows, or without S if that number is not known."""
     windows = record.get("windows")
     if not windows or "S" not in record:
         return {key: value for key, value in record.items() if key != "S"}
@@ -155,7 +160,7 @@ def mean_confidence(record: Record) -> Record:
 
 
 def points(records: Iterable[Record], x: str, group: str, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the x and the values of the records that have the key; values that are not finite are NaN, a gap."""
+    """Returns x and values (n,) of the records that have the key. Values that are not finite are NaN (a gap)."""
     found = [(record[x], record[group][key]) for record in records if key in (record.get(group) or ())]
     points = np.array([(at, np.nan if value is None else value) for at, value in found], float).reshape(-1, 2)
     finite = np.abs(points[:, 1]) <= np.finfo(np.float32).max
@@ -195,7 +200,7 @@ def by_subject(predictions: Predictions) -> list[tuple[str, float, int]]:
 
 
 def draw_subjects(subjects: Sequence[tuple[str, float, int]], mean: float) -> Chart:
-    """Draws a dot per (subject, accuracy, windows) from top to bottom, and a dotted line at the mean accuracy."""
+    """Draws a dot for each (subject, accuracy, windows), the first at the top, and a dotted line at `mean`."""
     y = np.arange(len(subjects))
     names, accuracies, windows = zip(*subjects, strict=True)
     shares = 100 * np.array(accuracies)

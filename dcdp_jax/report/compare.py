@@ -9,7 +9,7 @@ import numpy as np
 from dcdp_jax.calibration import calibration, class_scores
 from dcdp_jax.errors import UserError
 from dcdp_jax.report import tables
-from dcdp_jax.report.charts import branch_accuracy, by_subject, draw_reliability, points, validation_records
+from dcdp_jax.report.charts import branch_accuracy_curve, by_subject, draw_reliability, points, validation_records
 from dcdp_jax.report.drawing import PALETTE, Chart, Line, draw
 from dcdp_jax.report.page import number, percent, signed, text, write_page
 from dcdp_jax.report.robustness import SCORES, WAYS, absence_name, noise_points
@@ -70,8 +70,8 @@ def write_comparison(runs: Sequence[pathlib.Path], workdir: pathlib.Path) -> pat
 
 
 def _differing(runs: list[Named]) -> dict[str, str]:
-    """Returns what differs although scores of the same windows have it in common, with the values of all runs."""
-    same: dict[str, Callable[[Named], Any]] = {
+    """Returns {what: values of all runs} for everything that differs and must be equal to compare scores."""
+    read: dict[str, Callable[[Named], Any]] = {
         "data set": lambda named: named.run.result["dataset"],
         "protocol": lambda named: named.run.result["protocol"],
         "fold": lambda named: named.fields.get("data.fold"),
@@ -83,7 +83,7 @@ def _differing(runs: list[Named]) -> dict[str, str]:
     }
     return {
         what: "; ".join(f"{named.letter} {_cut(text(of(named)), 24)}" for named in runs)
-        for what, of in same.items()
+        for what, of in read.items()
         if any(of(named) != of(runs[0]) for named in runs)
     }
 
@@ -109,12 +109,12 @@ def _run_table(runs: list[Named]) -> Table:
 
 
 def _side_by_side(columns: Sequence[Mapping[str, T]]) -> dict[str, list[T | None]]:
-    """Returns the values of every name that is in one of the columns, None where a column lacks it."""
+    """Returns {name: its value in each column} for the names in any of the columns; None if a column lacks the name."""
     return {name: [column.get(name) for column in columns] for column in columns for name in column}
 
 
 def _shares(corner: str, runs: list[Named], columns: Sequence[Mapping[str, float]]) -> Table:
-    """Returns shares of one in per cent, a column for each run, and with two runs their difference."""
+    """Formats shares from 0 to 1 in per cent, a column for each run, and with two runs their difference."""
     numbers = _side_by_side(columns)
     rows = [[label, *map(percent, values)] for label, values in numbers.items()]
     head = [corner, *(named.label for named in runs)]
@@ -165,13 +165,19 @@ def _epoch_charts(runs: list[Named]) -> list[Chart]:
 
 
 def _branch_charts(runs: list[Named]) -> list[Chart]:
-    """Draws accuracy, S and M of every branch; curves of runs that have this branch only are dashed."""
+    """Draws accuracy, S and M of every branch. Curves of runs that have no other branch are dashed."""
     charts: list[Chart] = []
     alone = [len(named.run.result["branches"]) == 1 for named in runs]
     labels = [f"{named.letter} alone" if one else named.label for named, one in zip(runs, alone, strict=True)]
     for branch in dict.fromkeys(branch for named in runs for branch in named.run.result["branches"]):
         for group, x_label, y_label, scale, found in (
-            ("Accuracy", "epoch", "per cent", "linear", [branch_accuracy(named.run.epochs, branch) for named in runs]),
+            (
+                "Accuracy",
+                "epoch",
+                "per cent",
+                "linear",
+                [branch_accuracy_curve(n.run.epochs, branch) for n in runs],
+            ),
             ("S", "epoch", "S", "unit", [points(validation_records(n.run.epochs), "epoch", "S", branch) for n in runs]),
             ("M", "step", "M", "unit", [points(named.run.steps, "step", "M", branch) for named in runs]),
         ):

@@ -1,4 +1,4 @@
-"""Writes the description of a data set, from a summary of it: one self-contained page, and lines for a terminal."""
+"""Writes the description of a data set from its summary: a self-contained page, and lines for a terminal."""
 
 import pathlib
 from collections.abc import Mapping
@@ -9,17 +9,17 @@ import numpy as np
 from dcdp_jax.report.examples import Window, colour_table, window_charts
 from dcdp_jax.report.page import write_page
 from dcdp_jax.report.tables import Shaded, Table, split_table
-from dcdp_jax.runs.files import DESCRIPTION
+from dcdp_jax.runs.files import DESCRIPTION, marks_suffix
 
 LINES_SHOWN = 6
 NO_CLASS = "none of these"
 # Columns of the table of channels.
 IDENTITY = {"name": "Channel", "group": "Group", "site": "Device", "unit": "Unit"}
-STATISTICS = {"mean": "Mean", "deviation": "Deviation", "lowest": "Lowest", "highest": "Highest"}
+STATISTICS = {"mean": "Mean", "deviation": "Standard deviation", "lowest": "Lowest", "highest": "Highest"}
 
 
 def write_description(workdir: pathlib.Path, summary: Mapping[str, Any]) -> pathlib.Path:
-    """Writes `describe.html` from what `dcdp_jax.data.summary.summarize` made, and returns its path."""
+    """Writes `describe.html` from a summary of `dcdp_jax.data.summary.summarize`, and returns its path."""
     channels, parts, counts = summary["channels"], summary["windows"], summary["counts"]
     balance = []
     for name in summary["class_names"]:
@@ -52,11 +52,10 @@ def write_description(workdir: pathlib.Path, summary: Mapping[str, Any]) -> path
 def description_lines(summary: Mapping[str, Any]) -> str:
     """Returns lines for a terminal: the data, its parts, and the balance of the classes."""
     names, windows = summary["class_names"], summary["windows"]
-    found = f" [{', '.join(summary['marks'])}]" if summary["marks"] else ""
     people = {part: len(names) for part, names in summary["subjects"].items()}
     parts = ", ".join(f"{p} {windows[p]:,} ({people[p]} subject{'s' if people[p] > 1 else ''})" for p in windows)
     minutes = _class_minutes(summary)
-    own = summary["own_tables"]  # whose notes all matter
+    own = summary["own_tables"]  # all notes on tables of one's own are printed
     notes = [note for note in summary["notes"] if own or note.startswith("incomplete")]
     most = len(notes) if own else LINES_SHOWN
     rows = [["class", "minutes", *windows]]
@@ -65,9 +64,9 @@ def description_lines(summary: Mapping[str, Any]) -> str:
     table = ["  ".join([name.ljust(first), *map(str.rjust, cells, others)]) for name, *cells in rows]
     return "\n".join(
         [
-            f"{summary['dataset']}{found}. {_protocol(summary)}: {len(summary['minutes'])} subjects, "
-            f"{len(names)} classes, {len(summary['channels'])} channels at {summary['rate']:g} Hz, "
-            f"{_hours(summary)} hours with a class",
+            f"{summary['dataset']}{marks_suffix(summary['marks'])}. {_protocol(summary)}: "
+            f"{len(summary['minutes'])} subjects, {len(names)} classes, {len(summary['channels'])} channels at "
+            f"{summary['rate']:g} Hz, {_hours(summary)} hours with a class",
             f"Windows of {_seconds(summary, 'window')}, every {_seconds(summary, 'step')}: {parts}",
             *table,
             *([summary["minutes_note"]] if summary["minutes_note"] else []),

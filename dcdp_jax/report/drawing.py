@@ -1,4 +1,4 @@
-"""Draws charts as SVG elements that follow the light or dark colours of their page; writes figures as files."""
+"""Draws charts as SVG elements, which follow the light or dark colours of their page, and writes figures as files."""
 
 import contextlib
 import io
@@ -42,7 +42,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-# Of the figures that stand outside of the pages: studies' and timelines.
+# Style of the figures that are written as files: those of studies and timelines.
 FIGURE_STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.spines.top": False,
@@ -91,12 +91,21 @@ def draw(
     scale: str = "linear",
     mark: float | None = None,
 ) -> list[Chart]:
-    """Draws one chart; returns it alone in a list, which is empty where no curve is left.
+    """Draws one chart. Curves without a finite value are left out.
 
-    All ids in the SVG begin with the name, of which a page has no second. Curves without a finite value are left out.
-    The scale is `linear`, `unit` for values from 0 to 1, `cosine` for values from -1 to 1, `ratio` for values around 1,
-    or `log`, which is linear where the values span less than a factor of five. A dotted line stands at the `mark` on
-    the horizontal axis.
+    Args:
+      name: Prefix of all ids in the SVG element, unique on its page.
+      title: Heading.
+      caption: Sentence on how to read the chart.
+      lines: Curves.
+      x_label: Label of the horizontal axis.
+      y_label: Label of the vertical axis.
+      scale: `linear`; `unit` for values from 0 to 1; `cosine` for values from -1 to 1; `ratio` for values around 1; or
+        `log`, which is linear if the values span less than a factor of five.
+      mark: Place of a dotted line on the horizontal axis, or None.
+
+    Returns:
+      A list of the chart, which is empty if no curve is left.
     """
     lines = [line for line in lines if np.isfinite(line.y).any()]
     counts = all(np.all(line.x % 1 == 0) for line in lines)
@@ -136,7 +145,7 @@ def draw_panels(name: str, title: str, caption: str, panels: Sequence[Panel], x_
 
 
 def save_figure(figure: Figure, path: Path, dpi: int) -> Path:
-    """Writes PATH.png and PATH.svg, each whole or not at all, and returns the latter's path."""
+    """Writes PATH.png and PATH.svg, each atomically, and returns the path of the SVG file."""
     for suffix, metadata in ((".png", None), (".svg", {"Date": None})):
         picture = io.BytesIO()
         figure.savefig(picture, format=suffix[1:], dpi=dpi, metadata=metadata)
@@ -148,7 +157,7 @@ def save_figure(figure: Figure, path: Path, dpi: int) -> Path:
 def page_style() -> Iterator[None]:
     """Sets matplotlib's style for the pages."""
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        # Text stays text in the SVG: the reader's browser has the glyphs that matplotlib's own font lacks.
+        # The SVG keeps text as text, so the browser's fonts supply the glyphs that matplotlib's font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 

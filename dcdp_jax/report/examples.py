@@ -9,7 +9,7 @@ from dcdp_jax.report.drawing import PALETTE, Chart, Line, Panel, draw_panels
 from dcdp_jax.report.tables import Table
 
 GROUPS_SHOWN = 4
-# Channels of a group that are drawn, and what their colours are called.
+# Colours of the channels of a group that are drawn, by their names on the page.
 COLOURS = {"blue": PALETTE[0], "orange": PALETTE[1], "green": PALETTE[2]}
 
 

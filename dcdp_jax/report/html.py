@@ -1,4 +1,4 @@
-"""Writes the report of a run: one self-contained page, from the files of the run alone."""
+"""Writes the report of a run, one self-contained page, from the files of the run only."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ WEIGHTED = ("contrast", "align")
 
 
 def write_report(workdir: pathlib.Path) -> pathlib.Path:
-    """Writes `report.html` of a finished run, whole or not at all, and returns its path; for errors see `read_run`."""
+    """Writes `report.html` of a finished run atomically, and returns its path. Raises errors as `read_run` does."""
     run = read_run(workdir)
     result, config = run.result, dict(flatten(run.config))
     shares = {**result["branches"], "Fusion (the prediction)": result["test"]["accuracy"]}
@@ -30,7 +30,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         workdir / "report.html",
         result=result,
         config=config,
-        network=bool(run.steps),  # a classical model takes no steps
+        network=bool(run.steps),  # a classical model has no steps
         wall_time=_duration(result["wall_seconds"]),
         selection=tables.selection(result),
         scores=tables.score_table(result),
@@ -61,7 +61,7 @@ def _class_table(result: dict[str, Any]) -> tables.Table:
 
 
 def _predictions(run: FinishedRun) -> dict[str, Any]:
-    """Returns the values of the sections on calibration, subjects and errors; None where the run lacks their files."""
+    """Returns the values of the sections on calibration, subjects and errors; None if the run lacks their files."""
     if run.predictions is None or run.worst is None:
         return {"calibration": None, "worst": None}
     channels = run.worst["channels"]
@@ -135,9 +135,9 @@ def segment_tables(grades: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def share_table(steps: Sequence[dict[str, Any]], align_weight: float | None) -> Table | None:
-    """Returns what each term adds to the total in the first and in the last epoch, and its share in per cent.
+    """Returns the contribution of each term to the total in the first and in the last epoch, and its share in per cent.
 
-    What contrast and alignment add is n/a where lambda, `align_weight`, is None. None where no term was logged.
+    The terms of contrast and alignment are n/a if lambda, `align_weight`, is None. Returns None if no term was logged.
     """
     means = charts.epoch_means(steps, "loss")
     if not means:

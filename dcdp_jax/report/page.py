@@ -1,4 +1,4 @@
-"""Renders the pages: values from Python, markup from `templates/`; a page refers to no other file."""
+"""Renders the pages from the templates in `templates/`. A page refers to no other file."""
 
 import json
 import pathlib
@@ -12,7 +12,7 @@ from dcdp_jax.runs.files import write_atomically
 def write_page(path: pathlib.Path, **values: Any) -> pathlib.Path:
     """Renders the template of a page, `NAME.html.j2` for `NAME.html`, writes it atomically and returns its path.
 
-    The template escapes every text among the values.
+    The template escapes all text.
     """
     page = ENVIRONMENT.get_template(f"{path.name}.j2").render(values)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -21,24 +21,24 @@ def write_page(path: pathlib.Path, **values: Any) -> pathlib.Path:
 
 
 def text(value: object) -> str:
-    """Writes any JSON value for a reader: strings as they are, n/a for null, JSON for the rest."""
+    """Formats any JSON value: strings unchanged, n/a for null, JSON for all others."""
     if value is None:
         return "n/a"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def number(value: float | None, pattern: str) -> str:
-    """Writes a number by a format pattern, or n/a where there is none."""
+    """Formats a number by a pattern such as `{:.2f}`; n/a for None."""
     return text(None) if value is None else pattern.format(value)
 
 
 def percent(value: float | None) -> str:
-    """Writes a share of one in per cent with two decimals, or n/a where there is none."""
+    """Formats a share from 0 to 1 in per cent with two decimals; n/a for None."""
     return number(None if value is None else 100 * value, "{:.2f}")
 
 
 def signed(value: float | None) -> str:
-    """Writes a difference of shares in points with its sign, or n/a where there is none."""
+    """Formats a difference of shares in percentage points with its sign; n/a for None."""
     return number(None if value is None else 100 * value, "{:+.2f}").replace("-", "\N{MINUS SIGN}")
 
 

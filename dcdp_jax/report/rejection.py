@@ -5,35 +5,40 @@ from typing import Any
 import numpy as np
 
 from dcdp_jax.calibration import calibration
-from dcdp_jax.rejection import Rejection, accuracy_by_coverage, choose_threshold, cross_entropy, scale_probabilities
+from dcdp_jax.rejection import (
+    Rejection,
+    accuracy_by_coverage,
+    choose_threshold,
+    mean_cross_entropy,
+    scale_probabilities,
+)
 from dcdp_jax.report.charts import draw_reliability
 from dcdp_jax.report.drawing import PALETTE, Line, draw
 from dcdp_jax.report.page import percent
 from dcdp_jax.report.tables import Table
-from dcdp_jax.runs.reading import FinishedRun
+from dcdp_jax.runs.reading import FinishedRun, true_labels
 
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 
 
 def rejection_section(run: FinishedRun) -> dict[str, Any] | None:
-    """Returns the values of the section; None where the run has no threshold or no probabilities.
+    """Returns the values of the section; None if the run has no threshold or no probabilities.
 
     They are `rule`, a sentence; `charts`; the tables `scaling` and `coverage`; `left_out` of the result, and its table
-    `detection`; both are None where no class was left out.
+    `detection`; both are None if no class was left out.
     """
     predictions = run.predictions
     if "rejection" not in run.result or predictions is None or predictions.probabilities is None:
         return None
     rejection = Rejection(**run.result["rejection"])
-    names = run.result["class_names"]
-    labels = np.array([names.index(true) for *_, true in predictions.windows])
+    labels = true_labels(predictions.windows, run.result["class_names"])
     scaled = scale_probabilities(predictions.probabilities, rejection.temperature)
     confidence = scaled.max(axis=1)
     bins = calibration(predictions.right, confidence.astype(np.float32))
     before = calibration(predictions.right, predictions.confidence)
     scaling = [
         ["Expected calibration error, %", *(percent(found.error()) for found in (before, bins))],
-        ["Cross-entropy", *(f"{cross_entropy(p, labels):.4f}" for p in (predictions.probabilities, scaled))],
+        ["Cross-entropy", *(f"{mean_cross_entropy(p, labels):.4f}" for p in (predictions.probabilities, scaled))],
     ]
     coverage, accuracy = accuracy_by_coverage(predictions.right, confidence)
     curves = [Line("by probability", PALETTE[0], 100 * coverage, 100 * accuracy)]

@@ -1,4 +1,4 @@
-"""Makes the tables and the chart of robustness.json: scores without a sensor, with noise, and worn otherwise."""
+"""Makes the tables and the chart of robustness.json: scores without sensors, with noise, and worn differently."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ WAYS = ("fused", "fallback")
 def robustness_section(robustness: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the tables `absent`, `shapley`, `noise` and `worn`, and `chart`, of the scores over the level of noise.
 
-    In brackets stands the difference to the scores of all sensors without noise.
+    The differences in brackets are to the scores with all sensors and no noise.
     """
     clean = robustness["clean"]
     unchanged = [percent(clean[score]) for score in SCORES]
@@ -59,7 +59,7 @@ def noise_points(robustness: Mapping[str, Any], score: str) -> tuple[np.ndarray,
 
 
 def worn_name(row: Mapping[str, Any]) -> str:
-    """Returns what a row of `worn` is about, as `rotated by 45 degrees`.
+    """Returns the name of a row of `worn`, such as `rotated by 45 degrees`.
 
     >>> worn_name({"kind": "lost", "level": 0.1})
     '10 % of the samples lost'
@@ -74,5 +74,5 @@ def worn_name(row: Mapping[str, Any]) -> str:
 
 
 def absence_name(row: Mapping[str, Any]) -> str:
-    """Returns the name of what is absent, as `branch res`."""
+    """Returns the name of what is absent, such as `branch res`."""
     return f"{row['kind']} {row['name']}"

@@ -17,7 +17,7 @@ SCORES = {
     "ece": "Expected calibration error",
 }
 SPLITS = ("train", "validation", "test")
-# What is tested with each `train.selection`.
+# Description of the tested state by `train.selection`.
 SELECTIONS = {
     "best": "the epoch with the best macro F1 on the validation part",
     "last": "the last epoch",
@@ -43,12 +43,12 @@ class Shaded(NamedTuple):
 
 
 def selection(result: Mapping[str, Any]) -> str:
-    """Returns how the tested state was selected among those of all epochs."""
+    """Returns the description of how the tested state was selected."""
     return SELECTIONS[result.get("selection", "best")]
 
 
 def score_table(result: Mapping[str, Any]) -> Table:
-    """Returns every score on validation, where there is such a part, and on test, in per cent, and the loss."""
+    """Returns the scores in per cent and the loss on the validation part, if there is one, and on the test part."""
     columns = {"Validation": result.get("validation"), "Test": result["test"]}
     parts = {title: scores for title, scores in columns.items() if scores is not None}
     rows = [[label, *(percent(part[key]) for part in parts.values())] for key, label in SCORES.items()]

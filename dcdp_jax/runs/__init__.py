@@ -1,1 +1,1 @@
-"""What a run leaves in its folder: the names, schemas, reading and writing of every file."""
+"""The files of a run: their names and schemas, and how they are read and written."""

@@ -1,9 +1,9 @@
 """Checkpoints of the training state: the last one and the best one, written by a thread and verified when read.
 
 The thread takes the digest of the arrays, has orbax write and commit them, and takes the digests of the files. Orbax's
-own asynchronous saving offers no call after the commit, when alone the files are final. Both digests are needed: those
-of the files cover what orbax writes beside the arrays, and that of the arrays covers a checkpoint whose save was killed
-between the commit and the digests of its files.
+own asynchronous saving offers no callback after the commit, before which the files are not final. Both digests are
+needed: those of the files cover what orbax writes beside the arrays, and that of the arrays covers a checkpoint whose
+save was killed between the commit and the digests of its files.
 """
 
 import contextlib
@@ -26,9 +26,9 @@ from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs.files import DIGESTS, read_digests, sha256, write_digests
 
 T = TypeVar("T")
-# At most what orbax writes beside the arrays.
+# Upper bound of what orbax writes beside the arrays of a checkpoint.
 METADATA_BYTES = 4 << 20
-# The best checkpoint, the last one, and the next one while it is written.
+# Checkpoints that exist at once: the best, the last, and the next while it is written.
 MOST_CHECKPOINTS = 3
 TRIAL = 0  # number of the checkpoint that `prove` writes and removes
 # Folder into which orbax moves a checkpoint before its files are removed, so that none is ever there in part.
@@ -60,15 +60,15 @@ def first_line(error: Exception) -> str:
 
 
 class Checkpoints:
-    """One folder of numbered checkpoints, of which only the best and the last stay.
+    """A folder of numbered checkpoints, in which only the best and the last are kept.
 
-    Where several processes train together, all of them call every method, and the first alone touches the folder.
+    If several processes train together, all of them call every method, and only the first accesses the folder.
     """
 
     def __init__(self, folder: Path, read_only: bool = False) -> None:
-        """Opens the folder, and unless `read_only` makes it and removes what a killed save left behind.
+        """Opens the folder. Unless `read_only`, creates it if needed and removes what a killed save left behind.
 
-        Raises CheckpointError where a checkpoint is damaged.
+        Raises CheckpointError if a checkpoint is damaged.
         """
         self.folder, self._read_only = folder.absolute(), read_only
         self._files = contextlib.ExitStack()
@@ -79,7 +79,7 @@ class Checkpoints:
     def _open(self) -> None:
         if not self._read_only:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # orbax can do this too, in a thread that it waits for at the first save alone.
+            # orbax can remove them too, but in a thread that it joins only at the first save.
             for unfinished in self.folder.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"):
                 shutil.rmtree(unfinished)
             self._empty_removed()
@@ -93,14 +93,14 @@ class Checkpoints:
             read_only=self._read_only,
             create=False,
             todelete_subdir=REMOVED,
-            # Or orbax would wait for processes that never come here.
+            # Otherwise orbax waits for the other processes, which do not call it.
             multiprocessing_options=ocp.options.MultiprocessingOptions(active_processes={0})
             if jax.process_count() > 1
             else ocp.options.MultiprocessingOptions(),
         )
         path = self.folder
         if glob.has_magic(str(path)):
-            # orbax takes [, * and ? in a path for a pattern, and loses the arrays.
+            # orbax reads a path with [, * or ? as a glob pattern, and loses the arrays.
             path = Path(self._files.enter_context(tempfile.TemporaryDirectory(prefix="checkpoints-"))) / "link"
             path.symlink_to(self.folder, target_is_directory=True)
         try:
@@ -113,9 +113,9 @@ class Checkpoints:
             self._remove_superseded()
 
     def _remove_superseded(self) -> None:
-        """Removes the trial, and what a process that was killed between a save and its removals left behind.
+        """Removes the trial checkpoint, and old checkpoints that a process did not remove because it was killed.
 
-        The next save would remove them too, but a run that was killed after its last one has no next save.
+        The next save would remove them too, but a run that was killed after its last save has no next one.
         """
         found = {number: self._manager.metrics(number) for number in self._manager.all_steps()}
         scores = {number: metrics["score"] for number, metrics in found.items() if metrics and number != TRIAL}
@@ -157,11 +157,12 @@ class Checkpoints:
         return from_first_process(lambda: self._restore(number, check=ocp.args.JsonRestore())["check"]["notes"])
 
     def prove(self, state: Any, proved: set[Path]) -> None:
-        """Saves a state, reads it back and removes it, so that what cannot work fails before training and not after it.
+        """Saves a state, reads it back and removes it, so that a fault shows before training and not after it.
 
-        Where a state like this one was proved for another run of the same study, only the room is checked. `proved` are
-        the folders of such runs, and that of this run is added. Raises OSError where the state could not be written, or
-        the checkpoints of a run have no room, and CheckpointError where it could not be read back.
+        `proved` has the parent folders of the runs for which this was done, and that of this run is added. For another
+        run in such a folder, as in a study, only the free disk space is checked. Raises OSError if the state could not
+        be written or the disk has no room for the checkpoints of a run, and CheckpointError if the state could not be
+        read back.
         """
         runs = self.folder.parent.parent
 
@@ -177,11 +178,16 @@ class Checkpoints:
         proved.add(runs)
 
     def save(self, number: int, state: Any, score: float, notes: Mapping[str, Any] | None = None) -> None:
-        """Begins to write a checkpoint, whole or not at all, and to remove those that are not needed any more.
+        """Starts to write a checkpoint atomically, and to remove those that are not needed any more.
 
-        Returns once the arrays are copied and the save before has ended. The best is kept by its score, the earliest of
-        several equal ones; the notes are JSON, kept beside the arrays. The number, from 1, is that of finished epochs.
-        Raises OSError where there is no room, or the checkpoint before could not be written.
+        Returns after the previous save has ended and the arrays are copied. Raises OSError if there is no room, or the
+        previous checkpoint could not be written.
+
+        Args:
+          number: Number of the checkpoint, 1 or more: the finished epochs, or the steps of one within an epoch.
+          state: A pytree of arrays.
+          score: The checkpoint with the highest score is kept as the best, the earliest of several equal ones.
+          notes: JSON that is kept beside the arrays.
         """
         self.wait()
         if is_first_process():
@@ -190,13 +196,13 @@ class Checkpoints:
             self._saving = self._thread.submit(self._write, number, arrays, score, dict(notes or {}))
 
     def wait(self) -> None:
-        """Waits until what was saved is on the disk; raises OSError where it could not be written."""
+        """Waits until the save in progress is on disk; raises OSError if it could not be written."""
         saving, self._saving = self._saving, None
         if saving is not None:
             saving.result()
 
     def check(self) -> None:
-        """Raises the OSError of a save that has failed; does not wait for one in progress."""
+        """Raises the OSError of a save that has failed. Does not wait for a save in progress."""
         if self._saving is not None and self._saving.done():
             self.wait()
 
@@ -225,9 +231,10 @@ class Checkpoints:
         self._empty_removed()
 
     def restore(self, number: int, like: T) -> T:
-        """Reads and verifies a checkpoint: NumPy arrays in the structure of a state like the saved one.
+        """Reads and verifies a checkpoint.
 
-        Raises CheckpointError, which says what to do, where it is damaged or belongs to another model.
+        Returns NumPy arrays with the structure, shapes and dtypes of `like`. Raises CheckpointError, which says what to
+        do, if the checkpoint is damaged or belongs to another model.
         """
         return from_first_process(lambda: self._read(number, like))
 
@@ -240,7 +247,7 @@ class Checkpoints:
 
     def _restore(self, number: int, **items: Any) -> Any:
         self.wait()
-        # Before orbax opens the files: after a failed read its other reads go on in threads of their own.
+        # Verified before orbax opens the files, because after a failed read its other reads continue in threads.
         self._verify(self.folder / str(number))
         try:
             return self._manager.restore(number, args=ocp.args.Composite(**items))
@@ -250,7 +257,7 @@ class Checkpoints:
             ) from error
 
     def _verify(self, folder: Path) -> None:
-        """Compares the files of a checkpoint with their digests, absent where a save was killed at the end."""
+        """Compares the files of a checkpoint with their digests, if they have any: a save may be killed before them."""
         try:
             expected, found = read_digests(folder), file_digests(folder)
         except CheckpointError:

@@ -24,13 +24,13 @@ DESCRIPTION, PORTABILITY, NONFINITE = "describe.html", "portability.md", "nonfin
 # SHA-256 of the other files in a folder, and of this table itself.
 DIGESTS = "files.json"
 UNFINISHED = ".*.writing"
-# What is done about a damaged file; a file that is not listed cannot be made again.
+# Advice for damaged files that can be made again.
 EVALUATE_AGAIN = "remove it and run the command again with --mode=evaluate, which writes it"
 REPAIR = dict.fromkeys((PREDICTIONS, WORST_WINDOWS, ROBUSTNESS, SEGMENTS, CALIBRATION), EVALUATE_AGAIN)
 
 
 def unfinished(path: Path) -> Path:
-    """Returns the path under which a file or folder is written before it is moved to its place."""
+    """Returns the temporary path under which a file or folder is written before it is renamed."""
     return path.with_name(f".{path.name}.{os.getpid()}.writing")
 
 
@@ -44,7 +44,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file such that a reader, also after a crash, finds the old content or all of the new."""
+    """Writes a file so that a reader finds either the old or the new content, also after a crash."""
     temporary = unfinished(path)
     try:
         with temporary.open("wb") as file:
@@ -58,7 +58,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder to fill, which then replaces `folder`; an error leaves `folder` as it was."""
+    """Yields an empty folder to fill, which replaces `folder` at the end. After an error `folder` is unchanged."""
     folder.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".writing", dir=folder.parent) as temporary:
         new = Path(temporary) / "new"
@@ -86,8 +86,13 @@ def as_csv(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def number(value: float | None, pattern: str = ".2f") -> str:
-    """Formats a number, with two decimals by default; None and NaN are nothing."""
+def marks_suffix(marks: Sequence[str]) -> str:
+    """Formats the marks of a result behind the name of its data set, as ` [synthetic, leaky]`; '' without marks."""
+    return f" [{', '.join(marks)}]" if marks else ""
+
+
+def number_or_blank(value: float | None, pattern: str = ".2f") -> str:
+    """Formats a number, by default with two decimals; None and NaN give an empty string."""
     return "" if value is None or math.isnan(value) else format(value, pattern)
 
 
@@ -103,9 +108,9 @@ def sha256(content: bytes) -> str:
 
 
 def read_digests(folder: Path) -> dict[str, list[str]]:
-    """Returns {name: digests, one of which is that of the file} of a run or a checkpoint; empty where there are none.
+    """Returns {file name: SHA-256 digests, of which the file has one} of a run or a checkpoint; {} if there are none.
 
-    Raises CheckpointError where the table of digests is damaged.
+    Raises CheckpointError if the table of digests is damaged.
     """
     try:
         content = (folder / DIGESTS).read_bytes()
@@ -133,8 +138,8 @@ def write_digests(folder: Path, files: Mapping[str, list[str]]) -> None:
 def write_recorded(folder: Path, name: str, content: str | bytes) -> None:
     """Writes a file of a run atomically and records its digest.
 
-    Between the two writes of the table it has the digests of both the old and the new content, so that a process killed
-    at any point leaves a file that matches. Raises CheckpointError where the table of digests is damaged.
+    While the file is written, the table has the digests of both the old and the new content, so that the file has one
+    of them wherever the process is killed. Raises CheckpointError if the table of digests is damaged.
     """
     content = content.encode() if isinstance(content, str) else content
     path, new = folder / name, sha256(content)
@@ -153,8 +158,8 @@ def record(folder: Path, name: str) -> None:
 def read_recorded(folder: Path, name: str) -> bytes:
     """Reads a file of a run and verifies it by its digest, also while another process replaces it.
 
-    A file without a digest, as versions before the digests left them, is not verified. Raises CheckpointError, which
-    says what to do, where it is missing or has changed since it was written.
+    A file without a digest, as the earliest versions wrote them, is not verified. Raises CheckpointError, which says
+    what to do, if the file is missing or has changed since it was written.
     """
     path = folder / name
     while True:

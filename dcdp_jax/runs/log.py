@@ -20,15 +20,15 @@ NOTHING: Mapping[str, Any] = {"bytes": 0, "sha256": sha256(b""), "epochs": 0, "b
 
 
 class MetricsLog:
-    """Writes one record a line, and the same as TensorBoard events; continues where a checkpoint left off.
+    """Writer of metrics.jsonl, one record per line, and of the same numbers as TensorBoard events.
 
-    Every process of a run has the `records`, and the first writes them.
+    Every process of a run has the `records`; the first one writes them.
     """
 
     def __init__(self, workdir: Path, notes: Mapping[str, Any] = NOTHING) -> None:
-        """Opens the log, and drops what was logged after the checkpoint with these notes, from which training resumes.
+        """Opens the log, and drops what was logged after the checkpoint from which training resumes.
 
-        Raises CheckpointError where the log is not the one that the checkpoint belongs to.
+        The checkpoint has these notes, see `notes`. Raises CheckpointError if the log does not belong to it.
         """
         self._workdir, self._writes = workdir, is_first_process()
         kept = from_first_process(lambda: read_noted(workdir / METRICS, notes))
@@ -93,9 +93,9 @@ class MetricsLog:
 
 
 def read_noted(path: Path, notes: Mapping[str, Any]) -> bytes:
-    """Returns the part of a log that a checkpoint has noted; raises CheckpointError where the log has not this part.
+    """Returns the part of a log up to a checkpoint with these notes; raises CheckpointError if the log differs there.
 
-    More may follow: a process that is killed after writing records leaves them without a checkpoint.
+    More records may follow, because a process may be killed after it wrote records and before their checkpoint.
     """
     if "bytes" not in notes:
         raise CheckpointError(

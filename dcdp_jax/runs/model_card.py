@@ -28,7 +28,7 @@ RECORDS: Mapping[str, Any] = {"inputs": Channel, "channels": Channel, "branches"
 
 
 class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a model reads and what its answers mean."""
+    """Everything that using a model needs besides its checkpoint: inputs, windows, normalisation and classes."""
 
     version: str  # of the package that trained it
     dataset: str  # name of the data set
@@ -36,18 +36,18 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     class_names: Annotated[tuple[str, ...], Meta(min_length=2)]  # k names
     inputs: Annotated[tuple[Channel, ...], Meta(min_length=1)]  # channels that a recording must have
     decimate: Number  # every n-th sample of such a recording is read
-    view: str  # what makes the network's channels of the inputs, see `dcdp_jax.data.views`
+    view: str  # computes the network's channels from the inputs, see `dcdp_jax.data.views`
     # the network's c channels; the inputs themselves where the view is `raw`
     channels: Annotated[tuple[Channel, ...], Meta(min_length=1)]
-    rate: Positive  # windows' samples per second, those of a recording divided by `decimate`
+    rate: Positive  # samples per second of the windows: those of a recording divided by `decimate`
     window: Number  # samples per window
     step: Number  # samples from one window to the next
     shift: tuple[float, ...]  # c numbers that are subtracted from the channels
-    scale: tuple[float, ...]  # c numbers that multiply what remains
+    scale: tuple[float, ...]  # c numbers that multiply the differences
     branches: tuple[BranchSpec, ...]  # each reads its own of the channels; none for a baseline
     best_epoch: Number  # number of its checkpoint
     marks: tuple[str, ...]  # those of its result, any of synthetic, leaky, incomplete
-    rejection: Rejection | None = None  # what makes an answer `unknown`; None without a validation part
+    rejection: Rejection | None = None  # rule by which a window is `unknown`; None without a validation part
     format: Literal[1] = 1  # of the file
 
     def __post_init__(self) -> None:
@@ -91,9 +91,14 @@ def make_card(
     best_epoch: int,
     rejection: Rejection | None = None,
 ) -> ModelCard:
-    """Makes the card of a trained model from the `data` part of its config, its data, branches and checkpoint's number.
+    """Makes the card of a trained model.
 
-    The rejection is the one chosen on its validation part; None without one.
+    Args:
+      data: `data` part of its config.
+      dataset: Data that it was trained on.
+      branches: Its branches; none for a baseline.
+      best_epoch: Number of its checkpoint.
+      rejection: Rule chosen on the validation part; None without such a part.
     """
     return ModelCard(
         version=version_of("dcdp_jax"),
@@ -147,7 +152,7 @@ def card_from_json(content: Mapping[str, Any]) -> ModelCard:
 
 
 def write_density(workdir: Path, density: Density) -> None:
-    """Writes density.npz, by which a model tells windows unlike those of training."""
+    """Writes density.npz, from which the distance of a window to the training windows is computed."""
     content = io.BytesIO()
     np.savez(content, **density._asdict())
     write_recorded(workdir, DENSITY, content.getvalue())

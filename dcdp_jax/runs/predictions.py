@@ -25,7 +25,7 @@ def write_table(
     workdir: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[str], probabilities: np.ndarray
 ) -> None:
     """Writes `predictions.csv`: the `COLUMNS` of every test window, and (n, k) float32 probabilities of the classes."""
-    # Nine digits give a float32 back to the bit, so that whoever bins them finds the bins of result.json.
+    # Nine digits restore a float32 exactly, so that bins computed from the file are those of result.json.
     lines = (
         [*(row[name] for name in COLUMNS[:-1]), *(f"{p:.9g}" for p in (row["confidence"], *given))]
         for row, given in zip(rows, probabilities.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""Readers of the files of a run; a file that is damaged or out of range is an error that names it."""
+"""Readers of the files of a run. Errors name the file that is damaged or has a value out of range."""
 
 import csv
 import functools
@@ -15,7 +15,7 @@ from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs import files, schemas
 from dcdp_jax.runs.schemas import EDITED, decode
 
-# Of predictions.csv; the probabilities of all classes follow.
+# First columns of predictions.csv; the probabilities of all classes follow.
 COLUMNS = ("recording", "start", "subject", "true", "predicted", "confidence")
 WINDOW_COLUMNS = COLUMNS[:4]
 
@@ -26,7 +26,7 @@ class Predictions(NamedTuple):
     subjects: list[str]  # n names
     right: np.ndarray  # (n,) bool, whether the predicted class is the true one
     confidence: np.ndarray  # (n,) float32 probability of the predicted class
-    # n times the `WINDOW_COLUMNS`, which say what window it is and its true class
+    # the `WINDOW_COLUMNS` of each of the n windows, which identify it and end with its true class
     windows: Sequence[tuple[str, ...]] = ()
     probabilities: np.ndarray | None = None  # (n, k) float32 of the classes; None where the file does not hold them
 
@@ -37,7 +37,7 @@ class Predictions(NamedTuple):
 
 
 class FinishedRun(NamedTuple):
-    """The files of a finished run, read; None for those that not every run has."""
+    """The content of the files of a finished run; None for a file that the run does not have."""
 
     result: dict[str, Any]
     config: dict[str, Any]
@@ -73,13 +73,13 @@ def read_run(workdir: Path) -> FinishedRun:
 
 
 def read_result(workdir: Path) -> dict[str, Any]:
-    """Reads result.json; see `dcdp_jax.runs.schemas.Result`. Says on standard error where the folder has no digests.
+    """Reads result.json; see `dcdp_jax.runs.schemas.Result`. Warns on standard error if the folder has no digests.
 
-    Raises CheckpointError where it is missing or damaged, or its confusion matrix does not fit its classes.
+    Raises CheckpointError if it is missing or damaged, or its confusion matrix does not fit its classes.
     """
     result = read_json(workdir, files.RESULT, schemas.Result)
     if not (workdir / files.DIGESTS).exists():
-        say_unverified(workdir)
+        warn_unverified(workdir)
     k, rows = len(result["class_names"]), result["confusion"]
     if [len(row) for row in rows] != [k] * k:
         raise CheckpointError(
@@ -99,8 +99,8 @@ def rate_of(result: Mapping[str, Any]) -> float:
 
 
 @functools.cache
-def say_unverified(workdir: Path) -> None:
-    """Says on standard error, once per folder, that its files cannot be verified."""
+def warn_unverified(workdir: Path) -> None:
+    """Warns on standard error, once per folder, that its files cannot be verified."""
     why = f"{workdir} has no {files.DIGESTS}: it was removed, or an earlier version wrote the run"
     print(f"warning: {why}; its files are read unverified", file=sys.stderr)
 
@@ -124,7 +124,7 @@ def read_metrics(workdir: Path) -> tuple[list[dict[str, Any]], list[dict[str, An
 
 
 def parse_records(lines: Sequence[bytes], path: Path) -> list[dict[str, Any]]:
-    """Parses lines of metrics.jsonl; raises CheckpointError that names the line which is no record."""
+    """Parses lines of metrics.jsonl; raises CheckpointError, which names the line, if one is not a record."""
     records: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}"
@@ -135,7 +135,10 @@ def parse_records(lines: Sequence[bytes], path: Path) -> list[dict[str, Any]]:
 
 
 def read_predictions(workdir: Path, result: dict[str, Any]) -> Predictions | None:
-    """Reads predictions.csv; None without one; raises CheckpointError where it is damaged, or not of this result."""
+    """Reads predictions.csv; None if there is none.
+
+    Raises CheckpointError if it is damaged, or does not belong to this result.
+    """
     path, names = workdir / files.PREDICTIONS, result["class_names"]
     if not path.exists():
         return None
@@ -176,13 +179,22 @@ def read_predictions(workdir: Path, result: dict[str, Any]) -> Predictions | Non
     return Predictions(subjects, np.array(right, bool), numbers[:, 0], described, numbers[:, 1:] if further else None)
 
 
+def true_labels(windows: Sequence[Sequence[str]], names: Sequence[str]) -> np.ndarray:
+    """Returns the (n,) true classes, as indices into the names, of the windows of `Predictions`."""
+    index = {name: i for i, name in enumerate(names)}
+    return np.array([index[window[-1]] for window in windows], np.int64)
+
+
 def probability_columns(names: Sequence[str]) -> list[str]:
     """Returns the columns of predictions.csv that follow `COLUMNS`, one for each class."""
     return [f"probability of {name}" for name in names]
 
 
 def read_worst_windows(workdir: Path) -> dict[str, Any] | None:
-    """Reads worst_windows.json, with `values` as (t, c) arrays; None without one; raises CheckpointError if damaged."""
+    """Reads worst_windows.json, with `values` as (t, c) arrays; None if there is none.
+
+    Raises CheckpointError if it is damaged.
+    """
     path = workdir / files.WORST_WINDOWS
     worst = read_measured(workdir, files.WORST_WINDOWS, schemas.WorstWindows)
     if worst is None:
@@ -196,7 +208,7 @@ def read_worst_windows(workdir: Path) -> dict[str, Any] | None:
 
 
 def read_measured(workdir: Path, name: str, schema: Any) -> dict[str, Any] | None:
-    """Reads a file that not every run has; None without one; raises CheckpointError where it is damaged."""
+    """Reads a file that not every run has; None if there is none. Raises CheckpointError if it is damaged."""
     return read_json(workdir, name, schema) if (workdir / name).exists() else None
 
 

@@ -1,4 +1,4 @@
-"""result.json: everything that a figure needs to be trusted and repeated."""
+"""result.json: the scores of a run, and everything needed to trust and repeat them."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ def make_result(
 ) -> dict[str, Any]:
     """Makes the content of result.json from tallies of the selected checkpoint and the epoch records of metrics.jsonl.
 
-    The test part is read this once; without a validation part its tally is None.
+    Without a validation part its tally is None.
     """
     rates = sorted(epoch["windows_per_second"] for epoch in epochs)
     return {
@@ -55,12 +55,17 @@ def make_result(
         "device": device,
         "parameters": parameters,
         "selection": config.train.selection,
-        "best_epoch": next(epoch["epoch"] for epoch in reversed(epochs) if epoch["best"]),
+        "best_epoch": best_epoch(epochs),
         "epochs": len(epochs),
         "wall_seconds": sum(epoch["seconds"] for epoch in epochs),
         "windows_per_second": rates[len(rates) // 2],
         "command": " ".join(sys.argv),
     }
+
+
+def best_epoch(epochs: Sequence[dict[str, Any]]) -> int:
+    """Returns the number of the selected epoch. Of several equal validation scores, the first is selected."""
+    return next(epoch["epoch"] for epoch in reversed(epochs) if epoch["best"])
 
 
 def package_versions() -> dict[str, str]:
@@ -71,8 +76,8 @@ def package_versions() -> dict[str, str]:
 def git_revision(file: Path = Path(__file__)) -> str | None:
     """Returns the commit of the checkout of a file, 40 hexadecimal digits, with `-dirty` if files differ from it.
 
-    None without git, and where the file is not under version control, as that of a package which is installed below
-    somebody's checkout.
+    None without git, and if the file is not under version control, for example in a package that is installed inside
+    another checkout.
     """
     text = ""
     for command in (

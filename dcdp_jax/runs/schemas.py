@@ -1,4 +1,4 @@
-"""What the JSON files of a run hold: types and ranges, checked when a file is read."""
+"""Schemas of the JSON files of a run: types and ranges, checked when a file is read."""
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar
 
@@ -58,7 +58,7 @@ class AllowedDetection(Detection):
 
 
 class Separation(TypedDict):
-    """How windows of the class that was left out of training are told from the others by a score."""
+    """How well a score separates windows of the class that was left out of training from the others."""
 
     auroc: Share  # area under the ROC curve
     found: list[AllowedDetection]
@@ -180,7 +180,7 @@ class Noise(TypedDict):
 
 
 class Worn(Noise):
-    """Scores of devices that are rotated, sample at another rate or lose samples."""
+    """Scores of devices that are rotated, worn on the other side, sampled at another rate, or that lose samples."""
 
     kind: Literal["rotation", "mirror", "rate", "lost"]
 
@@ -267,9 +267,10 @@ class WorstWindows(TypedDict):
 
 
 def decode(content: bytes, schema: type[T], where: object) -> T:
-    """Decodes JSON and checks it by a schema; keys that the schema does not name are kept.
+    """Decodes JSON and checks it by a schema. Keys that the schema does not name are kept.
 
-    Raises CheckpointError, which says `where` and names the field, for another type or range, or what is not JSON.
+    Raises CheckpointError, which begins with `where` and names the field, if the content is not JSON, or a value has
+    another type or is out of range.
     """
     try:
         found: Any = msgspec.json.decode(content)

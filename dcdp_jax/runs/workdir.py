@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, and the lock of the process that writes into it."""
+"""The folder of a run: the check that it belongs to a config, and the lock of the process that writes into it."""
 
 import contextlib
 import errno
@@ -18,16 +18,16 @@ from dcdp_jax.runs import files
 from dcdp_jax.runs.reading import read_config
 
 LOCK = ".lock"
-# What may be in the folder of a run that has not begun: the pages of --mode=describe and --mode=portability, and what a
-# process leaves that is killed before config.json is written.
+# Files that may exist before a run has begun: the pages of --mode=describe and --mode=portability, and what a process
+# leaves if it is killed before it writes config.json.
 BEFORE = (files.DESCRIPTION, files.PORTABILITY, files.DIGESTS, LOCK, files.UNFINISHED)
 
 
-def check_workdir(workdir: Path, config: dict[str, Any], ignore: str = "(nothing)") -> None:
+def check_workdir(workdir: Path, config: dict[str, Any], ignore: tuple[str, ...] = ()) -> None:
     """Checks that a workdir is new or belongs to this config, as plain data; changes nothing.
 
-    Fields whose names begin with `ignore` may differ. Raises CheckpointError, which lists the differences, where it
-    holds something else, or a run of another config.
+    Fields whose names begin with one of `ignore` may differ. Raises CheckpointError if the workdir holds other files,
+    or a run of another config; the message lists the differences.
     """
     if not (workdir / files.CONFIG).exists():
         refuse_others(workdir, BEFORE, files.CONFIG)
@@ -45,7 +45,7 @@ def refuse_others(workdir: Path, allowed: Sequence[str], missing: str) -> None:
 
 
 def make_workdir(workdir: Path, config: dict[str, Any]) -> None:
-    """Makes a workdir that `check_workdir` has passed, where it is new."""
+    """Creates a workdir that `check_workdir` has passed, and its config.json, unless they exist."""
     workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / files.CONFIG).exists():
         files.write_recorded(workdir, files.CONFIG, files.as_json(config))
@@ -55,8 +55,8 @@ def make_workdir(workdir: Path, config: dict[str, Any]) -> None:
 def claim(workdir: Path, config: dict[str, Any]) -> Iterator[None]:
     """Holds the lock of a workdir while a process writes into it, and removes what killed processes left unfinished.
 
-    Where several processes train together, all of them call this, and the first holds the lock. A new workdir is
-    removed again where it stays empty. Raises CheckpointError as `check_workdir` and `locked` do.
+    If several processes train together, all of them call this, and the first holds the lock. A new workdir is removed
+    again if it stays empty. Raises CheckpointError as `check_workdir` and `locked` do.
     """
 
     def remove_empty() -> None:
@@ -79,9 +79,9 @@ def claim(workdir: Path, config: dict[str, Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Holds the lock of a folder, which the kernel releases when the process ends, however that happens.
+    """Holds the lock of a folder, which the kernel releases when the process ends, even if it is killed.
 
-    Raises CheckpointError where another process holds it, and says which, on which host, and since when.
+    Raises CheckpointError if another process holds it; the message names the process, its host, and since when.
     """
     path = workdir / LOCK
     while True:
@@ -99,7 +99,7 @@ def locked(workdir: Path) -> Iterator[None]:
             print(f"{workdir}: its file system has no locks ({error}); start no second run in it", file=sys.stderr)
             yield
             return
-        # Whoever held the lock removed the file before releasing it: a lock on a removed file protects nothing.
+        # The previous holder removes the file before it releases the lock, and a lock on a removed file is useless.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 break

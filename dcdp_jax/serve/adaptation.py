@@ -1,4 +1,4 @@
-"""Adapts batch normalisation to the wearer of a model, without labels: its statistics follow the windows answered."""
+"""Adapts batch normalisation to the wearer without labels: its statistics are a running average over the windows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from dcdp_jax.data.normalize import Normalizer, normalize
 from dcdp_jax.models.batch_norm import INPUT_STATISTICS
 from dcdp_jax.models.multipath import PROJECTION
-from dcdp_jax.serve.model import Array, Prediction, Probabilities, TrainedModel, answer, forward
+from dcdp_jax.serve.model import Array, Prediction, Probabilities, TrainedModel, choose_probabilities, forward
 
 # (b, t, c) windows and (s,) statistics -> probabilities (b, k) and the statistics after the windows, (s,).
 AdaptingForward = Callable[[Any, Any], tuple[Probabilities, jax.Array]]
@@ -20,8 +20,8 @@ AdaptingForward = Callable[[Any, Any], tuple[Probabilities, jax.Array]]
 def update_statistics(running: Any, batch: Any, rate: float | jax.Array) -> Any:
     """Updates a running average of mean and mean square, kept as mean and variance, the `batch_stats` of a network.
 
-    They are nested dicts, the innermost {`mean`, `var`: (c,)}. The batch has the weight `rate`, from 0 to 1, in the
-    mixture of both whose statistics are returned: the variance between the means counts as well.
+    They are nested dicts, the innermost {`mean`, `var`: (c,)}. Returns the statistics of a mixture of both in which the
+    batch has the weight `rate`, from 0 to 1; its variance includes the variance between the two means.
     """
 
     def mix(old: dict[str, jax.Array], new: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -43,8 +43,8 @@ def network_step(
 ) -> tuple[Probabilities, Any]:
     """Computes the probabilities of windows (b, t, c), and the statistics after them.
 
-    The statistics move by `rate` towards a mixture of those of the windows, of weight `share`, and of those of
-    training, `trained`, so that at most this share of them is of the wearer.
+    The statistics move by `rate` towards a mixture of those of the windows, with weight `share`, and those of training,
+    `trained`. At most this share of them therefore comes from the wearer.
     """
     shift, scale = normalizer
     outputs, found = network.apply(variables, normalize(windows, shift, scale), mutable=[INPUT_STATISTICS])
@@ -57,9 +57,9 @@ compiled_step = jax.jit(network_step, static_argnames="network")
 
 
 def adapting_forward(model: TrainedModel, rate: float) -> tuple[AdaptingForward, np.ndarray]:
-    """Returns the whole model as one pure function of windows and statistics, and the statistics of training.
+    """Returns the model as one pure function of windows and statistics, and the statistics of training.
 
-    The function is for `jax.jit` and `jax.export`, see `AdaptingForward`; its float32 windows, in the recordings' own
+    The function, see `AdaptingForward`, is for `jax.jit` and `jax.export`. Its float32 windows, in the recordings' own
     units, have the weight `rate` in the statistics that it returns. The statistics (s,) are those that the
     probabilities depend on; s is 0 without batch normalisation.
     """
@@ -79,20 +79,20 @@ def adapting_forward(model: TrainedModel, rate: float) -> tuple[AdaptingForward,
 
 
 class AdaptingModel:
-    """A model whose statistics of batch normalisation are a running average over the windows that it has answered.
+    """A model whose statistics of batch normalisation are a running average over the windows that it has predicted.
 
-    It begins at the statistics of training. Each window is answered with the statistics of those before it, which then
-    move by `model.adapt` towards its own, mixed with those of training; see `network_step`. A window that lacks a
-    channel changes nothing. The attribute `model` has the statistics so far.
+    It starts with the statistics of training. Each window is predicted with the statistics before it, which then move
+    by `model.adapt` towards its own, mixed with those of training; see `network_step`. A window that lacks a channel
+    does not change them. The attribute `model` has the statistics so far.
     """
 
     def __init__(self, model: TrainedModel) -> None:
-        """Begins at the statistics of training."""
+        """Starts with the statistics of training."""
         self.model = model
         self._trained = model.variables["batch_stats"]
 
     def predict(self, windows: np.ndarray) -> Prediction:
-        """Answers windows (n, t, c) one after the other; see `dcdp_jax.serve.model.predict`."""
+        """Predicts windows (n, t, c) one after the other; see `dcdp_jax.serve.model.predict`."""
         model, found = self.model, []
         for window in np.asarray(windows, np.float32):
             probabilities, statistics = compiled_step(
@@ -103,4 +103,4 @@ class AdaptingModel:
                 model = model._replace(variables={**model.variables, "batch_stats": statistics})
             found.append(probabilities)
         self.model = model
-        return answer(model, jax.tree.map(lambda *parts: np.concatenate(parts), *found), windows)
+        return choose_probabilities(model, jax.tree.map(lambda *parts: np.concatenate(parts), *found), windows)

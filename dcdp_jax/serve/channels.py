@@ -16,14 +16,15 @@ from dcdp_jax.runs.model_card import ModelCard
 
 
 def check_channels(where: str, came: Sequence[Channel], expected: Sequence[Channel]) -> list[int]:
-    """Returns the position of each channel that a model expects among those that came, in any order, and perhaps more.
+    """Returns the index of each channel that a model expects among those that came.
 
-    Raises DataError, which begins with `where`, for a channel that is not there or has another unit.
+    These may be in any order, and more. Raises DataError, which begins with `where`, for a channel that is missing or
+    has another unit.
     """
     names = [channel.name for channel in came]
     if absent := [channel.name for channel in expected if channel.name not in names]:
         raise DataError(
-            f"{where}: no {', '.join(absent)}; the model reads {listed(expected)}, and here are {', '.join(names)}"
+            f"{where}: no {', '.join(absent)}; the model reads {with_units(expected)}, and here are {', '.join(names)}"
             f"{computable(absent, names)}"
         )
     positions = [names.index(channel.name) for channel in expected]
@@ -36,7 +37,7 @@ def check_channels(where: str, came: Sequence[Channel], expected: Sequence[Chann
 
 
 def find_columns(where: str, header: Sequence[str], expected: Sequence[Channel]) -> dict[str, str]:
-    """Returns {channel: column} of a model's channels in a table, named `acc_x`, or with the unit `acc_x [g]`.
+    """Returns {channel: column} of a model's channels in a table, whose columns are named `acc_x` or `acc_x [g]`.
 
     Raises DataError, which begins with `where`, for a column in another unit, or two of the same channel.
     """
@@ -55,8 +56,8 @@ def find_columns(where: str, header: Sequence[str], expected: Sequence[Channel])
     return columns
 
 
-def listed(channels: Sequence[Channel]) -> str:
-    """Returns channel names with their units, as 'acc_x [g], acc_y [g]'."""
+def with_units(channels: Sequence[Channel]) -> str:
+    """Formats channels with their units, as 'acc_x [g], acc_y [g]'."""
     return ", ".join(f"{channel.name} [{channel.unit}]" for channel in channels)
 
 
@@ -66,7 +67,7 @@ def has_total(name: str, names: Sequence[str]) -> bool:
 
 
 def computable(absent: Sequence[str], names: Sequence[str]) -> str:
-    """Returns the end of a message about absent channels: how they are computed, where they can be from those there."""
+    """Returns the end of a message about absent channels: the field that computes them from the others, if possible."""
     if absent and all(has_total(name, names) for name in absent):
         return f"; --config.serve.compute_body=True computes {', '.join(absent)}"
     return ""
@@ -75,7 +76,7 @@ def computable(absent: Sequence[str], names: Sequence[str]) -> str:
 def compute_body(card: ModelCard) -> ModelCard:
     """Returns the card of a model whose channels `body_X` are computed from `total_X`, as by the view `body`.
 
-    Raises ConfigError where the model reads no such channels, or another view of them.
+    Raises ConfigError if the model reads no such channels, or another view of them.
     """
     if card.view == "body":
         return card
@@ -84,7 +85,7 @@ def compute_body(card: ModelCard) -> ModelCard:
     names = [channel.name for channel in card.inputs]
     if not any(has_total(name, names) for name in names):
         raise ConfigError(
-            f"serve.compute_body=True: the model reads {listed(card.inputs)}, expected {BODY}X beside {TOTAL}X"
+            f"serve.compute_body=True: the model reads {with_units(card.inputs)}, expected {BODY}X beside {TOTAL}X"
         )
     view = make_view(card.inputs, "body")
     if view.channels != card.channels:
@@ -96,7 +97,7 @@ def compute_body(card: ModelCard) -> ModelCard:
 
 
 def describe_view(card: ModelCard) -> dict[str, Any]:
-    """Returns what a program needs to compute a model's view, for JSON.
+    """Returns the data from which a program computes a model's view, as JSON types.
 
     `gravity` has the positions of the filtered accelerations among the inputs, the filter's second-order sections, and
     their steady state for a constant signal of 1. `vectors` has the x, y, z positions of each vector of the view

@@ -15,11 +15,10 @@ class Event(NamedTuple):
     """The prediction for one window."""
 
     start: float  # seconds, of its first sample
-    end: float  # seconds, when its last sample has passed
-    # index of the class, `UNKNOWN` where the confidence is too low, -1 where there is no answer because sensors are
-    # missing
+    end: float  # seconds, one sampling interval after its last sample
+    # index of the class; `UNKNOWN` if the confidence is too low; -1 for no prediction, because sensors are missing
     label: int
-    probabilities: np.ndarray  # (k,) NaN where there is no answer; with smoothing they are the smoothed ones
+    probabilities: np.ndarray  # (k,) after smoothing, if there is any; NaN for no prediction
     missing: tuple[str, ...]  # branches that lack a channel
     stretch: int  # number of the contiguous stretch that it lies in, from 0
 

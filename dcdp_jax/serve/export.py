@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.dataset import Dataset, build_dataset
 from dcdp_jax.distributed import is_first_process
 from dcdp_jax.errors import ConfigError, DataError, ExportError
-from dcdp_jax.metrics import count_predictions, scores
+from dcdp_jax.metrics import MAIN_SCORES, count_predictions, scores
 from dcdp_jax.runs.files import as_json, replaced_folder, sha256
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.runs.reading import read_result
@@ -31,20 +31,25 @@ FILES = {
     "tflite_int8": "model.int8.tflite",
     "web": "web",
 }
-FIXED = ("tflite", "tflite_int8")  # formats that cannot adapt
-ANSWERING = ("jax", "web")  # formats that come with a program that can answer `unknown`
+FIXED = ("tflite", "tflite_int8")  # formats whose statistics of batch normalisation are constants
+WITH_UNKNOWN = ("jax", "web")  # formats whose program can predict `unknown`
 NEXT = "next_statistics"
 TOLERANCE = 1e-4  # largest difference of a probability
 CHECKED_WINDOWS = 32
 EXAMPLES = 1024  # training windows from which int8 takes its ranges; with 256, rare peaks are cut off
+BATCH = 256  # windows that are scored at a time
 
 
 def export_run(config: ConfigDict, workdir: Path, formats: Sequence[str], smoothing: tuple[str, int] = ("", 1)) -> None:
-    """Writes WORKDIR/export anew, whole or not at all: the model in each format of `FILES`, its card and how to use it.
+    """Writes WORKDIR/export atomically: the model in each of the formats, a card and a README.txt.
 
-    The data set is read for `tflite_int8` only. Raises ConfigError for a format whose packages are not installed and as
-    `check_formats` does, CheckpointError where the workdir holds no finished run of a network, DataError where the data
-    is missing or not that of the run, and ExportError where a file does not answer as the trained model does.
+    The data set is read for `tflite_int8` only.
+
+    Raises:
+      ConfigError: the packages of a format are not installed; and as `check_formats` does.
+      CheckpointError: the workdir holds no finished run of a network.
+      DataError: the data is missing or not that of the run.
+      ExportError: the predictions of a file differ from those of the trained model.
     """
     check_formats(config, formats)
     model = load_serving_model(config, workdir)
@@ -60,7 +65,7 @@ def export_run(config: ConfigDict, workdir: Path, formats: Sequence[str], smooth
 
 
 def check_formats(config: ConfigDict, formats: Sequence[str]) -> None:
-    """Raises ConfigError where a format is unknown or cannot do what the fields `serve` ask for."""
+    """Raises ConfigError if a format is unknown, or cannot do what the `serve` fields ask for."""
     if unknown := [name for name in formats if name not in FILES]:
         raise ConfigError(f"--formats={unknown[0]} is not one of {', '.join(FILES)}")
     if not formats:
@@ -76,10 +81,10 @@ def check_formats(config: ConfigDict, formats: Sequence[str]) -> None:
                 f"--formats={name}: its statistics of batch normalisation are constants, so that it adapts to nobody; "
                 f"leave serve.adapt='none', or choose of {', '.join(other for other in FILES if other not in FIXED)}"
             )
-        if config.serve.unknown and name not in ANSWERING:
+        if config.serve.unknown and name not in WITH_UNKNOWN:
             raise ConfigError(
                 f"--formats={name}: it gives probabilities, and does not answer 'unknown'; leave serve.unknown=False, "
-                f"or choose of {', '.join(ANSWERING)}"
+                f"or choose of {', '.join(WITH_UNKNOWN)}"
             )
 
 
@@ -106,10 +111,10 @@ def write_files(
 ) -> dict[str, Any]:
     """Fills a new folder and returns the content of its card; see `export_run`.
 
-    The model's `adapt` and `rejection` are how the exported one answers unless it is told otherwise; `rate` is the
-    weight of each window if it adapts. The data set is for `tflite_int8`, the site for `web`.
+    The model's `adapt` and `rejection` are the defaults of the exported model; `rate` is the weight of each window if
+    it adapts. The data set is for `tflite_int8`, the site for `web`.
     """
-    # Else a GPU or TPU may round to fewer digits, and the platforms' answers would differ.
+    # In a lower precision, which GPUs and TPUs use by default, the predictions would differ between platforms.
     with jax.default_matmul_precision("float32"):
         adapting, statistics = adapting_forward(model, rate)
         probabilities = forward(model)
@@ -185,10 +190,10 @@ def export_page(
     site: web.Site,
     folder: Path,
 ) -> dict[str, Any]:
-    """Writes the page with an ONNX model of its own, which has an output for each branch; returns its facts.
+    """Writes the page with its own ONNX model, which has an output for each branch; returns its entry for the card.
 
-    Where the model has batch normalisation, this ONNX model has its statistics as an input and an output. Raises
-    ExportError where it does not answer as the trained model does.
+    If the model has batch normalisation, this ONNX model has its statistics as an input and an output. Raises
+    ExportError if its predictions differ from those of the trained model.
     """
     names = [branch.name for branch in model.card.branches]
     outputs = ["probabilities", *(f"probabilities_{name}" for name in names)]
@@ -211,31 +216,34 @@ def export_page(
 
 
 def some_windows(dataset: Dataset, part: str, most: int | None = None) -> np.ndarray:
-    """Returns (n, t, c) windows of a part in the recordings' units, evenly spread over those that there are."""
+    """Returns (n, t, c) windows of a part in the recordings' units: all, or `most` of them, evenly spread."""
     starts = dataset.splits[part].starts
     if most is not None and len(starts) > most:
         starts = starts[np.linspace(0, len(starts) - 1, most).round().astype(int)]
     return dataset.windows_at(starts)
 
 
-def quantisation_loss(whole: Run, run: Run, dataset: Dataset, part: str, batch: int = 256) -> dict[str, Any]:
-    """Computes the scores of the model and of its int8 version on a part of the data, for the card."""
+def quantisation_loss(whole: Run, run: Run, dataset: Dataset, part: str) -> dict[str, Any]:
+    """Computes the scores of the model and of its int8 version on a part of the data, for the card.
+
+    `whole` takes batches of `BATCH` windows, `run` any number.
+    """
     split = dataset.splits[part]
     classes = len(dataset.class_names)
     counts = {name: np.zeros((classes, classes), np.int64) for name in ("float32", "int8")}
-    for first in range(0, len(split.labels), batch):
-        starts, labels = split.starts[first : first + batch], split.labels[first : first + batch]
+    for first in range(0, len(split.labels), BATCH):
+        starts, labels = split.starts[first : first + BATCH], split.labels[first : first + BATCH]
         windows = dataset.windows_at(starts)
-        padded = np.pad(windows, ((0, batch - len(windows)), (0, 0), (0, 0)))
+        padded = np.pad(windows, ((0, BATCH - len(windows)), (0, 0), (0, 0)))
         for name, found in (("float32", np.asarray(whole(padded))[: len(labels)]), ("int8", run(windows))):
             counts[name] += count_predictions(labels, found.argmax(1), classes)
-    facts = {name: {score: scores(n)[score] for score in ("accuracy", "f1_macro")} for name, n in counts.items()}
+    facts = {name: {score: scores(n)[score] for score in MAIN_SCORES} for name, n in counts.items()}
     lost = facts["float32"]["accuracy"] - facts["int8"]["accuracy"]
     return {"windows": len(split.labels), **facts, "accuracy_lost": lost}
 
 
 def plausible_windows(card: ModelCard) -> np.ndarray:
-    """Returns (n, t, c) random windows with the training's mean and standard deviation, from a fixed seed."""
+    """Returns (n, t, c) random windows with the mean and standard deviation of the training data, from a fixed seed."""
     noise = np.random.default_rng(0).normal(size=(CHECKED_WINDOWS, card.window, len(card.channels)))
     return (np.asarray(card.shift) + noise / np.asarray(card.scale)).astype(np.float32)
 
@@ -243,10 +251,10 @@ def plausible_windows(card: ModelCard) -> np.ndarray:
 def follow(
     step: Callable[[np.ndarray, Any], Sequence[Any]], statistics: np.ndarray, windows: np.ndarray
 ) -> list[np.ndarray]:
-    """Runs windows (n, t, c) one after the other, each with the statistics (s,) after those before it.
+    """Runs windows (n, t, c) one after the other, each with the statistics (s,) that the previous window left.
 
-    The step is a function of a window and statistics that returns arrays, the last of which is the statistics after
-    the window. Returns the other arrays, each with n rows.
+    The step maps a window and statistics to arrays, the last of which is the statistics after the window. Returns the
+    other arrays, each with n rows.
     """
     found, given = [], statistics
     for window in windows:
@@ -256,14 +264,17 @@ def follow(
 
 
 def check_all(name: str, pairs: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
-    """Returns facts about the largest difference of pairs of probabilities, found and expected; see `check`."""
-    largest = max(check(name, np.asarray(found), np.asarray(expected)) for found, expected in pairs)
+    """Returns the largest difference of pairs (found, expected) of probabilities, for the card; see `check_one`."""
+    largest = max(check_one(name, np.asarray(found), np.asarray(expected)) for found, expected in pairs)
     return {"checked_windows": CHECKED_WINDOWS, "largest_difference": largest}
 
 
-def check(name: str, found: np.ndarray, expected: np.ndarray) -> float:
-    """Returns the largest difference of probabilities (n, k); raises ExportError for a large one or another class."""
-    difference = float(np.max(np.abs(found - expected)))  # NaN where anything is
+def check_one(name: str, found: np.ndarray, expected: np.ndarray) -> float:
+    """Returns the largest difference of probabilities (n, k).
+
+    Raises ExportError if it is above `TOLERANCE`, or a clearly most probable class differs.
+    """
+    difference = float(np.max(np.abs(found - expected)))  # NaN if any probability is
     if not difference <= TOLERANCE:
         raise ExportError(
             f"{name}: its probabilities differ by {difference:.2g} from the model's, more than {TOLERANCE}; "

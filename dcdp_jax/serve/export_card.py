@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from dcdp_jax.metrics import MAIN_SCORES
+from dcdp_jax.runs.files import marks_suffix
 from dcdp_jax.serve import standalone
 from dcdp_jax.serve.channels import describe_view
 from dcdp_jax.serve.model import TrainedModel
@@ -10,7 +12,7 @@ from dcdp_jax.versions import version_of
 
 
 def exported_card(model: TrainedModel, result: dict[str, Any]) -> dict[str, Any]:
-    """Returns the content of card.json, before any file is listed in it."""
+    """Returns the content of card.json without its list of files."""
     card = model.card.as_json()
     return {
         "format": standalone.FORMAT,
@@ -25,7 +27,7 @@ def exported_card(model: TrainedModel, result: dict[str, Any]) -> dict[str, Any]
         },
         "serve": {"adapt": model.adapt > 0, "unknown": model.rejection is not None},
         "adaptation": None,
-        "test": {name: result["test"][name] for name in ("accuracy", "f1_macro")},
+        "test": {name: result["test"][name] for name in MAIN_SCORES},
         **{name: result[name] for name in ("parameters", "data_fingerprint", "git_revision")},
         "versions": {name: version_of(name) for name in ("dcdp_jax", "jax", "flax", "numpy")},
         "files": {},
@@ -39,8 +41,7 @@ def readme(card: dict[str, Any]) -> str:
     computed = f" Channels that a recording lacks are computed from it by the view {view!r}." if view != "raw" else ""
     lines = [
         f"Human-activity recognition by dcdp_jax {card['versions']['dcdp_jax']}, trained on {card['dataset']}"
-        + (f" [{', '.join(card['marks'])}]" if card["marks"] else "")
-        + f": {', '.join(card['class_names'])}.",
+        f"{marks_suffix(card['marks'])}: {', '.join(card['class_names'])}.",
         f"Input: float32 windows of {card['window']} samples at {card['rate']:g} a second, a new one every "
         f"{card['step']}, not normalised. Channels in this order: {names}.{computed}",
         "Output: a probability for each class, in the order above. card.json says all of this for programs, and where "
@@ -64,7 +65,7 @@ def readme(card: dict[str, Any]) -> str:
 
 
 def summary(card: dict[str, Any], folder: Path) -> str:
-    """Returns a line for the terminal that says what was written."""
+    """Returns lines for the terminal: each file with its size and how it was checked, and the folder."""
     lines = []
     for name, facts in card["files"].items():
         if facts["format"] == "tflite_int8":

@@ -1,7 +1,7 @@
 """File formats of an exported model. Each function returns a file's content and a function that runs that content.
 
-The way to run it is that of the format's own runtime, so that what is checked is what a user will have; that of
-`to_jax` is the loader in the exported folder, `dcdp_jax.serve.standalone`.
+The function uses the format's own runtime, so that the check covers what a user runs. For `to_jax` it is the loader in
+the exported folder, `dcdp_jax.serve.standalone`.
 """
 
 import contextlib
@@ -55,9 +55,9 @@ def to_onnx(
     names = {"input_names": list(inputs), "output_names": list(outputs), "model_name": "dcdp_jax"}
     with quiet():
         converted = convert(forward, list(inputs.values()), **names)
-    # jax2onnx leaves nodes in the graph that no output depends on, as the projection heads.
+    # jax2onnx leaves nodes in the graph that no output depends on, such as the projection heads.
     model = to_proto(RemoveUnusedNodesPass()(from_proto(converted)).model)
-    # What it notes about shapes inside the graph is not always right, and nothing needs it.
+    # The shapes that it notes inside the graph are not always right, and are not needed.
     del model.graph.value_info[:]
     content = model.SerializeToString()
     session = InferenceSession(content, SessionOptions(), providers=["CPUExecutionProvider"])
@@ -73,7 +73,7 @@ def to_tflite(forward: Forward, shape: tuple[int, int], examples: np.ndarray | N
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow logs at the start
     with needs("tflite"):
         import tensorflow as tf
-        from ai_edge_litert.interpreter import Interpreter  # noqa: F401 - missing is said before the conversion
+        from ai_edge_litert.interpreter import Interpreter  # noqa: F401 - if missing, fails before the conversion
         from jax.experimental import jax2tf
     signature = [tf.TensorSpec((1, *shape), tf.float32, name="windows")]
     function = tf.function(jax2tf.convert(forward, with_gradient=False), input_signature=signature, autograph=False)
@@ -83,7 +83,7 @@ def to_tflite(forward: Forward, shape: tuple[int, int], examples: np.ndarray | N
         converter.representative_dataset = lambda: ([window[None]] for window in examples)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     with warnings.catch_warnings():
-        # Said of every model whose input stays float32.
+        # TensorFlow warns so about every model whose input stays float32.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
         content = bytes(converter.convert())
     return content, run_tflite(content)
@@ -110,7 +110,7 @@ def run_tflite(content: bytes) -> Run:
 
 @contextlib.contextmanager
 def needs(format_name: str) -> Iterator[None]:
-    """Turns a missing package into the error that names the extra to install."""
+    """Raises ConfigError, which names the extra to install, for a package that is missing."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -122,7 +122,7 @@ def needs(format_name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silences jax2onnx: it logs and warns of plugins for libraries that the model does not use."""
+    """Silences jax2onnx, which logs and warns about plugins for libraries that the model does not use."""
     logger = logging.getLogger("jax2onnx")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

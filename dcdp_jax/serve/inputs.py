@@ -23,29 +23,29 @@ from dcdp_jax.data.units import doubts, unit_name, units_seen
 from dcdp_jax.data.views import COMPUTED_VIEWS, decimate, kept_samples, relabel, view_recording
 from dcdp_jax.errors import DataError
 from dcdp_jax.runs.model_card import ModelCard
-from dcdp_jax.serve.channels import check_channels, computable, find_columns, listed
+from dcdp_jax.serve.channels import check_channels, computable, find_columns, with_units
 
-SAME_RATE = 0.02  # a clock that is off by less is not worth a word
+SAME_RATE = 0.02  # relative difference of two rates up to which no note is given
 
 
 class Input(NamedTuple):
     """A recording that a model can read."""
 
-    name: str  # of its subject and run, unique in its file
+    name: str  # made of its subject and run; unique in its file
     recording: Recording  # channels and rate are the card's, labels are indices into its classes or `UNLABELLED`
-    time: np.ndarray  # (t,) seconds of each sample, in a table since the recording's first row
-    notes: tuple[str, ...]  # what was done to it, a sentence each
-    person: str = ""  # where the file or its path names one
+    time: np.ndarray  # (t,) seconds of each sample; in a table, since the recording's first row
+    notes: tuple[str, ...]  # what reading changed or doubts, one sentence each
+    person: str = ""  # name of the person, if the file or its path has one
 
 
 def read_input(path: Path, card: ModelCard, data: ConfigDict) -> list[Input]:
     """Reads the recordings in a table (CSV or Parquet, see docs/your_own_data.md) or a file of the model's data set.
 
-    The `data` part of a config names a table's columns in `data.table`, but for the channels.
+    The `data` part of a config names the columns of a table in `data.table`, except those of the channels.
 
     Raises:
-      DataError: it is neither, is damaged, or is not what the model reads; the message says what came and what was
-        expected.
+      DataError: the file is neither, is damaged, or is not what the model reads; the message says what came and what
+        was expected.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
@@ -61,7 +61,7 @@ def read_input(path: Path, card: ModelCard, data: ConfigDict) -> list[Input]:
 
 
 def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
-    """Reads a table; its columns of labels, subjects and recordings need not be there."""
+    """Reads a table; it may lack the columns of labels, subjects and recordings."""
     check_fields(table, any_channels=False)
     header = read_header(path, table)
     for prefix, other in [(prefix, file) for file, prefix in files_beside(path, table, None)]:
@@ -69,7 +69,7 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
     table, columns = reading_fields(str(path), header, card, table)
     if absent := [channel.name for channel in card.inputs if channel.name not in columns]:
         raise DataError(
-            f"{path}: no column {', '.join(absent)}; the model reads {listed(card.inputs)}, and the columns are "
+            f"{path}: no column {', '.join(absent)}; the model reads {with_units(card.inputs)}, and the columns are "
             f"{', '.join(header)}{computable(absent, list(columns))}"
         )
     table.channels = tuple((columns[c.name], c.group, c.site, c.unit) for c in card.inputs)
@@ -105,7 +105,7 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
 
 
 def rate_notes(interval: float, card: ModelCard, table: ConfigDict) -> list[str]:
-    """Returns a sentence where rows, of a median interval in seconds, come at another rate than a model's."""
+    """Returns a sentence if rows, with a median interval in seconds, have another rate than the model."""
     if keeps_rows(table) or abs(interval * card.input_rate - 1) <= SAME_RATE:
         return []
     return [
@@ -119,7 +119,7 @@ def reading_fields(
 ) -> tuple[ConfigDict, dict[str, str]]:
     """Returns the fields of `data.table` that read a table for a model, and {channel: its column}.
 
-    Where `table.channels` names as many columns as the model reads, those stand for its channels in their order. Raises
+    If `table.channels` names as many columns as the model reads, they are its channels, in the model's order. Raises
     DataError, which begins with `where`, if the column of time is missing or a channel has another unit.
     """
     table = table.copy_and_resolve_references()
@@ -154,14 +154,14 @@ def reading_fields(
 
 
 def check_spelling(where: str, header: Sequence[str], name: str, what: str) -> None:
-    """Raises DataError where a column is not there, and another differs only in its spelling or in a unit behind it."""
+    """Raises DataError if a column is missing, and another differs only in its spelling or in a unit behind it."""
     alike = [column for column in header if spelling(re.sub(r"[\[(][^\])]*[\])]\s*$", "", column)) == spelling(name)]
     if alike and name not in header:
         raise DataError(f"{where}: no column {name!r} ({what}), but {alike[0]!r}; write both in the same way")
 
 
 def prepare(where: str, recording: Recording, card: ModelCard, time: np.ndarray | None = None) -> Input:
-    """Gives a recording the channels and the rate that a model reads; its labels are indices into the card's classes.
+    """Converts a recording to the channels and the rate of a model; its labels are indices into the card's classes.
 
     The time (t,) of its samples is in seconds; by default they are 1 / rate apart. Raises DataError, which begins with
     `where`, if a channel is missing or has another unit.
@@ -205,7 +205,10 @@ def resample_recording(recording: Recording, time: np.ndarray, rate: float) -> t
 
 
 def leave_out_gaps(where: str, recording: Recording, view: str) -> tuple[Recording, np.ndarray]:
-    """Divides a recording where there is nothing, see `is_gap`; returns it without these samples, and those kept."""
+    """Removes the samples in gaps, see `is_gap`, and divides the recording there.
+
+    Returns the recording and the indices of the samples kept.
+    """
     kept = np.flatnonzero(~is_gap(recording.signals, view))
     if len(kept) == len(recording.labels):
         return recording, kept
@@ -223,12 +226,12 @@ def leave_out_gaps(where: str, recording: Recording, view: str) -> tuple[Recordi
 
 
 def is_gap(signals: np.ndarray, view: str) -> np.ndarray:
-    """Returns a (t,) mask of samples without any value; where a view computes channels, of those that lack one."""
+    """Returns a (t,) mask of samples without any value, or if the view computes channels, of those that lack one."""
     missing = np.isnan(signals)
     return np.any(missing, axis=1) if view in COMPUTED_VIEWS else np.all(missing, axis=1)
 
 
-def names_of(inputs: Sequence[Input]) -> list[str]:
+def folder_names(inputs: Sequence[Input]) -> list[str]:
     """Returns a different folder name for each recording of a file."""
     names: list[str] = []
     for item in inputs:

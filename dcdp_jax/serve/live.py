@@ -1,4 +1,4 @@
-"""--mode=stream: reads a table from standard input as it comes, and prints a line for each prediction."""
+"""--mode=stream: reads a table from standard input as it arrives, and prints a line for each prediction."""
 
 import dataclasses
 import itertools
@@ -18,35 +18,35 @@ from dcdp_jax.data.table_files import SECONDS, TIME, Lines, in_seconds
 from dcdp_jax.data.tables import check_fields, check_interval, keeps_rows
 from dcdp_jax.errors import DataError
 from dcdp_jax.runs.model_card import ModelCard
-from dcdp_jax.serve.channels import computable, listed
+from dcdp_jax.serve.channels import computable, with_units
 from dcdp_jax.serve.events import Event
 from dcdp_jax.serve.inputs import rate_notes, reading_fields
 from dcdp_jax.serve.model import TrainedModel, load_serving_model
 from dcdp_jax.serve.stream import Recognizer
 
 WHERE = "standard input"
-CHUNK = 2**16  # bytes that are read at a time, where so many are there
+CHUNK = 2**16  # largest number of bytes that are read at a time
 ENOUGH = 100  # intervals between rows from which the unit of time is judged
 
 
 def stream(config: ConfigDict, workdir: Path, smoothing: tuple[str, int]) -> None:
-    """Reads a table from standard input and prints one JSON object per line and answer, as they come.
+    """Reads a table from standard input and prints each prediction, as soon as it is due, as a line of JSON.
 
     Raises:
-      UserError: the run is not finished, or what comes is not what the model reads.
+      UserError: the run is not finished, or the input is not what the model reads.
     """
     model = load_serving_model(config, workdir)
     try:
         for answer in answers(model, read_blocks(sys.stdin.buffer), config.data.table, smoothing):
             print(json.dumps(answer), flush=True)
-    except KeyboardInterrupt:  # the way to end a stream that does not end by itself
+    except KeyboardInterrupt:  # the usual end of an endless stream
         return
-    except BrokenPipeError:  # whoever read the answers has ended; Python would complain once more when it flushes
+    except BrokenPipeError:  # the reader of the output has ended; Python's last flush must not fail as well
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def read_blocks(file: IO[bytes]) -> Iterator[list[bytes]]:
-    """Yields the lines of a file as soon as they are there, as many at a time as have come."""
+    """Yields the lines of a file as they arrive, as many at a time as have arrived."""
     rest = b""
     read = getattr(file, "read1", file.read)
     while chunk := read(CHUNK):
@@ -60,15 +60,15 @@ def read_blocks(file: IO[bytes]) -> Iterator[list[bytes]]:
 def answers(
     model: TrainedModel, blocks: Iterable[Sequence[bytes]], table: ConfigDict, smoothing: tuple[str, int] = ("", 1)
 ) -> Iterator[dict[str, Any]]:
-    """Reads lines as `predict` reads a file, and yields the answer to each window as soon as nothing can change it.
+    """Reads lines as `predict` reads a file, and yields each prediction as soon as no later line can change it.
 
-    The blocks are the lines of a table in any portions; a channel that the model reads and that is not there is a
-    missing sensor. For the smoothing see `Smoother`.
+    The blocks are the lines of a table in portions of any size. A channel of the model without a column is a missing
+    sensor. For the smoothing see `Smoother`.
 
     Raises:
       ConfigError: a field of `table` cannot be used.
       DataError: the first lines cannot be read, no branch has all of its channels, time stamps repeat, or
-        `table.bad_lines` lines in a row cannot be read. A single one is named on standard error and left out.
+        `table.bad_lines` lines in a row cannot be read. A single bad line is reported on standard error and skipped.
     """
     check_fields(table, any_channels=False)
     reader = Reader(model, table, smoothing)
@@ -80,10 +80,10 @@ def answers(
 class Source:
     """One recording of a stream."""
 
-    recognizer: Recognizer  # answers its windows
-    first: np.generic | None = None  # its first stamp, None before that
-    last: float = -np.inf  # seconds of its last row since the first
-    rows: int = 0  # that came
+    recognizer: Recognizer  # predicts its windows
+    first: np.generic | None = None  # its first time stamp; None before the first row
+    last: float = -np.inf  # seconds from its first to its last row
+    rows: int = 0  # number of rows so far
     intervals: list[float] = dataclasses.field(default_factory=list)  # seconds between its first rows
 
 
@@ -96,8 +96,8 @@ class Reader:
         self.table = table
         self.lines = Lines(WHERE, table)
         self.sources: dict[str, Source] = {}
-        self._bad = 0  # lines in a row
-        self._all_bad = 0
+        self._bad = 0  # number of bad lines in a row
+        self._all_bad = 0  # number of all bad lines
 
     def read(self, blocks: Iterable[Sequence[bytes]]) -> Iterator[tuple[str, Event]]:
         """Yields the events of all lines, each with the name of its recording; see `answers`."""
@@ -120,7 +120,7 @@ class Reader:
             yield from self._take(block)
         for name, recording in self.sources.items():
             if 0 < len(recording.intervals) < ENOUGH:
-                self._judge(recording)
+                self._check_interval(recording)
             for event in recording.recognizer.finish():
                 yield name, event
         if self._all_bad:
@@ -160,7 +160,7 @@ class Reader:
         return Source(recognizer)
 
     def _take(self, lines: Sequence[bytes]) -> Iterator[tuple[str, Event]]:
-        """Parses lines at once, or one after the other where one of them is bad."""
+        """Parses lines at once, or if one of them is bad, one after the other."""
         try:
             frame = self.lines.parse(lines)
         except DataError as error:
@@ -184,7 +184,7 @@ class Reader:
                 self._report(f"{WHERE}, line {line}: no name in the column {' or '.join(map(repr, self.names))}")
 
     def _push(self, name: str, frame: pd.DataFrame) -> Iterator[tuple[str, Event]]:
-        """Pushes rows of one recording; those with a fault are left out, one after the other."""
+        """Pushes rows of one recording. If a row has a fault, they are pushed one by one and it is skipped."""
         if not len(frame):
             return
         if name not in self.sources:
@@ -208,7 +208,7 @@ class Reader:
                 self._report(f"{where} {self.table.time!r}: time goes back by {source.last - time[0]:g} s")
             return
         self._bad = 0
-        self._look(source, time)
+        self._note_intervals(source, time)
         source.rows, source.last = source.rows + len(frame), float(time[-1])
         try:
             for event in source.recognizer.push(values, time):
@@ -224,16 +224,16 @@ class Reader:
         source.first = stamps[0] if source.first is None else source.first
         return in_seconds(stamps, source.first, self.table.time_unit)
 
-    def _look(self, source: Source, time: np.ndarray) -> None:
-        """Notes the intervals between the first rows, and judges them once they are enough."""
+    def _note_intervals(self, source: Source, time: np.ndarray) -> None:
+        """Collects the intervals between the first rows, and checks them once there are enough."""
         if len(source.intervals) < ENOUGH and not keeps_rows(self.table):
             passed = np.diff(time, prepend=source.last if np.isfinite(source.last) else time[:1])
             source.intervals += passed[passed > 0].tolist()
             if len(source.intervals) >= ENOUGH:
-                self._judge(source)
+                self._check_interval(source)
 
-    def _judge(self, source: Source) -> None:
-        """Says where the first rows come at another rate than the model's; DataError: the unit of time is wrong."""
+    def _check_interval(self, source: Source) -> None:
+        """Prints a note if the rate is not the model's; raises DataError if the unit of time is wrong."""
         interval = float(np.median(source.intervals))
         if self.table.repeated != "spread":
             check_interval(interval, self.table)
@@ -241,7 +241,7 @@ class Reader:
                 print(note, file=sys.stderr)
 
     def _report(self, message: str) -> None:
-        """Names a line that was left out; raises DataError where too many in a row were."""
+        """Reports a line that was skipped; raises DataError after too many in a row."""
         self._bad += 1
         self._all_bad += 1
         print(f"left out: {message}", file=sys.stderr)
@@ -250,12 +250,12 @@ class Reader:
 
 
 def check_channels_there(where: str, card: ModelCard, columns: dict[str, str], header: Sequence[str]) -> None:
-    """Raises DataError where a channel is missing and no branch is whole, or where a view needs it."""
+    """Raises DataError for a missing channel if no branch has all of its channels, or a view needs it."""
     absent = [channel for channel in card.inputs if channel.name not in columns]
     if absent and (len(silent_branches(card, columns)) == len(card.branches) or len(card.inputs) != len(card.channels)):
         raise DataError(
             f"{where}: no column {', '.join(channel.name for channel in absent)}; the model reads "
-            f"{listed(card.inputs)}, and the columns are {', '.join(header) or 'none'}"
+            f"{with_units(card.inputs)}, and the columns are {', '.join(header) or 'none'}"
             f"{computable([channel.name for channel in absent], list(columns))}"
         )
 
@@ -267,7 +267,7 @@ def silent_branches(card: ModelCard, columns: dict[str, str]) -> list[str]:
 
 
 def introduce(card: ModelCard, columns: dict[str, str], table: ConfigDict) -> None:
-    """Writes to standard error how the table is read, and which channels are missing."""
+    """Prints on standard error how the table is read, and which channels are missing."""
     clock = f"assumed to come at {card.input_rate:g} Hz"
     if table.time:
         unit = f" in {table.time_unit}" if table.time_unit in SECONDS else ""

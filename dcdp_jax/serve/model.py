@@ -33,25 +33,25 @@ Array = jax.Array | np.ndarray
 class TrainedModel(NamedTuple):
     """A network with its parameters."""
 
-    card: ModelCard  # what it reads, and what its answers mean
+    card: ModelCard  # its inputs, windows, normalisation and classes
     network: nn.Module  # gives `Outputs` of normalised windows (b, t, c)
     variables: Any  # its parameters and running statistics, on the device
-    rejection: Rejection | None = None  # what makes an answer `unknown`; None answers every window
+    rejection: Rejection | None = None  # rule by which a window is `unknown`; None for no such windows
     # weight of each window in the statistics of batch normalisation, see `AdaptingModel`; 0 leaves those of training
     adapt: float = 0.0
-    adapt_share: float = 1.0  # largest share that the windows have in these statistics; the rest is of training
-    density: Density | None = None  # by whose distance windows are unknown; None judges them by probability
+    adapt_share: float = 1.0  # largest share of the windows in these statistics; the rest is that of training
+    density: Density | None = None  # `unknown` is decided by its distance; None to decide it by probability
 
 
 class Probabilities(NamedTuple):
-    """What a network says about b windows."""
+    """Class probabilities of b windows."""
 
     fusion: jax.Array  # (b, k) of the fusion classifier, the model's prediction
     branches: dict[str, jax.Array]  # {branch: (b, k)} of each branch's own classifier; empty for a baseline
 
 
 class Prediction(NamedTuple):
-    """Answers about n windows, also where sensors are missing."""
+    """Predictions for n windows, some of which may lack sensors."""
 
     probabilities: np.ndarray  # (n, k); NaN where no branch has all of its channels
     complete: np.ndarray  # (n, m) bool, which of the m branches have all of their channels; m is 1 for a baseline
@@ -60,10 +60,10 @@ class Prediction(NamedTuple):
 
 
 def load_model(workdir: Path, computes_body: bool = False) -> TrainedModel:
-    """Returns the best checkpoint of a finished run; reads nothing but the workdir.
+    """Loads the best checkpoint of a finished run, from the workdir only.
 
     With computes_body its channels `body_X` are computed, see `channels.compute_body` and its errors. Raises
-    CheckpointError where the workdir holds no finished run of a network, or a file of it is damaged.
+    CheckpointError if the workdir holds no finished run of a network, or a file of it is damaged.
     """
     read_result(workdir)
     card, network, like = describe_state(workdir)
@@ -102,8 +102,8 @@ def restore_state(workdir: Path, card: ModelCard, like: TrainState) -> TrainStat
 def load_serving_model(config: ConfigDict, workdir: Path) -> TrainedModel:
     """Loads the model of a run as the `serve` part of its config asks for it.
 
-    Raises CheckpointError as `load_model` does, and ConfigError where the model has no threshold, a class with the name
-    of rejected answers, no batch normalisation, or no channels that could be computed.
+    Raises CheckpointError as `load_model` does, and ConfigError if what is asked for needs a threshold, batch
+    normalisation or channels that the model does not have, or the model has a class named `unknown`.
     """
     model = load_model(workdir, config.serve.compute_body)._replace(adapt_share=config.serve.adapt_share)
     if config.serve.adapt == NORM:
@@ -141,10 +141,9 @@ compiled = jax.jit(network_probabilities, static_argnames="network")
 
 
 def forward(model: TrainedModel) -> Callable[[Array], Probabilities]:
-    """Returns the whole model as one pure function, with its parameters and normalisation in it.
+    """Returns the model as one pure function that contains its parameters and normalisation, for `jax.jit` and export.
 
-    It takes (b, t, c) float32 windows in the recordings' own units and gives `Probabilities`, whose `fusion` is the
-    prediction; for `jax.jit` and `jax.export`.
+    It maps (b, t, c) float32 windows in the recordings' own units to `Probabilities`, whose `fusion` is the prediction.
     """
     return functools.partial(network_probabilities, model.network, model.variables, *model.card.normalizer)
 
@@ -160,7 +159,7 @@ def probabilities(model: TrainedModel, windows: np.ndarray, batch: int = BATCH) 
     if windows.ndim != 3 or windows.shape[1:] != shape:
         raise DataError(f"windows of shape {windows.shape}, expected (n, {shape[0]}, {shape[1]})")
     normalizer, found = card.normalizer, []
-    # An empty batch too, so that the shapes and names of no windows are those of some.
+    # Without windows one padded batch is computed, so that the result has the usual names and shapes.
     for first in range(0, max(len(windows), 1), batch):
         some = np.asarray(windows[first : first + batch], np.float32)
         padded = np.pad(some, ((0, batch - len(some)), (0, 0), (0, 0)))
@@ -169,20 +168,21 @@ def probabilities(model: TrainedModel, windows: np.ndarray, batch: int = BATCH) 
 
 
 def predict(model: TrainedModel, windows: np.ndarray, batch: int = BATCH) -> Prediction:
-    """Answers about (n, t, c) windows, some of whose channels may be missing, which is NaN anywhere in the window.
+    """Predicts (n, t, c) windows, in which a channel with a NaN is missing.
 
-    Where all branches have all of their channels, the answer is the fusion's. Else it is the mean of the probabilities
-    of those branches' own classifiers that have all of theirs. Raises DataError for windows of another shape.
+    If all branches have all of their channels, the prediction is that of the fusion, otherwise the mean of the
+    probabilities of the classifiers of those branches that have all of theirs. Raises DataError for windows of another
+    shape.
     """
-    return answer(model, probabilities(model, windows, batch), windows)
+    return choose_probabilities(model, probabilities(model, windows, batch), windows)
 
 
-def answer(model: TrainedModel, found: Probabilities, windows: np.ndarray) -> Prediction:
-    """Chooses the answers about windows (n, t, c) from the probabilities of the fusion and of the branches."""
+def choose_probabilities(model: TrainedModel, found: Probabilities, windows: np.ndarray) -> Prediction:
+    """Chooses the probabilities of windows (n, t, c) from those of the fusion and of the branches, see `predict`."""
     card = model.card
-    there: np.ndarray = np.all(np.isfinite(windows), axis=1)
-    groups = [branch.channels for branch in card.branches] or [tuple(range(there.shape[1]))]
-    complete = np.stack([there[:, list(group)].all(axis=1) for group in groups], axis=1)
+    finite: np.ndarray = np.all(np.isfinite(windows), axis=1)
+    groups = [branch.channels for branch in card.branches] or [tuple(range(finite.shape[1]))]
+    complete = np.stack([finite[:, list(group)].all(axis=1) for group in groups], axis=1)
     whole: np.ndarray = np.all(complete, axis=1, keepdims=True)
     given = np.where(whole, found.fusion, np.nan)
     if found.branches:

@@ -27,8 +27,8 @@ ADAPTED = "adapted"
 def adapt_run(config: ConfigDict, workdir: Path, paths: Sequence[str]) -> None:
     """Adapts the model of a finished run to labelled files, and writes WORKDIR/adapted/NAME, a folder to predict with.
 
-    NAME is that of the first file. Raises UserError where the run is not finished, or the files are not what the model
-    reads, are of several people or hold too few labels.
+    NAME is that of the first file. Raises UserError if the run is not finished, or the files are not what the model
+    reads, are of several people or have too few labels.
     """
     model = load_model(workdir, config.serve.compute_body)
     if not isinstance(model.network, MultiPath):
@@ -61,10 +61,10 @@ def adapt_run(config: ConfigDict, workdir: Path, paths: Sequence[str]) -> None:
 
 
 def write_adapted(workdir: Path, folder: Path, card: ModelCard, params: Any, adapted: dict[str, Any]) -> None:
-    """Writes the folder of an adapted model, whole or not at all, in the place of one of the same name.
+    """Writes the folder of an adapted model atomically; it replaces one of the same name.
 
-    Its result.json has the mark `adapted`: its scores are those of the run, before. The threshold for `unknown` was
-    chosen for other classifiers, and is left out.
+    Its result.json has the mark `adapted`, because its scores are those of the run before the adaptation. The threshold
+    for `unknown` was chosen for other classifiers, and is left out.
     """
     _, _, like = describe_state(workdir)
     state = restore_state(workdir, card, like)

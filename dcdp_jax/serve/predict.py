@@ -10,34 +10,33 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.windows import window_starts
 from dcdp_jax.evaluate.segments import divide, grade_segments, segment_lines, true_segments
-from dcdp_jax.runs.files import as_csv, number, write_atomically, write_json
+from dcdp_jax.runs.files import as_csv, number_or_blank, write_atomically, write_json
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.adaptation import AdaptingModel
 from dcdp_jax.serve.events import UNKNOWN, Event, class_name, merge_events
-from dcdp_jax.serve.inputs import Input, names_of, read_input
+from dcdp_jax.serve.inputs import Input, folder_names, read_input
 from dcdp_jax.serve.model import TrainedModel, load_serving_model, predict
 from dcdp_jax.serve.smoothing import Smoother
 
 PREDICTIONS = "predictions"
 FILES = ("windows.csv", "segments.csv", "grades.json", "timeline.png", "timeline.svg")  # of one recording
 DECIMALS = ".6f"  # of probabilities
-BLOCK = 1024  # windows that are held at a time
-FAR = 6.0  # standard deviations
+BLOCK = 1024  # windows that are in memory at a time
+FAR = 6.0  # scaled distance of a channel's median from training's from which its unit is doubted
 
 
 def predict_recording(
     model: TrainedModel, recording: Recording, time: np.ndarray | None = None, smoothing: tuple[str, int] = ("", 1)
 ) -> list[Event]:
-    """Returns an event for each window of a recording, in order; bit for bit those of `Recognizer`.
+    """Returns an event for each window of a recording, in order, bit for bit those of `Recognizer`.
 
-    The recording has the channels and the rate of the card, see `inputs.prepare`; a channel that is missing is NaN. Its
-    samples have the times (t,) in seconds, by default 1 / rate apart. The smoothing is method and number of windows;
-    raises ConfigError where `Smoother` cannot use it.
+    The recording has the channels and the rate of the card, see `inputs.prepare`; missing values are NaN. `time` has
+    the (t,) seconds of its samples, by default 1 / rate apart. The smoothing is a method and a number of windows, see
+    `Smoother`, whose ConfigError is raised.
     """
     card = model.card
     time = np.arange(len(recording.labels)) / card.rate if time is None else time
-    bounds = np.append(recording.starts, len(recording.labels))
-    starts = window_starts(np.stack([bounds[:-1], bounds[1:]], axis=1), card.window, card.step)
+    starts = window_starts(recording.stretches, card.window, card.step)
     stretches = np.searchsorted(recording.starts, starts, side="right") - 1
     smoother = Smoother(*smoothing, model.rejection)
     events: list[Event] = []
@@ -58,22 +57,22 @@ def predict_recording(
 
 
 def missing_branches(card: ModelCard, complete: np.ndarray) -> tuple[str, ...]:
-    """Returns the names of the branches that lack a channel; `all` stands for a baseline, which has none."""
+    """Returns the names of the branches that lack a channel; a baseline, which has no branches, is called `all`."""
     names = [branch.name for branch in card.branches] or ["all"]
     return tuple(name for name, there in zip(names, complete, strict=True) if not there)
 
 
 def predict_files(config: ConfigDict, workdir: Path, paths: Sequence[str], smoothing: tuple[str, int]) -> None:
-    """Predicts files and leaves windows.csv, segments.csv and a picture for each recording; says what it does.
+    """Predicts files, prints a summary, and writes windows.csv, segments.csv and a picture for each recording.
 
-    A recording with labels has grades.json as well, see `dcdp_jax.evaluate.segments.grade_segments`. The files have
-    different names, see `inputs.read_input`; for the smoothing see `Smoother`. Raises UserError where the run is not
-    finished, or a file is not what the model reads.
+    A recording with labels gets grades.json as well, see `dcdp_jax.evaluate.segments.grade_segments`. The files have
+    different names; see `inputs.read_input` for their content and `Smoother` for the smoothing. Raises UserError if the
+    run is not finished, or a file is not what the model reads.
     """
     model = load_serving_model(config, workdir)
     for path in map(Path, paths):
         inputs = read_input(path, model.card, config.data)
-        for name, item in zip(names_of(inputs), inputs, strict=True):
+        for name, item in zip(folder_names(inputs), inputs, strict=True):
             folder = workdir / PREDICTIONS / path.stem
             folder = folder / name if len(inputs) > 1 else folder
             predict_input(model, item, path, folder, smoothing, config.data.title or model.card.dataset)
@@ -82,7 +81,7 @@ def predict_files(config: ConfigDict, workdir: Path, paths: Sequence[str], smoot
 def predict_input(
     model: TrainedModel, item: Input, path: Path, folder: Path, smoothing: tuple[str, int], trained_on: str
 ) -> None:
-    """Predicts one recording of a file, and writes and prints what came out."""
+    """Predicts one recording of a file, and writes and prints the results."""
     from dcdp_jax.serve.timeline import draw_timeline, save_timeline  # matplotlib takes a second
 
     card, recording = model.card, item.recording
@@ -95,7 +94,7 @@ def predict_input(
     for name in FILES:
         (folder / name).unlink(missing_ok=True)
     if not events:
-        longest = np.diff(np.append(recording.starts, len(recording.labels))).max() / card.rate
+        longest = np.diff(recording.stretches).max() / card.rate
         print(f"  nothing is predicted: the longest part without a gap has {longest:.1f} s, less than a window")
         return
     for branches, count in Counter(event.missing for event in events if event.missing).items():
@@ -115,7 +114,13 @@ def predict_input(
         print("\n".join(f"  {line}" for line in segment_lines(grades)))
     write_atomically(folder / "windows.csv", windows_table(card, events, truth))
     rows = [
-        [f"{s.start:.3f}", f"{s.end:.3f}", class_name(card, s.label), number(s.confidence, DECIMALS), s.windows]
+        [
+            f"{s.start:.3f}",
+            f"{s.end:.3f}",
+            class_name(card, s.label),
+            number_or_blank(s.confidence, DECIMALS),
+            s.windows,
+        ]
         for s in segments
     ]
     write_atomically(folder / "segments.csv", as_csv(["start", "end", "class", "confidence", "windows"], rows))
@@ -132,9 +137,9 @@ def window_label(recording: Recording, time: np.ndarray, event: Event, card: Mod
 
 
 def strange_values(card: ModelCard, recording: Recording) -> list[str]:
-    """Returns a sentence about channels most of whose values lie far from the training's, as in another unit.
+    """Returns a sentence about channels whose median is far from the training data, as with another unit.
 
-    Judged by the normaliser, whose unit is one standard deviation (or the range) of the training part.
+    Distances are scaled by the normaliser: they are in standard deviations, or ranges, of the training part.
     """
     if all(scale == 1 for scale in card.scale):
         return []
@@ -153,9 +158,9 @@ def windows_table(card: ModelCard, events: Sequence[Event], truth: Sequence[int]
             f"{event.start:.3f}",
             f"{event.end:.3f}",
             event.class_name(card),
-            number(event.confidence, DECIMALS),
+            number_or_blank(event.confidence, DECIMALS),
             card.class_names[label] if label != UNLABELLED else "",
-            *(number(p, DECIMALS) for p in event.probabilities),
+            *(number_or_blank(p, DECIMALS) for p in event.probabilities),
         ]
         for event, label in zip(events, truth, strict=True)
     )

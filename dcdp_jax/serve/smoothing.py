@@ -12,18 +12,18 @@ METHODS = ("mean", "majority")
 
 
 class Smoother:
-    """Smooths over the last m probability vectors of a contiguous stretch.
+    """Smoother over the last m probability vectors of a contiguous stretch.
 
-    `mean`: their mean. `majority`: the share of them that say each class; of several equal ones the class that was said
-    last is the answer.
+    `mean`: their mean. `majority`: for each class, the share of the vectors in which it is the most probable; if
+    several classes have the largest share, the most recent of them is predicted.
 
-    With a rejection, the probabilities are scaled first, and the answer is `UNKNOWN` where the mean margin of the same
-    vectors is below 0; without smoothing, the window's own margin. The margin is the confidence minus its threshold, or
-    for a window with a distance the logarithm of the largest distance that is answered over its own.
+    With a rejection, the probabilities are scaled first, and the prediction is `UNKNOWN` if the mean margin of the same
+    vectors, or without smoothing that of the window, is below 0. The margin is the confidence minus its threshold, or
+    for a window with a distance, log(largest distance that is not unknown / its distance).
     """
 
     def __init__(self, method: str = "", over: int = 1, rejection: Rejection | None = None) -> None:
-        """Starts with nothing; raises ConfigError for an unknown method, or where `over` is no positive number."""
+        """Starts without vectors; raises ConfigError for an unknown method, or if `over` is not positive."""
         if method and method not in METHODS:
             raise ConfigError(f"smoothing={method!r} is not one of {', '.join(METHODS)}")
         if over < 1:
@@ -33,15 +33,15 @@ class Smoother:
         self._margins: deque[float] = deque(maxlen=self._last.maxlen)
 
     def reset(self) -> None:
-        """Clears the remembered vectors, as at a gap."""
+        """Forgets all vectors, as at a gap."""
         self._last.clear()
         self._margins.clear()
 
     def __call__(self, probabilities: np.ndarray, distance: float = np.nan) -> tuple[int, np.ndarray]:
         """Adds the probabilities (k,) of the next window, and returns its class, or `UNKNOWN`, and the smoothed ones.
 
-        The distance is that to the windows of training, see `dcdp_jax.density`; NaN judges the window by its
-        probability. The class is -1 and the probabilities are NaN where those given are NaN.
+        The distance is that to the training windows, see `dcdp_jax.density`; with NaN the probability decides on
+        `UNKNOWN`. If a probability is NaN, the class is -1 and the probabilities are returned unchanged.
         """
         if np.isnan(probabilities).any():
             return -1, probabilities
@@ -63,7 +63,7 @@ class Smoother:
 
 
 def margin(probabilities: np.ndarray, distance: float, rejection: Rejection) -> float:
-    """Returns how far a window with scaled probabilities (k,) is from being unknown; below 0 it is."""
+    """Returns the margin of a window with scaled probabilities (k,), see `Smoother`; below 0 it is unknown."""
     if np.isnan(distance) or rejection.distance is None:
         return float(probabilities.max() - rejection.threshold)
     return float(np.log(max(rejection.distance, SMALLEST)) - np.log(max(distance, SMALLEST)))

@@ -1,4 +1,4 @@
-"""Predicts samples as they come: one prediction per step, the same as on the whole recording."""
+"""Predicts samples as they arrive: one prediction per step, the same as on the whole recording."""
 
 import itertools
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from dcdp_jax.serve.smoothing import Smoother
 
 
 class Recognizer:
-    """Predicts windows from samples in portions of any size.
+    """Predictor of windows from samples in portions of any size.
 
-    The window's last samples are kept in a ring; whenever `step` new ones are there, the window is predicted.
+    The last samples are in a ring buffer as long as a window, which is predicted after every `step` new samples.
     """
 
     def __init__(
@@ -34,16 +34,16 @@ class Recognizer:
         keep_rows: bool = False,
         absent: tuple[int, ...] = (),
     ) -> None:
-        """Compiles the model, so that the first answer comes as fast as the others.
+        """Compiles the model, so that the first prediction is as fast as the others.
 
         Args:
           model: from `load_model`.
           smoothing: method and number of windows, see `Smoother`.
-          max_gap: seconds between two samples with times; more divides the stream.
-          method: of laying samples with times evenly, see `EvenClock`.
-          missing: what becomes of missing values among samples with times, see `EvenClock`.
-          repeated: what becomes of samples that have the time of the one before, see `Repeats`.
-          keep_rows: whether samples with times are laid evenly already, see `EvenClock`.
+          max_gap: largest number of seconds between two samples with times; a longer gap divides the stream.
+          method: of resampling samples with times, see `EvenClock`.
+          missing: treatment of missing values among samples with times, see `EvenClock`.
+          repeated: treatment of samples that have the time of the one before, see `Repeats`.
+          keep_rows: whether samples with times are evenly spaced already, see `EvenClock`.
           absent: positions of channels that never have a value among samples with times.
 
         Raises:
@@ -56,23 +56,23 @@ class Recognizer:
         self._received = 0
         self._view = make_view(self.card.inputs, self.card.view)
         self._stretch = 0
-        self._samples = 0  # of the stretch, before decimation
+        self._samples = 0  # number of samples of the stretch, before decimation
         self._ring = np.zeros((self.card.window, len(self.card.channels)), np.float32)
         self._times = np.zeros(self.card.window)
         self._restart()
         self._adapting = AdaptingModel(model) if model.adapt else None
-        self._answer(np.full_like(self._ring, np.nan) if self._adapting else self._ring)  # NaN adapts nothing
+        self._predict_window(np.full_like(self._ring, np.nan) if self._adapting else self._ring)  # NaN adapts nothing
 
     def push(self, samples: np.ndarray, times: np.ndarray | None = None) -> list[Event]:
-        """Takes the next samples, and returns the answers that have become due, in order.
+        """Takes the next samples, and returns the predictions that have become due, in order.
 
-        A channel that is missing is NaN: the branches that have all of theirs answer, see `model.predict`. Samples
-        without any value are a gap.
+        A missing value is NaN; windows are then predicted by the branches that have all of their channels, see
+        `model.predict`. Samples without any value are a gap.
 
         Args:
           samples: (n, c) in the order and the units of the card's `inputs`; n may be 0 or any number.
-          times: (n,) seconds of each sample, always or never given. With them, samples of any rate are laid evenly at
-            the model's, and gaps are seen. Without, samples are 1 / `card.input_rate` apart.
+          times: (n,) seconds of each sample; given in every call or in none. With times, samples of any rate are
+            resampled to that of the model, and gaps are found. Without, samples are 1 / `card.input_rate` apart.
 
         Raises:
           DataError: samples of another shape, or times that go back.
@@ -90,7 +90,7 @@ class Recognizer:
         return self._add(self._clock.push(self._repeats.push(times, samples)))
 
     def finish(self) -> list[Event]:
-        """Ends the stream; returns the predictions for samples with times that waited for others."""
+        """Ends the stream; returns the predictions that waited for later samples."""
         held = self._repeats.finish()
         pieces = self._clock.push(held) if held is not None else []
         return self._add(pieces + self._clock.finish())
@@ -104,7 +104,7 @@ class Recognizer:
         return events
 
     def gap(self) -> None:
-        """Marks that samples are missing here; no window reaches across."""
+        """Starts a new stretch, because samples are missing; no window crosses it."""
         self._clock.reset()
         self._restart()
 
@@ -112,13 +112,13 @@ class Recognizer:
         if self._samples:
             self._stretch += 1
         self._samples = 0
-        self._kept = 0  # of them, after decimation
+        self._kept = 0  # number of samples of the stretch, after decimation
         self._due = self.card.window
         self._viewer = Viewer(self._view, self.card.rate)
         self._smoother.reset()
 
     def _divide(self, samples: np.ndarray, times: np.ndarray) -> list[Event]:
-        """Divides samples at those without any value, and predicts what lies between."""
+        """Divides samples at those without any value, and predicts the parts between them."""
         events = []
         gap = is_gap(samples, self.card.view)
         edges = [0, *(np.flatnonzero(np.diff(gap)) + 1).tolist(), len(samples)]
@@ -137,7 +137,7 @@ class Recognizer:
         window, events = self.card.window, []
         while len(samples):
             part = min(len(samples), self._due - self._kept)
-            # Where windows are farther apart than they are long, only the last samples will be read.
+            # If windows are farther apart than they are long, only the last samples will be read.
             places = (self._kept + np.arange(part))[-window:] % window
             self._ring[places], self._times[places] = samples[:part][-window:], times[:part][-window:]
             self._kept += part
@@ -147,13 +147,13 @@ class Recognizer:
                 self._due += self.card.step
         return events
 
-    def _answer(self, window: np.ndarray) -> Prediction:
-        """Answers a window (t, c)."""
+    def _predict_window(self, window: np.ndarray) -> Prediction:
+        """Predicts a window (t, c), without smoothing."""
         return self._adapting.predict(window[None]) if self._adapting else predict(self.model, window[None], batch=1)
 
     def _predict(self) -> Event:
         card, oldest = self.card, self._kept % self.card.window
-        found = self._answer(np.roll(self._ring, -oldest, axis=0))
+        found = self._predict_window(np.roll(self._ring, -oldest, axis=0))
         label, smooth = self._smoother(found.probabilities[0], found.distances[0])
         return Event(
             start=float(self._times[oldest]),

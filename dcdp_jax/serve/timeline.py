@@ -17,14 +17,14 @@ from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.events import UNKNOWN, Event, class_name
 
 STYLE = FIGURE_STYLE | {"svg.fonttype": "none"}
-# Neighbours in this order differ in hue or in lightness, also for most colour-blind readers; a class keeps its colour.
+# By class. Neighbours in this order differ in hue or in lightness, also for most colour-blind readers.
 CLASS_COLOURS = (
     *("#1f6fb4", "#f0a35e", "#1a8a5f", "#c0304f", "#8a5bb5", "#d9b13c", "#1592a8", "#8c5a3c", "#e58fb0", "#6b7280"),
     *("#6cb2ee", "#c8540a", "#7fd1ae", "#f07f97", "#c3a0ea", "#9a7200", "#5cc9dc", "#c9a98f", "#a03070", "#b4bac2"),
 )
-# One for each line of a panel that has a legend.
+# Colours of the lines of a panel with a legend.
 LINES = ("#14171b", "#5f6b7a", "#a3adb8", "#c0304f", "#1f6fb4", "#1a8a5f")
-MOST_NAMED = len(LINES)  # panels with more lines have no legend
+MOST_NAMED = len(LINES)  # largest number of lines in a panel with a legend
 UNKNOWN_COLOUR = "#dde1e6"
 RESOLUTION = 130  # dots per inch
 
@@ -106,14 +106,14 @@ def draw_confidence(ax: Axes, events: Sequence[Event]) -> None:
 
 
 def draw_band(ax: Axes, name: str, segments: Sequence[Segment], card: ModelCard, letter: float) -> None:
-    """Draws segments as coloured blocks, named where there is room; `letter` is the seconds that a letter takes."""
+    """Draws segments as coloured blocks, with their names if they fit; `letter` is the width of a letter in seconds."""
     for segment in segments:
         length = segment.end - segment.start
         ax.barh(0, length, left=segment.start, height=1, color=colour(segment.label), lw=0)
         text = readable(class_name(card, segment.label))
         if length > letter * len(text):
             middle = segment.start + length / 2
-            ax.text(middle, 0, text, ha="center", va="center", color=on(colour(segment.label)), fontsize=6.5)
+            ax.text(middle, 0, text, ha="center", va="center", color=text_colour(colour(segment.label)), fontsize=6.5)
     ax.set_ylim(-0.5, 0.5)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
@@ -121,7 +121,7 @@ def draw_band(ax: Axes, name: str, segments: Sequence[Segment], card: ModelCard,
 
 
 def save_timeline(figure: Figure, path: Path) -> None:
-    """Writes path.png and path.svg, each whole or not at all."""
+    """Writes path.png and path.svg, each atomically."""
     with matplotlib.rc_context(STYLE):
         save_figure(figure, path, RESOLUTION)
 
@@ -131,7 +131,7 @@ def colour(label: int) -> str:
     return UNKNOWN_COLOUR if label == UNKNOWN else CLASS_COLOURS[label % len(CLASS_COLOURS)]
 
 
-def on(background: str) -> str:
+def text_colour(background: str) -> str:
     """Returns black or white, whichever has more contrast with a colour."""
     red, green, blue = (int(background[i : i + 2], 16) for i in (1, 3, 5))
     return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#ffffff"

@@ -22,15 +22,15 @@ from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.channels import describe_view
 from dcdp_jax.serve.events import UNKNOWN, UNKNOWN_NAME
 from dcdp_jax.serve.standalone import STATISTICS
-from dcdp_jax.serve.timeline import colour, on
+from dcdp_jax.serve.timeline import colour, text_colour
 from dcdp_jax.serve.web_runtime import MODULE, VERSION, WASM, find_runtime
 
-# The page unpacks it. No server knows the suffix, so that none unpacks it first.
+# The page unpacks it. Servers do not know the suffix, and so do not send it as compressed content.
 PACKED = f"{WASM}.packed"
 NETWORK = "model.onnx"
 SOURCES = Path(__file__).with_name("web")
-# What a phone reports of each group: its name, the field of an event and its parts by axis, and how many of a unit are
-# one of the phone's, which are m/s^2 and degrees per second.
+# For each group that a phone measures: its name, the field of a motion event and its parts by axis, and the factors
+# from the phone's unit, m/s^2 or degrees per second, to other units.
 SENSORS: Mapping[str, tuple[str, str, Mapping[str, str], Mapping[str, float]]] = {
     "acc": (
         "acceleration",
@@ -54,7 +54,7 @@ UNREAD = ("preamble", "time_format", "beside")
 
 
 class Site(NamedTuple):
-    """What the page needs beside the model."""
+    """Everything that the page needs besides the model."""
 
     table: ConfigDict  # the `data.table` part of a config
     smoothing: tuple[str, int]  # method and number of windows, see `Smoother`
@@ -62,7 +62,10 @@ class Site(NamedTuple):
 
 
 def make_site(table: ConfigDict, smoothing: tuple[str, int]) -> Site:
-    """Checks the fields and finds the runtime; raises ConfigError if it cannot, or the page cannot read such tables."""
+    """Checks the fields and finds the runtime.
+
+    Raises ConfigError if a field cannot be used, the page cannot read such tables, or the runtime is not found.
+    """
     check_fields(table, any_channels=False)
     if unread := [f"data.table.{field}={table[field]!r}" for field in UNREAD if table[field]]:
         raise ConfigError(f"--formats=web: {unread[0]}, and the page reads tables without it")
@@ -74,9 +77,14 @@ def write_site(
 ) -> int:
     """Writes the page and all that it loads into a new folder; returns how many bytes a browser loads.
 
-    The card of the exported folder has what the page says about the model, and how it begins. The network is an ONNX
-    model with the outputs `probabilities` and, for each branch, `probabilities_BRANCH`. The statistics (s,) are those
-    of batch normalisation after training, its input `statistics` and its output `next_statistics`; s may be 0.
+    Args:
+      folder: New folder.
+      card: Card of the model.
+      exported: Card of the exported folder, with the facts that the page shows and the first state of its switches.
+      network: ONNX model with the outputs `probabilities` and, for each branch, `probabilities_BRANCH`.
+      statistics: (s,) statistics of batch normalisation after training, the first value of the network's input
+        `statistics`, whose next value is its output `next_statistics`; s may be 0.
+      site: See `make_site`.
     """
     folder.mkdir()
     page_card = card_of_page(card, site) | {
@@ -102,7 +110,7 @@ def write_site(
 
 
 def card_of_page(card: ModelCard, site: Site) -> dict[str, Any]:
-    """Returns the content of the page's card.json: the model card, and how the page reads, computes and draws."""
+    """Returns the content of the page's card.json: the model card and the settings of the page."""
     table = site.table
     matched = len(table.channels) == len(card.inputs)
     return card.as_json() | {
@@ -125,14 +133,15 @@ def card_of_page(card: ModelCard, site: Site) -> dict[str, Any]:
 
 def colours_of(label: int) -> dict[str, str]:
     """Returns the colour of a class or of `UNKNOWN`, and that of text on it."""
-    return {"background": colour(label), "text": on(colour(label))}
+    return {"background": colour(label), "text": text_colour(colour(label))}
 
 
 def motion_sources(inputs: Sequence[Channel]) -> list[dict[str, Any] | None]:
-    """Returns what of a phone's motion events each input is, None where a phone does not have it.
+    """Returns the part of a phone's motion events from which each input is read; None for an input that a phone lacks.
 
     A phone is at one site, and has one accelerometer, whose values include gravity, and one gyroscope. Inputs of
-    several sites, several of one axis, or in a unit that is not known are not a phone's; `total_` acceleration is.
+    several sites, several of one axis, or in an unknown unit are not read from a phone. Of `body_` and `total_`
+    acceleration, `total_` is.
     """
     sources: list[dict[str, Any] | None] = []
     one_site = len({channel.site for channel in inputs}) == 1
@@ -177,7 +186,7 @@ def index_page(card: ModelCard, exported: Mapping[str, Any], page_card: Mapping[
 
 
 def switches(card: ModelCard, page_card: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns name, text and state of each switch, and why it cannot be used, '' where it can."""
+    """Returns name, text and state of each switch, and why it cannot be used; '' if it can."""
     adapt = {
         "name": "adapt",
         "text": "Adapt to the wearer, without labels",

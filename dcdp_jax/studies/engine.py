@@ -1,4 +1,4 @@
-"""Runs the trials of a study, several at once; those that differ by seed alone as a group."""
+"""Runs the trials of a study, several at once. Trials that differ only in the seed form a group."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,14 +21,14 @@ from dcdp_jax.studies.worker import ERROR, has_ended
 from dcdp_jax.train.hyperparameters import program_of
 from dcdp_jax.train.preemption import Termination
 
-Engine = LocalEngine | RayEngine  # leaving its context ends the groups that still run
+Engine = LocalEngine | RayEngine  # a context manager; its exit ends the groups that are running
 ENGINES: dict[str, type[Engine]] = {"local": LocalEngine, "ray": RayEngine}
 TRIALS, GROUPS = "trials", "groups"
 POLL_SECONDS = 0.3
 
 
 class Outcome(NamedTuple):
-    """A trial with its result and, where it left them, its predictions; or None and the error that ended it."""
+    """A trial with its result and, if it wrote them, its predictions; or with None and the error that ended it."""
 
     trial: Trial
     result: Any
@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 
 
 class StageOutcome(NamedTuple):
-    """A stage, what became of its trials, and the row that the next stage builds on."""
+    """A stage, the outcomes of its trials, and its best row, on which the next stage builds."""
 
     stage: Stage
     outcomes: list[Outcome]
@@ -45,13 +45,13 @@ class StageOutcome(NamedTuple):
 
 
 def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
-    """Trains whatever has no result yet, stage after stage; `trials/NAME` of the workdir is the workdir of each run.
+    """Trains the trials that have no result yet, stage after stage. `trials/NAME` of the workdir is a trial's workdir.
 
-    A stage of which every trial failed is the last: the next would build on its best row. Raises UserError where the
-    config cannot be used or every trial failed, and Terminated where SIGTERM came, once all is saved.
+    The study ends after a stage in which every trial failed, because the next would build on its best row. Raises
+    UserError if the config cannot be used or every trial failed, and Terminated after a SIGTERM, when all is saved.
     """
     stages = stages_of(config)
-    for stage in stages:  # what is wrong with a later stage should show before the first has been trained
+    for stage in stages:  # errors of a later stage are raised before the first is trained
         trials = trials_of(config, stage, {})
         check_compared(trials, dict(config.study.compare))
         if stage != stages[-1] and not stage.inner and any(trial.config.data.validation == "none" for trial in trials):
@@ -99,9 +99,9 @@ def check_compared(trials: Sequence[Trial], compare: Mapping[str, str]) -> None:
 def run_trials(
     trials: Sequence[Trial], workdir: Path, engine: Engine, sigterm: Termination, study: ConfigDict, stage: str
 ) -> None:
-    """Trains the trials of a stage that have no result yet; shows progress and the time left.
+    """Trains the trials of a stage that have no result yet, and shows progress and the time left.
 
-    Trials that differ by seed alone stand beside each other. Raises Terminated where SIGTERM came, once all is saved.
+    Trials that differ only in the seed follow each other. Raises Terminated after a SIGTERM, when all is saved.
     """
     groups = list(groups_of(trials, workdir, study.seeds_at_once))
     waiting = {trial.name: trial for group in groups for trial in group}
@@ -126,10 +126,10 @@ def run_trials(
 
 
 def groups_of(trials: Sequence[Trial], workdir: Path, at_once: int) -> Iterator[Sequence[Trial]]:
-    """Yields the trials without a result in groups, and removes their errors.
+    """Yields the trials without a result in groups, and removes their error files.
 
-    A group has the trials of one data set, row and fold, which differ by seed alone; or, where several are trained at
-    once, so many trials of one program, see `hyperparameters.program_of`.
+    With `at_once` 1, a group has the trials of one data set, row and fold, which differ only in the seed. Otherwise it
+    has up to `at_once` trials of one program, see `hyperparameters.program_of`.
     """
     left = [trial for trial in trials if not (folder_of(trial, workdir) / RESULT).exists()]
     groups: dict[Any, list[Trial]] = {}
@@ -143,7 +143,7 @@ def groups_of(trials: Sequence[Trial], workdir: Path, at_once: int) -> Iterator[
 
 
 def write_group(group: Sequence[Trial], workdir: Path, study: ConfigDict) -> Path:
-    """Writes the file of a group, from which a process reads what to train."""
+    """Writes the file of a group, from which a process reads its trials, and returns its path."""
     path = workdir / GROUPS / f"{slug(group[0].name)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
@@ -178,7 +178,7 @@ def outcome_of(trial: Trial, workdir: Path) -> Outcome:
 
 
 def by_dataset(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    """Returns {data set: its trials}, in the order of the study."""
+    """Returns {data set: outcomes of its trials}, in the order of the study."""
     found: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         found.setdefault(outcome.trial.dataset, []).append(outcome)
@@ -186,16 +186,16 @@ def by_dataset(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
 
 
 def finished(outcomes: Sequence[Outcome], row: str) -> dict[tuple[int, int], Outcome]:
-    """Returns {(fold, seed): trial} of the trials of a row that have a result."""
+    """Returns {(fold, seed): outcome} of the trials of a row that have a result."""
     return {(o.trial.fold, o.trial.seed): o for o in outcomes if o.trial.row == row and o.result}
 
 
 def best_row(stage: Stage, outcomes: Sequence[Outcome], score: str) -> str | None:
-    """Returns the row with the highest mean validation score, the first of several equal ones; None if none has one.
+    """Returns the row with the highest mean validation score, the first of several equal ones; None if there is none.
 
-    A row takes part if it has a score of every data set, fold and seed that another row has one of: the mean of a row
-    without its failed trials may lack the hardest people. For rows that are chosen by folds over the training subjects,
-    it is the score on the subjects that a fold holds out.
+    A row takes part only if it has a score for every data set, fold and seed for which another row has one, because the
+    mean of a row without its failed trials may lack the hardest people. For rows that are chosen by folds over the
+    training subjects, it is the score on the held-out subjects of a fold.
     """
     found = {row.name: validation_scores(outcomes, row.name, score) for row in stage.rows}
     wanted = {key for of_row in found.values() for key in of_row}

@@ -1,4 +1,4 @@
-"""Figures of a study, as SVG and PNG: scores per row, confusion matrices, what modulation did over the epochs."""
+"""Figures of a study, as SVG and PNG: scores per row, confusion matrices, modulation and branches over the epochs."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dcdp_jax.report.charts import branch_accuracy, epoch_means
+from dcdp_jax.report.charts import branch_accuracy_curve, epoch_means
 from dcdp_jax.report.drawing import FIGURE_STYLE, PALETTE, save_figure
 from dcdp_jax.runs.reading import read_metrics
 from dcdp_jax.studies.engine import Outcome, StageOutcome, by_dataset, finished, folder_of
@@ -20,6 +20,7 @@ from dcdp_jax.studies.oracle import Oracles, Runs, alone_runs, joint_rows
 from dcdp_jax.studies.tables import test_scores
 
 COLOURS = PALETTE[:4]
+GREY = "#9aa1a9"
 QUANTITIES = {"M": "M", "R": "R (dashed: validation)", "update_norm": "norm of the update"}
 Curve = dict[str, np.ndarray]
 
@@ -27,10 +28,10 @@ Curve = dict[str, np.ndarray]
 def draw_figures(
     stages: Sequence[StageOutcome], shown: str, compare: Mapping[str, str], oracles: Oracles, workdir: Path
 ) -> list[Path]:
-    """Draws everything that the results allow into `figures/`; returns the SVG files, each with a PNG beside it.
+    """Draws all figures for which there are results into `figures/`; returns the SVG files, each with a PNG beside it.
 
-    The confusion matrices are those of the row `shown`; where it is '', of the best row of the last stage. For rows
-    that are compared, and for oracles, see `oracle.hindrances_of`.
+    The confusion matrices are those of the row `shown`, or if it is '', of the best row of the last stage. For
+    `compare` and `oracles` see `oracle.hindrances_of`.
     """
     outcomes = [outcome for stage in stages for outcome in stage.outcomes if outcome.result]
     chosen = shown or stages[-1].best
@@ -97,7 +98,7 @@ def draw_confusion(outcomes: Sequence[Outcome]) -> Figure:
 
 
 def draw_modulation(outcomes: Sequence[Outcome], workdir: Path) -> Figure | None:
-    """Draws M, R and the norm of the update per branch over the epochs, a line of panels per row; None without R."""
+    """Draws M, R and the update norm of each branch over the epochs, a line of panels per row; None without R."""
     rows = {}
     for row in dict.fromkeys(outcome.trial.row for outcome in outcomes):
         curves = [read_curves(folder_of(o.trial, workdir)) for o in outcomes if o.trial.row == row]
@@ -131,10 +132,10 @@ def draw_modulation(outcomes: Sequence[Outcome], workdir: Path) -> Figure | None
 def draw_branches(
     outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: Oracles, workdir: Path
 ) -> Figure | None:
-    """Draws the branches' validation accuracy over the epochs, jointly and alone.
+    """Draws the validation accuracy of each branch over the epochs, trained with the others and alone.
 
     Each reference of an oracle has a line of panels, one for each branch. Returns None without a validation part, and
-    where no branch was trained alone.
+    if no branch was trained alone.
     """
     panels: dict[tuple[str, str], dict[str, list[np.ndarray]]] = {}
     for reference, rows in oracles.items():
@@ -144,16 +145,16 @@ def draw_branches(
                 curves[row] = curves_of(finished(outcomes, row), branch, workdir)
             if curves["alone"] and curves[reference]:
                 panels[reference, branch] = curves
-    return draw_panels(outcomes[0].trial.dataset, panels) if panels else None
+    return draw_branch_panels(outcomes[0].trial.dataset, panels) if panels else None
 
 
 def curves_of(runs: Runs, branch: str, workdir: Path) -> list[np.ndarray]:
     """Returns the validation accuracy in percent (epochs,) of a branch's own classifier in each run that has it."""
-    curves = [branch_accuracy(read_metrics(folder_of(run.trial, workdir))[1], branch)[1] for run in runs.values()]
+    curves = [branch_accuracy_curve(read_metrics(folder_of(run.trial, workdir))[1], branch)[1] for run in runs.values()]
     return [curve for curve in curves if len(curve)]
 
 
-def draw_panels(dataset: str, panels: Mapping[tuple[str, str], Mapping[str, Sequence[np.ndarray]]]) -> Figure:
+def draw_branch_panels(dataset: str, panels: Mapping[tuple[str, str], Mapping[str, Sequence[np.ndarray]]]) -> Figure:
     """Draws a panel for each (reference, branch) from {row: curves}; `alone` is dashed, other rows are grey."""
     references, branches = (list(dict.fromkeys(key[i] for key in panels)) for i in (0, 1))
     figure = Figure(figsize=(3.4 * len(branches), 0.6 + 2.1 * len(references)), layout="constrained")
@@ -164,7 +165,7 @@ def draw_panels(dataset: str, panels: Mapping[tuple[str, str], Mapping[str, Sequ
             for row, of_row in curves.items():
                 if of_row and row not in ("alone", reference):
                     mean = np.mean(of_row, axis=0)
-                    axes.plot(range(1, len(mean) + 1), mean, color="#9aa1a9", linewidth=0.6)
+                    axes.plot(range(1, len(mean) + 1), mean, color=GREY, linewidth=0.6)
             for row, style, colour in ((reference, "-", COLOURS[0]), ("alone", "--", COLOURS[1])):
                 if curves:
                     plot_range(axes, curves[row], style, colour)
@@ -175,7 +176,7 @@ def draw_panels(dataset: str, panels: Mapping[tuple[str, str], Mapping[str, Sequ
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
     styles = {"the row in the title": ("-", COLOURS[0]), "the branch alone": ("--", COLOURS[1])}
-    add_legend(figure, styles | {"rows compared with it": ("-", "#9aa1a9")}, f"{dataset}: means, ranges")
+    add_legend(figure, styles | {"rows compared with it": ("-", GREY)}, f"{dataset}: means, ranges")
     return figure
 
 
@@ -186,7 +187,7 @@ def add_legend(figure: Figure, styles: Mapping[str, tuple[str, str]], title: str
 
 
 def plot_branches(axes: Axes, curves: Sequence[Curve], style: str) -> None:
-    """Plots mean and range over trials, a colour per branch; nothing where a trial has no such curve."""
+    """Plots mean and range over trials, a colour per branch; plots nothing if a trial has no such curve."""
     if all(curves):
         for i, branch in enumerate(curves[0]):
             plot_range(axes, [curve[branch] for curve in curves], style, COLOURS[i % len(COLOURS)])
@@ -201,7 +202,7 @@ def plot_range(axes: Axes, curves: Sequence[np.ndarray], style: str, colour: str
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
-    """Reads {quantity: {branch: (epochs,)}} of a run over the steps of an epoch; R on validation too.
+    """Reads {quantity: {branch: (epochs,)}} of a run: means over the steps of each epoch, and R on the validation part.
 
     A model without branches, and one that takes no steps, has no curves.
     """

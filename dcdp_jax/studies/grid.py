@@ -1,4 +1,4 @@
-"""From the config of a study to its trials."""
+"""Makes the trials of a study from its config."""
 
 import itertools
 import json
@@ -18,14 +18,14 @@ GIVEN = {"seed": "study.seeds", "data.fold": "study.folds"}  # {field that no ro
 
 
 class Row(NamedTuple):
-    """One row of a table: its name, and the fields that it sets; `NAME:field` is for that data set alone."""
+    """One row of a table: its name, and the fields that it sets. `NAME:field` is set for the data set NAME only."""
 
     name: str
     fields: Fields
 
 
 class Stage(NamedTuple):
-    """Rows that are compared with each other; the best is what the next stage builds on."""
+    """Rows that are compared with each other. The next stage builds on the best."""
 
     name: str  # in the study
     rows: Sequence[Row]  # with different names
@@ -40,11 +40,11 @@ class Trial(NamedTuple):
     seed: int  # of the run
     fold: int  # of `data.fold`
     config: ConfigDict  # the whole config of the run
-    name: str  # of its folder, with a digest of all that the config computes with
+    name: str  # of its folder; ends with a digest of the fields that affect the result
 
 
 def slug(text: str) -> str:
-    """Returns a text as part of a file's name."""
+    """Converts a text to a part of a file name."""
     return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")
 
 
@@ -74,10 +74,10 @@ def stages_of(config: ConfigDict) -> list[Stage]:
 
 
 def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
-    """Returns the trials of a stage: one per data set, row, fold and seed, those that differ by seed beside each other.
+    """Returns the trials of a stage, one per data set, row, fold and seed; the seeds of a fold follow each other.
 
-    The base are the fields that earlier stages have chosen; a row's own fields come after it. Raises ConfigError where
-    a row names a field that does not exist, or a value that cannot be.
+    `base` has the fields that earlier stages have chosen; the fields of a row override it. Raises ConfigError if a row
+    sets a field that does not exist, or to a value that is not allowed.
     """
     trials = []
     study = config.study

@@ -1,4 +1,4 @@
-"""A group: trials that differ by seed alone, in a file, and the processes that train groups."""
+"""Processes that train groups. A group is a file with trials that differ only in the seed, or have one program."""
 
 import contextlib
 import json
@@ -12,19 +12,22 @@ from pathlib import Path
 from dcdp_jax.runs.files import write_atomically
 from dcdp_jax.studies.worker import ERROR, has_ended, log_of
 
-# A process that SIGTERM finds just after its training gets it again before the next.
+# SIGTERM is sent again, because a process that receives it at the very end of one training starts the next.
 TERMINATE_EVERY_SECONDS = 5.0
 
 
 def start_process(
     file: Path, environment: Mapping[str, str], folder: Path | None = None, *, takes_more: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Starts a process that trains a group and ends as soon as this one does; it logs beside the group's file.
+    """Starts a process that trains a group, writes its log beside the group's file, and ends when this process ends.
 
-    It gets variables of the environment beside those of this process, and runs in a folder, by default that of this
-    process. One that takes more waits for `give` once it is done; otherwise it ends.
+    Args:
+      file: File of the group.
+      environment: Environment variables, in addition to those of this process.
+      folder: Working directory; None for that of this process.
+      takes_more: Whether the process then waits for further groups, see `give`, instead of ending.
     """
-    # Unbuffered, so that the log of a process that is killed says how far it was.
+    # Unbuffered, so that the log of a process that is killed is complete.
     environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
     with log_of(file).open("ab") as log:
         process = subprocess.Popen(
@@ -44,25 +47,25 @@ def start_process(
 def give(process: subprocess.Popen[bytes], file: Path) -> None:
     """Sends a group to a process that takes more."""
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it has died, and whoever looks after it will see that
+    with contextlib.suppress(BrokenPipeError):  # the process has died, which `poll` of the engine finds
         process.stdin.write(f"{file}\n".encode())
 
 
 def has_answered(process: subprocess.Popen[bytes]) -> bool:
-    """Returns whether a process that takes more is done with the group that it was given; true once for each."""
+    """Returns whether a process that takes more has finished a group; True once for each group."""
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], 0)
     return bool(ready and process.stdout.readline())
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Kills a process where it still runs, and closes the pipes to it."""
+    """Kills a process if it is running, and closes the pipes to it."""
     with process:
         process.kill()
 
 
 def terminate(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Sends SIGTERM until all have ended."""
+    """Sends SIGTERM to processes until all have ended."""
     while left := [process for process in processes if process.poll() is None]:
         for process in left:
             process.terminate()

@@ -1,4 +1,4 @@
-"""Runs groups in processes of this machine, which share its cores and GPUs; each takes one group after the other."""
+"""Runs groups in processes on this machine, which share its cores and GPUs. Each trains one group after the other."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from dcdp_jax.studies.groups import end, give, has_answered, note_death, start_p
 
 
 class LocalEngine:
-    """As many processes at once as `study.workers` says."""
+    """Engine with `study.workers` processes on this machine."""
 
     def __init__(self, study: ConfigDict) -> None:
         self._workers: int = study.workers
@@ -58,7 +58,7 @@ class LocalEngine:
 
 
 def start_on_share(file: Path, place: int, workers: int) -> subprocess.Popen[bytes]:
-    """Starts a process on its share of the machine, with its first group."""
+    """Starts a process on its share of the cores and GPUs, with its first group."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # starting CUDA in this process would take memory of the GPUs
     found = [path.name.removeprefix("nvidia") for path in sorted(Path("/dev").glob("nvidia[0-9]*"))]
     gpus = visible.split(",") if visible else found

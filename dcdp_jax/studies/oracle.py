@@ -1,7 +1,7 @@
-"""Oracles, how much of the gap to them a row of a study closes, and whether joint training hinders a branch.
+"""Oracles, the share of the gap to them that a row of a study closes, and whether joint training hinders a branch.
 
 The oracle of a row is the product of the class probabilities of other rows, each a branch that was trained alone with
-the same seed and fold: what the branches say together where neither has disturbed the training of the other.
+the same seed and fold. It is the joint prediction of branches that have not disturbed each other's training.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dcdp_jax.rejection import SMALLEST
-from dcdp_jax.runs.files import markdown_table, number
+from dcdp_jax.runs.files import markdown_table, number_or_blank
 from dcdp_jax.runs.reading import rate_of
 from dcdp_jax.studies.engine import Outcome, by_dataset, finished
 from dcdp_jax.studies.statistics import Interval, holm, mean_interval, paired, paired_p, ratio_interval
@@ -21,7 +21,7 @@ Runs = Mapping[tuple[int, int], Outcome]  # {(fold, seed): finished trial} of a 
 
 
 class Gain(NamedTuple):
-    """A row beside its reference."""
+    """Comparison of a row and its reference."""
 
     dataset: str  # name in the study
     row: str  # name
@@ -48,7 +48,7 @@ class Oracle(NamedTuple):
 
 
 class Hindrance(NamedTuple):
-    """A branch that a row trains with others, beside the same branch alone."""
+    """Comparison of a branch that a row trains with others and the same branch trained alone."""
 
     dataset: str  # name in the study
     row: str  # name of the row that trains all branches
@@ -128,7 +128,7 @@ def gain_section(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracle
     of_gains = [
         [
             *(gain.dataset, gain.row, gain.reference, str(gain.pairs), f"{gain.accuracy:.2f}"),
-            *(interval_text(gain.difference), number(gain.p, ".3f")),
+            *(interval_text(gain.difference), number_or_blank(gain.p, ".3f")),
             *(interval_text(gain.closed, 0), f"{gain.cost:.2f}"),
         ]
         for gain in gains
@@ -149,7 +149,7 @@ def gain_section(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracle
 
 
 def interval_text(interval: Interval | None, decimals: int = 2) -> str:
-    """Returns `+1.20 [0.40, 2.00]`; the value alone where there is no interval, and nothing for None."""
+    """Formats an interval as `+1.20 [0.40, 2.00]`; without bounds only the value, and for None an empty string."""
     if interval is None:
         return ""
     bounds = "" if np.isnan(interval.low) else f" [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
@@ -157,12 +157,12 @@ def interval_text(interval: Interval | None, decimals: int = 2) -> str:
 
 
 def joint_rows(reference: str, compare: Mapping[str, str]) -> list[str]:
-    """Returns the reference of an oracle, and the rows that are compared with it, {row: reference}."""
+    """Returns the reference of an oracle, followed by the rows that `compare`, {row: reference}, compares with it."""
     return [reference, *(row for row, other in compare.items() if other == reference)]
 
 
 def alone_runs(outcomes: Sequence[Outcome], rows: Sequence[str]) -> dict[str, Runs]:
-    """Returns {branch: the runs that have no other} among the rows of an oracle, on one data set."""
+    """Returns {branch: runs} of the rows of an oracle that train this branch only, on one data set."""
     found: dict[str, Runs] = {}
     for runs in (finished(outcomes, row) for row in rows):
         branches = {branch for run in runs.values() for branch in run.result["branches"]}
@@ -178,9 +178,9 @@ def own_accuracy(runs: Runs, branch: str) -> dict[tuple[int, int], float]:
 
 
 def hindrances_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: Oracles) -> list[Hindrance]:
-    """Compares every branch of each oracle's reference, and of the rows that are compared with it, with itself alone.
+    """Compares the branches of each oracle's reference, and of the rows compared with it, with the same branch alone.
 
-    Rows are compared as {row: reference}; an oracle is {reference: its rows}, each a branch alone.
+    `compare` is {row: reference}; `oracles` is {reference: rows that train one branch each}.
     """
     found = []
     for dataset, here in by_dataset(outcomes).items():

@@ -1,4 +1,4 @@
-"""Runs groups on the machines of a Ray cluster, which see the study's folder under the same path."""
+"""Runs groups on the machines of a Ray cluster, which must see the study's folder under the same path."""
 
 import os
 import signal
@@ -13,17 +13,17 @@ from ml_collections import ConfigDict
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.studies.groups import note_death, start_process, terminate
 
-# How often a group may lose its machine.
+# How often Ray starts a group again after its machine was lost.
 RETRIES = 10
 POLL_SECONDS = 0.2
 CONNECT_SECONDS = 10
 
 
 class RayEngine:
-    """Each group is a Ray task, and the task starts the group's process where it is.
+    """Engine in which each group is a Ray task, which starts the group's process on its machine.
 
-    Ray gives the task to another machine when its own is lost. The process there ends with Ray's, or when it sees that
-    it has been replaced, and the next one goes on from what is in the study's folder.
+    If a machine is lost, Ray starts the task on another one, whose process resumes from the files in the study's
+    folder. A process on the lost machine ends with Ray's own, or when it finds that it has been replaced.
     """
 
     def __init__(self, study: ConfigDict) -> None:
@@ -36,12 +36,12 @@ class RayEngine:
         handler = signal.getsignal(signal.SIGTERM)
         try:
             host, colon, port = address.rpartition(":")
-            if colon:  # Ray itself tries for minutes
+            if colon:  # fails early; Ray itself would try for minutes
                 socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
             ray.init(address=address or None, logging_level="WARNING", log_to_driver=False)
         except (OSError, RuntimeError, ValueError) as error:
             raise ConfigError(f"study.address={address!r}: no Ray cluster can be joined there ({error})") from error
-        signal.signal(signal.SIGTERM, handler)  # Ray puts its own in
+        signal.signal(signal.SIGTERM, handler)  # Ray installs its own handler
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(m.get("CPU", 0) >= cpus and m.get("GPU", 0) >= gpus for m in machines):
             ray.shutdown()
@@ -54,7 +54,7 @@ class RayEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        import_ray().shutdown()  # ends this study's tasks, and the cluster where it was started for this study
+        import_ray().shutdown()  # ends the tasks of this study, and the cluster if it was started for this study
 
     def submit(self, files: Sequence[Path]) -> None:
         """Submits groups to Ray, which has a queue of its own."""
@@ -85,7 +85,7 @@ class RayEngine:
 
 
 def import_ray() -> Any:
-    """Imports Ray, which is an extra."""
+    """Imports Ray; raises ConfigError if the extra `cluster` is not installed."""
     try:
         import ray
     except ImportError as error:
@@ -94,20 +94,20 @@ def import_ray() -> Any:
 
 
 def train_group(file: Path, folder: Path, gpus: float) -> None:
-    """Trains a group on the machine and the GPUs that Ray has chosen, in the folder that the study was started in."""
+    """Trains a group on the machine and GPUs that Ray has chosen, with `folder` as the working directory."""
     for path in (file, folder):
         if not path.exists():
             raise FileNotFoundError(
                 f"{socket.gethostname()} has no {path}; a study on a Ray cluster needs a disk that all machines share"
             )
-    # Ray cancels a task by SIGINT, which all processes ignore that a script has started in the background.
+    # Ray cancels a task by SIGINT, which a process ignores if a script started it in the background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = {}
     if 0 < gpus < 1 and "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ:
         environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 * gpus:.2f}"
     process = start_process(file, environment, folder)
     try:
-        while process.poll() is None:  # unlike wait(), lets Ray's cancellation through
+        while process.poll() is None:  # unlike process.wait(), this can be cancelled by Ray
             time.sleep(POLL_SECONDS)
     finally:
         terminate([process])

@@ -6,7 +6,7 @@ import numpy as np
 
 from dcdp_jax.report.tables import SCORES, SELECTIONS
 from dcdp_jax.runs import files
-from dcdp_jax.runs.files import number
+from dcdp_jax.runs.files import number_or_blank
 from dcdp_jax.studies.statistics import Summary
 from dcdp_jax.studies.tables import Line, Table
 
@@ -20,12 +20,11 @@ LATEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"\\": "\\textbackslash
 
 
 def heading(table: Table) -> str:
-    """Returns the line above a table: what its numbers are."""
-    marks = f" [{', '.join(table.marks)}]" if table.marks else ""
+    """Returns the line above a table, which explains its numbers."""
     references = ", ".join(f'"{row}"' for row in dict.fromkeys(table.compare.values()))
     parts = [
-        f"{table.dataset}{marks}, protocol {', '.join(table.protocols) or '-'}: test part, percent, mean ± standard "
-        "deviation [95 % t-interval] over "
+        f"{table.dataset}{files.marks_suffix(table.marks)}, protocol {', '.join(table.protocols) or '-'}: test part, "
+        "percent, mean ± standard deviation [95 % t-interval] over "
         + ("the folds of n trials, each the mean of its seeds" if table.folded else "n seeds")
     ]
     if table.fingerprints > 1:
@@ -50,7 +49,7 @@ def heading(table: Table) -> str:
 
 
 def unit_of(table: Table) -> str:
-    """Returns what the means, intervals and t-tests of a table are over."""
+    """Returns `folds` or `seeds`: what the means, intervals and t-tests of a table are over."""
     return "folds" if table.folded else "seeds"
 
 
@@ -71,27 +70,30 @@ def named_cells(line: Line, table: Table) -> Iterator[tuple[str, str]]:
         yield "Stage", line.stage
     yield "Row", line.row + (" (chosen)" if line.best else "")
     yield "n", str(line.finished) + (f" ({line.failed} failed)" if line.failed else "")
-    yield "Parameters", number(line.parameters, ",.0f")
-    yield "Seconds of training", number(line.seconds, ",.0f")
-    yield f"Validation {SCORE_NAMES[table.selection]}", number(line.validation)
+    yield "Parameters", number_or_blank(line.parameters, ",.0f")
+    yield "Seconds of training", number_or_blank(line.seconds, ",.0f")
+    yield f"Validation {SCORE_NAMES[table.selection]}", number_or_blank(line.validation)
     for score, cell in line.cells.items():
         summary, paper = cell.summary, cell.paper
         yield SCORE_NAMES[score], "" if summary is None and (line.ensemble or line.inner) else summary_text(summary)
         if any(other.cells[score].paper is not None for other in table.lines):
-            yield "Paper", number(paper)
-            yield "Ours - paper", number(None if summary is None or paper is None else summary.mean - paper, "+.2f")
+            yield "Paper", number_or_blank(paper)
+            yield (
+                "Ours - paper",
+                number_or_blank(None if summary is None or paper is None else summary.mean - paper, "+.2f"),
+            )
         if table.compare:
-            yield "Difference", number(cell.difference, "+.2f")
-            yield f"p ({unit_of(table)})", number(cell.p, ".3f")
+            yield "Difference", number_or_blank(cell.difference, "+.2f")
+            yield f"p ({unit_of(table)})", number_or_blank(cell.p, ".3f")
     if has_subjects(table):
         over = line.subjects
         yield "95 % (subjects)", f"[{over.low:.2f}, {over.high:.2f}]" if over and over.n > 1 else ""
         if table.compare:
-            yield "p (subjects)", number(over and over.p, ".3f")
+            yield "p (subjects)", number_or_blank(over and over.p, ".3f")
 
 
 def summary_text(summary: Summary | None) -> str:
-    """Returns `95.24 ± 0.44 [94.70, 95.78]`, or the mean alone where there is no interval."""
+    """Formats a summary as `95.24 ± 0.44 [94.70, 95.78]`; the mean only without an interval, and `failed` for None."""
     if summary is None:
         return "failed"
     if np.isnan(summary.deviation):
@@ -100,7 +102,7 @@ def summary_text(summary: Summary | None) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """Returns a Markdown table under a line that says what it is."""
+    """Returns a Markdown table below its heading."""
     return f"{heading(table)}\n\n{files.markdown_table(*columns(table))}\n"
 
 

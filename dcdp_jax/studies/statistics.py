@@ -46,11 +46,11 @@ def mean_interval(values: np.ndarray) -> Interval:
 
 
 def ratio_interval(x: np.ndarray, y: np.ndarray) -> Interval | None:
-    """Returns mean(x) / mean(y) of n pairs with the interval of Fieller; None where the interval of mean(y) holds 0.
+    """Computes mean(x) / mean(y) of n pairs with Fieller's 95 % interval; None if the interval of mean(y) contains 0.
 
-    The interval holds every r for which the t-test at 5 % does not reject that x - r y has mean 0:
+    The interval contains every r for which the t-test at 5 % does not reject that x - r y has mean 0:
     (mean(x) - r mean(y))^2 <= t^2 (s_xx - 2 r s_xy + r^2 s_yy), where t is the 97.5 % quantile of n - 1 degrees of
-    freedom and s are the variances and the covariance of the means. It is bounded where that of mean(y) excludes 0
+    freedom and s are the variances and the covariance of the means. It is bounded if that of mean(y) excludes 0
     (Fieller 1954, Some problems in interval estimation).
     """
     if len(x) < 2 or not mean_interval(y).low > 0:
@@ -66,8 +66,8 @@ def ratio_interval(x: np.ndarray, y: np.ndarray) -> Interval | None:
 def paired(*columns: Mapping[tuple[int, int], float]) -> np.ndarray:
     """Returns the values (n, m) of the folds and seeds, {(fold, seed): value}, that all of m columns have.
 
-    They have a row for each seed or, if there are several folds, a row for each fold with the means over its seeds: the
-    seeds of a fold are tested on the same people, and would count as n independent measurements of them.
+    There is a row for each seed or, with several folds, a row for each fold with the means over its seeds, because the
+    seeds of a fold are tested on the same people and are not independent measurements.
     """
     common = [key for key in columns[0] if all(key in column for column in columns)]
     values = np.array([[column[key] for column in columns] for key in common]).reshape(-1, len(columns))
@@ -78,10 +78,10 @@ def paired(*columns: Mapping[tuple[int, int], float]) -> np.ndarray:
 
 
 def paired_p(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
-    """Returns the two-sided p of the paired t-test that two rows have the same mean score, by the same seeds or folds.
+    """Computes the two-sided p of the paired t-test that two rows have equal mean scores, paired by seed or fold.
 
-    1 where all pairs are equal. NaN for fewer than two pairs, and where all differ by the same amount, as those of two
-    models that give the same result with every seed: without a variance there is no test.
+    1 if all pairs are equal. NaN for fewer than two pairs, and if all differ by the same amount, as for two models that
+    give the same result with every seed: without a variance there is no test.
     """
     difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     if len(difference) < 2:
@@ -91,7 +91,7 @@ def paired_p(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -
     return float(stats.ttest_1samp(difference, 0).pvalue)
 
 
-# statsmodels has this correction, and takes two seconds to import.
+# statsmodels has this correction too, but takes two seconds to import.
 def holm(p: Sequence[float]) -> list[float]:
     """Corrects p values for several comparisons (Holm 1979). NaN stay NaN and do not count as comparisons."""
     values = np.asarray(p, np.float64)
@@ -104,11 +104,14 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def subject_interval(accuracy: Mapping[str, float], windows: Mapping[str, int]) -> tuple[float, float]:
-    """Returns the 95 % bootstrap interval of the accuracy over test subjects; NaN for a single one.
+    """Computes the 95 % bootstrap interval of the accuracy over test subjects; NaN for a single subject.
 
-    Subjects are drawn with replacement, each with all of its windows (a cluster bootstrap, percentile interval): the
-    interval says how the accuracy would vary with other people, which the seeds of one test part do not tell. It is of
-    {subject: share of its windows that is right}, a mean over seeds where there are several, and {subject: windows}.
+    Subjects are drawn with replacement, each with all of its windows (a cluster bootstrap, percentile interval). The
+    interval shows how the accuracy would vary with other people, which the seeds of one test part do not show.
+
+    Args:
+      accuracy: {subject: share of its windows that are classified correctly}, a mean over several seeds.
+      windows: {subject: number of its windows}.
     """
     if len(accuracy) < 2:
         return np.nan, np.nan
@@ -120,10 +123,10 @@ def subject_interval(accuracy: Mapping[str, float], windows: Mapping[str, int]) 
 
 
 def subjects_p(a: Mapping[str, float], b: Mapping[str, float]) -> float:
-    """Returns the two-sided p of a sign-flip permutation test over the subjects of two {subject: accuracy}.
+    """Computes the two-sided p of a sign-flip permutation test over the subjects of two {subject: accuracy}.
 
-    The null hypothesis: which of the two models has which accuracy on a person is a coin flip. All flips are tried for
-    up to 13 subjects, 10,000 random ones for more. p is NaN for fewer than two common subjects, 1 where all differences
+    Under the null hypothesis the two accuracies of each subject may be exchanged. All exchanges are tried for up to 13
+    subjects, and 10,000 random ones for more. p is NaN for fewer than two common subjects, 1 where all differences
     are 0.
     """
     difference = np.array([a[subject] - b[subject] for subject in a if subject in b], np.float64)

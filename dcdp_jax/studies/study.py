@@ -1,4 +1,4 @@
-"""A study from its config to its tables, its figures and its page, which lists all results."""
+"""Runs a study from its config to its tables, its figures and its page, which lists all results."""
 
 import shlex
 import sys
@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.config import as_plain_data, check_study
-from dcdp_jax.runs.files import markdown_table, number, write_atomically, write_json
+from dcdp_jax.runs.files import markdown_table, number_or_blank, write_atomically, write_json
 from dcdp_jax.runs.reading import seconds_of
 from dcdp_jax.runs.workdir import LOCK, locked, refuse_others
 from dcdp_jax.studies.engine import Outcome, run_study, validation_mean
@@ -24,11 +24,11 @@ TABLES, FIGURES = "tables", "figures"
 
 
 def study(config: ConfigDict, workdir: Path) -> int:
-    """Runs what is left of a study, writes its tables and figures, and prints which trials failed.
+    """Runs the unfinished trials of a study, writes its tables and figures, and prints which trials failed.
 
     The workdir gets `trials/`, `tables/` (Markdown, CSV and LaTeX per data set), `figures/`, `page.md` with all tables
-    and where their numbers come from, and `study.json`. Returns the exit status: 1 if a trial failed. Raises UserError
-    where the config cannot be used, every trial failed, or another process runs a study in the workdir.
+    and their provenance, and `study.json`, the config. Returns the exit status: 1 if a trial failed. Raises UserError
+    if the config cannot be used, every trial failed, or another process runs a study in the workdir.
     """
     check_study(config)
     if not (workdir / "study.json").exists():
@@ -42,17 +42,17 @@ def run_and_show(config: ConfigDict, workdir: Path) -> int:
     """Runs a study in a workdir that this process has locked, see `study`."""
     write_json(workdir / "study.json", as_plain_data(config))
     stages = run_study(config, workdir)
-    asked = config.study
+    settings = config.study
     for folder in (TABLES, FIGURES):
         (workdir / folder).mkdir(exist_ok=True)
-    tables = make_tables(stages, asked.scores, asked.selection, dict(asked.compare), asked.paper)
+    tables = make_tables(stages, settings.scores, settings.selection, dict(settings.compare), settings.paper)
     for table in tables:
         for ending, write in ((".md", as_markdown), (".csv", as_csv), (".tex", as_latex)):
             write_atomically(workdir / TABLES / f"{table.dataset}{ending}", write(table))
         print(f"\n{as_markdown(table)}")
     outcomes = [outcome for stage in stages for outcome in stage.outcomes]
-    compared = outcomes, dict(asked.compare), dict(asked.oracles)
-    for path in draw_figures(stages, asked.shown, *compared[1:], workdir):
+    compared = outcomes, dict(settings.compare), dict(settings.oracles)
+    for path in draw_figures(stages, settings.shown, *compared[1:], workdir):
         print(path)
     page = workdir / "page.md"
     sections = "\n\n".join(filter(None, (gain_section(*compared), branch_section(*compared))))
@@ -63,7 +63,7 @@ def run_and_show(config: ConfigDict, workdir: Path) -> int:
         print(f"{len(failed)} trials failed; the same command tries them again:")
     for outcome in failed:
         print(f"{outcome.trial.name}: {outcome.error}")
-    if stages[-1].best is None and len(stages) < len(asked.stages):
+    if stages[-1].best is None and len(stages) < len(settings.stages):
         finished = any(outcome.result for outcome in stages[-1].outcomes)
         why = "every row lacks a trial that another has finished" if finished else "no trial was finished"
         print(f"stage {stages[-1].stage.name!r}: {why}; the next stages build on its best row")
@@ -76,13 +76,13 @@ def make_page(name: str, outcomes: Sequence[Outcome], tables: Sequence[Table], g
     parts += [as_markdown(table).strip() for table in tables] + [gains] * bool(gains)
     if failed := [outcome for outcome in outcomes if outcome.result is None]:
         lines = "\n".join(f"- {outcome.trial.name}: {outcome.error}" for outcome in failed)
-        parts.append(f"Not there, {len(failed)} of {len(outcomes)} trials:\n\n{lines}")
+        parts.append(f"Failed, {len(failed)} of {len(outcomes)} trials:\n\n{lines}")
     parts.append(trial_list(outcomes))
     return "\n\n".join(parts) + "\n"
 
 
 def provenance(outcomes: Sequence[Outcome]) -> str:
-    """Returns machine, versions, commits and time, as the results have them."""
+    """Returns a line with the devices, the JAX versions, the commits and the training times of the results."""
     results = [outcome.result for outcome in outcomes if outcome.result]
     devices = sorted({result["device"] for result in results})
     jax = sorted({result["versions"]["jax"] for result in results})
@@ -105,6 +105,6 @@ def trial_list(outcomes: Sequence[Outcome]) -> str:
         tested = None if is_inner(outcome.trial) else outcome.result["test"]
         shown = [validation, *(tested and tested[score] for score in ("accuracy", "f1_macro"))]
         epochs = f"{outcome.result['best_epoch']} of {outcome.result['epochs']}"
-        lines.append([outcome.trial.name, epochs, *(number(None if x is None else 100 * x) for x in shown)])
+        lines.append([outcome.trial.name, epochs, *(number_or_blank(None if x is None else 100 * x) for x in shown)])
     header = ["`trials/`", "selected epoch", "validation macro F1", "test accuracy", "test macro F1"]
     return f"<details><summary>Every trial</summary>\n\n{markdown_table(header, lines)}\n\n</details>"

@@ -1,4 +1,4 @@
-"""The numbers of a study's tables: one table per data set, a line per row and one per ensemble of its seeds."""
+"""Computes the tables of a study: one per data set, with a line per row and one per ensemble of its seeds."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from dcdp_jax.studies.statistics import Summary, holm, paired, paired_p, subject
 class Cell(NamedTuple):
     """One score of one row on the test part."""
 
-    # over seeds, or over folds if there are several, in percent (the loss as it is); None where no trial came to an end
+    # over seeds, or over folds if there are several, in percent (the loss unchanged); None if no trial was finished
     summary: Summary | None
     # to the mean of the row that it is compared with, over the seeds and folds that both have, in points; None
     # where there is none
@@ -42,7 +42,7 @@ class OverSubjects(NamedTuple):
 class Line(NamedTuple):
     """One row of a table, or the ensemble of the seeds of one."""
 
-    stage: str  # it belongs to
+    stage: str  # name of its stage
     row: str  # name
     best: bool  # whether it was chosen by validation in its stage
     # mean of the selection score on the validation part, or on what inner folds hold out, in percent; None where
@@ -57,7 +57,7 @@ class Line(NamedTuple):
     seconds: float | None = None
     # its accuracy over the test subjects; None where no trial left predictions, and for an ensemble
     subjects: OverSubjects | None = None
-    ensemble: str = ""  # how many trials a fold has that it is the mean of: `3`, or `2 to 3`; '' for a row
+    ensemble: str = ""  # number of trials per fold that it averages: `3`, or `2 to 3`; '' for a row
     inner: bool = False  # whether it was trained in folds over the training subjects, and has not read the test part
 
 
@@ -83,10 +83,14 @@ def make_tables(
     compare: Mapping[str, str],
     paper: Sequence[Sequence[Any]],
 ) -> list[Table]:
-    """Makes the tables of all data sets of a study, with a column for each of the scores.
+    """Makes the tables of all data sets of a study.
 
-    Rows were chosen by the score `selection`. They are compared as {row: the row that it is compared with}, and with
-    (row, data set, score, percent) as published.
+    Args:
+      stages: Outcomes of the stages.
+      scores: Scores of `metrics.scores` that get a column.
+      selection: Score by which rows were chosen on the validation part.
+      compare: {row: the row that it is compared with}.
+      paper: Published figures as (row, data set, score, percent).
     """
     published = {(row, dataset, score): value for row, dataset, score, value in paper}
     tables = []
@@ -116,8 +120,8 @@ def make_tables(
                         },
                         finished=len(ended),
                         failed=len(of_row) - len(ended),
-                        parameters=mean_of([result["parameters"] for result in ended]),
-                        seconds=mean_of([seconds_of(result) for result in ended]),
+                        parameters=mean_value([result["parameters"] for result in ended]),
+                        seconds=mean_value([seconds_of(result) for result in ended]),
                         subjects=over_subjects[row],
                         inner=inner,
                     )
@@ -127,7 +131,7 @@ def make_tables(
         protocols = tuple(sorted({result["protocol"] for result in results}))
         marks = tuple(sorted({mark for one in here if one.result for mark in one.result["marks"]}))
         selections = [(result.get("selection", "best"), "validation" in result) for result in results]
-        # A classical model has no epochs, and where nobody validates nothing was selected.
+        # A classical model without a validation part has not selected an epoch.
         states = tuple(sorted({name for name, validated in selections if validated or name != "best"}))
         tables.append(
             Table(
@@ -140,7 +144,7 @@ def make_tables(
     return tables
 
 
-def mean_of(numbers: Sequence[float]) -> float | None:
+def mean_value(numbers: Sequence[float]) -> float | None:
     """Returns the mean of numbers; None where there is none."""
     return float(np.mean(numbers)) if numbers else None
 
@@ -181,12 +185,12 @@ def subject_statistics(
     for row, trials in by_row.items():
         found[row] = None
         if trials:
-            accuracy, windows = subjects_of(list(trials.values()))
+            accuracy, windows = subject_accuracy(list(trials.values()))
             low, high = subject_interval(accuracy, windows)
             found[row] = OverSubjects(len(accuracy), 100 * low, 100 * high, np.nan)
         other = by_row.get(compare.get(row, ""), {})
         both = [key for key in trials if key in other]
-        a, b = (subjects_of([of[key] for key in both])[0] for of in (trials, other))
+        a, b = (subject_accuracy([of[key] for key in both])[0] for of in (trials, other))
         tests.append(subjects_p(a, b))
     return {row: over and over._replace(p=p) for (row, over), p in zip(found.items(), holm(tests), strict=True)}
 
@@ -214,8 +218,8 @@ def test_scores(outcomes: Sequence[Outcome], row: str, score: str) -> dict[tuple
     return {key: factor * outcome.result["test"][score] for key, outcome in finished(outcomes, row).items()}
 
 
-def subjects_of(outcomes: Sequence[Outcome]) -> tuple[dict[str, float], dict[str, int]]:
-    """Returns accuracy and number of windows by test subject, over the trials of one row that left predictions.
+def subject_accuracy(outcomes: Sequence[Outcome]) -> tuple[dict[str, float], dict[str, int]]:
+    """Returns accuracy and number of windows by test subject, over the trials of one row that have predictions.
 
     The accuracy is the mean over the trials that test a subject; the windows are summed over folds.
     """
@@ -232,9 +236,10 @@ def subjects_of(outcomes: Sequence[Outcome]) -> tuple[dict[str, float], dict[str
 def combined_scores(
     members: Sequence[Outcome], combine: Callable[[Sequence[np.ndarray]], np.ndarray]
 ) -> dict[str, float]:
-    """Returns `metrics.scores` of the (n, k) that `combine` makes of the class probabilities of several trials.
+    """Computes `metrics.scores` of the combined class probabilities of several trials.
 
-    Raises CheckpointError where a trial left no probabilities, or two were tested on different windows.
+    `combine` maps a sequence of (n, k) probabilities to (n, k) values, of which the largest is predicted. Raises
+    CheckpointError if a trial has no probabilities, or two were tested on different windows.
     """
     windows, probabilities = None, []
     for member in members:

@@ -1,11 +1,11 @@
 """A process that trains groups of trials, one after the other: `python -m dcdp_jax.studies.worker [GROUP.json]`.
 
-With a file it trains that group and ends. Without, it reads names of files from its standard input, a line each, and
-repeats each on its standard output once the group is done; all else that it says goes into the group's log.
+With a file it trains that group and ends. Without one, it reads names of files from its standard input, one per line,
+and writes each name to its standard output when the group is done; all other output goes into the group's log.
 
-Trials that differ by seed alone share data and compiled programs, one after the other or several at once. A trial
-that fails leaves its error in its folder, and the rest goes on. The process ends when its standard input does, that is,
-with the process that started it.
+Trials that differ only in the seed share data and compiled programs, one after the other or several at once. The error
+of a failed trial is written into its folder, and the others continue. The process ends when its standard input is
+closed, that is, when the process that started it ends.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 from dcdp_jax.runs.files import CHECKPOINTS, RESULT, write_atomically
 
 ERROR = "error.txt"
-OWNER_SECONDS = 1.0  # less than a process takes until it first writes
+OWNER_SECONDS = 1.0  # shorter than the time from the start of a process to its first write
 
 _DATASETS: dict[str, Any] = {}
 _RUNS: dict[tuple[str, bool], Any] = {}
@@ -45,23 +45,23 @@ def has_ended(folder: Path) -> bool:
 
 
 def log_of(file: Path) -> Path:
-    """Returns where the output of a process goes while it trains a group."""
+    """Returns the path of the log of a group."""
     return file.with_suffix(".log")
 
 
 def dataset_of(data: ConfigDict) -> Any:
-    """Builds the data set of a config's `data`; the last one is kept, as most groups of a study have the same."""
+    """Builds the data set of a config's `data`. The last one is cached, because most groups of a study share it."""
     from dcdp_jax.data.dataset import build_dataset
 
     fields = json.dumps(data.to_dict(), sort_keys=True)
     if fields not in _DATASETS:
-        _DATASETS.clear()  # before the next is read, so that never two are held
+        _DATASETS.clear()  # before the next is read, so that only one is in memory
         _DATASETS[fields] = build_dataset(data)
     return _DATASETS[fields]
 
 
 def run_of(config: ConfigDict, divide_seeds: bool) -> Any:
-    """Returns what `prepare` builds from a config; the last is kept, as most rows differ in hyperparameters alone."""
+    """Returns `prepare` of a config. The last result is cached, because most rows differ only in hyperparameters."""
     import jax
 
     from dcdp_jax.train.build import prepare
@@ -69,7 +69,7 @@ def run_of(config: ConfigDict, divide_seeds: bool) -> Any:
 
     key = program_of(config), divide_seeds
     if key not in _RUNS:
-        # Before the next is built: it holds a data set, and some 100 MB of compiled programs.
+        # Freed before the next is built, because it holds a data set and about 100 MB of compiled programs.
         _RUNS.clear()
         jax.clear_caches()
         _RUNS[key] = prepare(config, dataset_of(config.data), divide_seeds)
@@ -82,15 +82,19 @@ def train_trials(
     seeds_at_once: int = 1,
     divide_seeds: bool = False,
 ) -> None:
-    """Trains each trial, config and folder, that has neither a result nor an error.
+    """Trains the trials that have neither a result nor an error.
 
-    The trials differ by seed alone, or are of one program, which trains `seeds_at_once` at a time; with divide_seeds
-    several devices divide these, and not the batch. Checkpoints that are not kept are removed after the result.
+    Args:
+      trials: Config and folder of each trial. They differ only in the seed or, with seeds_at_once above 1, only in seed
+        and hyperparameters, so that one program can train them.
+      keep_checkpoints: Whether checkpoints are kept after a trial has its result.
+      seeds_at_once: Number of trials that are trained at a time.
+      divide_seeds: Whether several devices divide these trials, and not the batch.
     """
     left = [(config, folder) for config, folder in trials if not has_ended(folder)]
     if not left:
         return
-    # After the process has found its devices, and after the command line of the study is known to be sound.
+    # Heavy imports wait until a trial is left to train.
     from dcdp_jax.config import check_config, is_network
     from dcdp_jax.data.download import cache_folder
     from dcdp_jax.train.devices import keep_compiled_programs
@@ -126,7 +130,7 @@ def note_failure(folder: Path, error: Exception) -> None:
 
 
 def given_files() -> queue.Queue[Path]:
-    """Returns a queue of the files named on standard input; ends this process as soon as that is closed."""
+    """Returns a queue of the files named on standard input. Ends this process when standard input is closed."""
     files: queue.Queue[Path] = queue.Queue()
 
     def read() -> None:
@@ -139,9 +143,10 @@ def given_files() -> queue.Queue[Path]:
 
 
 def end_when_replaced(file: Path) -> threading.Event:
-    """Ends this process as soon as another has been started for its group; returns an event to set after the group.
+    """Ends this process when another one has been started for its group; returns an event to set after the group.
 
-    A Ray cluster that has lost the network to a machine starts the group on another, and both may reach the disk.
+    A Ray cluster that loses the connection to a machine starts the group on another one, and both may write to the
+    shared disk.
     """
     owner, own = file.with_suffix(".owner"), f"process {os.getpid()} of {socket.gethostname()}"
     write_atomically(owner, own)
@@ -150,7 +155,7 @@ def end_when_replaced(file: Path) -> threading.Event:
 
     def wait() -> None:
         while not done.wait(OWNER_SECONDS):
-            with contextlib.suppress(OSError):  # a disk that does not answer says nothing
+            with contextlib.suppress(OSError):  # a disk that does not respond tells nothing about the owner
                 if (other := owner.read_text()) != own:
                     print(f"ends here, for {other} has taken over", flush=True)
                     os._exit(1)
@@ -171,7 +176,7 @@ def train_group(file: Path) -> bool:
 
 
 def main() -> None:
-    """Trains the group that is named, or all that are given. The exit status is 1 after a trial that failed."""
+    """Trains the group named on the command line, or those named on standard input. A failed trial gives status 1."""
     given = given_files()
     if sys.argv[1:]:
         sys.exit(0 if train_group(Path(sys.argv[1])) else 1)
@@ -183,9 +188,9 @@ def main() -> None:
         with log_of(file).open("ab") as log:
             for stream in (1, 2):
                 os.dup2(log.fileno(), stream)
-        sys.argv[1:] = [str(file)]  # result.json has the command, and this one does the same
+        sys.argv[1:] = [str(file)]  # the command in result.json trains this group
         if not train_group(file):
-            sys.exit(1)  # what has failed may have left less memory, or a GPU in a state in which every trial fails
+            sys.exit(1)  # a failed trial may leave less memory, or a GPU in a state in which every trial fails
         print(file, file=answers, flush=True)
 
 

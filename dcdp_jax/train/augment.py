@@ -84,8 +84,8 @@ def build_augmentation(
 ) -> Augmentation | None:
     """Builds the augmentation of the `augment` part of a config; returns None if it is off.
 
-    Raises ConfigError where rotation is asked for and no three channels are a vector, or it is to keep gravity and a
-    device has no acceleration, or windows are to be mirrored and the axis is not known, see `mirror_signs`.
+    Raises ConfigError if rotation is on and no three channels form a vector, if `rotation_kind` is 'gravity' and a
+    device has no acceleration, or if `mirror` is above 0 and an axis that it needs is unknown, see `mirror_signs`.
     """
     if not config.enabled:
         return None

@@ -61,7 +61,7 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
       divide_seeds: whether the devices divide the seeds that are trained together, and not the batch.
 
     Raises:
-      UserError: config or data cannot be used.
+      UserError: the config or the data cannot be used.
     """
     devices = Devices(config.parallel.devices, config.parallel.strategy, precision=config.train.precision)
     batch_size = config.train.batch_size
@@ -124,7 +124,7 @@ def heldout_part(config: ConfigDict, dataset: Dataset) -> Split | None:
     """Returns the windows on which `modulation.confidence=heldout` is measured, or None for other settings.
 
     Raises:
-      ConfigError: nobody is held out, and nobody validates.
+      ConfigError: the data set has neither a held-out nor a validation part.
     """
     if config.modulation.confidence != HELDOUT or method_that_acts(config) == "none":
         return None
@@ -181,14 +181,14 @@ def build_model(config: ConfigDict, branches: tuple[BranchSpec, ...], classes: i
 
 
 def within_epochs(config: ConfigDict, part: ConfigDict, steps_per_epoch: int) -> Callable[[Any], jax.Array]:
-    """Returns a function that tells whether a step is between the `start_epoch` and `end_epoch` of a part."""
+    """Returns a function from a step to whether it is between the `start_epoch` and `end_epoch` of a config part."""
     first = part.start_epoch * steps_per_epoch
     last = (part.end_epoch or config.train.epochs) * steps_per_epoch
     return lambda step: (step >= first) & (step < last)
 
 
 def modulation_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
-    """Returns the schedule of alpha: `cgm.alpha` from `cgm.start_epoch` to `cgm.end_epoch` (0: the last), else 0."""
+    """Returns the schedule of alpha: `cgm.alpha` between `cgm.start_epoch` and `cgm.end_epoch`, else 0."""
     acts, alpha = within_epochs(config, config.cgm, steps_per_epoch), config.cgm.alpha
     return lambda step: jnp.where(acts(step), alpha, 0.0)
 
@@ -255,7 +255,7 @@ def build_chain(
             "placement": where.placement,
         }
         if config.modulation.confidence != TRAIN:
-            # The last statistics of held-out windows are kept as they are.
+            # Statistics of held-out windows are not averaged: with a decay of 0 the state keeps the last ones.
             modulation["decay"] = config.modulation.confidence_decay if config.modulation.confidence == EMA else 0.0
         if method != "cgm" and (where.start_epoch or where.end_epoch):
             modulation["acts"] = within_epochs(config, where, steps_per_epoch)

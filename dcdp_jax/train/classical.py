@@ -42,7 +42,7 @@ def windows_of(dataset: Dataset, starts: np.ndarray) -> np.ndarray:
     return normalize(dataset.windows_at(starts), *dataset.normalizer)
 
 
-def features_of(features: Features, dataset: Dataset, split: Split) -> np.ndarray:
+def compute_features(features: Features, dataset: Dataset, split: Split) -> np.ndarray:
     """Computes the features (n, f) of all windows of a split, in blocks of one size to compile only once."""
     found = []
     for first in range(0, len(split.starts), BLOCK):
@@ -91,11 +91,13 @@ def train_classical(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     began = time.perf_counter()
     order = np.random.default_rng(config.seed).permutation(len(train.starts))
     features = model.make_features(windows_of(dataset, train.starts[order[:SAMPLE]]), config.seed)
-    found = {"train": features_of(features, dataset, train)}
+    found = {"train": compute_features(features, dataset, train)}
     fitted = model.fit(found["train"], train.labels, config.seed)
     seconds = time.perf_counter() - began
 
-    found |= {part: features_of(features, dataset, split) for part, split in dataset.splits.items() if part != "train"}
+    found |= {
+        part: compute_features(features, dataset, split) for part, split in dataset.splits.items() if part != "train"
+    }
     evaluations = {
         part: evaluate(fitted, found[part], split.labels, present, len(dataset.class_names))
         for part, split in dataset.splits.items()

@@ -1,4 +1,4 @@
-"""The record of an epoch in progress, the starting point of a run, and values that are not finite."""
+"""The epoch in progress, the state from which a run starts or resumes, and the check for values that are not finite."""
 
 import dataclasses
 import itertools
@@ -55,7 +55,7 @@ class Epoch:
         ready = [(step, metrics) for step, metrics in self.pending if step <= complete]
         for _, group in itertools.groupby(ready, key=lambda pair: (pair[0] - 1) // every):
             numbers, metrics = zip(*group, strict=True)
-            self.records.append((numbers[-1], mean_of(metrics)))
+            self.records.append((numbers[-1], mean_metrics(metrics)))
         self.pending = self.pending[len(ready) :]
 
     def means(self) -> dict[str, float]:
@@ -67,7 +67,7 @@ class Epoch:
         }
 
 
-def mean_of(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def mean_metrics(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Averages metrics over steps, as Python numbers, and adds the number of steps as `steps`."""
     means = jax.tree.map(lambda *values: float(np.mean(values, dtype=np.float64)), *metrics)
     del means["finite"]
@@ -137,7 +137,11 @@ def starting_point(
 
 
 def window_record(dataset: Dataset, split: Split, row: int) -> dict[str, Any]:
-    """Describes a training window: row, subject, first sample in the concatenated recordings, class, finite or not."""
+    """Describes a training window for nonfinite.json.
+
+    Returns its `row` in the training part, `subject`, `start` (its first sample in the concatenated recordings),
+    `class`, and whether all its samples are `finite`.
+    """
     start = int(split.starts[row])
     return {
         "row": row,

@@ -19,9 +19,7 @@ from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.step import HeldOut, Signals
 
 AHEAD = 2  # number of dispatches sent to the devices before they are needed
-
-
-STARTS_STREAM = 1  # of the random numbers of an epoch
+STARTS_STREAM = 1  # keeps the random starts of an epoch apart from its shuffle
 
 
 def windows_of_epoch(split: Split, config: ConfigDict, epoch: int) -> Split:
@@ -85,7 +83,7 @@ def joint_batches(
 
     Args:
       splits: {place: training part in the epoch} of the active seeds.
-      rows: {place: (steps, b) windows that are left} of them.
+      rows: {place: (steps, b) rows of the remaining batches} of these seeds.
       size: n, number of batches in one dispatch.
       places: number of states, including those of seeds that are not active.
       divide_seeds: whether the devices divide the seeds, and not the batch.
@@ -154,7 +152,7 @@ def send(
 ) -> tuple[Signals, dict[str, Any]]:
     """Gathers the windows of a global batch and sends each device its share."""
     starts, channels = batch["starts"], signals.values.shape[1]
-    # A window is contiguous in memory, and is copied at once.
+    # In this view a window is one contiguous row, which NumPy copies at once.
     pieces = np.lib.stride_tricks.sliding_window_view(signals.values.reshape(-1), window * channels)[::channels]
     values = pieces[starts.reshape(-1)].reshape(-1, channels)
     first = np.arange(starts.size, dtype=starts.dtype).reshape(starts.shape) * window

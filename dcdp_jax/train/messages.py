@@ -1,4 +1,4 @@
-"""Messages that training prints."""
+"""Formats the messages that training prints."""
 
 from pathlib import Path
 from typing import Any
@@ -7,32 +7,32 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.config import BEST, EMA, LAST
 from dcdp_jax.data.dataset import Dataset
-from dcdp_jax.runs.files import RESULT
+from dcdp_jax.metrics import accuracy_text
+from dcdp_jax.runs.files import RESULT, marks_suffix
 
 
 def data_lines(config: ConfigDict, dataset: Dataset) -> str:
-    """Describes the data before training, and what was noted when it was read."""
+    """Formats the name, marks, protocol and sizes of a data set, and the notes of its reading."""
     windows = ", ".join(f"{name} {len(split.labels):,}" for name, split in dataset.splits.items())
-    marks = f" [{', '.join(dataset.marks)}]" if dataset.marks else ""
     notes = "".join(f"\nnote: {note}" for note in dataset.notes)
     return (
-        f"{config.data.title or config.data.name}{marks}, protocol {config.data.protocol}: "
+        f"{config.data.title or config.data.name}{marks_suffix(dataset.marks)}, protocol {config.data.protocol}: "
         f"{windows} windows of {dataset.window} samples, "
         f"{len(dataset.channels)} channels, {len(dataset.class_names)} classes{notes}"
     )
 
 
 def epoch_line(summary: dict[str, Any], epochs: int, seconds: float | None) -> str:
-    """Returns one line of progress.
+    """Formats the record of an epoch as one line of progress.
 
-    The seconds are the estimate for each remaining epoch; None if there is none yet.
+    The seconds are the estimated time of each remaining epoch; None if there is no estimate yet.
     """
     train, validation = summary["train"], summary.get("validation")
     scores = f"loss {train['loss']:.4f}, accuracy {train['accuracy']:.4f}"
     if validation:
         scores += (
-            f"; validation loss {validation['loss']:.4f}, accuracy {validation['accuracy']:.4f}, "
-            f"macro F1 {validation['f1_macro']:.4f}{' (best)' if summary['best'] else ''}"
+            f"; validation loss {validation['loss']:.4f}, {accuracy_text(validation)}"
+            f"{' (best)' if summary['best'] else ''}"
         )
     left = "" if seconds is None else f", {seconds * (epochs - summary['epoch']):.0f} s left"
     return (
@@ -53,14 +53,13 @@ def result_lines(result: dict[str, Any], workdir: Path) -> str:
     }[result["selection"]]
     branches = ", ".join(f"{name} {accuracy:.4f}" for name, accuracy in result["branches"].items())
     alone = f"; branches alone: {branches}" if branches else ""
-    marks = f" [{', '.join(result['marks'])}]" if result["marks"] else ""
     left_out = result.get("left_out")
     unknown = f"\nunknown {left_out['name']}: area under the ROC curve {left_out['auroc']:.4f}" if left_out else ""
     if left_out and "distance" in left_out:
         unknown += f" by probability, {left_out['distance']['auroc']:.4f} by distance"
     return (
-        f"{result['dataset']}{marks}, protocol {result['protocol']}, {chosen}\n"
-        f"test: accuracy {test['accuracy']:.4f}, macro F1 {test['f1_macro']:.4f}, weighted F1 "
-        f"{test['f1_weighted']:.4f} on {result['windows']['test']:,} windows{alone}{unknown}\n"
+        f"{result['dataset']}{marks_suffix(result['marks'])}, protocol {result['protocol']}, {chosen}\n"
+        f"test: {accuracy_text(test)}, weighted F1 {test['f1_weighted']:.4f} "
+        f"on {result['windows']['test']:,} windows{alone}{unknown}\n"
         f"{workdir / RESULT}"
     )

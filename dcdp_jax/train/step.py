@@ -73,7 +73,7 @@ def window_keys(seed: int | jax.Array, step: int | jax.Array, windows: int, axis
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(windows))
 
 
-HELDOUT_STREAM = 1 << 30  # of the random keys; steps stay below
+HELDOUT_STREAM = 1 << 30  # keeps the keys of held-out draws apart from those of the steps, which are smaller numbers
 
 
 def heldout_rows(seed: int | jax.Array, draw: int | jax.Array, windows: int, among: int, axis_name: str) -> jax.Array:
@@ -250,13 +250,13 @@ def train_step(
       optimizer: its update takes `confidence` and the keywords of the settings.
       settings: see `StepSettings`.
       axis_name: of the mapped axis.
-      dtype: in which the network computes, see `parallel.PRECISIONS`.
+      dtype: in which the network computes, see `dcdp_jax.config.PRECISIONS`.
 
     Returns:
-      The next state, and scalars of the global batch: `loss` (total and its terms), `accuracy`; per branch `S`, `R`
-      where there are several, `M` where there is CGM or a relative, and where that does not read the batch itself
-      `modulation_confidence` or whatever else it reads; `gradient_norm` (before the chain) and
-      `update_norm` (as applied) per branch and head; `finite`, whether the loss and all gradients are.
+      The next state, and scalars of the global batch: `loss` (total and its terms), `accuracy`; per branch `S`, with
+      several branches `R`, and with a method of modulation `M`; `modulation_KEYWORD` per branch for each statistic that
+      is averaged or measured on held-out windows, such as `modulation_confidence`; `gradient_norm` (before the chain)
+      and `update_norm` (as applied) per branch and head; and `finite`, whether the loss and all gradients are finite.
     """
     labels = batch["labels"]
     static = {"model": model, "settings": settings, "axis_name": axis_name, "dtype": dtype}

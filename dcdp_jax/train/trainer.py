@@ -1,4 +1,4 @@
-"""Trains one run, or several runs of one program, in the order in which it happens."""
+"""Trains one run, or several runs of one compiled program. The functions stand in the order in which they run."""
 
 import contextlib
 import dataclasses
@@ -22,7 +22,7 @@ from dcdp_jax.runs.files import CHECKPOINTS, INTERRUPTED, NONFINITE, RESULT, as_
 from dcdp_jax.runs.log import MetricsLog
 from dcdp_jax.runs.model_card import make_card, write_card, write_density
 from dcdp_jax.runs.predictions import write_predictions
-from dcdp_jax.runs.result import make_result
+from dcdp_jax.runs.result import best_epoch, make_result
 from dcdp_jax.runs.workdir import check_workdir, claim, make_workdir
 from dcdp_jax.train.build import Run, build_branches, build_schedule, confidence_notes, has_validation, prepare
 from dcdp_jax.train.classical import train_classical
@@ -123,14 +123,14 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
                 states.append(state)
         if not members:
             return
-        several = names_of(members) if len(members) > 1 else ""
+        names = names_of(members) if len(members) > 1 else ""
         config, parameters = members[0].config, count_parameters(members[0].shapes)
         print(data_lines(config, run.dataset))
-        print(f"{parameters:,} parameters on {run.devices.describe()}" + (f"; {several} at once" if several else ""))
+        print(f"{parameters:,} parameters on {run.devices.describe()}" + (f"; {names} at once" if names else ""))
         for member in members:
             if member.epoch.number > 1 or member.epoch.steps:
                 within = f" and {member.epoch.steps} steps" if member.epoch.steps else ""
-                print(f"{prefix(member, several)}resuming after epoch {member.epoch.number - 1}{within}")
+                print(f"{prefix(member, names)}resuming after epoch {member.epoch.number - 1}{within}")
         state = lay_out(states, run)
         states.clear()
         numbers = lay_out([hyperparameters(member.config) for member in members], run)
@@ -140,7 +140,7 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
             tqdm(total=total, initial=sum(taken), unit="step", disable=None, leave=False, dynamic_ncols=True)
         )
         if not has_validation(run.dataset):
-            # The evaluation is not needed before the end; whatever is wrong with its program ends the run here.
+            # Compiles the evaluation, which is not needed before the end, so that its errors come before training.
             windows = run.dataset.splits["train"]
             first = Split(windows.starts[:1], windows.labels[:1], windows.subjects[:1])
             run.evaluate(state_of(members[0], state, run), first)
@@ -157,7 +157,7 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
                         if not compiled:  # the rate leaves out the first dispatch, which compiles
                             known = steps > run.steps_per_dispatch
                             seconds = run.steps_per_epoch * config.train.batch_size / rate if known else None
-                        tqdm.write(prefix(member, several) + epoch_line(summary, config.train.epochs, seconds))
+                        tqdm.write(prefix(member, names) + epoch_line(summary, config.train.epochs, seconds))
                         member.epoch = Epoch(member.epoch.number + 1)
                 compiled = True
             left = [member for member in members if member.trains()]
@@ -165,21 +165,21 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
                 for member in left:
                     with ending(member, failed):
                         step = step_of(member, run)
-                        notes = {"epoch": dataclasses.asdict(member.epoch), "log": member.log.notes()}
+                        progress = {"epoch": dataclasses.asdict(member.epoch), "log": member.log.notes()}
                         with Checkpoints(member.workdir / INTERRUPTED) as held:
                             if step not in held.numbers():
-                                held.save(step, state_of(member, state, run), 0.0, notes=notes)
+                                held.save(step, state_of(member, state, run), 0.0, notes=progress)
                 raise Terminated(
-                    f"ended by SIGTERM; the same command resumes the {several} where they were"
-                    if several
+                    f"ended by SIGTERM; the same command resumes the {names} where they were"
+                    if names
                     else f"ended by SIGTERM after step {step}; the same command resumes there"
                 )
         bar.close()
-        said = [f"one program trained the {several} at once: the times are those of all together"]
+        notes = [f"one program trained the {names} at once: the times are those of all together"] if names else []
         for member in members:
             if not member.failed:
                 with ending(member, failed):
-                    result = finish_run(run, member, said if several else [], len(members))
+                    result = finish_run(run, member, notes, len(members))
                     print(result_lines(result, member.workdir))
 
 
@@ -213,11 +213,11 @@ def names_of(members: Sequence[Member]) -> str:
     return f"runs {', '.join(member.workdir.name for member in members)}"
 
 
-def prefix(member: Member, several: str) -> str:
+def prefix(member: Member, names: str) -> str:
     """Returns the prefix of a line about one of several members, see `names_of`; '' if there is only one."""
-    if several.startswith("runs"):
+    if names.startswith("runs"):
         return f"{member.workdir.name}: "
-    return f"seed {member.config.seed}: " if several else ""
+    return f"seed {member.config.seed}: " if names else ""
 
 
 def open_member(
@@ -325,7 +325,7 @@ def take_steps(
             recorded, taken = (begin + taken) // every, taken + count
             ended = termination.requested(before + taken)
             if ended or taken == steps or (begin + taken) // every > recorded:
-                hand_out(dispatched, training, run, failed)
+                distribute_metrics(dispatched, training, run, failed)
                 dispatched = []
                 if records := members[0].epoch.records:
                     bar.set_postfix_str("loss {loss[total]:.3f}, accuracy {accuracy:.3f}".format(**records[-1][1]))
@@ -333,10 +333,10 @@ def take_steps(
     return state, (taken - first) * config.train.batch_size / (time.perf_counter() - since), ended
 
 
-def hand_out(
+def distribute_metrics(
     dispatched: Sequence[tuple[dict[str, Any], int]], members: Sequence[Member], run: Run, failed: Failed
 ) -> None:
-    """Waits for dispatched steps and gives each member its metrics; ends one with too many that are not finite."""
+    """Waits for dispatched steps and gives each member its metrics. A member with too many non-finite steps fails."""
     fetched = jax.device_get(list(dispatched))
     for member in members:
         for metrics, count in fetched:
@@ -386,21 +386,21 @@ def last_checkpoint(member: Member) -> Path | None:
 def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began: float) -> dict[str, Any]:
     """Validates, writes the records of an epoch and its checkpoint if one is due, and returns the epoch's record.
 
-    The state is that after the epoch, replicated. `rate` is in training windows per second, and `began` is the start of
-    the epoch by `time.perf_counter`.
+    The state is the replicated one after the epoch, `rate` is in training windows per second, and `began` is the start
+    of the epoch by `time.perf_counter`.
 
     Raises:
       NonFiniteError: a number to be logged is NaN or infinite, for example a validation loss that overflows.
       OSError: the records, or the checkpoint of an earlier epoch, could not be written.
     """
-    epoch, log, asked = member.epoch, member.log, member.config.train
-    last = epoch.number == asked.epochs
+    epoch, log, settings = member.epoch, member.log, member.config.train
+    last = epoch.number == settings.epochs
     before = (epoch.number - 1) * run.steps_per_epoch
     schedule = build_schedule(member.config, run.steps_per_epoch)
     for number, record in epoch.records:
         record |= {"kind": "step", "epoch": epoch.number, "step": before + number}
         record["learning_rate"] = float(schedule(record["step"] - 1))
-        record["windows"] = asked.batch_size
+        record["windows"] = settings.batch_size
     summary: dict[str, Any] = {
         "kind": "epoch",
         "epoch": epoch.number,
@@ -411,12 +411,12 @@ def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began
     }
     if has_validation(run.dataset):
         summary["validation"] = evaluation_record(run.evaluate(state, run.dataset.splits["validation"]).tally)
-    if asked.selection == BEST:
+    if settings.selection == BEST:
         score = summary["validation"][SELECTION_SCORE]
         summary["best"] = all(score > finished["validation"][SELECTION_SCORE] for finished in log.epochs())
     else:
         score = float(epoch.number)  # the last epoch is the selected one
-    if asked.diagnosis_batches:
+    if settings.diagnosis_batches:
         summary["gradient_cosine"] = run.diagnose(state, member.config, epoch.number)
     summary["seconds"] = time.perf_counter() - began
     if epoch.nonfinite:
@@ -424,19 +424,14 @@ def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began
     for record in (*(record for _, record in epoch.records), summary):
         check_finite(f"epoch {epoch.number}", record, lambda: last_checkpoint(member))
     member.checkpoints.check()
-    # The log first: training cannot resume from a checkpoint without its records.
+    # The log is written first: training cannot resume from a checkpoint without its records.
     log.append([*(record for _, record in epoch.records), summary])
-    if summary["best"] or last or epoch.number % asked.checkpoint_every == 0:
+    if summary["best"] or last or epoch.number % settings.checkpoint_every == 0:
         member.checkpoints.save(epoch.number, state, score, log.notes())
         if is_first_process() and (member.workdir / INTERRUPTED).exists():
-            member.checkpoints.wait()  # the checkpoint within an epoch goes once that of a later one is on the disk
+            member.checkpoints.wait()  # the checkpoint within an epoch is removed only after a later one is on disk
             shutil.rmtree(member.workdir / INTERRUPTED)
     return summary
-
-
-def best_epoch(epochs: Sequence[dict[str, Any]]) -> int:
-    """Returns the number of the selected epoch. Of several equal validation scores, the first is selected."""
-    return next(epoch["epoch"] for epoch in reversed(epochs) if epoch["best"])
 
 
 def finish_run(run: Run, member: Member, notes: Sequence[str], at_once: int) -> dict[str, Any]:
@@ -467,14 +462,14 @@ def finish_run(run: Run, member: Member, notes: Sequence[str], at_once: int) -> 
     rule = validation and choose_rule(
         run.dataset, lambda split: run.evaluate(state, split), validation, names, config.serve.coverage
     )
-    asked = None
+    left_out = None
     if unknown := run.dataset.unknown:
         # The evaluation counts by label, and the model has no class for these windows.
-        asked = run.evaluate(state, dataclasses.replace(unknown, labels=np.zeros_like(unknown.labels)))
+        left_out = run.evaluate(state, dataclasses.replace(unknown, labels=np.zeros_like(unknown.labels)))
         check_finite(
-            f"the windows of {config.data.left_out_class}", asked.tally.scores(), lambda: last_checkpoint(member)
+            f"the windows of {config.data.left_out_class}", left_out.tally.scores(), lambda: last_checkpoint(member)
         )
-    result |= unknown_results(run.dataset, rule, test, asked, names)
+    result |= unknown_results(run.dataset, rule, test, left_out, names)
     if unknown:
         result["left_out"] |= {"name": config.data.left_out_class, "windows": len(unknown.labels)}
     result["precision"] = run.devices.precision
@@ -486,6 +481,6 @@ def finish_run(run: Run, member: Member, notes: Sequence[str], at_once: int) -> 
     card = make_card(config.data, run.dataset, branches, best_epoch(epochs), rule and rule.rejection)
     from_first_process(lambda: write_card(workdir, card))
     member.log.finish()
-    # The result last: a run is finished once it has one.
+    # The result is written last: a run with a result is finished.
     from_first_process(lambda: write_recorded(workdir, RESULT, as_json(result)))
     return result

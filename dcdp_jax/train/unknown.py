@@ -1,4 +1,4 @@
-"""Chooses, at the end of training, the rule for unknown windows, and measures it on a class that was left out."""
+"""Chooses the rule for unknown windows at the end of training, and measures it on a class that was left out."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from dcdp_jax.rejection import (
 )
 from dcdp_jax.train.evaluation import Evaluation
 
-POINTS = 100  # of a curve in result.json
+POINTS = 100  # largest number of points of a curve in result.json
 
 
 class UnknownRule(NamedTuple):
@@ -49,9 +49,9 @@ def choose_rule(
       `UnknownRule`.
     """
     train, split = dataset.splits["train"], dataset.splits["validation"]
-    density = fit_density(features_of(dataset, train, evaluate(train), branches), train.labels)
+    density = fit_density(density_features(dataset, train, evaluate(train), branches), train.labels)
     rejection = fit_rejection(validation.probabilities, split.labels, coverage)
-    distant = distances(density, features_of(dataset, split, validation, branches))
+    distant = distances(density, density_features(dataset, split, validation, branches))
     largest = -choose_threshold(-distant, coverage)
     return UnknownRule(msgspec.structs.replace(rejection, distance=largest), density)
 
@@ -81,7 +81,7 @@ def unknown_results(
         known, other = (scale_probabilities(found.probabilities, temperature).max(axis=1) for _, found in parts)
         results["left_out"] = detection(known, other, rule.rejection.threshold if rule else None)
     if rule:
-        near = [-distances(rule.density, features_of(dataset, *part, branches)) for part in parts]
+        near = [-distances(rule.density, density_features(dataset, *part, branches)) for part in parts]
         results["rejection"] = msgspec.structs.asdict(rule.rejection)
         right = test.probabilities.argmax(axis=1) == dataset.splits["test"].labels
         results["kept_by_distance"] = thinned(*accuracy_by_coverage(right, near[0]))
@@ -96,7 +96,7 @@ def thinned(coverage: np.ndarray, accuracy: np.ndarray) -> list[list[float]]:
     return np.stack([coverage, accuracy], axis=1)[chosen].tolist()
 
 
-def features_of(dataset: Dataset, split: Split, found: Evaluation, branches: Sequence[str]) -> np.ndarray:
+def density_features(dataset: Dataset, split: Split, found: Evaluation, branches: Sequence[str]) -> np.ndarray:
     """Returns the features (n, f) of the windows of a part, see `dcdp_jax.density`.
 
     Args:

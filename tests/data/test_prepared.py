@@ -99,12 +99,12 @@ def test_channels_and_classes_are_named_once(name):
 def test_the_state_of_a_folder(tmp_path):
     (tmp_path / "a.txt").write_text("1")
     cache = tmp_path / "cache"
-    before = prepared.state_of(tmp_path, cache)
+    before = prepared.files_key(tmp_path, cache)
     cache.mkdir()
     (cache / "prepared.txt").write_text("1")
-    assert prepared.state_of(tmp_path, cache) == before
+    assert prepared.files_key(tmp_path, cache) == before
     (tmp_path / "a.txt").write_text("12")
-    assert prepared.state_of(tmp_path, cache) != before
+    assert prepared.files_key(tmp_path, cache) != before
 
 
 def test_one_line_says_what_is_prepared(tmp_path, capfd):

@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
-from dcdp_jax.optim import average_statistics, build_optimizer, coefficients_of, scale_by_cgm, statistics_of
+from dcdp_jax.optim import average_statistics, coefficients_of, scale_by_cgm, statistics_of
+from tests.optim.chains import make_chain
 
 LABELS = {"res": "res", "dense": "dense"}
 PARAMS = {"res": jnp.ones(2), "dense": jnp.ones(2)}
@@ -47,9 +47,7 @@ def test_the_chain_averages_in_every_placement(placement):
 
 
 def chain(method, placement):
-    fields = {"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "clip_norm": 0.0}
-    modulation = {"labels": LABELS, "method": method, "placement": placement, "decay": 0.5}
-    return build_optimizer("adamw", optax.constant_schedule(0.1), **fields, **modulation)
+    return make_chain("adamw", 0.1, labels=LABELS, method=method, placement=placement, decay=0.5)
 
 
 def test_a_decay_of_one_is_refused():

@@ -28,7 +28,6 @@ from jax.sharding import NamedSharding
 import dcdp_jax.optim
 from dcdp_jax.optim import (
     average_statistics,
-    build_optimizer,
     coefficients_of,
     combine_by_mmpareto,
     scale_by_adam_with_decoupled_cgm,
@@ -40,6 +39,7 @@ from dcdp_jax.optim import (
     scale_by_rank,
     scale_by_shuffled_cgm,
 )
+from tests.optim.chains import make_chain
 
 LABELS = {"res": "res", "dense": "dense", "fusion": None}
 SHAPES = {"res": {"w": (8, 3), "b": (8,)}, "dense": {"w": (8, 2)}, "fusion": {"w": (8, 2)}}
@@ -48,18 +48,8 @@ DEVICES = 8
 
 def chain(labels, strength, *, name, placement):
     """The training chain, but for what `test_chain` and `test_placement` check."""
-    return build_optimizer(
-        name,
-        optax.constant_schedule(0.1),
-        b1=0.9,
-        b2=0.999,
-        eps=1e-8,
-        weight_decay=0.01,
-        clip_norm=5.0,
-        labels=labels,
-        arguments={"alpha": strength},
-        placement=placement,
-    )
+    modulation = {"labels": labels, "arguments": {"alpha": strength}, "placement": placement}
+    return make_chain(name, 0.1, weight_decay=0.01, clip_norm=5.0, **modulation)
 
 
 def decoupled(labels, strength):

@@ -7,7 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from dcdp_jax.optim import build_optimizer, modulation_coefficients, scale_by_adam_with_decoupled_cgm, scale_by_cgm
+from dcdp_jax.optim import modulation_coefficients, scale_by_adam_with_decoupled_cgm, scale_by_cgm
+from tests.optim.chains import make_chain
 
 LABELS = {"res": "res", "dense": "dense", "fusion": None}
 S = {"res": jnp.float32(60), "dense": jnp.float32(40)}
@@ -15,18 +16,7 @@ M = float(modulation_coefficients(S, 0.9)["res"])
 
 
 def make(name, placement, labels=LABELS, alpha=0.9):
-    return build_optimizer(
-        name,
-        optax.constant_schedule(1e-3),
-        b1=0.9,
-        b2=0.999,
-        eps=1e-8,
-        weight_decay=0.0,
-        clip_norm=0.0,
-        labels=labels,
-        arguments={"alpha": alpha},
-        placement=placement,
-    )
+    return make_chain(name, labels=labels, arguments={"alpha": alpha}, placement=placement)
 
 
 def travelled(tx, steps=200):

@@ -14,8 +14,8 @@ from dcdp_jax.serve.timeline import (
     MOST_NAMED,
     clock,
     draw_timeline,
-    on,
     save_timeline,
+    text_colour,
 )
 from tests.serve.making import make_model, make_recording
 
@@ -92,7 +92,7 @@ def rgb(colour):
 def test_colours_differ_and_can_be_written_on():
     assert len(set(CLASS_COLOURS)) == 20
     assert len(set(LINES)) == MOST_NAMED == 6
-    assert (on("#000000"), on("#ffffff")) == ("#ffffff", "#000000")
+    assert (text_colour("#000000"), text_colour("#ffffff")) == ("#ffffff", "#000000")
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (75.0, "1:15"), (59.7, "1:00"), (-5, "-0:05")])

@@ -6,7 +6,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from scipy import stats
 
@@ -16,7 +15,6 @@ from dcdp_jax.data.vectors import mirror_signs
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.losses import total_loss
 from dcdp_jax.models.multipath import Outputs
-from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.augment import (
     STREAM,
     Augmentation,
@@ -31,6 +29,7 @@ from dcdp_jax.train.augment import (
 from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, StepSettings, gather_windows, train_step, training_windows, window_keys
+from tests.optim.chains import make_chain
 from tests.train.test_rotation import ACCELERATIONS, CHANNELS, DEVICES, angles
 
 T, C, BATCH = 30, len(CHANNELS), 56
@@ -341,9 +340,7 @@ class Linear(nn.Module):
 def test_two_training_steps_agree_on_one_and_seven_devices(signals):
     """And the first loss is that of the augmented windows under the labels of the batch, computed by hand."""
     model = Linear()
-    optimizer = build_optimizer(
-        "adamw", optax.constant_schedule(1e-3), b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.01, clip_norm=0.0
-    )
+    optimizer = make_chain(weight_decay=0.01)
     state = create_state(model, optimizer, SEED, T, C)
     losses_of, states = {}, {}
     for count in (1, 7):

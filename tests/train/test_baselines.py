@@ -2,7 +2,6 @@
 
 import jax
 import numpy as np
-import optax
 import pytest
 
 from configs import demo
@@ -11,11 +10,11 @@ from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.baselines.baseline import SinglePath
 from dcdp_jax.models.classical import CLASSICAL
-from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.evaluation import evaluation_step
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, StepSettings, train_step
+from tests.optim.chains import make_chain
 
 WINDOW, CHANNELS, CLASSES, BATCH, STEPS = 20, 3, 4, 16, 4
 
@@ -27,9 +26,7 @@ def run(count, name):
     signals = Signals(values, values.mean(axis=0), 1 / values.std(axis=0))
     devices = Devices(count)
     model = SinglePath(BASELINES[name](CLASSES, 4, AXIS))
-    optimizer = build_optimizer(
-        "sgd", optax.constant_schedule(0.1), b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0, clip_norm=0.0
-    )
+    optimizer = make_chain("sgd", 0.1)
     initial = create_state(model, optimizer, 0, WINDOW, CHANNELS)
     settings = StepSettings(window=WINDOW, align_weight=0.7, temperature=0.5, label_smoothing=0.0)
     step = devices.map_step(train_step, donate_state=True, model=model, optimizer=optimizer, settings=settings)

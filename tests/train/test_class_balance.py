@@ -5,19 +5,18 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from dcdp_jax.config import check_config
 from dcdp_jax.configs import demo
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.losses import total_loss
-from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.build import class_weights
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.input_pipeline import balanced_rows, shuffled_rows
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, StepSettings, train_step
+from tests.optim.chains import make_sgd
 from tests.train.test_input_pipeline import Linear
 
 WINDOW, BATCH, SEED = 8, 56, 3
@@ -43,9 +42,7 @@ def step_on(count, settings):
     # Sorted, so that the sum of the weights differs from device to device.
     labels = np.sort(rng.integers(0, 4, BATCH)).astype(np.int32)
     batch = {"starts": rng.integers(0, 500 - WINDOW, BATCH).astype(np.int32), "labels": labels}
-    optimizer = build_optimizer(
-        "sgd", optax.constant_schedule(1.0), b1=0.0, b2=0.9, eps=1e-8, weight_decay=0.0, clip_norm=0.0
-    )
+    optimizer = make_sgd()
     devices, model = Devices(count), Linear()
     state = create_state(model, optimizer, SEED, WINDOW, 5)
     step = devices.map_step(train_step, donate_state=False, model=model, optimizer=optimizer, settings=settings)

@@ -10,11 +10,12 @@ import pytest
 
 from dcdp_jax import losses
 from dcdp_jax.models.multipath import BranchSpec, MultiPath
-from dcdp_jax.optim import build_optimizer, modulation_coefficients
+from dcdp_jax.optim import modulation_coefficients
 from dcdp_jax.train import step as step_module
 from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, StepSettings, train_step
+from tests.optim.chains import make_sgd
 
 M = {"res": 0.3, "dense": 0.8}
 WINDOW, CHANNELS, CLASSES = 16, 5, 4
@@ -143,9 +144,7 @@ def signals():
 def run(count, signals, steps):
     """Metrics of some steps of plain SGD, and the parameters after them."""
     devices, model = Devices(count), make_model(AXIS)
-    optimizer = build_optimizer(
-        "sgd", optax.constant_schedule(0.1), b1=0.0, b2=0.9, eps=1e-8, weight_decay=0.0, clip_norm=0.0
-    )
+    optimizer = make_sgd(0.1)
     settings = StepSettings(
         window=WINDOW,
         align_weight=0.7,

@@ -9,10 +9,10 @@ import optax
 import pytest
 
 from configs import default
-from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.build import build_settings
 from dcdp_jax.train.packing import Packed, pack, unpack
 from dcdp_jax.train.state import TrainState
+from tests.optim.chains import make_chain
 
 SHAPES = {
     "res": {"norm": {"scale": (3,), "bias": (3,)}, "conv": {"kernel": (2, 3, 4), "bias": (4,)}},
@@ -28,19 +28,7 @@ def tree(seed):
     )
 
 
-def optimizer(name="adamw", placement="before"):
-    labels = {"res": "res", "dense": "dense", "fusion": None}
-    return build_optimizer(
-        name,
-        optax.linear_schedule(0.1, 0.0, 10),
-        b1=0.9,
-        b2=0.99,
-        eps=1e-8,
-        weight_decay=0.1,
-        clip_norm=2.0,
-        labels=labels,
-        placement=placement,
-    )
+LABELS = {"res": "res", "dense": "dense", "fusion": None}
 
 
 def test_the_vectors_of_an_entry_are_one_array_and_come_back_as_they_were():
@@ -59,7 +47,8 @@ def test_the_vectors_of_an_entry_are_one_array_and_come_back_as_they_were():
 
 @pytest.mark.parametrize(("name", "placement"), [("adamw", "before"), ("sgd", "after")])
 def test_a_packed_chain_makes_the_same_updates(name, placement):
-    chain = optimizer(name, placement)
+    rate = optax.linear_schedule(0.1, 0.0, 10)
+    chain = make_chain(name, rate, b2=0.99, weight_decay=0.1, clip_norm=2.0, labels=LABELS, placement=placement)
     confidence = {"res": np.float32(60.0), "dense": np.float32(40.0)}
 
     def loss(params, targets):

@@ -13,11 +13,11 @@ from dcdp_jax.config import check_config
 from dcdp_jax.configs import demo
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.losses import total_loss
-from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, perturb, train_step
 from dcdp_jax.train.trainer import train
+from tests.optim.chains import make_sgd
 from tests.train.test_class_balance import BATCH, SETTINGS, WINDOW, step_on
 from tests.train.test_input_pipeline import Linear
 
@@ -72,9 +72,7 @@ def test_each_of_several_seeds_has_a_direction_of_its_own():
         "starts": rng.integers(0, 500 - WINDOW, BATCH).astype(np.int32),
         "labels": rng.integers(0, 4, BATCH).astype(np.int32),
     }
-    optimizer = build_optimizer(
-        "sgd", optax.constant_schedule(1.0), b1=0.0, b2=0.9, eps=1e-8, weight_decay=0.0, clip_norm=0.0
-    )
+    optimizer = make_sgd()
     devices = Devices(1)
     static = {"donate_state": False, "model": Linear(), "optimizer": optimizer, "settings": SHARP}
 

@@ -4,7 +4,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from dcdp_jax.models.batch_norm import BatchNorm
@@ -12,11 +11,11 @@ from dcdp_jax.models.conv import Conv1D
 from dcdp_jax.models.dropout import dropout
 from dcdp_jax.models.kernels import Dense
 from dcdp_jax.models.multipath import Outputs
-from dcdp_jax.optim import build_optimizer
 from dcdp_jax.train.augment import Augmentation
 from dcdp_jax.train.devices import AXIS, Devices
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, StepParts, StepSettings, train_divided_seeds, train_seeds, train_steps
+from tests.optim.chains import make_chain
 
 WINDOW, CLASSES, BATCH, STEPS, CHANNELS = 16, 4, 28, 10, 6
 SEEDS = (3, 11, 4)
@@ -43,14 +42,9 @@ SETTINGS = StepSettings(WINDOW, 0.7, 0.5, 0.0, augmentation=AUGMENTATION, pack_v
 
 
 def make_optimizer():
-    return build_optimizer(
-        "adamw",
-        optax.constant_schedule(1e-3),
-        b1=0.9,
-        b2=0.999,
+    return make_chain(
         eps=1e-4,  # with 1e-8 Adam makes whole steps of gradients that are 0 but for rounding
         weight_decay=0.01,
-        clip_norm=0.0,
         labels=lambda params: {name: name.split("_")[0] if name != "fusion" else None for name in params},
     )
 

@@ -11,12 +11,13 @@ import pytest
 from dcdp_jax import losses
 from dcdp_jax.models import batch_norm, conv
 from dcdp_jax.models.multipath import BranchSpec, MultiPath
-from dcdp_jax.optim import build_optimizer, inspect, modulation_coefficients
+from dcdp_jax.optim import inspect, modulation_coefficients
 from dcdp_jax.train import step as step_module
 from dcdp_jax.train.devices import AXIS, Devices, automatic_precision
 from dcdp_jax.train.evaluation import evaluation_step
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, StepParts, StepSettings, train_step, train_steps
+from tests.optim.chains import make_chain, make_sgd
 
 BRANCHES = (BranchSpec("res", "resnet", (0, 1, 2)), BranchSpec("dense", "densenet", (3, 4)))
 LABELS = {"res": "res", "dense": "dense", "fusion": None, "projection": None}
@@ -41,17 +42,7 @@ def make_model(axis_name=AXIS):
 
 
 def make_optimizer(name="adamw", rate=1e-3, labels=LABELS, alpha=0.9):
-    return build_optimizer(
-        name,
-        optax.constant_schedule(rate),
-        b1=0.9,
-        b2=0.999,
-        eps=1e-8,
-        weight_decay=0.01,
-        clip_norm=0.0,
-        labels=labels,
-        arguments={"alpha": alpha},
-    )
+    return make_chain(name, rate, weight_decay=0.01, labels=labels, arguments={"alpha": alpha})
 
 
 @pytest.fixture(scope="module")
@@ -172,9 +163,9 @@ def test_local_negatives_would_be_noticed(signals, one_device, monkeypatch):
 
 def test_dominant_branch_is_scaled_by_M_and_nothing_else_is_changed(signals):
     """With SGD and beta 0 the update is the gradient: compare it with and without CGM."""
-    _, modulated = run(1, signals, optimizer=make_sgd(LABELS), steps=1)
-    history, plain = run(1, signals, optimizer=make_sgd(None), steps=1)
-    initial = create_state(make_model(), make_sgd(None), SEED, WINDOW, 5).params
+    _, modulated = run(1, signals, optimizer=make_sgd(2.0**10, labels=LABELS), steps=1)
+    history, plain = run(1, signals, optimizer=make_sgd(2.0**10), steps=1)
+    initial = create_state(make_model(), make_sgd(2.0**10), SEED, WINDOW, 5).params
     S = {name: jnp.float32(value) for name, value in history[0]["S"].items()}
     M = modulation_coefficients(S, 0.9)
     dominant = max(S, key=S.get)
@@ -194,15 +185,9 @@ def test_dominant_branch_is_scaled_by_M_and_nothing_else_is_changed(signals):
         )
 
 
-def make_sgd(labels):
-    return build_optimizer(
-        "sgd", lambda s: 2.0**10, b1=0.0, b2=0.9, eps=1e-8, weight_decay=0.0, clip_norm=0.0, labels=labels
-    )
-
-
 def test_gradient_is_that_of_the_loss_of_the_global_batch(signals):
     """Against jax.grad of the loss over the whole batch on one device, without pmap, for 8 devices."""
-    model, optimizer = make_model(), make_sgd(None)
+    model, optimizer = make_model(), make_sgd(2.0**10)
     state = create_state(model, optimizer, SEED, WINDOW, 5)
     batch = next(batches())
     whole = make_model(axis_name=None)

@@ -14,7 +14,7 @@ def make(raw_dir: str, table: Any) -> Recordings:
     """Reads the tables in a folder that the config part `data.table` describes."""
     if table is None:
         raise ConfigError("data.name='table' needs the fields of data.table; give them as options")
-    from dcdp_jax.data.tables import read_tables  # pandas, which other data sets do without
+    from dcdp_jax.data.tables import read_tables  # imports pandas, which the other data sets do not need
 
     return read_tables(ConfigDict(table), raw_dir)
 

@@ -83,7 +83,7 @@ def read(folder: Path) -> Recordings:
 
 def repetitions(records: Records) -> np.ndarray:
     """Returns (n,) bool: whether an earlier record with a timestamp has the same content."""
-    import pandas as pd  # which other data sets do without
+    import pandas as pd  # here, because the other data sets do not need it
 
     mask = pd.Series(records.time).duplicated(keep=False).to_numpy() & (records.time != 0)
     some = records.where(mask)

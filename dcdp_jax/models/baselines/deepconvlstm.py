@@ -19,7 +19,7 @@ class DeepConvLSTM(Baseline):
     features of every channel. Dropout acts on the input of every dense layer, including those inside the LSTM.
     """
 
-    dropout: float = 0.5  # its rate
+    dropout: float = 0.5  # rate
 
     def features(self, x: jax.Array, train: bool, keys: jax.Array | None) -> jax.Array:
         """Maps (b, t, c) to (b, features), with t of 17 or more.

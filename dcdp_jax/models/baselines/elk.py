@@ -11,11 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from dcdp_jax.models.baselines.baseline import Baseline
-from dcdp_jax.models.batch_norm import BatchNorm
+from dcdp_jax.models.batch_norm import EPSILON, BatchNorm
 from dcdp_jax.models.conv import Conv1D
 
 LARGE, SMALL = 31, 5
-EPSILON = 1e-5
 
 
 def depthwise_convolution(h: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -46,7 +45,7 @@ class DepthwiseConv1D(nn.Module):
 
 
 class LargeKernel(nn.Module):
-    """H + BN(depthwise k31 of h) + BN(depthwise k5 of h), or the one depthwise convolution that this merges into."""
+    """Residual block h + BN(depthwise k31 of h) + BN(depthwise k5 of h), or the one convolution that equals it."""
 
     merged: bool = False
     axis_name: str | None = None
@@ -63,7 +62,7 @@ class LargeKernel(nn.Module):
 
 
 class Pointwise(nn.Module):
-    """H + conv 1x1 to twice the channels, BN, ReLU, conv 1x1 back, BN."""
+    """Residual block h + F(h) with F = conv 1x1 to twice the channels, BN, ReLU, conv 1x1 back, BN."""
 
     axis_name: str | None = None
 
@@ -96,11 +95,11 @@ class ELK(Baseline):
 
 
 def merge(params: dict[str, Any], batch_stats: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Variables of `ELK` with merged=True, which gives the same logits in evaluation.
+    """Converts the variables of a trained `ELK` to those of `ELK` with merged=True, which gives the same logits.
 
     Args:
-      params: of `ELK`.
-      batch_stats: of `ELK`.
+      params: parameters of `ELK`.
+      batch_stats: running statistics of `ELK`.
 
     Returns:
       Parameters and running statistics in which each `LargeKernel` is one kernel (k, c) and a bias (c,): both
@@ -119,7 +118,7 @@ def merge(params: dict[str, Any], batch_stats: dict[str, Any]) -> tuple[dict[str
 
 
 def with_norm(kernel: jax.Array, norm: dict[str, Any], statistics: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
-    """Kernel (k, c) and bias (c,) of a depthwise convolution followed by batch normalisation in evaluation."""
+    """Folds batch normalisation in evaluation into the convolution before it; returns kernel (k, c) and bias (c,)."""
     (scale_and_bias,), (running,) = norm.values(), statistics.values()
     factor = scale_and_bias["scale"] / jnp.sqrt(running["var"] + EPSILON)
     return kernel * factor, scale_and_bias["bias"] - running["mean"] * factor

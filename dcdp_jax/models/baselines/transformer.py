@@ -44,7 +44,7 @@ class Transformer(Baseline):
     The layers normalise their input and not their output, as is usual since GPT-2 (ours).
 
     Attributes:
-      dropout: its rate.
+      dropout: rate on both residual branches of a layer.
     """
 
     dropout: float = 0.1
