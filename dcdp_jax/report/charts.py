@@ -28,7 +28,12 @@ GROUPS = {
         "R",
         "ratio",
     ),
-    "M": ("Modulation coefficient M", "Factor on a branch's gradient: 1 leaves it alone, 0 stops it.", "M", "unit"),
+    "M": (
+        "Modulation coefficient M",
+        "Factor on a branch's gradient: 1 leaves it alone, 0 stops it. Of InfoReg, the strength of its pull.",
+        "M",
+        "unit",
+    ),
     "gradient_norm": ("Gradient norm", "Euclidean norm over all parameters of a part.", "norm", "log"),
     "update_norm": ("Update norm", "Euclidean norm of the step that the optimizer applied.", "norm", "log"),
 }

@@ -100,8 +100,8 @@ def draw(
       lines: Curves.
       x_label: Label of the horizontal axis.
       y_label: Label of the vertical axis.
-      scale: `linear`; `unit` for values from 0 to 1; `cosine` for values from -1 to 1; `ratio` for values around 1; or
-        `log`, which is linear if the values span less than a factor of five.
+      scale: `linear`; `unit` from 0 to 1, or as far as the values reach; `cosine` for values from -1 to 1; `ratio` for
+        values around 1; or `log`, which is linear if the values span less than a factor of five.
       mark: Place of a dotted line on the horizontal axis, or None.
 
     Returns:
@@ -178,7 +178,8 @@ def _plot(axes: Axes, line: Line) -> None:
 def _scale(axes: Axes, scale: str, values: np.ndarray) -> None:
     """Sets the vertical axis as `draw` describes it."""
     if scale == "unit":
-        axes.set_ylim(-0.02, 1.02)
+        low, high = np.nanmin(values, initial=0), np.nanmax(values, initial=1)
+        axes.set_ylim(low - 0.02 * (high - low), high + 0.02 * (high - low))
     if scale == "cosine":
         axes.set_ylim(-1.04, 1.04)
         axes.axhline(0, color=INK, linewidth=0.8)

@@ -21,6 +21,7 @@ from dcdp_jax.studies.tables import test_scores
 
 COLOURS = PALETTE[:4]
 GREY = "#9aa1a9"
+M_SHOWN = (-1.0, 3.0)  # CGGM's coefficients are not bounded; those of the other methods lie within
 QUANTITIES = {"M": "M", "R": "R (dashed: validation)", "update_norm": "norm of the update"}
 Curve = dict[str, np.ndarray]
 
@@ -108,6 +109,9 @@ def draw_modulation(outcomes: Sequence[Outcome], workdir: Path) -> Figure | None
         return None
     figure = Figure(figsize=(7.5, 0.5 + 1.15 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), len(QUANTITIES), sharex=True, sharey="col", squeeze=False)
+    values = [values for curves in rows.values() for curve in curves for values in curve["M"].values()]
+    reached = np.concatenate([*values, [0.0, 1.0]])
+    low, high = np.clip((np.nanmin(reached), np.nanmax(reached)), *M_SHOWN)
     for line, (row, curves) in zip(panels, rows.items(), strict=True):
         for axes, (quantity, label) in zip(line, QUANTITIES.items(), strict=True):
             plot_branches(axes, [c[quantity] for c in curves], "-")
@@ -117,7 +121,7 @@ def draw_modulation(outcomes: Sequence[Outcome], workdir: Path) -> Figure | None
                 axes.set_title(label, fontsize=8)
             axes.grid(linewidth=0.4)
         line[0].set_ylabel(row.replace(", ", "\n"), fontsize=7)
-        line[0].set_ylim(-0.05, 1.05)
+        line[0].set_ylim(low - 0.05, high + 0.05)
         line[2].set_yscale("log")
         line[2].yaxis.set_minor_formatter(ticker.NullFormatter())
         line[0].xaxis.set_major_locator(ticker.MaxNLocator(nbins=6, integer=True))

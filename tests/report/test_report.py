@@ -16,6 +16,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from dcdp_jax.calibration import class_scores
 from dcdp_jax.errors import CheckpointError, UserError
+from dcdp_jax.report import drawing
 from dcdp_jax.report.charts import step_charts
 from dcdp_jax.report.html import write_report
 from dcdp_jax.runs.reading import read_metrics, read_result
@@ -294,6 +295,14 @@ def test_confidence_is_divided_by_the_windows_or_the_batch() -> None:
     (stated,) = step_charts([record | {"windows": 64} for record in steps], [], ["res"], batch_size=None)
     assert with_batch.svg == stated.svg
     assert step_charts(steps[1:], [], ["res"], batch_size=None) == []
+
+
+def test_coefficients_above_1_are_in_the_chart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing, "svg_element", lambda figure, name, title: figure)
+    for values, limits in (((0.2, 1.0), (-0.02, 1.02)), ((1.5, 2.0), (-0.04, 2.04)), ((-1.0, 0.5), (-1.04, 1.04))):
+        curve = drawing.Line("res", "#000000", np.arange(2.0), np.array(values))
+        (chart,) = drawing.draw("M", "M", "", [curve], "step", "M", "unit")
+        assert chart[-1].axes[0].get_ylim() == pytest.approx(limits)
 
 
 def test_names_cannot_break_the_page(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from dcdp_jax.studies.figures import draw_modulation, read_curves
 from tests.studies.test_tables import outcome
@@ -40,6 +41,15 @@ def test_a_run_without_validation_has_no_curve_of_it(tmp_path):
     del records[1]["validation"]
     write_log(tmp_path / "run", records)
     assert read_curves(tmp_path / "run")["validation R"] == {}
+
+
+def test_coefficients_above_1_are_in_the_picture(tmp_path):
+    for M, limits in ((0.4, (-0.05, 1.05)), (1.6, (-0.05, 1.65)), (-70.0, (-1.05, 1.05))):
+        run, folder = outcome("a", 0, 0.9), tmp_path / str(M)
+        write_log(
+            folder / "trials" / run.trial.name, [step(4, 1, 4, 2.0, M), epoch(1, loss=1.0, R={"res": 1, "dense": 1})]
+        )
+        assert draw_modulation([run], folder).axes[0].get_ylim() == pytest.approx(limits)
 
 
 def test_a_random_forest_takes_no_steps(tmp_path):
