@@ -117,6 +117,10 @@ def check_study(config: ConfigDict) -> None:
         named = [row for row, _ in study[name]]
         if twice := [row for row in named if named.count(row) > 1]:
             raise ConfigError(f"study.{name}: the row {twice[0]!r} is named twice, expected one reference for each row")
+    if twice := [row for row, rows in study.oracles if len(set(rows)) < len(rows)]:
+        raise ConfigError(
+            f"study.oracles: the oracle of {twice[0]!r} names a row twice, and would multiply it by itself"
+        )
     if itself := [row for row, reference in study.compare if row == reference]:
         raise ConfigError(f"study.compare: the row {itself[0]!r} is compared with itself")
     seeds = ("quick.seeds", config.quick.seeds) if study.quick else ("study.seeds", study.seeds)

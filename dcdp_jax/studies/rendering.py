@@ -40,7 +40,7 @@ def heading(table: Table) -> str:
         tests = f"p ({unit_of(table)}), paired t-test" + (
             ", and p (subjects), sign-flip test of the accuracy," * by_subject
         )
-        parts.append(f"differences and {tests} against {references}, corrected after Holm")
+        parts.append(f"differences and {tests} against {references}, corrected after Holm over the rows")
     if any(line.ensemble for line in table.lines):
         parts.append("ensemble: mean of the probabilities of the seeds of a fold")
     if any(line.inner for line in table.lines):

@@ -49,6 +49,10 @@ from tests.e2e.running import WAIT_SECONDS
             *("compare", (("a", "b"), ("a", "c"))),
             "study.compare: the row 'a' is named twice, expected one reference for each row",
         ),
+        (
+            *("oracles", (("a", ("b", "b")),)),
+            "study.oracles: the oracle of 'a' names a row twice, and would multiply it by itself",
+        ),
         ("oracles", (("a", ()),), "study.oracles: ('a', ()) must look like ('row', ('branch alone', ...))"),
         (
             *("paper", (("a", "set", "accuracy"),)),

@@ -272,7 +272,8 @@ def test_markdown_has_both_intervals_and_both_tests(predictions):
         "p (folds), paired",
     ):
         assert said in head
-    assert 'p (subjects), sign-flip test of the accuracy, against "main", corrected after Holm; ensemble: mean' in head
+    assert 'p (subjects), sign-flip test of the accuracy, against "main", corrected after Holm over the rows;' in head
+    assert "Holm over the rows; ensemble: mean" in head
     assert header.endswith("| Macro F1 | Difference | p (folds) | 95 % (subjects) | p (subjects) |")
     assert [line.split(" | ")[0] for line in lines][:2] == ["| main", "| main, ensemble of 2 to 3"]
     assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
