@@ -640,8 +640,8 @@ STUDY_FIELDS = (
         "study.stages",
         (),
         "`((stage, ((row, ((field, value), ...)), ...)), ...)`. A stage builds on the best row of the stage before, by "
-        "the mean validation score over its data sets, seeds and folds. A field `NAME:field` is set for that data set "
-        "alone.",
+        "the mean validation score over its data sets, seeds and folds; a row without a trial that another row has "
+        "finished is not chosen. A field `NAME:field` is set for that data set alone.",
     ),
     Field(
         "study.compare",
