@@ -309,7 +309,7 @@ def split_windows(config: ConfigDict, pool: Pool, protocol: Protocol) -> dict[st
 def start_bounds(config: ConfigDict, pool: Pool, protocol: Protocol, splits: Mapping[str, Split]) -> np.ndarray:
     """Returns the first and the last sample (n, 2) at which each training window may begin.
 
-    They lie half of `data.step` to either side of its own begin, or nearer, so that the window stays within the
+    They lie half of `data.step` before and after the window's begin, or nearer, so that the window stays within the
     contiguous samples of its label in the training part of one recording.
 
     Raises:

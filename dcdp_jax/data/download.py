@@ -48,8 +48,8 @@ class Source(NamedTuple):
     unpacked_limit: int  # most bytes that it may unpack to; more means a damaged or hostile archive
     sha256: str | None = None  # of the archive; None where that is not known and its content is the only check
     files: tuple[str, ...] = ()  # paths within the folder that must exist
-    # glob pattern of paths within the folder, at least one of which must exist; '' where `files` names all. Whether
-    # such a data set is complete is judged when it is read
+    # glob pattern of paths within the folder, at least one of which must exist; '' where `files` names all.
+    # Whether such a data set is complete is checked when it is read
     pattern: str = ""
     packed: bool = False  # whether zips within the archive stay packed, and are read as zips
     alternative: str = ""  # another archive of the folder, as one within the archive, that a raw_dir may hold instead

@@ -198,7 +198,7 @@ class Lines:
         frame.index = pd.Index(at, dtype=np.int64)
         frame = finish_frame(frame, self._numbers, self._time, self.table, f"{self.where}, line")
         if self._time and len(frame):
-            zoned = says_zone(frame[self._time])
+            zoned = has_time_zone(frame[self._time])
             if self.zoned not in (None, zoned):
                 raise DataError(
                     f"{self.where}, line {frame.index[0]}, column {self._time!r}: {frame[self._time].iloc[0]!r} has "
@@ -360,7 +360,7 @@ def read_file(path: Path, numbers: Sequence[str], texts: Sequence[str], time: st
             batches = file.iter_batches(HEAD, columns=[name for name in header if name not in {*numbers, time}])
             head = next((rows.to_pandas(ignore_metadata=True) for rows in batches), pd.DataFrame(columns=header))
         frame.index = pd.RangeIndex(1, 1 + len(frame))
-        zoned = says_zone(frame[time]) if time and len(frame) else None
+        zoned = has_time_zone(frame[time]) if time and len(frame) else None
         frame = finish_frame(frame, numbers, time, table, f"{path}, row")
     else:
         with open_text(path) as file:
@@ -420,7 +420,7 @@ def read_dates(text: pd.Series, time_format: str) -> pd.Series:
     return stamps
 
 
-def says_zone(column: pd.Series) -> bool | None:
+def has_time_zone(column: pd.Series) -> bool | None:
     """Returns whether the first date of a column has a time zone or an offset from UTC; None for numbers."""
     if column.dtype.kind == "M":
         return getattr(column.dtype, "tz", None) is not None

@@ -194,12 +194,12 @@ def body_view(channels: Sequence[Channel]) -> View:
 
 
 def vertical_view(channels: Sequence[Channel]) -> View:
-    """Makes the view `vertical`, whose two channels of a vector stand in the place of its first.
+    """Makes the view `vertical`, which replaces each vector by two channels, at the place of the vector's first.
 
     With the gravity g that its device's accelerometer measures, see `LowPass`, a vector x has the vertical component
-    v = x . g / |g| and a horizontal part of length |x - v g / |g||. Mizell 2003 has the mean of a stretch in place of
-    the low-pass filter, and Yang 2009 this pair of accelerations as features. Both are invariant under rotations of
-    the device. Where g is 0, so is v. Channels that are part of no vector are kept.
+    v = x . g / |g| and a horizontal part of length |x - v g / |g||. Mizell 2003 uses the mean of a stretch instead of
+    the low-pass filter, and Yang 2009 uses these two components of the acceleration as features. Both are
+    invariant under rotations of the device. Where g is 0, so is v. Channels that are part of no vector are kept.
 
     D. Mizell 2003, Using gravity to estimate accelerometer orientation, ISWC. J. Yang 2009, Toward physical activity
     diary: motion recognition using simple acceleration features with mobile phones, IMCE.

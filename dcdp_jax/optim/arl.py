@@ -25,9 +25,9 @@ def arl_coefficients(
     """Computes 1 + softmax_m(temperature d_m q_m).
 
     q_m is the inverse of the branch's share in the sum of the entropies, scaled so that the q sum to 1. The entropy
-    stands for the branch's variance, and each share is at least least_share. d_m is the mean of the *other* branches'
-    shares in the sum of the magnitudes, which stand for how much the fusion depends on each branch. A branch that is
-    certain, and on which the fusion does not depend yet, learns faster. For two branches this is the released code.
+    is a proxy for the branch's variance, and each share is at least least_share. d_m is the mean of the *other*
+    branches' shares in the sum of the magnitudes, a proxy for how much the fusion depends on each branch. A branch that
+    is certain, and on which the fusion does not depend yet, learns faster. For two branches this is the released code.
     For more the publication has no rule; the mean over the others follows `contribution_ratios`.
 
     Args:

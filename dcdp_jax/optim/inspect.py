@@ -100,8 +100,8 @@ def as_vector(arrays: list[jax.Array]) -> jax.Array:
 def as_vector_on_gpu(arrays: list[jax.Array]) -> jax.Array:
     """Returns the same numbers in the order in which XLA keeps kernels (k, c_in, c_out): output channels come first.
 
-    No kernel is transposed for it, and behind the barrier no array is computed anew from parameters, of which XLA
-    would keep a copy while they are updated.
+    In this order no kernel has to be transposed. Without the barrier XLA may recompute arrays from the parameters, and
+    would then keep a copy of the parameters while they are updated.
     """
     arrays = jax.lax.optimization_barrier(arrays)
     return as_vector([jnp.moveaxis(x, -1, 0) if x.ndim == 3 and x.shape[0] > 1 else x for x in arrays])

@@ -108,7 +108,7 @@ def sha256(content: bytes) -> str:
 
 
 def read_digests(folder: Path) -> dict[str, list[str]]:
-    """Returns {file name: SHA-256 digests, of which the file has one} of a run or a checkpoint; {} if there are none.
+    """Returns {file name: SHA-256 digests, one of which is the file's} of a run or a checkpoint; {} if none.
 
     Raises CheckpointError if the table of digests is damaged.
     """

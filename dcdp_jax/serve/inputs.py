@@ -44,8 +44,8 @@ def read_input(path: Path, card: ModelCard, data: ConfigDict) -> list[Input]:
     The `data` part of a config names the columns of a table in `data.table`, except those of the channels.
 
     Raises:
-      DataError: the file is neither, is damaged, or is not what the model reads; the message says what came and what
-        was expected.
+      DataError: the file is neither, is damaged, or does not fit what the model reads; the message names what was
+        found and what was expected.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")

@@ -100,10 +100,10 @@ def restore_state(workdir: Path, card: ModelCard, like: TrainState) -> TrainStat
 
 
 def load_serving_model(config: ConfigDict, workdir: Path) -> TrainedModel:
-    """Loads the model of a run as the `serve` part of its config asks for it.
+    """Loads the model of a run with the settings of the `serve` part of its config.
 
-    Raises CheckpointError as `load_model` does, and ConfigError if what is asked for needs a threshold, batch
-    normalisation or channels that the model does not have, or the model has a class named `unknown`.
+    Raises CheckpointError as `load_model` does, and ConfigError if the settings need a threshold, batch normalisation
+    or channels that the model does not have, or the model has a class named `unknown`.
     """
     model = load_model(workdir, config.serve.compute_body)._replace(adapt_share=config.serve.adapt_share)
     if config.serve.adapt == NORM:

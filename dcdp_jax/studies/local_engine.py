@@ -73,8 +73,8 @@ def start_on_share(file: Path, place: int, workers: int) -> subprocess.Popen[byt
     return process
 
 
-def share_of(things: Sequence[Any], place: int, workers: int) -> list[Any]:
-    """Returns the things that one of several workers may use; shared where there are fewer than workers."""
-    if len(things) >= workers:
-        return list(np.array_split(np.array(things), workers)[place].tolist())
-    return [things[place % len(things)]] if things else []
+def share_of(resources: Sequence[Any], place: int, workers: int) -> list[Any]:
+    """Returns the cores or GPUs for the worker with number `place`. If there are fewer than workers, workers share."""
+    if len(resources) >= workers:
+        return list(np.array_split(np.array(resources), workers)[place].tolist())
+    return [resources[place % len(resources)]] if resources else []

@@ -359,7 +359,7 @@ def train_steps(
         state, metrics = one(carried[0], i)
         return state, carried[1].at[i].set(ravel_pytree(metrics)[0])
 
-    # A GPU would update every scale and bias with a kernel of its own.
+    # Packed, because a GPU would otherwise launch one kernel for the update of every scale and bias.
     packed = pack(state, state.params) if built["settings"].pack_vectors else state
     rows = jnp.zeros((n, row.size), row.dtype)
     state, rows = jax.lax.fori_loop(0, batches["count"][0], body, (packed, rows))

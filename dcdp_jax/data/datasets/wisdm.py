@@ -10,7 +10,7 @@ What the published file needs, and what is done with it:
   thousand of these is a damaged file, and an error; so is anything else than numbers, a user or an activity.
 - The same record twice (user, activity, timestamp and values): left out, counted.
 - Timestamp 0 with acceleration 0: no measurement (gravity is missing); left out, counted. With another acceleration
-  the time is unknown: kept where it stands, as a stretch of its own.
+  the time is unknown: kept at its place in the file, as a separate stretch.
 - Timestamps that repeat with other values: kept, the phone's clock was slower than its sensor.
 - Timestamps that go back, or forward by more than `LONGEST_STEP`, another user or another activity: a new stretch. The
   file's order is taken for the order in time, as timestamps start again whenever a phone does. Single samples that
