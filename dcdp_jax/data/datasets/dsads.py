@@ -101,7 +101,7 @@ def without_copies(recordings: Sequence[Recording]) -> tuple[list[Recording], li
 
 
 def share(a: np.ndarray, b: np.ndarray) -> bool:
-    """Returns whether signals (t, c) and (u, c) share a segment (125 equal rows); see `find_shared` for shorter runs."""
+    """Returns whether signals (t, c) and (u, c) share a segment of equal rows; see `find_shared` for shorter runs."""
     first = np.arange(len(a) + len(b)) < len(a)
     return find_shared(np.concatenate([a, b]), first, ~first, (LINES + 1) // 2) is not None
 
