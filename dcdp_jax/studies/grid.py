@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -73,6 +73,20 @@ def stages_of(config: ConfigDict) -> list[Stage]:
     return [stage._replace(inner=True) for stage in stages[:-1]] + stages[-1:]
 
 
+def check_rows(rows: Sequence[Row], owners: Collection[str]) -> None:
+    """Raises ConfigError for a row that sets a field of a data set not in `owners`, or one that the study sets."""
+    for row in rows:
+        for name in row.fields:
+            owner, colon, field = name.rpartition(":")
+            if colon and owner not in owners:
+                raise ConfigError(
+                    f"row {row.name!r}: {name} is for the data set {owner!r}, expected one of "
+                    f"{', '.join(sorted(owners))}"
+                )
+            if field in GIVEN:
+                raise ConfigError(f"row {row.name!r} sets {field}, which {GIVEN[field]} gives; take it out of the row")
+
+
 def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
     """Returns the trials of a stage, one per data set, row, fold and seed; the seeds of a fold follow each other.
 
@@ -84,22 +98,12 @@ def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
     datasets, seeds = (config.quick.datasets, config.quick.seeds) if study.quick else (config.datasets, study.seeds)
     if not datasets:
         raise ConfigError("datasets is empty, expected {name: config}")
-    owners = {*config.datasets, *config.quick.datasets}
+    check_rows(stage.rows, {*config.datasets, *config.quick.datasets})
     places = {f"data.{place}": study[place] for place in ("raw_dir", "cache_dir") if study[place]}
     for dataset, original in datasets.items():
         folds = range(study.inner_folds) if stage.inner else study.folds or (original.data.fold,)
         for row, fold, seed in itertools.product(stage.rows, folds, seeds):
             given = [(*name.rpartition(":"), value) for name, value in {**base, **row.fields}.items()]
-            for owner, colon, field, _ in given:
-                if colon and owner not in owners:
-                    raise ConfigError(
-                        f"row {row.name!r}: {owner}:{field} is for the data set {owner!r}, expected one of "
-                        f"{', '.join(sorted(owners))}"
-                    )
-                if field in GIVEN:
-                    raise ConfigError(
-                        f"row {row.name!r} sets {field}, which {GIVEN[field]} gives; take it out of the row"
-                    )
             fields = {field: value for owner, _, field, value in given if owner in ("", dataset)}
             fields |= {"data.fold": fold, "seed": seed} | places
             if study.inner_folds:

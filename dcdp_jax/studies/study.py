@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.config import as_plain_data, check_study
+from dcdp_jax.metrics import MAIN_SCORES
 from dcdp_jax.runs.files import markdown_table, number_or_blank, write_atomically, write_json
 from dcdp_jax.runs.reading import seconds_of
 from dcdp_jax.runs.workdir import LOCK, locked, refuse_others
@@ -103,7 +104,7 @@ def trial_list(outcomes: Sequence[Outcome]) -> str:
     for outcome in (outcome for outcome in outcomes if outcome.result):
         validation = validation_mean([outcome], outcome.trial.row, "f1_macro")
         tested = None if is_inner(outcome.trial) else outcome.result["test"]
-        shown = [validation, *(tested and tested[score] for score in ("accuracy", "f1_macro"))]
+        shown = [validation, *(tested and tested[score] for score in MAIN_SCORES)]
         epochs = f"{outcome.result['best_epoch']} of {outcome.result['epochs']}"
         lines.append([outcome.trial.name, epochs, *(number_or_blank(None if x is None else 100 * x) for x in shown)])
     header = ["`trials/`", "selected epoch", "validation macro F1", "test accuracy", "test macro F1"]
