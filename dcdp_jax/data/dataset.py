@@ -1,34 +1,27 @@
 """Builds the data of a run from its config, in the order of the steps: arrays that are ready for the device."""
 
 import dataclasses
+import functools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.audit import audit
+from dcdp_jax.data.classes import Task
 from dcdp_jax.data.datasets import find_dataset
 from dcdp_jax.data.normalize import Normalizer, covered_samples, fit_normalizer, outlying_channel
-from dcdp_jax.data.partition import partition, select_channels
+from dcdp_jax.data.parts import arrange, divide, empty_part, separate_class, split_windows, start_bounds
 from dcdp_jax.data.pool import Pool, make_pool
 from dcdp_jax.data.prepared import read_dataset
-from dcdp_jax.data.protocols import (
-    TEST_SHARE,
-    VALIDATION_SHARE,
-    Protocol,
-    hold_out,
-    listed,
-    set_aside_calibration,
-    train_on_validation,
-)
-from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, content_digest, fingerprint
+from dcdp_jax.data.protocols import Protocol, listed
+from dcdp_jax.data.recording import UNLABELLED, Channel, Recordings, content_digest, fingerprint
 from dcdp_jax.data.spec import choose_fold
 from dcdp_jax.data.views import decimate, interval_cuts, keep_channels, make_view, relabel, view_recording
-from dcdp_jax.data.windows import WindowIndex, cut_at_label_changes, index_windows
+from dcdp_jax.data.windows import WindowIndex
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.values import check_values, fields_of
-
-__all__ = ["Dataset", "Split", "build_dataset", "partition", "select_channels"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +52,6 @@ class Dataset:
     marks: tuple[str, ...]  # any of synthetic, leaky, incomplete
     fingerprint: str  # fingerprint of the recordings as they were read, see `recording.fingerprint`
     rate: float  # samples per second
-    windows: Mapping[str, int]  # {split: number of windows}
-    counts: Mapping[str, Mapping[str, int]]  # {split: {class name: number of windows}}
-    # {split: {subject: number of windows}}; a subject is its name, or its number as text
-    subject_counts: Mapping[str, Mapping[str, int]]
     # {subject: {class name: number of samples}} of everything that was read, in a part or not; '' is the name for
     # samples of no class
     samples: Mapping[str, Mapping[str, int]]
@@ -78,6 +67,25 @@ class Dataset:
     calibration: Split | None = None  # windows of the test subjects to adapt with; None without `data.calibration`
     # windows of the test part that have `data.left_out_class`, with the label k; None without such a class
     unknown: Split | None = None
+
+    @functools.cached_property
+    def windows(self) -> dict[str, int]:
+        """Number of windows by part."""
+        return {split: len(part.labels) for split, part in self.splits.items()}
+
+    @functools.cached_property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Number of windows by part and class name."""
+        counts = {split: Counter(part.labels.tolist()) for split, part in self.splits.items()}
+        return {
+            split: {name: of_part[k] for k, name in enumerate(self.class_names)} for split, of_part in counts.items()
+        }
+
+    @functools.cached_property
+    def subject_counts(self) -> dict[str, dict[str, int]]:
+        """Number of windows by part and subject, which is its name, or its number as text."""
+        counts = {split: sorted(Counter(part.subjects.tolist()).items()) for split, part in self.splits.items()}
+        return {split: {self.subject_names.get(s, str(s)): n for s, n in of_part} for split, of_part in counts.items()}
 
     def windows_at(self, starts: np.ndarray) -> np.ndarray:
         """Returns the windows (n, window, c) that begin at samples (n,), not normalised."""
@@ -97,127 +105,62 @@ def build_dataset(config: ConfigDict) -> Dataset:
     own = {f"data.{name}": value for name, value in config.items() if not isinstance(value, ConfigDict)}
     check_values(own, fields_of("data"))
     spec = find_dataset(config.name)
+
+    # Read, and choose people, classes and channels.
     recordings = read_dataset(config.name, config.raw_dir, config.cache_dir, config.get(config.name))
-    marks = list(spec.marks)
-    notes = list(recordings.notes)
-    if recordings.missing:
+    if recordings.missing and config.require_complete:
         missing = "; ".join(recordings.missing)
-        if config.require_complete:
-            raise DataError(f"data.require_complete=True, and {config.name} is incomplete: {missing}")
-        marks.append("incomplete")
-        notes += [f"incomplete: {what}" for what in recordings.missing]
+        raise DataError(f"data.require_complete=True, and {config.name} is incomplete: {missing}")
     digests = [content_digest(r) for r in recordings]
     data_fingerprint = fingerprint(recordings, digests)
-
     outside = spec.tested_within(config, recordings) if config.within else set()
     choice = choose_fold(config, recordings) if config.within else spec.choose(config, recordings)
-    task = spec.task(config.within or config.protocol, recordings.class_names, config.classes)
-    class_names = trained_classes(task.classes, config.left_out_class)
-    if config.left_out_class:
-        task = task._replace(classes=(*class_names, config.left_out_class))
-    digests = [digest for digest, r in zip(digests, recordings, strict=True) if r.subject not in outside]
-    kept = [
-        relabel(keep_channels(decimate(r, config.decimate), config.channels), task)
-        for r in recordings.release()
-        if r.subject not in outside
-    ]
-    recordings = dataclasses.replace(recordings, recordings=kept)
-    if outside:
-        notes.append(
-            f"data.within={config.within!r}: left out are the {len(outside)} subjects that this protocol tests"
-        )
-    names = recordings.subject_names
-    samples = count_samples(recordings, task.classes, names)
-    if unlabelled := sum(classes[""] for classes in samples.values()):
-        total = sum(sum(classes.values()) for classes in samples.values())
-        notes.append(f"{unlabelled:,} of {total:,} samples have none of the classes")
-    try:
-        protocol = spec.divide(config.protocol, recordings, choice)
-    except DataError as error:
-        if not recordings.missing:
-            raise
-        raise DataError(f"{error}; the data is incomplete: {missing}") from error
-    if config.validation == "none":
-        protocol = train_on_validation(protocol)
-    if config.heldout:
-        protocol = hold_out(protocol, recordings, config.heldout)
-    if protocol.leaky:
-        marks.append("leaky")
-    if config.calibration:
-        protocol = set_aside_calibration(protocol, recordings, config.calibration, len(class_names))
-    notes += protocol.notes
-
-    order, protocol = arrange(protocol)
-    read = recordings[order[0]].channels
-    inputs = tuple(read[i] for i in make_view(read, config.view).inputs)
-    intervals = [interval for parts in protocol.intervals.values() for interval in parts]
-    length = sum(len(recordings[i].labels) for i in order)
-    views = (
-        view_recording(r, config.view, interval_cuts(intervals, i)) for i, r in enumerate(recordings.release(order))
+    task = leave_out_class(
+        spec.task(config.within or config.protocol, recordings.class_names, config.classes), config.left_out_class
     )
-    pool = make_pool(views, length, names)
-    windows = split_windows(config, pool, protocol)
-    tested = windows["test"]
+    class_names = tuple(name for name in task.classes if name != config.left_out_class)
+    chosen = [i for i, r in enumerate(recordings) if r.subject not in outside]
+    released = recordings.release(chosen)
+    changed = [relabel(keep_channels(decimate(r, config.decimate), config.channels), task) for r in released]
+    recordings = dataclasses.replace(recordings, recordings=changed)
+    samples = count_samples(recordings, task.classes)
+
+    # Split.
+    protocol = divide(config, spec, recordings, choice, len(class_names))
+    order, protocol = arrange(protocol)
+
+    # Window.
+    channels = recordings[order[0]].channels
+    inputs = tuple(channels[i] for i in make_view(channels, config.view).inputs)
+    pool = pool_views(config.view, recordings, order, protocol)
+    every = split_windows(config, pool, protocol)
+    windows, unknown = every, None
     if config.left_out_class:
-        windows, unknown = separate_class(pool, windows, len(class_names), config.window)
-        if not len(unknown.start):
-            raise ConfigError(
-                f"data.left_out_class={config.left_out_class!r}: no window of the test part has this class"
-            )
-        notes.append(
-            f"data.left_out_class={config.left_out_class!r}: no window of it trains or validates; its "
-            f"{len(unknown.start)} windows of the test part are unknown to the model"
-        )
+        windows, unknown = separate_class(config, pool, every, len(class_names))
     for split, index in windows.items():
         if len(index.label) == 0:
             raise ConfigError(empty_part(config, pool, protocol, split))
-    training = covered_samples(windows["train"].start, config.window, len(pool.labels))
-    normalizer = fit_normalizer(pool.signals, training, config.normalize)
-    if found := outlying_channel(pool.signals, training, normalizer):
-        raise DataError(outlier_message(pool, training, *found))
+
+    # Fit statistics, and check all of it.
+    normalizer = fit_statistics(config, pool, windows["train"])
     proved = audit(
         pool,
         protocol,
-        {**windows, "test": tested},
+        {**windows, "test": every["test"]},
         config.window,
         normalizer,
         config.normalize,
-        [digests[i] for i in order],
+        [digests[chosen[i]] for i in order],
         config.join_recordings,
     )
 
-    def make_split(index: WindowIndex) -> Split:
-        return Split(index.start.astype(np.int32), index.label, pool.subjects[pool.recording_of(index.start)])
-
-    splits = {split: make_split(index) for split, index in windows.items()}
+    splits = {split: make_split(pool, index) for split, index in windows.items()}
     calibration = splits.pop("calibration", None)
     if config.train_starts == "random":
-        splits["train"] = dataclasses.replace(splits["train"], bounds=start_bounds(config, pool, protocol, splits))
-    counts = {
-        split: dict.fromkeys(class_names, 0) | count_by_name(part.labels, class_names) for split, part in splits.items()
-    }
-    called = {number: names.get(number, str(number)) for number in pool.subjects.tolist()}
-    starts = np.concatenate([index.start for index in windows.values()])
-    if len(without := np.setdiff1d(pool.subjects, pool.subjects[pool.recording_of(starts)])):
-        who = listed([called[number] for number in without.tolist()])
-        notes.append(f"no window of {config.window} labelled samples is of the subjects {who}")
-    if unseen := [name for name in class_names if not counts["train"][name]]:
-        if protocol.every_class:
-            raise DataError(
-                f"data.protocol={protocol.name}, data.fold={config.fold}: no training window has the class "
-                f"{listed(unseen)}; choose another data.folds, or classes that more subjects have (data.classes)"
-            )
-        notes.append(f"no training window has the class {listed(unseen)}")
-    if config.join_recordings:
-        last = config.window - 1
-        crossing = {
-            split: np.count_nonzero(pool.recording_of(index.start) != pool.recording_of(index.start + last))
-            for split, index in windows.items()
-        }
-        notes.append(
-            "recordings are joined, and windows run from one into the next: "
-            + ", ".join(f"{count} in {split}" for split, count in crossing.items())
-        )
+        bounds = start_bounds(config, pool, protocol, splits["train"].starts)
+        splits["train"] = dataclasses.replace(splits["train"], bounds=bounds)
+    incomplete = ("incomplete",) if recordings.missing else ()
+    leaky = ("leaky",) if protocol.leaky else ()
     return Dataset(
         signals=pool.signals,
         splits=splits,
@@ -226,121 +169,75 @@ def build_dataset(config: ConfigDict) -> Dataset:
         class_names=class_names,
         channels=pool.channels,
         inputs=inputs,
-        marks=tuple(marks),
+        marks=(*spec.marks, *incomplete, *leaky),
         fingerprint=data_fingerprint,
         rate=pool.rate,
-        windows={split: len(part.labels) for split, part in splits.items()},
-        counts=counts,
-        subject_counts={split: count_by_name(part.subjects, called) for split, part in splits.items()},
         samples=samples,
         missing_values=recordings.missing_values,
-        notes=(*notes, *proved),
+        notes=(
+            *recordings.notes,
+            *(f"incomplete: {what}" for what in recordings.missing),
+            *sample_notes(config, outside, samples),
+            *protocol.notes,
+            *window_notes(config, protocol, pool, windows, unknown, class_names),
+            *proved,
+        ),
         offsets=pool.offsets,
         runs=pool.runs,
-        subject_names=names,
+        subject_names=recordings.subject_names,
         labels=np.where(pool.labels < len(class_names), pool.labels, UNLABELLED).astype(np.int32),
         test_stretches=pool.stretches(protocol.intervals["test"], config.join_recordings),
         calibration=calibration,
-        unknown=make_split(unknown) if config.left_out_class else None,
+        unknown=make_split(pool, unknown) if unknown is not None else None,
     )
 
 
-def trained_classes(classes: tuple[str, ...], left_out: str) -> tuple[str, ...]:
-    """Returns the classes without the one that is left out; all where `left_out` is empty.
+def leave_out_class(task: Task, left_out: str) -> Task:
+    """Returns a task whose last class is the one that is left out; the same task where `left_out` is empty.
 
     Raises:
-      ConfigError: there is no such class, or fewer than two are left.
+      ConfigError: there is no such class, or fewer than two others.
     """
-    kept = tuple(name for name in classes if name != left_out)
-    if left_out and (len(kept) == len(classes) or len(kept) < 2):
+    if not left_out:
+        return task
+    kept = tuple(name for name in task.classes if name != left_out)
+    if len(kept) == len(task.classes) or len(kept) < 2:
         raise ConfigError(
-            f"data.left_out_class={left_out!r}: expected one of {', '.join(classes)}, and at least two others"
+            f"data.left_out_class={left_out!r}: expected one of {', '.join(task.classes)}, and at least two others"
         )
-    return kept
+    return task._replace(classes=(*kept, left_out))
 
 
-def separate_class(
-    pool: Pool, windows: Mapping[str, WindowIndex], label: int, window: int
-) -> tuple[dict[str, WindowIndex], WindowIndex]:
-    """Returns the windows of each part without a sample of a class, and those of the test part that have its label."""
-    samples = np.concatenate([[0], np.cumsum(pool.labels == label)])
-    kept = {}
-    for split, index in windows.items():
-        clear = (samples[index.start + window] == samples[index.start]) & (index.label != label)
-        kept[split] = WindowIndex(*(column[clear] for column in index))
-    return kept, WindowIndex(*(column[windows["test"].label == label] for column in windows["test"]))
-
-
-def arrange(protocol: Protocol) -> tuple[list[int], Protocol]:
-    """Puts recordings of one part next to each other; returns the old indices in order, and the protocol with new ones.
-
-    Recordings in no part are left out.
-    """
-    order = list(dict.fromkeys(part.recording for parts in protocol.intervals.values() for part in parts))
-    new = {old: i for i, old in enumerate(order)}
-    intervals = {
-        split: [part._replace(recording=new[part.recording]) for part in parts]
-        for split, parts in protocol.intervals.items()
-    }
-    return order, protocol._replace(intervals=intervals)
-
-
-def split_windows(config: ConfigDict, pool: Pool, protocol: Protocol) -> dict[str, WindowIndex]:
-    """Returns the windows of every part; those of a leaky protocol are drawn from all windows."""
-    if protocol.leaky:
-        stretches = pool.stretches(protocol.intervals["train"])
-        every = index_windows(pool.labels, stretches, config.window, config.step, config.label_rule)
-        order = np.random.default_rng(config.fold).permutation(len(every.start))
-        test = round(len(order) * TEST_SHARE)
-        cuts = [test, test + round(len(order) * VALIDATION_SHARE)]
-        drawn = dict(zip(("test", "validation", "train"), np.split(order, cuts), strict=True))
-        if "validation" not in protocol.intervals:
-            drawn["train"] = order[test:]
-        return {
-            split: WindowIndex(*(column[np.sort(drawn[split])] for column in every)) for split in protocol.intervals
-        }
-    join = config.join_recordings
+def count_samples(recordings: Recordings, class_names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Returns {subject: {class name: number of samples}}, by the subjects' numbers; '' for samples of no class."""
+    totals: dict[int, np.ndarray] = {}
+    for r in sorted(recordings, key=lambda r: r.subject):
+        counts = np.bincount(r.labels - UNLABELLED, minlength=1 + len(class_names))
+        totals[r.subject] = totals.get(r.subject, 0) + counts
     return {
-        split: index_windows(pool.labels, pool.stretches(parts, join), config.window, config.step, config.label_rule)
-        for split, parts in protocol.intervals.items()
+        recordings.subject_names.get(subject, str(subject)): dict(zip(("", *class_names), counts.tolist(), strict=True))
+        for subject, counts in totals.items()
     }
 
 
-def start_bounds(config: ConfigDict, pool: Pool, protocol: Protocol, splits: Mapping[str, Split]) -> np.ndarray:
-    """Returns the first and the last sample (n, 2) at which each training window may begin.
+def pool_views(view: str, recordings: Recordings, order: Sequence[int], protocol: Protocol) -> Pool:
+    """Computes the view of each recording in the order of their indices, and concatenates them.
 
-    They lie half of `data.step` before and after the window's begin, or nearer, so that the window stays within the
-    contiguous samples of its label in the training part of one recording.
-
-    Raises:
-      ConfigError: the protocol draws test windows among those that overlap with training windows.
+    The recordings are released; the intervals of the protocol have the indices in the order.
     """
-    if protocol.leaky:
-        raise ConfigError(
-            "data.train_starts='random' would move training windows onto tested samples with "
-            f"data.protocol={protocol.name}; set --config.data.train_starts=fixed"
-        )
-    starts = splits["train"].starts
-    stretches = pool.stretches(protocol.intervals["train"], config.join_recordings)
-    runs = cut_at_label_changes(pool.labels, stretches)
-    first, end = runs[np.searchsorted(runs[:, 0], starts, side="right") - 1].T
-    half = config.step // 2
-    bounds = [np.maximum(starts - half, first), np.minimum(starts + half, end - config.window)]
-    return np.stack(bounds, axis=1).astype(np.int32)
+    intervals = [interval for parts in protocol.intervals.values() for interval in parts]
+    length = sum(len(recordings[i].labels) for i in order)
+    views = (view_recording(r, view, interval_cuts(intervals, i)) for i, r in enumerate(recordings.release(order)))
+    return make_pool(views, length, recordings.subject_names)
 
 
-def empty_part(config: ConfigDict, pool: Pool, protocol: Protocol, split: str) -> str:
-    """Returns the message for a part without a window."""
-    stretches = pool.stretches(protocol.intervals[split], config.join_recordings)
-    runs = cut_at_label_changes(pool.labels, stretches)
-    runs = runs[pool.labels[runs[:, 0]] != UNLABELLED]
-    longest = int(np.diff(stretches).max(initial=0))
-    longest_run = int(np.diff(runs).max(initial=0))
-    return (
-        f"data.window={config.window}: no window fits into the {split} part of protocol {protocol.name}: its longest "
-        f"contiguous stretch has {longest} samples, its longest stretch of one class {longest_run}; choose a shorter "
-        f"window, other classes or another protocol"
-    )
+def fit_statistics(config: ConfigDict, pool: Pool, windows: WindowIndex) -> Normalizer:
+    """Fits the normaliser to the samples of the training windows; raises DataError if it hides a channel's values."""
+    training = covered_samples(windows.start, config.window, len(pool.labels))
+    normalizer = fit_normalizer(pool.signals, training, config.normalize)
+    if found := outlying_channel(pool.signals, training, normalizer):
+        raise DataError(outlier_message(pool, training, *found))
+    return normalizer
 
 
 def outlier_message(pool: Pool, training: np.ndarray, channel: int, usual: float) -> str:
@@ -354,21 +251,62 @@ def outlier_message(pool: Pool, training: np.ndarray, channel: int, usual: float
     )
 
 
-def count_by_name(numbers: np.ndarray, names: Sequence[str] | Mapping[int, str]) -> dict[str, int]:
-    """Returns {name: count} of the numbers that occur, in ascending order of the numbers."""
-    found, counts = np.unique(numbers, return_counts=True)
-    return {names[number]: count for number, count in zip(found.tolist(), counts.tolist(), strict=True)}
+def make_split(pool: Pool, index: WindowIndex) -> Split:
+    """Returns the windows of a part with their subjects."""
+    return Split(index.start.astype(np.int32), index.label, pool.subjects[pool.recording_of(index.start)])
 
 
-def count_samples(
-    recordings: Sequence[Recording], class_names: Sequence[str], names: Mapping[int, str]
-) -> dict[str, dict[str, int]]:
-    """Returns {subject: {class name: number of samples}}, by the subjects' numbers; '' for samples of no class."""
-    totals: dict[int, np.ndarray] = {}
-    for r in sorted(recordings, key=lambda r: r.subject):
-        counts = np.bincount(r.labels - UNLABELLED, minlength=1 + len(class_names))
-        totals[r.subject] = totals.get(r.subject, 0) + counts
-    return {
-        names.get(subject, str(subject)): dict(zip(("", *class_names), counts.tolist(), strict=True))
-        for subject, counts in totals.items()
-    }
+def sample_notes(config: ConfigDict, outside: set[int], samples: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Returns sentences on the subjects outside of `data.within`, and on {subject: {class: samples}} of no class."""
+    notes = []
+    if outside:
+        notes.append(
+            f"data.within={config.within!r}: left out are the {len(outside)} subjects that this protocol tests"
+        )
+    if unlabelled := sum(classes[""] for classes in samples.values()):
+        total = sum(sum(classes.values()) for classes in samples.values())
+        notes.append(f"{unlabelled:,} of {total:,} samples have none of the classes")
+    return notes
+
+
+def window_notes(
+    config: ConfigDict,
+    protocol: Protocol,
+    pool: Pool,
+    windows: Mapping[str, WindowIndex],
+    unknown: WindowIndex | None,
+    class_names: Sequence[str],
+) -> list[str]:
+    """Returns sentences on classes and subjects without windows, and on windows over the bounds of recordings.
+
+    Raises:
+      DataError: a class has no training window, and the protocol needs one of each.
+    """
+    notes = []
+    if unknown is not None:
+        notes.append(
+            f"data.left_out_class={config.left_out_class!r}: no window of it trains or validates; its "
+            f"{len(unknown.start)} windows of the test part are unknown to the model"
+        )
+    recordings = {split: pool.recording_of(index.start) for split, index in windows.items()}
+    there = pool.subjects[np.concatenate(list(recordings.values()))]
+    if len(without := np.setdiff1d(pool.subjects, there)):
+        who = listed([pool.subject_names.get(number, str(number)) for number in without.tolist()])
+        notes.append(f"no window of {config.window} labelled samples is of the subjects {who}")
+    if unseen := [name for label, name in enumerate(class_names) if label not in windows["train"].label]:
+        if protocol.every_class:
+            raise DataError(
+                f"data.protocol={protocol.name}, data.fold={config.fold}: no training window has the class "
+                f"{listed(unseen)}; choose another data.folds, or classes that more subjects have (data.classes)"
+            )
+        notes.append(f"no training window has the class {listed(unseen)}")
+    if config.join_recordings:
+        crossing = {
+            split: np.count_nonzero(first != pool.recording_of(windows[split].start + config.window - 1))
+            for split, first in recordings.items()
+        }
+        notes.append(
+            "recordings are joined, and windows run from one into the next: "
+            + ", ".join(f"{count} in {split}" for split, count in crossing.items())
+        )
+    return notes

@@ -21,6 +21,10 @@ class WindowIndex(NamedTuple):
     start: np.ndarray  # (n,) int64 first sample
     label: np.ndarray  # (n,) int32 class index
 
+    def select(self, chosen: np.ndarray) -> "WindowIndex":
+        """Returns the windows of a mask, or of indices."""
+        return WindowIndex(self.start[chosen], self.label[chosen])
+
 
 def window_starts(stretches: np.ndarray, window: int, step: int) -> np.ndarray:
     """Returns the first samples of all windows: floor((length - window) / step) + 1 in each stretch of this length.

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from configs import default
-from dcdp_jax.data.dataset import arrange, split_windows
 from dcdp_jax.data.datasets import DATASETS
 from dcdp_jax.data.normalize import Normalizer, covered_samples, fit_normalizer
+from dcdp_jax.data.parts import arrange, split_windows
 from dcdp_jax.data.pool import Pool, make_pool
 from dcdp_jax.data.protocols import Choice, Protocol
 from dcdp_jax.data.recording import Channel, Recording

@@ -1,0 +1,138 @@
+"""Divides recordings, and then their windows, into the parts of a protocol."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from dcdp_jax.data.pool import Pool
+from dcdp_jax.data.protocols import (
+    TEST_SHARE,
+    VALIDATION_SHARE,
+    Choice,
+    Protocol,
+    hold_out,
+    set_aside_calibration,
+    train_on_validation,
+)
+from dcdp_jax.data.recording import UNLABELLED, Recordings
+from dcdp_jax.data.spec import DatasetSpec
+from dcdp_jax.data.windows import WindowIndex, cut_at_label_changes, index_windows
+from dcdp_jax.errors import ConfigError, DataError
+
+
+def divide(config: ConfigDict, spec: DatasetSpec, recordings: Recordings, choice: Choice, classes: int) -> Protocol:
+    """Divides recordings by the protocol of a config and the fields that change its parts.
+
+    Args:
+      config: the `data` part of a config.
+      spec: of the data set.
+      recordings: with labels of the task.
+      choice: within the protocol.
+      classes: number of classes that a model learns; labels from there on are not among them.
+
+    Raises:
+      ConfigError: a field cannot be used.
+      DataError: a part would be empty.
+    """
+    try:
+        protocol = spec.divide(config.protocol, recordings, choice)
+    except DataError as error:
+        if not recordings.missing:
+            raise
+        raise DataError(f"{error}; the data is incomplete: {'; '.join(recordings.missing)}") from error
+    if config.validation == "none":
+        protocol = train_on_validation(protocol)
+    if config.heldout:
+        protocol = hold_out(protocol, recordings, config.heldout)
+    if config.calibration:
+        protocol = set_aside_calibration(protocol, recordings, config.calibration, classes)
+    return protocol
+
+
+def arrange(protocol: Protocol) -> tuple[list[int], Protocol]:
+    """Puts recordings of one part next to each other; returns the old indices in order, and the protocol with new ones.
+
+    Recordings in no part are left out.
+    """
+    order = list(dict.fromkeys(part.recording for parts in protocol.intervals.values() for part in parts))
+    new = {old: i for i, old in enumerate(order)}
+    intervals = {
+        split: [part._replace(recording=new[part.recording]) for part in parts]
+        for split, parts in protocol.intervals.items()
+    }
+    return order, protocol._replace(intervals=intervals)
+
+
+def split_windows(config: ConfigDict, pool: Pool, protocol: Protocol) -> dict[str, WindowIndex]:
+    """Returns the windows of every part; those of a leaky protocol are drawn from all windows."""
+    if protocol.leaky:
+        stretches = pool.stretches(protocol.intervals["train"])
+        every = index_windows(pool.labels, stretches, config.window, config.step, config.label_rule)
+        order = np.random.default_rng(config.fold).permutation(len(every.start))
+        test = round(len(order) * TEST_SHARE)
+        cuts = [test, test + round(len(order) * VALIDATION_SHARE)]
+        drawn = dict(zip(("test", "validation", "train"), np.split(order, cuts), strict=True))
+        if "validation" not in protocol.intervals:
+            drawn["train"] = order[test:]
+        return {split: every.select(np.sort(drawn[split])) for split in protocol.intervals}
+    join = config.join_recordings
+    return {
+        split: index_windows(pool.labels, pool.stretches(parts, join), config.window, config.step, config.label_rule)
+        for split, parts in protocol.intervals.items()
+    }
+
+
+def separate_class(
+    config: ConfigDict, pool: Pool, windows: Mapping[str, WindowIndex], label: int
+) -> tuple[dict[str, WindowIndex], WindowIndex]:
+    """Separates the windows of `data.left_out_class`, whose samples have a label.
+
+    Returns the windows of each part without a sample of the class, and the windows of the test part that have its
+    label. Raises ConfigError if there are none of the latter.
+    """
+    samples = np.concatenate([[0], np.cumsum(pool.labels == label)])
+    kept = {}
+    for split, index in windows.items():
+        clear = (samples[index.start + config.window] == samples[index.start]) & (index.label != label)
+        kept[split] = index.select(clear)
+    unknown = windows["test"].select(windows["test"].label == label)
+    if not len(unknown.start):
+        raise ConfigError(f"data.left_out_class={config.left_out_class!r}: no window of the test part has this class")
+    return kept, unknown
+
+
+def start_bounds(config: ConfigDict, pool: Pool, protocol: Protocol, starts: np.ndarray) -> np.ndarray:
+    """Returns the first and the last sample (n, 2) at which each training window, from one of the starts, may begin.
+
+    They lie half of `data.step` before and after the window's begin, or nearer, so that the window stays within the
+    contiguous samples of its label in the training part of one recording.
+
+    Raises:
+      ConfigError: the protocol draws test windows among those that overlap with training windows.
+    """
+    if protocol.leaky:
+        raise ConfigError(
+            "data.train_starts='random' would move training windows onto tested samples with "
+            f"data.protocol={protocol.name}; set --config.data.train_starts=fixed"
+        )
+    stretches = pool.stretches(protocol.intervals["train"], config.join_recordings)
+    runs = cut_at_label_changes(pool.labels, stretches)
+    first, end = runs[np.searchsorted(runs[:, 0], starts, side="right") - 1].T
+    half = config.step // 2
+    bounds = [np.maximum(starts - half, first), np.minimum(starts + half, end - config.window)]
+    return np.stack(bounds, axis=1).astype(np.int32)
+
+
+def empty_part(config: ConfigDict, pool: Pool, protocol: Protocol, split: str) -> str:
+    """Returns the message for a part without a window."""
+    stretches = pool.stretches(protocol.intervals[split], config.join_recordings)
+    runs = cut_at_label_changes(pool.labels, stretches)
+    runs = runs[pool.labels[runs[:, 0]] != UNLABELLED]
+    longest = int(np.diff(stretches).max(initial=0))
+    longest_run = int(np.diff(runs).max(initial=0))
+    return (
+        f"data.window={config.window}: no window fits into the {split} part of protocol {protocol.name}: its longest "
+        f"contiguous stretch has {longest} samples, its longest stretch of one class {longest_run}; choose a shorter "
+        f"window, other classes or another protocol"
+    )
