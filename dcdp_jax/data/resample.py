@@ -4,6 +4,8 @@
 size, and the results do not depend on the chunks. `settle` and `resample` apply them to a whole recording.
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +28,15 @@ class Rows(NamedTuple):
     time: np.ndarray  # (n,) seconds, strictly rising
     values: np.ndarray  # (n, c), NaN where missing
     rows: np.ndarray  # (n,) int64, number of the input row that each came from, counted from the first pushed row
+
+    def select(self, chosen: np.ndarray | slice) -> "Rows":
+        """Returns the rows of a mask or slice."""
+        return Rows(*(part[chosen] for part in self))
+
+
+def join(parts: Sequence[Rows]) -> Rows:
+    """Returns the rows of all parts, at least one, in order."""
+    return Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 class Even(NamedTuple):
@@ -79,12 +90,12 @@ class Repeats:
         if len(time):
             self._last = float(time[-1])
         if self.how in ("error", "drop"):
-            return Rows(*(part[~again] for part in came))
+            return came.select(~again)
         if self._held is not None:
-            came = Rows(*(np.concatenate(pair) for pair in zip(self._held, came, strict=True)))
+            came = join([self._held, came])
         first = int(np.searchsorted(came.time, came.time[-1])) if len(came.time) else 0
-        self._held = Rows(*(part[first:] for part in came))
-        return self._settle(Rows(*(part[:first] for part in came)), self._last)
+        self._held = came.select(slice(first, None))
+        return self._settle(came.select(slice(first)), self._last)
 
     def judge(self, time: np.ndarray, whole: int | None = None) -> None:
         """Raises DataError if `how` is `error` and, with the next rows, too many rows repeat a stamp.
@@ -141,8 +152,7 @@ def settle(time: np.ndarray, values: np.ndarray, how: str, max_gap: float) -> tu
     repeats = Repeats(how, max_gap)
     repeats.judge(time, int(np.count_nonzero(np.diff(time) == 0)))
     parts = [repeats.push(time, values), repeats.finish()]
-    whole = Rows(*(np.concatenate(part) for part in zip(*(p for p in parts if p is not None), strict=True)))
-    return whole, repeats.repeated
+    return join([part for part in parts if part is not None]), repeats.repeated
 
 
 class EvenClock:
@@ -180,84 +190,86 @@ class EvenClock:
 
     def reset(self) -> None:
         """Drops the current stretch; the next row begins another."""
-        self._rows: Rows | None = None  # rows that later samples may need
-        self._reach = np.zeros(0, np.int64)  # number of the last sample at or before each of them
+        self._rows: Rows | None = None  # rows that later samples may need; the last row is always among them
         self._first = 0.0  # time of the first row
-        self._start = 0  # number of the first sample
-        self._count = 0  # number of rows of the stretch
-        self._next = 0  # number of the next sample
-        self._started = False  # whether the first sample is known
+        self._reached = -1  # number of the last sample at or before the last row
+        self._pending = np.zeros(0)  # times of the samples up to the last row that are not returned yet
+        self._begin: float | None = None  # time from which samples are returned; None if it is not known yet
+        self._is_new = True  # whether no sample was returned yet
 
     def push(self, rows: Rows) -> list[Even]:
         """Takes the next rows and returns the samples that no later row can change, in order."""
         if not len(rows.time):
             return []
         last = self._rows.time[-1:] if self._rows is not None else rows.time[:1]
-        breaks = np.flatnonzero(np.diff(rows.time, prepend=last) > self.max_gap)
+        breaks = np.flatnonzero(np.diff(rows.time, prepend=last) > self.max_gap).tolist()
         pieces: list[Even] = []
-        for number, some in enumerate(zip(*(np.split(part, breaks) for part in rows), strict=True)):
+        for number, (first, end) in enumerate(itertools.pairwise([0, *breaks, len(rows.time)])):
             if number:
                 pieces += self.finish()
-            if len(some[0]):
-                pieces += self._take(Rows(*some))
+            if first < end:
+                self._add(rows.select(slice(first, end)))
+                pieces += self._emit()
         return pieces
 
     def finish(self) -> list[Even]:
         """Ends the stretch and returns its remaining samples."""
-        pieces = self._emit(True) if self._rows is not None else []
+        pieces = self._emit(ended=True) if self._rows is not None else []
         self.reset()
         return pieces
 
-    def _take(self, rows: Rows) -> list[Even]:
-        """Adds rows of the current stretch."""
+    def _add(self, rows: Rows) -> None:
+        """Adds rows to the current stretch, and the times of the samples up to the last of them to `_pending`."""
         if self._rows is None:
-            self._first = float(rows.time[0])
-            self._rows = rows
+            self._first, self._rows = float(rows.time[0]), rows
         else:
-            self._rows = Rows(*(np.concatenate(pair) for pair in zip(self._rows, rows, strict=True)))
+            self._rows = join([self._rows, rows])
         if self.keep_rows:
-            reach = self._count + np.arange(len(rows.time))
-        else:
-            reach = np.floor((rows.time - self._first) * self.rate + ON_TIME)
-            far = np.diff(np.append(self._reach[-1:], reach))
-            if far.max(initial=0) > MOST_PER_ROW:
-                raise DataError(
-                    f"{far.max():,.0f} samples would lie between two rows; are data.table.rate={self.rate:g}, "
-                    f"time_unit and max_gap={self.max_gap:g} right?"
-                )
-        self._reach = np.append(self._reach, reach.astype(np.int64))
-        self._count += len(rows.time)
-        return self._emit(False)
+            self._pending = np.append(self._pending, rows.time)
+            return
+        # The number of the last sample at or before each row.
+        reached = np.floor((rows.time - self._first) * self.rate + ON_TIME)
+        between = np.diff(reached, prepend=self._reached)
+        if between.max() > MOST_PER_ROW:
+            raise DataError(
+                f"{between.max():,.0f} samples would lie between two rows; are data.table.rate={self.rate:g}, "
+                f"time_unit and max_gap={self.max_gap:g} right?"
+            )
+        numbers = np.arange(self._reached + 1, int(reached[-1]) + 1)
+        # A sample that is up to `ON_TIME` after its row has the time of the row.
+        times = np.minimum(self._first + numbers / self.rate, rows.time[np.searchsorted(reached, numbers)])
+        self._pending = np.append(self._pending, times)
+        self._reached = int(reached[-1])
 
-    def _emit(self, ended: bool) -> list[Even]:
-        """Computes the samples from `_next` on that no later row can change; all of them if the stretch has ended."""
+    def _emit(self, ended: bool = False) -> list[Even]:
+        """Returns the pending samples up to the first that a later row can change, as one piece or none.
+
+        Samples before `_begin` are left out, and so are those that still wait for a value when the stretch has ended.
+        """
         assert self._rows is not None
         t, x, rows = self._rows
-        number = np.arange(self._next, int(self._reach[-1]) + 1)
-        begin = -np.inf if self._started else self._find_start(ended)
-        if not len(number) or begin is None:
+        if self._begin is None:
+            self._begin = self._find_begin(ended)
+            if self._begin is None:
+                return []
+            self._pending = self._pending[self._pending >= self._begin]
+        times = self._pending
+        if not len(times):
             return []
-        after = np.searchsorted(self._reach, number, side="left")
-        if self.keep_rows:
-            grid = t[after]
-        else:
-            grid = self._first + number / self.rate
-            grid = np.where(t[after] <= grid, t[after], grid)
-        if not self._started:
-            self._start = self._next = int(np.searchsorted(grid, begin))
-            self._started, grid = True, grid[self._start :]
-        values, certain = np.empty((len(grid), x.shape[1]), np.float32), np.full(len(grid), True)
+        values, certain = np.empty((len(times), x.shape[1]), np.float32), np.full(len(times), True)
         for c in range(x.shape[1]):
-            values[:, c], known = fill(grid, t, x[:, c], self.max_gap, self.method, self.missing)
+            values[:, c], known = fill(times, t, x[:, c], self.max_gap, self.method, self.missing)
             certain &= known
-        ready = len(grid) if certain.all() else int(np.argmin(certain))
-        nearest_rows = rows[nearest(grid[:ready], t)]
-        starts = np.zeros(1 if self._next == self._start else 0, np.int64)
-        self._next += ready
-        self._forget(grid[ready] if ready < len(grid) else t[-1])
-        return [Even(values[:ready], grid[:ready], nearest_rows, starts)] if ready else []
+        ready = len(times) if certain.all() else int(np.argmin(certain))
+        self._pending = times[ready:]
+        self._forget(times[ready] if ready < len(times) else t[-1])
+        if not ready:
+            return []
+        starts = np.zeros(1 if self._is_new else 0, np.int64)
+        self._is_new = False
+        return [Even(values[:ready], times[:ready], rows[nearest(times[:ready], t)], starts)]
 
-    def _find_start(self, ended: bool) -> float | None:
+    def _find_begin(self, ended: bool) -> float | None:
         """Returns the time from which all channels have values, except late ones; None if it is not known yet."""
         assert self._rows is not None
         t, x, _ = self._rows
@@ -276,9 +288,7 @@ class EvenClock:
         before = np.isfinite(x[: needed + 1])
         last = needed - np.argmax(before[::-1], axis=0)  # of each channel, the last value until then
         useful = before.any(axis=0) & (time - t[last] <= self.max_gap)
-        first = int(min(last[useful].min(initial=needed), needed))
-        self._rows = Rows(*(part[first:] for part in self._rows))
-        self._reach = self._reach[first:]
+        self._rows = self._rows.select(slice(int(last[useful].min(initial=needed)), None))
 
 
 def resample(time: np.ndarray, values: np.ndarray, *, partial: bool = False, **clock: Any) -> Even:
