@@ -680,8 +680,8 @@ STUDY_FIELDS = (
         "",
         "With `ray`, `HOST:PORT` or `auto`; if empty, the cluster that `ray.init()` finds, else this machine.",
     ),
-    Field("study.cpus_per_group", 1.0, "With `ray`, CPUs of a group, the seeds of one row.", low=0),
-    Field("study.gpus_per_group", 0.0, "With `ray`, GPUs of a group; 0.5 lets two groups share one.", low=0),
+    Field("study.cpus_per_group", 1.0, "With `ray`, CPUs of a job, the trials that one process trains.", low=0),
+    Field("study.gpus_per_group", 0.0, "With `ray`, GPUs of a job; 0.5 lets two jobs share one.", low=0),
     Field(
         "study.seeds_at_once",
         1,

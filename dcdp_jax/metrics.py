@@ -50,8 +50,8 @@ def scores(counts: Num[np.ndarray, "k k"] | Num[Array, "k k"]) -> dict[str, floa
     return result
 
 
-# The scores by which parts, disturbances and subjects are compared.
-MAIN_SCORES = ("accuracy", "f1_macro")
+# The scores by which parts, disturbances and subjects are compared, and their labels.
+MAIN_SCORES = {"accuracy": "accuracy", "f1_macro": "macro F1"}
 
 
 def accuracy_text(found: Mapping[str, float]) -> str:

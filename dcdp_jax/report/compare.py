@@ -8,11 +8,12 @@ import numpy as np
 
 from dcdp_jax.calibration import calibration, class_scores
 from dcdp_jax.errors import UserError
+from dcdp_jax.metrics import MAIN_SCORES
 from dcdp_jax.report import tables
 from dcdp_jax.report.charts import branch_accuracy_curve, by_subject, draw_reliability, points, validation_records
 from dcdp_jax.report.drawing import PALETTE, Chart, Line, draw
 from dcdp_jax.report.page import number, percent, signed, text, write_page
-from dcdp_jax.report.robustness import SCORES, WAYS, absence_name, noise_points
+from dcdp_jax.report.robustness import WAYS, absence_name, noise_points
 from dcdp_jax.report.tables import Table
 from dcdp_jax.runs.reading import FinishedRun, read_run
 from dcdp_jax.values import flatten
@@ -213,7 +214,7 @@ def _robustness_table(runs: list[Named]) -> Table:
 
 def _noise_charts(runs: list[Named]) -> list[Chart]:
     charts: list[Chart] = []
-    for score, label in SCORES.items():
+    for score, label in MAIN_SCORES.items():
         lines = [
             Line(named.label, colour, *noise_points(named.run.robustness, score))
             for named, colour in zip(runs, PALETTE, strict=False)

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from dcdp_jax.metrics import MAIN_SCORES
 from dcdp_jax.report.drawing import PALETTE, Line, draw
 from dcdp_jax.report.page import percent, signed
 from dcdp_jax.report.tables import Table
 
-SCORES = {"accuracy": "accuracy", "f1_macro": "macro F1"}
 WAYS = ("fused", "fallback")
 
 
@@ -19,31 +19,31 @@ def robustness_section(robustness: Mapping[str, Any]) -> dict[str, Any]:
     The differences in brackets are to the scores with all sensors and no noise.
     """
     clean = robustness["clean"]
-    unchanged = [percent(clean[score]) for score in SCORES]
+    unchanged = [percent(clean[score]) for score in MAIN_SCORES]
 
     def changed(scores: Mapping[str, float]) -> list[str]:
-        return [f"{percent(scores[score])} ({signed(scores[score] - clean[score])})" for score in SCORES]
+        return [f"{percent(scores[score])} ({signed(scores[score] - clean[score])})" for score in MAIN_SCORES]
 
     ways = [way for way in WAYS if any(way in row for row in robustness["absent"])]
     absent = [["nothing absent", *unchanged * len(ways)]] if robustness["absent"] else []
     for row in robustness["absent"]:
         count = len(row["channels"])
-        cells = [cell for way in ways for cell in (changed(row[way]) if way in row else [""] * len(SCORES))]
+        cells = [cell for way in ways for cell in (changed(row[way]) if way in row else [""] * len(MAIN_SCORES))]
         absent.append([f"{absence_name(row)} ({count} channel{'s' if count != 1 else ''})", *cells])
     noise = [["0", *unchanged]] + [[f"{row['level']:g}", *changed(row["fused"])] for row in robustness["noise"]]
     worn = [[worn_name(row), *changed(row["fused"])] for row in robustness.get("worn", [])]
     shapley = robustness.get("shapley", {})  # absent in files of earlier versions
     added = [[name, signed(value)] for name, value in shapley.items()] if len(shapley) > 1 else []
-    labels = [f"{label}, %" for label in SCORES.values()]
+    labels = [f"{label}, %" for label in MAIN_SCORES.values()]
     lines = [
         Line(label, colour, *noise_points(robustness, score))
-        for (score, label), colour in zip(SCORES.items(), PALETTE, strict=False)
+        for (score, label), colour in zip(MAIN_SCORES.items(), PALETTE, strict=False)
     ]
     caption = "Gaussian noise on every channel of the normalised signal, the same draws at every level."
     x_label = "noise, standard deviations"
     (chart,) = draw("noise", "Scores with noise", caption, lines, x_label, "per cent")
     return {
-        "absent": Table(["%", *(f"{way}: {label}" for way in ways for label in SCORES.values())], absent),
+        "absent": Table(["%", *(f"{way}: {label}" for way in ways for label in MAIN_SCORES.values())], absent),
         "shapley": Table(["Branch", "Shapley value of the accuracy, points"], added),
         "chart": chart,
         "noise": Table(["Noise, standard deviations", *labels], noise),

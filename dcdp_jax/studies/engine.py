@@ -1,4 +1,4 @@
-"""Runs the trials of a study, several at once. Trials that differ only in the seed form a group."""
+"""Runs the trials of a study, several at once. Trials that share a process form a job: most differ only in the seed."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +21,9 @@ from dcdp_jax.studies.worker import ERROR, has_ended
 from dcdp_jax.train.hyperparameters import program_of
 from dcdp_jax.train.preemption import Termination
 
-Engine = LocalEngine | RayEngine  # a context manager; its exit ends the groups that are running
+Engine = LocalEngine | RayEngine  # a context manager; its exit ends the jobs that are running
 ENGINES: dict[str, type[Engine]] = {"local": LocalEngine, "ray": RayEngine}
-TRIALS, GROUPS = "trials", "groups"
+TRIALS, JOBS = "trials", "jobs"
 POLL_SECONDS = 0.3
 
 
@@ -103,10 +103,10 @@ def run_trials(
 
     Trials that differ only in the seed follow each other. Raises Terminated after a SIGTERM, when all is saved.
     """
-    groups = list(groups_of(trials, workdir, study.seeds_at_once))
-    waiting = {trial.name: trial for group in groups for trial in group}
+    jobs = list(jobs_of(trials, workdir, study.seeds_at_once))
+    waiting = {trial.name: trial for job in jobs for trial in job}
     finished = len(trials) - len(waiting)
-    engine.submit([write_group(group, workdir, study) for group in groups])
+    engine.submit([write_job(job, workdir, study) for job in jobs])
     running = True
     with tqdm(total=len(trials), initial=finished, desc=stage or "trials", unit="trial", dynamic_ncols=True) as bar:
         while running:
@@ -125,26 +125,26 @@ def run_trials(
             time.sleep(POLL_SECONDS if running else 0)
 
 
-def groups_of(trials: Sequence[Trial], workdir: Path, at_once: int) -> Iterator[Sequence[Trial]]:
-    """Yields the trials without a result in groups, and removes their error files.
+def jobs_of(trials: Sequence[Trial], workdir: Path, at_once: int) -> Iterator[Sequence[Trial]]:
+    """Yields the jobs of the trials without a result, and removes the error files of these.
 
-    With `at_once` 1, a group has the trials of one data set, row and fold, which differ only in the seed. Otherwise it
+    With `at_once` 1, a job has the trials of one data set, row and fold, which differ only in the seed. Otherwise it
     has up to `at_once` trials of one program, see `hyperparameters.program_of`.
     """
     left = [trial for trial in trials if not (folder_of(trial, workdir) / RESULT).exists()]
-    groups: dict[Any, list[Trial]] = {}
+    jobs: dict[Any, list[Trial]] = {}
     for trial in left:
         (folder_of(trial, workdir) / ERROR).unlink(missing_ok=True)
         row = (trial.dataset, trial.row, trial.fold)
-        groups.setdefault(row if at_once == 1 else program_of(trial.config), []).append(trial)
-    for group in groups.values():
-        size = len(group) if at_once == 1 else at_once
-        yield from (group[first : first + size] for first in range(0, len(group), size))
+        jobs.setdefault(row if at_once == 1 else program_of(trial.config), []).append(trial)
+    for job in jobs.values():
+        size = len(job) if at_once == 1 else at_once
+        yield from (job[first : first + size] for first in range(0, len(job), size))
 
 
-def write_group(group: Sequence[Trial], workdir: Path, study: ConfigDict) -> Path:
-    """Writes the file of a group, from which a process reads its trials, and returns its path."""
-    path = workdir / GROUPS / f"{slug(group[0].name)}.json"
+def write_job(job: Sequence[Trial], workdir: Path, study: ConfigDict) -> Path:
+    """Writes the file of a job, from which a process reads its trials, and returns its path."""
+    path = workdir / JOBS / f"{slug(job[0].name)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "keep_checkpoints": study.keep_checkpoints,
@@ -152,7 +152,7 @@ def write_group(group: Sequence[Trial], workdir: Path, study: ConfigDict) -> Pat
         "divide_seeds": study.devices_divide == "seeds",
         "trials": [
             {"config": as_plain_data(trial.config), "folder": str(folder_of(trial, workdir).absolute())}
-            for trial in group
+            for trial in job
         ],
     }
     write_json(path, content)

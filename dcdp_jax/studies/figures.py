@@ -59,9 +59,9 @@ def draw_scores(outcomes: Sequence[Outcome], stages: Sequence[StageOutcome]) -> 
     values = {name: list(test_scores(outcomes, name, "accuracy").values()) for _, name in rows}
     figure = Figure(figsize=(6.5, 0.7 + 0.24 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
-    groups = list(dict.fromkeys(stage for stage, _ in rows))
+    stage_names = list(dict.fromkeys(stage for stage, _ in rows))
     for place, (stage, name) in enumerate(rows):
-        colour = COLOURS[groups.index(stage) % len(COLOURS)]
+        colour = COLOURS[stage_names.index(stage) % len(COLOURS)]
         if values[name]:
             drawn = axes.boxplot(
                 [values[name]], positions=[place], orientation="horizontal", widths=0.6, showfliers=False

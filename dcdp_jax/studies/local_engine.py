@@ -1,4 +1,4 @@
-"""Runs groups in processes on this machine, which share its cores and GPUs. Each trains one group after the other."""
+"""Runs jobs in processes on this machine, which share its cores and GPUs. Each trains one job after the other."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from dcdp_jax.studies.groups import end, give, has_answered, note_death, start_process, terminate
+from dcdp_jax.studies.jobs import end, give, has_answered, note_death, start_process, terminate
 
 
 class LocalEngine:
@@ -30,11 +30,11 @@ class LocalEngine:
             end(process)
 
     def submit(self, files: Sequence[Path]) -> None:
-        """Puts groups into the queue."""
+        """Puts jobs into the queue."""
         self._queue += files
 
     def poll(self) -> bool:
-        """Gives groups to free processes and replaces those that died; returns whether groups are left."""
+        """Gives jobs to free processes and replaces those that died; returns whether jobs are left."""
         for place, process in list(self._processes.items()):
             if process.poll() is not None:
                 end(self._processes.pop(place))
@@ -58,7 +58,7 @@ class LocalEngine:
 
 
 def start_on_share(file: Path, place: int, workers: int) -> subprocess.Popen[bytes]:
-    """Starts a process on its share of the cores and GPUs, with its first group."""
+    """Starts a process on its share of the cores and GPUs, with its first job."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # starting CUDA in this process would take memory of the GPUs
     found = [path.name.removeprefix("nvidia") for path in sorted(Path("/dev").glob("nvidia[0-9]*"))]
     gpus = visible.split(",") if visible else found

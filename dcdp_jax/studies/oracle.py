@@ -13,7 +13,7 @@ from dcdp_jax.rejection import SMALLEST
 from dcdp_jax.runs.files import markdown_table, number_or_blank
 from dcdp_jax.runs.reading import rate_of
 from dcdp_jax.studies.engine import Outcome, by_dataset, finished
-from dcdp_jax.studies.statistics import Interval, holm, mean_interval, paired, paired_p, ratio_interval
+from dcdp_jax.studies.statistics import Interval, difference_interval, holm, paired, paired_p, ratio_interval
 from dcdp_jax.studies.tables import combined_scores, test_scores
 
 Oracles = Mapping[str, Sequence[str]]  # {row: the rows that make its oracle}
@@ -75,7 +75,7 @@ def oracles_of(outcomes: Sequence[Outcome], oracles: Oracles) -> list[Oracle]:
             }
             if accuracy:
                 pairs = paired(accuracy, test_scores(here, reference, "accuracy"))
-                gap = mean_interval(pairs[:, 0] - pairs[:, 1]) if len(pairs) else None
+                gap = difference_interval(pairs) if len(pairs) else None
                 found.append(Oracle(dataset, reference, tuple(rows), accuracy, gap))
     return found
 
@@ -106,7 +106,7 @@ def gains_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracles: S
                 np.median([rate_of(outcome.result) for outcome in finished(here, name).values()])
                 for name in (reference, row)
             )
-            mean, gap, p = float(np.mean(pairs[:, 0])), mean_interval(pairs[:, 0] - pairs[:, 1]), paired_p(*pairs.T)
+            mean, gap, p = float(np.mean(pairs[:, 0])), difference_interval(pairs), paired_p(*pairs.T)
             gains.append(Gain(dataset, row, reference, len(pairs), mean, gap, p, closed, float(fast / slow)))
     corrected = holm([gain.p for gain in gains])
     return [gain._replace(p=p) for gain, p in zip(gains, corrected, strict=True)]
@@ -192,7 +192,7 @@ def hindrances_of(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracl
                     pairs = paired(own_accuracy(joint, branch), own_accuracy(single, branch))
                     if len(pairs):
                         accuracy = float(pairs[:, 0].mean())
-                        gap = mean_interval(pairs[:, 0] - pairs[:, 1])
+                        gap = difference_interval(pairs)
                         found.append(Hindrance(dataset, row, branch, len(pairs), accuracy, gap))
     return found
 

@@ -1,4 +1,4 @@
-"""Runs groups on the machines of a Ray cluster, which must see the study's folder under the same path."""
+"""Runs jobs on the machines of a Ray cluster, which must see the study's folder under the same path."""
 
 import os
 import signal
@@ -11,16 +11,16 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.studies.groups import note_death, start_process, terminate
+from dcdp_jax.studies.jobs import note_death, start_process, terminate
 
-# How often Ray starts a group again after its machine was lost.
+# How often Ray starts a job again after its machine was lost.
 RETRIES = 10
 POLL_SECONDS = 0.2
 CONNECT_SECONDS = 10
 
 
 class RayEngine:
-    """Engine in which each group is a Ray task, which starts the group's process on its machine.
+    """Engine in which each job is a Ray task, which starts the job's process on its machine.
 
     If a machine is lost, Ray starts the task on another one, whose process resumes from the files in the study's
     folder. A process on the lost machine ends with Ray's own, or when it finds that it has been replaced.
@@ -49,7 +49,7 @@ class RayEngine:
                 f"study.cpus_per_group={cpus:g} and study.gpus_per_group={gpus:g}, but no machine of the Ray cluster "
                 f"has as many: {', '.join('{:g} and {:g}'.format(m.get('CPU', 0), m.get('GPU', 0)) for m in machines)}"
             )
-        task = ray.remote(train_group)
+        task = ray.remote(train_job)
         self._task = task.options(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)
         return self
 
@@ -57,7 +57,7 @@ class RayEngine:
         import_ray().shutdown()  # ends the tasks of this study, and the cluster if it was started for this study
 
     def submit(self, files: Sequence[Path]) -> None:
-        """Submits groups to Ray, which has a queue of its own."""
+        """Submits jobs to Ray, which has a queue of its own."""
         for file in files:
             self._running[self._task.remote(file.absolute(), Path.cwd(), self._study.gpus_per_group)] = file
 
@@ -93,8 +93,8 @@ def import_ray() -> Any:
     return ray
 
 
-def train_group(file: Path, folder: Path, gpus: float) -> None:
-    """Trains a group on the machine and GPUs that Ray has chosen, with `folder` as the working directory."""
+def train_job(file: Path, folder: Path, gpus: float) -> None:
+    """Trains a job on the machine and GPUs that Ray has chosen, with `folder` as the working directory."""
     for path in (file, folder):
         if not path.exists():
             raise FileNotFoundError(

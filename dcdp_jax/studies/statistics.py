@@ -39,9 +39,9 @@ def summarize(values: Sequence[float] | np.ndarray) -> Summary:
     return Summary(n, mean, deviation, mean - half, mean + half)
 
 
-def mean_interval(values: np.ndarray) -> Interval:
-    """Returns the mean of (n,) values with the interval of `summarize`."""
-    found = summarize(values)
+def difference_interval(pairs: np.ndarray) -> Interval:
+    """Returns the mean difference, first minus second, of (n, 2) pairs with the interval of `summarize`."""
+    found = summarize(pairs[:, 0] - pairs[:, 1])
     return Interval(found.mean, found.low, found.high)
 
 
@@ -53,7 +53,7 @@ def ratio_interval(x: np.ndarray, y: np.ndarray) -> Interval | None:
     freedom and s are the variances and the covariance of the means. It is bounded if that of mean(y) excludes 0
     (Fieller 1954, Some problems in interval estimation).
     """
-    if len(x) < 2 or not mean_interval(y).low > 0:
+    if len(x) < 2 or not summarize(y).low > 0:
         return None
     mean_x, mean_y = np.mean(x), np.mean(y)
     (xx, xy), (_, yy) = stats.t.ppf(0.975, len(x) - 1) ** 2 * np.cov(x, y) / len(x)

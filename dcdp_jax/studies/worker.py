@@ -1,7 +1,7 @@
-"""A process that trains groups of trials, one after the other: `python -m dcdp_jax.studies.worker [GROUP.json]`.
+"""A process that trains jobs, one after the other: `python -m dcdp_jax.studies.worker [JOB.json]`.
 
-With a file it trains that group and ends. Without one, it reads names of files from its standard input, one per line,
-and writes each name to its standard output when the group is done; all other output goes into the group's log.
+With a file it trains that job and ends. Without one, it reads names of files from its standard input, one per line,
+and writes each name to its standard output when the job is done; all other output goes into the job's log.
 
 Trials that differ only in the seed share data and compiled programs, one after the other or several at once. The error
 of a failed trial is written into its folder, and the others continue. The process ends when its standard input is
@@ -45,12 +45,12 @@ def has_ended(folder: Path) -> bool:
 
 
 def log_of(file: Path) -> Path:
-    """Returns the path of the log of a group."""
+    """Returns the path of the log of a job."""
     return file.with_suffix(".log")
 
 
 def dataset_of(data: ConfigDict) -> Any:
-    """Builds the data set of a config's `data`. The last one is cached, because most groups of a study share it."""
+    """Builds the data set of a config's `data`. The last one is cached, because most jobs of a study share it."""
     from dcdp_jax.data.dataset import build_dataset
 
     fields = json.dumps(data.to_dict(), sort_keys=True)
@@ -143,9 +143,9 @@ def given_files() -> queue.Queue[Path]:
 
 
 def end_when_replaced(file: Path) -> threading.Event:
-    """Ends this process when another one has been started for its group; returns an event to set after the group.
+    """Ends this process when another one has been started for its job; returns an event to set after the job.
 
-    A Ray cluster that loses the connection to a machine starts the group on another one, and both may write to the
+    A Ray cluster that loses the connection to a machine starts the job on another one, and both may write to the
     shared disk.
     """
     owner, own = file.with_suffix(".owner"), f"process {os.getpid()} of {socket.gethostname()}"
@@ -164,22 +164,22 @@ def end_when_replaced(file: Path) -> threading.Event:
     return done
 
 
-def train_group(file: Path) -> bool:
-    """Trains the trials of a group that have not ended; returns whether none of them failed."""
+def train_job(file: Path) -> bool:
+    """Trains the trials of a job that have not ended; returns whether none of them failed."""
     done = end_when_replaced(file)
-    group = json.loads(file.read_text())
-    trials = [(as_config(trial["config"]), Path(trial["folder"])) for trial in group["trials"]]
+    job = json.loads(file.read_text())
+    trials = [(as_config(trial["config"]), Path(trial["folder"])) for trial in job["trials"]]
     left = [folder for _, folder in trials if not has_ended(folder)]
-    train_trials(trials, group["keep_checkpoints"], group["seeds_at_once"], group["divide_seeds"])
+    train_trials(trials, job["keep_checkpoints"], job["seeds_at_once"], job["divide_seeds"])
     done.set()
     return not any((folder / ERROR).exists() for folder in left)
 
 
 def main() -> None:
-    """Trains the group named on the command line, or those named on standard input. A failed trial gives status 1."""
+    """Trains the job named on the command line, or those named on standard input. A failed trial gives status 1."""
     given = given_files()
     if sys.argv[1:]:
-        sys.exit(0 if train_group(Path(sys.argv[1])) else 1)
+        sys.exit(0 if train_job(Path(sys.argv[1])) else 1)
     answers = os.fdopen(os.dup(1), "w")
     while True:
         file = given.get()
@@ -188,8 +188,8 @@ def main() -> None:
         with log_of(file).open("ab") as log:
             for stream in (1, 2):
                 os.dup2(log.fileno(), stream)
-        sys.argv[1:] = [str(file)]  # the command in result.json trains this group
-        if not train_group(file):
+        sys.argv[1:] = [str(file)]  # the command in result.json trains this job
+        if not train_job(file):
             sys.exit(1)  # a failed trial may leave less memory, or a GPU in a state in which every trial fails
         print(file, file=answers, flush=True)
 

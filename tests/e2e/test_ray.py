@@ -66,8 +66,8 @@ def start_study(folder, address, *arguments):
     return start(*arguments, config=folder.with_name("small.py"), PYTHONPATH=str(ROOT), **ONLY_US)
 
 
-def group_on(raylet):
-    """Returns the process that trains a group on a node, and the group's file; None where there is none yet."""
+def job_on(raylet):
+    """Returns the process that trains a job on a node, and the job's file; None where there is none yet."""
     for pid in children_of(raylet):
         arguments = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
         if "dcdp_jax.studies.worker" in arguments:
@@ -97,8 +97,8 @@ def test_more_than_the_cluster_has(cluster, folder):
 def test_sigterm(cluster, gate, folder):
     _, address, raylet = cluster
     process = start_study(folder, address)
-    worker, group = wait_for(lambda: group_on(raylet), process)
-    trial, _ = trials_of(group)
+    worker, job = wait_for(lambda: job_on(raylet), process)
+    trial, _ = trials_of(job)
     wait_for(lambda: trial / "checkpoints" / "2" / "files.json" in gate.reached(), process)
     process.send_signal(signal.SIGTERM)
     status, _, errors = finish(process)
@@ -113,12 +113,12 @@ def test_a_killed_node(cluster, gate, folder):
     nodes, address, raylet = cluster
     gate.close("*-seed1-*/checkpoints/2/files.json")
     process = start_study(folder, address)
-    worker, group = wait_for(lambda: group_on(raylet), process)
-    done, running = trials_of(group)
+    worker, job = wait_for(lambda: job_on(raylet), process)
+    done, running = trials_of(job)
     wait_for(lambda: running / "checkpoints" / "2" / "files.json" in gate.reached(), process)
     written = (done / "result.json").stat().st_mtime_ns
     assert not (running / "result.json").exists()
-    log = group.with_suffix(".log")
+    log = job.with_suffix(".log")
     starts = log.read_text().count("process ")
 
     nodes.stdin.write("kill\n")

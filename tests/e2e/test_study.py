@@ -110,8 +110,8 @@ def test_killed_and_resumed(study_file, tmp_path):
 
 
 def logs_of(folder):
-    """Returns what all groups of a study have printed."""
-    return "".join(path.read_text() for path in folder.glob("groups/*.log"))
+    """Returns what all jobs of a study have printed."""
+    return "".join(path.read_text() for path in folder.glob("jobs/*.log"))
 
 
 def test_sigterm_is_passed_on(study_file, tmp_path):
@@ -149,7 +149,7 @@ def test_several_seeds_at_once_killed_and_resumed(tmp_path):
     status, _, errors = launch(*arguments, config=path, PYTHONPATH=str(ROOT))
     assert status == 0, errors
     assert len(finished(folder)) == 2
-    (log,) = folder.glob("groups/*.log")
+    (log,) = folder.glob("jobs/*.log")
     assert "resuming after epoch" in log.read_text()
     (trial,) = folder.glob("trials/*seed1*")
     alone(json.loads((trial / "config.json").read_text()), tmp_path / "single")
@@ -163,10 +163,10 @@ def test_several_seeds_at_once_killed_and_resumed(tmp_path):
 
 def alone(config, workdir):
     """Trains one config in its own worker."""
-    group = workdir.with_suffix(".json")
+    job = workdir.with_suffix(".json")
     how = {"keep_checkpoints": True, "seeds_at_once": 1, "divide_seeds": False}
-    group.write_text(json.dumps({**how, "trials": [{"config": config, "folder": str(workdir)}]}))
-    command = [sys.executable, "-m", "dcdp_jax.studies.worker", str(group)]
+    job.write_text(json.dumps({**how, "trials": [{"config": config, "folder": str(workdir)}]}))
+    command = [sys.executable, "-m", "dcdp_jax.studies.worker", str(job)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT) as process:
         assert process.wait(WAIT_SECONDS) == 0  # its standard input stays open, as the worker ends with it
 

@@ -11,11 +11,11 @@ import pytest
 from configs.studies import default
 from dcdp_jax.config import check_study
 from dcdp_jax.errors import CheckpointError, ConfigError
-from dcdp_jax.studies import groups
-from dcdp_jax.studies.engine import ENGINES, folder_of, groups_of, outcome_of, run_study
+from dcdp_jax.studies import jobs
+from dcdp_jax.studies.engine import ENGINES, folder_of, jobs_of, outcome_of, run_study
 from dcdp_jax.studies.grid import stages_of, trials_of
-from dcdp_jax.studies.groups import note_death, terminate
-from dcdp_jax.studies.ray_engine import train_group
+from dcdp_jax.studies.jobs import note_death, terminate
+from dcdp_jax.studies.ray_engine import train_job
 from dcdp_jax.studies.worker import dataset_of, run_of, train_trials
 from tests.e2e.running import WAIT_SECONDS
 
@@ -80,7 +80,7 @@ def test_scores_that_no_result_has_are_refused():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"data.protocol": "loso"}, r"data\.protocol='loso' and 'groups' on synthetic, expected the same"),
+        ({"data.protocol": "loso"}, r"data\.protocol='loso' and 'jobs' on synthetic, expected the same"),
         ({"data.folds": 4}, r"data\.folds=4 and 10 on synthetic"),
     ],
 )
@@ -126,34 +126,34 @@ def test_ray_is_an_extra(monkeypatch):
 
 
 def test_a_machine_without_the_shared_disk(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"has no .*group\.json; .* needs a disk that all machines share"):
-        train_group(tmp_path / "group.json", tmp_path, 0.0)
+    with pytest.raises(FileNotFoundError, match=r"has no .*job\.json; .* needs a disk that all machines share"):
+        train_job(tmp_path / "job.json", tmp_path, 0.0)
 
 
 @pytest.fixture
-def group(tmp_path):
+def job(tmp_path):
     """The file of three trials: with a result, with an error, with neither."""
     folders = [tmp_path / name for name in ("result", "error", "neither")]
     for folder in folders[:2]:
         folder.mkdir()
         (folder / {"result": "result.json", "error": "error.txt"}[folder.name]).write_text("its own")
-    path = tmp_path / "group.json"
+    path = tmp_path / "job.json"
     path.write_text(json.dumps({"trials": [{"folder": str(folder)} for folder in folders]}))
     return path
 
 
-def test_a_dead_process_leaves_an_error_where_nothing_was(group):
-    note_death(group, "it died")
-    found = {path.relative_to(group.parent).as_posix(): path.read_text() for path in group.parent.glob("*/*")}
-    log = group.with_suffix(".log")
+def test_a_dead_process_leaves_an_error_where_nothing_was(job):
+    note_death(job, "it died")
+    found = {path.relative_to(job.parent).as_posix(): path.read_text() for path in job.parent.glob("*/*")}
+    log = job.with_suffix(".log")
     assert found == {"result/result.json": "its own", "error/error.txt": "its own"} | {
         "neither/error.txt": f"it died; see {log}\n"
     }
 
 
-def test_what_has_ended_is_not_trained_again(group):
-    train_trials([(None, group.parent / name) for name in ("result", "error")], keep_checkpoints=False)
-    assert (group.parent / "error" / "error.txt").read_text() == "its own"
+def test_what_has_ended_is_not_trained_again(job):
+    train_trials([(None, job.parent / name) for name in ("result", "error")], keep_checkpoints=False)
+    assert (job.parent / "error" / "error.txt").read_text() == "its own"
 
 
 def test_data_is_read_again_where_it_is_another():
@@ -167,7 +167,7 @@ def test_data_is_read_again_where_it_is_another():
     assert again.fingerprint == first.fingerprint
 
 
-def test_groups_have_the_trials_of_a_row_or_those_of_one_program(tmp_path):
+def test_jobs_have_the_trials_of_a_row_or_those_of_one_program(tmp_path):
     study = default.get_config()
     study.datasets = {"small": default.smallest()}
     study.study.seeds = (0, 1, 2)
@@ -179,7 +179,7 @@ def test_groups_have_the_trials_of_a_row_or_those_of_one_program(tmp_path):
     (finished / "result.json").write_text("")
 
     def named(at_once):
-        return [[(t.row, t.seed) for t in group] for group in groups_of(trials, tmp_path, at_once)]
+        return [[(t.row, t.seed) for t in job] for job in jobs_of(trials, tmp_path, at_once)]
 
     a, c, b = ([(row, seed) for seed in (0, 1, 2)] for row in "acb")
     assert named(1) == [a[1:], c, b]
@@ -200,7 +200,7 @@ def test_one_program_is_kept_for_rows_that_differ_in_numbers(monkeypatch):
 
 
 def test_terminate_asks_again(monkeypatch):
-    monkeypatch.setattr(groups, "TERMINATE_EVERY_SECONDS", 0.2)
+    monkeypatch.setattr(jobs, "TERMINATE_EVERY_SECONDS", 0.2)
     deaf_once = "import signal, time; signal.signal(15, lambda *_: signal.signal(15, signal.SIG_DFL)); "
     processes = [
         subprocess.Popen([sys.executable, "-c", f"{text}print(flush=True); time.sleep(600)"], stdout=subprocess.PIPE)
@@ -213,8 +213,8 @@ def test_terminate_asks_again(monkeypatch):
     assert [process.returncode for process in processes] == [-15, -15]
 
 
-def test_a_process_ends_when_another_has_its_group(tmp_path):
-    path = tmp_path / "group.json"
+def test_a_process_ends_when_another_has_its_job(tmp_path):
+    path = tmp_path / "job.json"
     text = f"""if True:
         import pathlib, time
         from dcdp_jax.studies.worker import end_when_replaced

@@ -1,4 +1,4 @@
-"""Tests processes that take one group after the other: what they share, and what remains of one that dies."""
+"""Tests processes that take one job after the other: what they share, and what remains of one that dies."""
 
 import json
 import signal
@@ -21,8 +21,8 @@ def engine(monkeypatch):
         yield engine
 
 
-def write_group(folder, name, model, seeds=(0,), **optimizer):
-    """Writes the file of a group, and returns it and the folders of its trials."""
+def write_job(folder, name, model, seeds=(0,), **optimizer):
+    """Writes the file of a job, and returns it and the folders of its trials."""
     config = default.smallest()
     config.data.synthetic.subjects, config.data.synthetic.minutes = 5, 2.0
     config.model.name, config.cgm.enabled = model, False
@@ -34,8 +34,8 @@ def write_group(folder, name, model, seeds=(0,), **optimizer):
         config.seed = seed
         trials.append({"config": as_plain_data(config), "folder": str(path)})
     file = folder / f"{name}.json"
-    group = {"keep_checkpoints": False, "seeds_at_once": 1, "divide_seeds": False, "trials": trials}
-    file.write_text(json.dumps(group))
+    job = {"keep_checkpoints": False, "seeds_at_once": 1, "divide_seeds": False, "trials": trials}
+    file.write_text(json.dumps(job))
     return file, folders
 
 
@@ -52,10 +52,10 @@ def scores(folder):
     return result["validation"], result["test"]
 
 
-def test_one_process_for_groups_until_a_trial_fails(engine, tmp_path):
-    first, (first_folder,) = write_group(tmp_path, "first", "cnn")
-    second, (second_folder,) = write_group(tmp_path, "second", "cnn", learning_rate=0.1)
-    failing, (failing_folder,) = write_group(tmp_path, "failing", "unknown")
+def test_one_process_for_jobs_until_a_trial_fails(engine, tmp_path):
+    first, (first_folder,) = write_job(tmp_path, "first", "cnn")
+    second, (second_folder,) = write_job(tmp_path, "second", "cnn", learning_rate=0.1)
+    failing, (failing_folder,) = write_job(tmp_path, "failing", "unknown")
     engine.submit([first, second, failing])
     finish(engine)
 
@@ -68,13 +68,13 @@ def test_one_process_for_groups_until_a_trial_fails(engine, tmp_path):
         assert [line for line in lines if "result.json" in line] == [str(folder / "result.json")]
         assert json.loads((folder / "result.json").read_text())["command"].split()[-1] == str(file)
 
-    alone, (alone_folder,) = write_group(tmp_path, "alone", "cnn", learning_rate=0.1)
+    alone, (alone_folder,) = write_job(tmp_path, "alone", "cnn", learning_rate=0.1)
     assert status_of_worker(alone) == 0
     assert scores(second_folder) == scores(alone_folder) != scores(first_folder)
 
 
 def status_of_worker(file):
-    """Trains a group in a process of its own, and returns the exit status."""
+    """Trains a job in a process of its own, and returns the exit status."""
     command = [sys.executable, "-m", "dcdp_jax.studies.worker", str(file)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         return process.wait(WAIT_SECONDS)
@@ -82,18 +82,18 @@ def status_of_worker(file):
 
 def test_a_worker_whose_trial_fails_exits_with_1(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    file, (folder,) = write_group(tmp_path, "failing", "unknown")
+    file, (folder,) = write_job(tmp_path, "failing", "unknown")
     assert status_of_worker(file) == 1
     assert (folder / "error.txt").exists()
 
 
 def test_a_killed_process_takes_one_trial_with_it(engine, tmp_path, monkeypatch):
-    gate = Hold(tmp_path / "gate", f"{tmp_path}/group-0/result.json")
+    gate = Hold(tmp_path / "gate", f"{tmp_path}/job-0/result.json")
     for name, value in gate.environment.items():
         monkeypatch.setenv(name, value)
-    group, (at, not_begun) = write_group(tmp_path, "group", "random_forest", seeds=(0, 1))
-    after, (after_folder,) = write_group(tmp_path, "after", "random_forest")
-    engine.submit([group, after])
+    job, (at, not_begun) = write_job(tmp_path, "job", "random_forest", seeds=(0, 1))
+    after, (after_folder,) = write_job(tmp_path, "after", "random_forest")
+    engine.submit([job, after])
     engine.poll()
     wait_for(gate.reached)
     (killed,) = engine._processes.values()
@@ -101,11 +101,11 @@ def test_a_killed_process_takes_one_trial_with_it(engine, tmp_path, monkeypatch)
     gate.open()
     finish(engine)
 
-    log = group.with_suffix(".log")
+    log = job.with_suffix(".log")
     assert (at / "error.txt").read_text() == f"its process ended with status -9; see {log}\n"
     assert not (at / "result.json").exists()
     assert all((folder / "result.json").exists() for folder in (not_begun, after_folder))
-    assert owner(group) == owner(after)
+    assert owner(job) == owner(after)
 
     (waiting,) = engine._processes.values()
     engine.terminate()

@@ -1,4 +1,4 @@
-"""Processes that train groups. A group is a file with trials that differ only in the seed, or have one program."""
+"""Processes that train jobs. A job is a file with the trials of one process, most of which differ only in the seed."""
 
 import contextlib
 import json
@@ -19,13 +19,13 @@ TERMINATE_EVERY_SECONDS = 5.0
 def start_process(
     file: Path, environment: Mapping[str, str], folder: Path | None = None, *, takes_more: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Starts a process that trains a group, writes its log beside the group's file, and ends when this process ends.
+    """Starts a process that trains a job, writes its log beside the job's file, and ends when this process ends.
 
     Args:
-      file: File of the group.
+      file: File of the job.
       environment: Environment variables, in addition to those of this process.
       folder: Working directory; None for that of this process.
-      takes_more: Whether the process then waits for further groups, see `give`, instead of ending.
+      takes_more: Whether the process then waits for further jobs, see `give`, instead of ending.
     """
     # Unbuffered, so that the log of a process that is killed is complete.
     environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
@@ -45,14 +45,14 @@ def start_process(
 
 
 def give(process: subprocess.Popen[bytes], file: Path) -> None:
-    """Sends a group to a process that takes more."""
+    """Sends a job to a process that takes more."""
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # the process has died, which `poll` of the engine finds
         process.stdin.write(f"{file}\n".encode())
 
 
 def has_answered(process: subprocess.Popen[bytes]) -> bool:
-    """Returns whether a process that takes more has finished a group; True once for each group."""
+    """Returns whether a process that takes more has finished a job; True once for each job."""
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], 0)
     return bool(ready and process.stdout.readline())
@@ -77,7 +77,7 @@ def terminate(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 def note_death(file: Path, cause: str, count: int | None = None) -> bool:
-    """Writes an error for the trials that a group's process was training when it died: the first `count`, or all.
+    """Writes an error for the trials that a job's process was training when it died: the first `count`, or all.
 
     Returns whether trials are left that have not ended.
     """
