@@ -65,7 +65,7 @@ def check_config(config: ConfigDict) -> None:
         )
     if values["data.name"] == "table":
         # Imports pandas, which the other data sets do not need.
-        from dcdp_jax.data.tables import check_fields
+        from dcdp_jax.data.table_fields import check_fields
 
         check_fields(config.data.table)
     rule = values["data.label_rule"]

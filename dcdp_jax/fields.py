@@ -210,7 +210,7 @@ FIELDS = (
         "files without a time column.",
     ),
     Field("data.table.time", "time", "Column with the time of each row; if empty, rows are 1 / rate apart."),
-    Field("data.table.time_unit", "s", "Unit of time; `datetime` for dates.", choices="data.table_files:TIME_UNITS"),
+    Field("data.table.time_unit", "s", "Unit of time; `datetime` for dates.", choices="data.table_cells:TIME_UNITS"),
     Field("data.table.time_format", "", "Format of dates, as `%d.%m.%Y %H:%M:%S.%f`; if empty, ISO 8601."),
     Field(
         "data.table.repeated",

@@ -7,8 +7,9 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.names import clean_names, stem
+from dcdp_jax.data.table_cells import TIME, check_zones
 from dcdp_jax.data.table_checks import first_names
-from dcdp_jax.data.table_files import TIME, check_zones, read_file
+from dcdp_jax.data.table_files import read_file
 from dcdp_jax.errors import DataError
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.table_files import TIME, check_zones, read_file, read_header
+from dcdp_jax.data.table_cells import TIME, check_zones
+from dcdp_jax.data.table_files import read_file, read_header
 from dcdp_jax.errors import DataError
 
 LINE = "\0line"  # column of a frame for the line in the file; no file can have one of this name

@@ -22,26 +22,28 @@ def find_data_files(folder: Path, pattern: str) -> list[Path]:
     return paths
 
 
-def describe_counts(recordings: Sequence[Recording], class_names: Sequence[str]) -> str:
-    """Returns a sentence with the numbers of recordings, subjects and samples, and of samples per class."""
-    labels = np.concatenate([r.labels for r in recordings])
-    counts = np.bincount(labels[labels >= 0], minlength=len(class_names))
-    classes = ", ".join(f"{name} {count:,}" for name, count in zip(class_names, counts, strict=True))
-    return (
-        f"{len(recordings)} recordings of {len({r.subject for r in recordings})} subjects, {len(labels):,} samples: "
-        f"{classes}, unlabelled {np.count_nonzero(labels < 0):,}"
-    )
-
-
 def described(
     recordings: list[Recording],
     class_names: tuple[str, ...],
     missing: Sequence[str],
     notes: Sequence[str] = (),
+    missing_values: Mapping[str, int] | None = None,
 ) -> Recordings:
-    """Returns recordings with a note on their counts before the other notes, and with what is missing of them."""
-    counts = describe_counts(recordings, class_names)
-    return Recordings(recordings, class_names, notes=(counts, *notes), missing=tuple(missing))
+    """Returns `Recordings`, with a note on the numbers of recordings, subjects and samples before the other notes."""
+    labels = np.concatenate([r.labels for r in recordings])
+    counts = np.bincount(labels[labels >= 0], minlength=len(class_names))
+    classes = ", ".join(f"{name} {count:,}" for name, count in zip(class_names, counts, strict=True))
+    found = (
+        f"{len(recordings)} recordings of {len({r.subject for r in recordings})} subjects, {len(labels):,} samples: "
+        f"{classes}, unlabelled {np.count_nonzero(labels < 0):,}"
+    )
+    return Recordings(
+        recordings,
+        class_names,
+        notes=(found, *notes),
+        missing=tuple(missing),
+        missing_values=missing_values or {},
+    )
 
 
 def file_by_file(
@@ -119,13 +121,9 @@ def gather(
         f"{name}: {counts.sum():,} missing values filled, {len(recording.starts) - 1} gaps in time"
         for name, (recording, counts) in files.items()
     ]
-    return Recordings(
-        recordings,
-        class_names,
-        notes=(describe_counts(recordings, class_names), *notes),
-        missing=(*shortfall(recordings), *altered_files(folder, files, published)),
-        missing_values=dict(zip(recordings[0].channel_names, missing.tolist(), strict=True)),
-    )
+    short = [*shortfall(recordings), *altered_files(folder, files, published)]
+    missing_values = dict(zip(recordings[0].channel_names, missing.tolist(), strict=True))
+    return described(recordings, class_names, short, notes, missing_values)
 
 
 def altered_files(folder: Path, files: Iterable[str], published: Mapping[str, tuple[int, str]]) -> list[str]:

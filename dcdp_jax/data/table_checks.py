@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +19,15 @@ FAR_SPREAD = 20  # ratio of a channel's standard deviation to its median over th
 
 
 class Sampled(NamedTuple):
-    """A resampled recording whose labels and subject do not have numbers yet."""
+    """A resampled recording whose labels and subject do not have numbers yet, with the facts that notes state."""
 
     path: Path  # of its file
     subject: str  # its name
     run: str  # its name
+    unread: tuple[str, ...]  # columns of its file that no field names
+    doubts: Mapping[str, str]  # {what may be wrong with its file: where}
+    rows: int  # number of its rows
+    missing: np.ndarray  # (c,) rows that lack each channel
     even: Even  # its samples
     labels: np.ndarray  # (t,) a name for each sample, '' where there is none
     interval: float  # seconds between two rows, the median

@@ -17,8 +17,9 @@ from dcdp_jax.data.names import spelling
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.resample import resample
 from dcdp_jax.data.table_checks import FEWEST
+from dcdp_jax.data.table_fields import check_fields, keeps_rows
 from dcdp_jax.data.table_files import SUFFIXES, is_table, read_header
-from dcdp_jax.data.tables import check_fields, keeps_rows, match_path, number_subjects, read_rows, sample_rows
+from dcdp_jax.data.tables import match_path, number_subjects, read_rows, sample_rows
 from dcdp_jax.data.units import doubts, unit_name, units_seen
 from dcdp_jax.data.views import COMPUTED_VIEWS, decimate, kept_samples, relabel, view_recording
 from dcdp_jax.errors import DataError

@@ -14,8 +14,10 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.names import clean_names
-from dcdp_jax.data.table_files import SECONDS, TIME, Lines, in_seconds
-from dcdp_jax.data.tables import check_fields, check_interval, keeps_rows
+from dcdp_jax.data.table_cells import SECONDS, TIME, in_seconds
+from dcdp_jax.data.table_fields import check_fields, keeps_rows
+from dcdp_jax.data.table_files import Lines
+from dcdp_jax.data.tables import check_interval
 from dcdp_jax.errors import DataError
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.channels import computable, with_units

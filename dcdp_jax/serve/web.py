@@ -12,8 +12,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.recording import Channel
-from dcdp_jax.data.table_files import MISSING_NUMBERS
-from dcdp_jax.data.tables import check_fields
+from dcdp_jax.data.table_cells import MISSING_NUMBERS
+from dcdp_jax.data.table_fields import check_fields
 from dcdp_jax.data.units import GRAVITY, unit_name
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.report.page import ENVIRONMENT as REPORT

@@ -13,7 +13,7 @@ from dcdp_jax.rejection import SMALLEST
 from dcdp_jax.runs.files import markdown_table, number_or_blank
 from dcdp_jax.runs.reading import rate_of
 from dcdp_jax.studies.engine import Outcome, by_dataset, finished
-from dcdp_jax.studies.statistics import Interval, difference_interval, holm, paired, paired_p, ratio_interval
+from dcdp_jax.studies.statistics import Estimate, difference_interval, holm, paired, paired_p, ratio_interval
 from dcdp_jax.studies.tables import combined_scores, test_scores
 
 Oracles = Mapping[str, Sequence[str]]  # {row: the rows that make its oracle}
@@ -28,11 +28,11 @@ class Gain(NamedTuple):
     reference: str  # the row that it is compared with
     pairs: int  # number of seeds, or of folds, that both have, see `statistics.paired`
     accuracy: float  # mean over them, in percent
-    difference: Interval  # to the reference, in points, over the pairs
+    difference: Estimate  # to the reference, in points, over the pairs
     p: float  # of the paired t-test, corrected after Holm over all gains of the study
     # difference as percent of the gap between the reference and its oracle; None without an oracle, for one pair, or
     # where the interval of the gap holds 0
-    closed: Interval | None
+    closed: Estimate | None
     cost: float  # training windows per second of the reference over those of the row, of the medians
 
 
@@ -44,7 +44,7 @@ class Oracle(NamedTuple):
     rows: tuple[str, ...]  # whose probabilities are multiplied
     accuracy: dict[tuple[int, int], float]  # by (fold, seed), in percent
     # to the reference, in points, over seeds or folds; None where they share none
-    gap: Interval | None
+    gap: Estimate | None
 
 
 class Hindrance(NamedTuple):
@@ -56,7 +56,7 @@ class Hindrance(NamedTuple):
     pairs: int  # number of seeds, or of folds, that both have
     accuracy: float  # test accuracy of the branch's own classifier in the row, mean over them, in percent
     # to that of the branch alone, in points, over the pairs; below 0 the branch is under-optimised
-    difference: Interval
+    difference: Estimate
 
 
 def oracles_of(outcomes: Sequence[Outcome], oracles: Oracles) -> list[Oracle]:
@@ -148,7 +148,7 @@ def gain_section(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracle
     )
 
 
-def interval_text(interval: Interval | None, decimals: int = 2) -> str:
+def interval_text(interval: Estimate | None, decimals: int = 2) -> str:
     """Formats an interval as `+1.20 [0.40, 2.00]`; without bounds only the value, and for None an empty string."""
     if interval is None:
         return ""

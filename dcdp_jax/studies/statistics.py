@@ -20,7 +20,7 @@ class Summary(NamedTuple):
     high: float  # upper end
 
 
-class Interval(NamedTuple):
+class Estimate(NamedTuple):
     """An estimate from the values of seeds or folds with its 95 % t-interval; NaN bounds for one value."""
 
     value: float
@@ -39,13 +39,13 @@ def summarize(values: Sequence[float] | np.ndarray) -> Summary:
     return Summary(n, mean, deviation, mean - half, mean + half)
 
 
-def difference_interval(pairs: np.ndarray) -> Interval:
+def difference_interval(pairs: np.ndarray) -> Estimate:
     """Returns the mean difference, first minus second, of (n, 2) pairs with the interval of `summarize`."""
     found = summarize(pairs[:, 0] - pairs[:, 1])
-    return Interval(found.mean, found.low, found.high)
+    return Estimate(found.mean, found.low, found.high)
 
 
-def ratio_interval(x: np.ndarray, y: np.ndarray) -> Interval | None:
+def ratio_interval(x: np.ndarray, y: np.ndarray) -> Estimate | None:
     """Computes mean(x) / mean(y) of n pairs with Fieller's 95 % interval; None if the interval of mean(y) contains 0.
 
     The interval contains every r for which the t-test at 5 % does not reject that x - r y has mean 0:
@@ -60,7 +60,7 @@ def ratio_interval(x: np.ndarray, y: np.ndarray) -> Interval | None:
     # The bounds are the roots of a r^2 - 2 b r + c.
     a, b, c = mean_y**2 - yy, mean_x * mean_y - xy, mean_x**2 - xx
     half = np.sqrt(max(b**2 - a * c, 0))
-    return Interval(float(mean_x / mean_y), float((b - half) / a), float((b + half) / a))
+    return Estimate(float(mean_x / mean_y), float((b - half) / a), float((b + half) / a))
 
 
 def paired(*columns: Mapping[tuple[int, int], float]) -> np.ndarray:

@@ -92,56 +92,68 @@ def make_tables(
       compare: {row: the row that it is compared with}.
       paper: Published figures as (row, data set, score, percent).
     """
-    published = {(row, dataset, score): value for row, dataset, score, value in paper}
     tables = []
     for dataset, here in by_dataset([outcome for stage in stages for outcome in stage.outcomes]).items():
-        tested = [outcome for outcome in here if not is_inner(outcome.trial)]
-        ended_tests = [outcome for outcome in tested if outcome.result]
-        results = [outcome.result for outcome in ended_tests]
-        rows = list(dict.fromkeys(outcome.trial.row for outcome in here))
-        cells = {score: score_cells(tested, rows, score, compare) for score in scores}
-        over_subjects = subject_statistics(tested, rows, compare)
-        lines = []
-        for stage, _, best in stages:
-            for row in [row.name for row in stage.rows]:
-                of_row = [outcome for outcome in here if outcome.trial.row == row]
-                ended = [outcome.result for outcome in of_row if outcome.result]
-                validation = validation_mean(here, row, selection)
-                inner = any(is_inner(outcome.trial) for outcome in of_row)
-                lines.append(
-                    Line(
-                        stage.name,
-                        row,
-                        best=len(stages) > 1 and row == best,
-                        validation=None if validation is None else 100 * validation,
-                        cells={
-                            score: cells[score][row]._replace(paper=published.get((row, dataset, score)))
-                            for score in scores
-                        },
-                        finished=len(ended),
-                        failed=len(of_row) - len(ended),
-                        parameters=mean_value([result["parameters"] for result in ended]),
-                        seconds=mean_value([seconds_of(result) for result in ended]),
-                        subjects=over_subjects[row],
-                        inner=inner,
-                    )
-                )
-                if not inner and (ensemble := ensemble_line(stage.name, row, of_row, scores)):
-                    lines.append(ensemble)
-        protocols = tuple(sorted({result["protocol"] for result in results}))
-        marks = tuple(sorted({mark for one in here if one.result for mark in one.result["marks"]}))
+        published = {(row, score): value for row, name, score, value in paper if name == dataset}
+        tested = [outcome for outcome in here if outcome.result and not is_inner(outcome.trial)]
+        results = [outcome.result for outcome in tested]
         selections = [(result.get("selection", "best"), "validation" in result) for result in results]
-        # A classical model without a validation part has not selected an epoch.
-        states = tuple(sorted({name for name, validated in selections if validated or name != "best"}))
         tables.append(
             Table(
-                *(dataset, protocols, marks, compare, selection, states, lines),
-                folded=len({outcome.trial.fold for outcome in ended_tests}) > 1,
+                dataset,
+                protocols=tuple(sorted({result["protocol"] for result in results})),
+                marks=tuple(sorted({mark for one in here if one.result for mark in one.result["marks"]})),
+                compare=compare,
+                selection=selection,
+                # A classical model without a validation part has not selected an epoch.
+                tested=tuple(sorted({name for name, validated in selections if validated or name != "best"})),
+                lines=make_lines(stages, here, scores, selection, compare, published),
+                folded=len({outcome.trial.fold for outcome in tested}) > 1,
                 fingerprints=len({result.get("data_fingerprint") for result in results}),
-                unpredicted=sum(outcome.predictions is None for outcome in ended_tests),
+                unpredicted=sum(outcome.predictions is None for outcome in tested),
             )
         )
     return tables
+
+
+def make_lines(
+    stages: Sequence[StageOutcome],
+    outcomes: Sequence[Outcome],
+    scores: Sequence[str],
+    selection: str,
+    compare: Mapping[str, str],
+    published: Mapping[tuple[str, str], float],
+) -> list[Line]:
+    """Makes the lines of the table of one data set, from its outcomes; `published` is {(row, score): percent}."""
+    tested = [outcome for outcome in outcomes if not is_inner(outcome.trial)]
+    rows = list(dict.fromkeys(outcome.trial.row for outcome in outcomes))
+    cells = {score: score_cells(tested, rows, score, compare) for score in scores}
+    over_subjects = subject_statistics(tested, rows, compare)
+    lines = []
+    for stage, _, best in stages:
+        for row in [row.name for row in stage.rows]:
+            of_row = [outcome for outcome in outcomes if outcome.trial.row == row]
+            results = [outcome.result for outcome in of_row if outcome.result]
+            validation = validation_mean(of_row, row, selection)
+            inner = any(is_inner(outcome.trial) for outcome in of_row)
+            lines.append(
+                Line(
+                    stage.name,
+                    row,
+                    best=len(stages) > 1 and row == best,
+                    validation=None if validation is None else 100 * validation,
+                    cells={score: cells[score][row]._replace(paper=published.get((row, score))) for score in scores},
+                    finished=len(results),
+                    failed=len(of_row) - len(results),
+                    parameters=mean_value([result["parameters"] for result in results]),
+                    seconds=mean_value([seconds_of(result) for result in results]),
+                    subjects=over_subjects[row],
+                    inner=inner,
+                )
+            )
+            if not inner and (ensemble := ensemble_line(stage.name, row, of_row, scores)):
+                lines.append(ensemble)
+    return lines
 
 
 def mean_value(numbers: Sequence[float]) -> float | None:

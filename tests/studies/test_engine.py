@@ -80,7 +80,7 @@ def test_scores_that_no_result_has_are_refused():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"data.protocol": "loso"}, r"data\.protocol='loso' and 'jobs' on synthetic, expected the same"),
+        ({"data.protocol": "loso"}, r"data\.protocol='loso' and 'groups' on synthetic, expected the same"),
         ({"data.folds": 4}, r"data\.folds=4 and 10 on synthetic"),
     ],
 )
