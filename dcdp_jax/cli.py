@@ -1,8 +1,10 @@
 """The command line: maps flags to functions, and prints errors that a user can cause as one line with exit status 2."""
 
 import functools
+import re
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -70,8 +72,10 @@ def main(arguments: Sequence[str]) -> int:
             from dcdp_jax.studies.study import study
 
             return study(CONFIG.value, workdir)
+        from dcdp_jax.config import check_config
         from dcdp_jax.data.download import cache_folder
 
+        check_config(CONFIG.value)
         cache = cache_folder(CONFIG.value.data.cache_dir)
         from dcdp_jax.distributed import is_first_process, join_processes, only_first_prints
         from dcdp_jax.evaluate.finished_run import evaluate_run
@@ -214,29 +218,63 @@ def run() -> None:
 def parse_flags(arguments: list[str]) -> list[str]:
     """Parses the command line. One that cannot be parsed is answered with one line and exit status 2."""
     program, *rest = arguments
-    for at, argument in enumerate(rest):
-        name, equals, value = argument.lstrip("-").partition("=")
-        if not argument.startswith("-"):
-            continue
-        if name in ("help", "helpshort", "h"):
+    for argument in rest:
+        name, _, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name in ("help", "helpshort", "h"):
             print(help_text(value))
             sys.exit(0)
-        if name == "version":
+        if argument.startswith("-") and name == "version":
             print(__version__)
             sys.exit(0)
-        if name == "config" and (equals or at + 1 < len(rest)):
-            place = at if equals else at + 1
-            rest[place] = "--config=" * bool(equals) + find_config(value if equals else rest[place])
+    given, others = split_config(rest)
     # config_flags looks for the config file in sys.argv, and wants it ahead of its fields.
-    rest.sort(key=lambda argument: argument.lstrip("-").partition("=")[0] != "config")
-    sys.argv = [program, *rest]
+    sys.argv = [program, *(f"--config={find_config(config)}" for config in given), *others]
     flags.FLAGS.set_gnu_getopt()  # flags may stand after the folders that --mode=compare takes
     try:
-        return flags.FLAGS(sys.argv)
-    except (UserError, flags.Error, AttributeError, KeyError, ValueError, TypeError) as error:
-        sys.exit(fail(innermost(error)))
+        left = flags.FLAGS(sys.argv)
+    except Exception as error:
+        known = (UserError, flags.Error, AttributeError, KeyError, ValueError, TypeError)
+        line = line_of_config(error, [find_config(config).partition(":")[0] for config in given])
+        if not line and not isinstance(error, known):
+            raise
+        sys.exit(fail(line or innermost(error)))
     finally:
         sys.argv = arguments  # which result.json records
+    if given and not isinstance(CONFIG.value, ConfigDict):
+        sys.exit(fail(f"{given[-1]}: get_config() returned a {type(CONFIG.value).__name__}, expected a ConfigDict"))
+    return left
+
+
+def split_config(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Splits a command line into the values of --config, as `--config=demo` and `--config demo`, and the others.
+
+    >>> split_config(["--workdir", "runs/a", "--config", "demo", "--config.seed=1"])
+    (['demo'], ['--workdir', 'runs/a', '--config.seed=1'])
+    """
+    given, others, left = [], [], iter(arguments)
+    for argument in left:
+        name, equals, value = argument.lstrip("-").partition("=")
+        if name != "config" or not argument.startswith("-"):
+            others.append(argument)
+            continue
+        value = value if equals else next(left, "-")
+        if value.startswith("-"):
+            sys.exit(fail("--config has no value; for example --config=demo"))
+        given.append(value)
+    return given, others
+
+
+def line_of_config(error: BaseException, configs: Sequence[str]) -> str:
+    """Returns `FILE, line N: error` for an error in the code of a config file; '' for one elsewhere."""
+    message = error.args[0] if error.args and isinstance(error.args[0], str) else ""
+    if "Traceback (" not in message:  # which config_flags puts into the messages of errors that absl catches
+        message = "".join(traceback.format_exception(error))
+    places = [place for place in re.findall(r'File "(.+)", line (\d+)', message) if place[0] in configs]
+    last = message.strip().splitlines()[-1]
+    if places:
+        return f"{places[-1][0]}, line {places[-1][1]}: {last}"
+    own = re.search(r"get_config\(\) (takes|missing)|has no attribute 'get_config'", last)
+    return f"{configs[-1]}: {last}" if configs and own else ""
 
 
 def find_config(given: str) -> str:
@@ -263,7 +301,7 @@ def innermost(error: BaseException) -> str:
     message = str(error.args[0] if error.args else error)
     if isinstance(error, KeyError) and message.startswith("'"):
         return f"the config has no field {message}".replace("\n", ". ")
-    return message
+    return re.sub(r"\('Non-boolean argument to boolean flag', .*\)", "expected True or False", message)
 
 
 def help_text(section: str = "") -> str:

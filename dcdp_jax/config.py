@@ -49,8 +49,10 @@ def check_config(config: ConfigDict) -> None:
     """
     values = dict(flatten(config.to_dict()))
     check_values(values, FIELDS)
-    if len(values["model.resnet_blocks"]) != len(values["model.densenet_blocks"]):
-        raise ConfigError("model.resnet_blocks and model.densenet_blocks must have the same number of stages")
+    if len(values["model.resnet_blocks"]) != len(values["model.densenet_blocks"]) or not values["model.resnet_blocks"]:
+        raise ConfigError(
+            "model.resnet_blocks and model.densenet_blocks must have the same number of stages, at least 1"
+        )
     for field in ("model.width", "model.densenet_width"):
         if values[field] % 2:
             raise ConfigError(f"{field}={values[field]} must be even: DenseNet's growth is half of it")

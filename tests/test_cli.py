@@ -1,6 +1,7 @@
 """The command line before anything is trained: help, names of configs, what cannot be parsed."""
 
 import pwd
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,11 +73,38 @@ def test_the_default_workdir(config, workdir):
             "data.view='fourier' is not one of raw, derived, mirror, axis, body, vertical",
         ),
         (["--config.cgm.alpha=inf"], "cgm.alpha=inf is not finite"),
+        (["--config.cgm.enabled=yes"], "flag --config.cgm.enabled=yes: expected True or False"),
     ],
 )
 def test_one_line_for_a_wrong_field(arguments, message, tmp_path):
     status, _, errors = command(f"--workdir={tmp_path / 'run'}", *arguments, config="uci_har")
     assert (status, errors) == (2, f"error: {message}\n")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def get_config(:", ", line 1: SyntaxError: invalid syntax"),
+        ("import no_such_module", ", line 1: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("\ndef get_config():\n    return int('x')", ", line 3: ValueError: invalid literal for int"),
+        ("def get_config(name):\n    return None", ": TypeError: get_config() missing 1 required"),
+        ("def config():\n    return None", ": AttributeError: module 'config_config' has no attribute 'get_config'"),
+        ("def get_config():\n    return {}", ": get_config() returned a dict, expected a ConfigDict"),
+        (
+            "from ml_collections import ConfigDict\ndef get_config():\n    return ConfigDict()",
+            "error: seed is not set; derive the config from configs/default.py",
+        ),
+    ],
+)
+def test_one_line_for_a_config_file_with_a_fault(code, message, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)  # else the names of the last file stay
+    path = tmp_path / "mine.py"
+    path.write_text(code)
+    status, _, errors = command(f"--workdir={tmp_path / 'run'}", config=path)
+    start = "" if message.startswith("error") else f"error: {path}"
+    assert (status, errors.count("\n")) == (2, 1)
+    assert errors.startswith(start + message)
     assert not (tmp_path / "run").exists()
 
 

@@ -31,13 +31,15 @@ def cggm_coefficients(
       large; if gains and losses are equal, the divisor is eps.
 
     Raises:
-      ValueError: An improvement that is not a scalar.
+      ValueError: Fewer than two branches, or an improvement that is not a scalar.
 
     Example:
       >>> found = cggm_coefficients({"res": jnp.float32(0.03), "dense": jnp.float32(0.01)}, rho=1.0)
       >>> print({name: round(float(c), 3) for name, c in found.items()})
       {'res': 0.25, 'dense': 0.75}
     """
+    if len(improvement) < 2:
+        raise ValueError(f"CGGM compares two or more branches, got {sorted(improvement)}")
     gains = numbers_per_branch(improvement, "improvement")
     total = sum(gains[name] for name in sorted(gains)) + eps
     return {name: rho * (total - gain) / total for name, gain in gains.items()}

@@ -73,11 +73,11 @@ def write_adapted(workdir: Path, folder: Path, card: ModelCard, params: Any, ada
     else:
         state = state.replace(params=params)
     result = read_result(workdir)
-    result["marks"] = [*result["marks"], ADAPTED]
+    result["marks"] = list(dict.fromkeys([*result["marks"], ADAPTED]))
     result[ADAPTED] = adapted
     with replaced_folder(folder) as new:
         with Checkpoints(new / CHECKPOINTS) as checkpoints:
             checkpoints.save(card.best_epoch, state, 0.0)
         write_recorded(new, CONFIG, read_recorded(workdir, CONFIG))
-        write_card(new, msgspec.structs.replace(card, rejection=None, marks=(*card.marks, ADAPTED)))
+        write_card(new, msgspec.structs.replace(card, rejection=None, marks=tuple(result["marks"])))
         write_recorded(new, RESULT, as_json(result))

@@ -343,12 +343,17 @@ def distribute_metrics(
             own = jax.tree.map(lambda x, place=member.place: x.reshape(-1, x.shape[-1])[place], metrics)
             member.epoch.add(own, count)
         member.epoch.record(member.config.train.log_every, run.steps_per_epoch)
-        skipped = sum(epoch.get("skipped_steps", 0) for epoch in member.log.epochs())
-        may_skip = member.config.train.skip_nonfinite - skipped
+        # Resuming may lower the limit below the number of steps that were skipped before.
+        may_skip = max(member.config.train.skip_nonfinite - skipped_steps(member.log), 0)
         whole = member.epoch.steps == run.steps_per_epoch
         if len(member.epoch.nonfinite) > may_skip or (whole and not member.epoch.records):
             with ending(member, failed):
                 raise stopped_by_nonfinite(run, member, may_skip)
+
+
+def skipped_steps(log: MetricsLog) -> int:
+    """Returns the number of steps that were skipped in the finished epochs of a run."""
+    return sum(epoch.get("skipped_steps", 0) for epoch in log.epochs())
 
 
 def stopped_by_nonfinite(run: Run, member: Member, may_skip: int) -> NonFiniteError:
@@ -397,9 +402,12 @@ def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began
     last = epoch.number == settings.epochs
     before = (epoch.number - 1) * run.steps_per_epoch
     schedule = build_schedule(member.config, run.steps_per_epoch)
+    skipped_before = skipped_steps(log)
     for number, record in epoch.records:
         record |= {"kind": "step", "epoch": epoch.number, "step": before + number}
-        record["learning_rate"] = float(schedule(record["step"] - 1))
+        # The optimiser does not count the steps that were skipped.
+        skipped = skipped_before + sum(found["step"] < number for found in epoch.nonfinite)
+        record["learning_rate"] = float(schedule(record["step"] - 1 - skipped))
         record["windows"] = settings.batch_size
     summary: dict[str, Any] = {
         "kind": "epoch",

@@ -18,6 +18,8 @@ import pytest
 
 from configs import demo
 from dcdp_jax.errors import NonFiniteError, Terminated
+from dcdp_jax.runs.checkpoints import Checkpoints
+from dcdp_jax.train import trainer
 from dcdp_jax.train.build import prepare
 from dcdp_jax.train.input_pipeline import batches_of
 from dcdp_jax.train.preemption import Termination
@@ -197,10 +199,11 @@ def test_a_loss_that_is_not_finite_is_named(tmp_path):
     assert not list((workdir / "checkpoints").iterdir())
 
 
-def test_steps_that_are_not_finite_are_left_out_up_to_a_bound(on_eight, tmp_path):
+def test_steps_that_are_not_finite_are_left_out_up_to_a_bound(on_eight, tmp_path, monkeypatch):
     _, config, _ = on_eight
     config = small_config(**{"parallel.devices": 8, "train.skip_nonfinite": 8, "train.epochs": 2})
     bad = with_bad_windows(prepare(config), 1)
+    monkeypatch.setattr(trainer, "build_schedule", lambda *_: float)  # logs the number of the update
     train(config, tmp_path / "run", bad)
     epochs = [record for record in records_of(tmp_path / "run") if record["kind"] == "epoch"]
     skipped = [epoch["skipped_steps"] for epoch in epochs]
@@ -208,6 +211,10 @@ def test_steps_that_are_not_finite_are_left_out_up_to_a_bound(on_eight, tmp_path
     steps = [record["steps"] for record in records_of(tmp_path / "run") if record["kind"] == "step"]
     assert sum(steps) + sum(skipped) == 2 * bad.steps_per_epoch
     assert np.isfinite([epoch["train"]["loss"] for epoch in epochs]).all()
+    last = [record for record in records_of(tmp_path / "run") if record["kind"] == "step"][-1]
+    with Checkpoints(tmp_path / "run" / "checkpoints", read_only=True) as checkpoints:
+        rate = checkpoints.restore(2, like=bad.initial_state(0)).opt_state["rate"]
+    assert last["learning_rate"] == rate.count - 1  # that of the last update, not of the last step
 
     with config.unlocked():
         config.train.skip_nonfinite = sum(skipped) - 1

@@ -48,3 +48,11 @@ def test_missing_accuracy_is_an_error(accuracy):
     tx = scale_by_cggm(LABELS)
     with pytest.raises(ValueError, match="accuracy"):
         tx.update(params, tx.init(params), accuracy=accuracy)
+
+
+def test_one_branch_alone_is_refused():
+    """The share of the other branches would be 0, and the branch would not train."""
+    tx = scale_by_cggm({"res": "res"})
+    params = {"res": jnp.ones(2)}
+    with pytest.raises(ValueError, match="two or more branches, got \\['res'\\]"):
+        tx.update(params, tx.init(params), accuracy={"res": 0.5})

@@ -14,6 +14,7 @@ from dcdp_jax.data.datasets import synthetic
 from dcdp_jax.data.normalize import Normalizer, normalize
 from dcdp_jax.errors import ConfigError, DataError, UserError
 from dcdp_jax.evaluate.finished_run import evaluate_run
+from dcdp_jax.runs.reading import read_run
 from dcdp_jax.serve.adaptation import AdaptingModel, update_statistics
 from dcdp_jax.serve.inputs import prepare
 from dcdp_jax.serve.live import answers
@@ -194,6 +195,11 @@ def test_adapting_writes_a_model_beside_the_old_one(copied, wearer, data, capsys
         assert same == (keys[0] == "batch_stats" or not ("fusion" in keys or "classifier" in keys)), keys
     with pytest.raises(UserError, match="holds an adapted model"):
         evaluate_run(config, folder)
+    with pytest.raises(UserError, match=r"holds an adapted model, .* name the run it was made from"):
+        read_run(folder)
+    adapt_run(config, folder, [str(wearer / "labelled.csv")])
+    assert load_model(folder / "adapted" / "labelled").card.marks == ("synthetic", "adapted")
+    capsys.readouterr()
     lines = (wearer / "labelled.csv").read_text().splitlines()
     lines[9] = ",".join([*lines[9].split(",")[:-1], ""])
     lines[1900:] = [line.replace(line.split(",")[1], "swim") for line in lines[1900:]]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from dcdp_jax.errors import NonFiniteError, Terminated
 from dcdp_jax.runs.checkpoints import Checkpoints
 from dcdp_jax.train import trainer
 from dcdp_jax.train.build import prepare
+from dcdp_jax.train.epoch import Epoch
 from dcdp_jax.train.messages import data_lines
 from dcdp_jax.train.preemption import Termination
 from dcdp_jax.train.trainer import train, train_runs
@@ -355,3 +357,20 @@ def test_seeds_divided_among_devices(single, tmp_path):
                 assert record["loss"]["total"] == pytest.approx(wanted["loss"]["total"], abs=1e-4)
         assert read_json(workdir / "result.json")["device"] == "3 x cpu (cpu)"
         assert read_json(workdir / "result.json")["precision"] == "float32"
+
+
+def test_a_limit_lowered_below_the_steps_skipped_before_ends_a_run_only_at_the_next_one(monkeypatch):
+    epoch = Epoch(2)
+    settings = SimpleNamespace(train=SimpleNamespace(skip_nonfinite=0, log_every=1))
+    log = SimpleNamespace(epochs=lambda: [{"skipped_steps": 3}])
+    member = SimpleNamespace(place=0, epoch=epoch, config=settings, log=log, failed=False, workdir="run")
+    run = SimpleNamespace(steps_per_epoch=4)
+    monkeypatch.setattr(trainer, "stopped_by_nonfinite", lambda *_: NonFiniteError("stopped"))
+
+    def metrics(loss):
+        return {"loss": {"total": np.array([loss])}, "accuracy": np.ones(1), "finite": np.array([np.isfinite(loss)])}
+
+    trainer.distribute_metrics([(metrics(1.0), 1)], [member], run, None)
+    assert [number for number, _ in epoch.records] == [1]
+    with pytest.raises(NonFiniteError, match="stopped"):
+        trainer.distribute_metrics([(metrics(np.nan), 1)], [member], run, None)
