@@ -3,12 +3,13 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dcdp_jax.data.download import Source, file_sha256
-from dcdp_jax.data.recording import Recording, Recordings
+from dcdp_jax.data.protocols import Divide
+from dcdp_jax.data.recording import Channel, Recording, Recordings
+from dcdp_jax.data.spec import DatasetSpec
 from dcdp_jax.errors import DataError
 
 NAMED = 5  # names in a sentence
@@ -48,15 +49,18 @@ def described(
 
 def file_by_file(
     read_file: Callable[[Path, re.Match[str]], Recording],
+    *,
     source: Source,
     class_names: tuple[str, ...],
-    *,
+    channels: tuple[Channel, ...],
+    rate: float,
+    protocols: Mapping[str, Divide],
     name: str,
     files: Sequence[str],
     expected: str,
     rows: int = 0,
-) -> dict[str, Any]:
-    """Returns the fields of the `DatasetSpec` of a data set with one recording per file that describe its files.
+) -> DatasetSpec:
+    """Returns the specification of a data set with one recording per file.
 
     The recordings are in the order of their subjects, those of one subject by the numbers in the names of their runs.
 
@@ -64,13 +68,13 @@ def file_by_file(
       read_file: Function from a path below the publisher's folder, and the match of `name` in it, to the recording.
       source: See `DatasetSpec`.
       class_names: See `DatasetSpec`.
+      channels: See `DatasetSpec`.
+      rate: See `DatasetSpec`.
+      protocols: See `DatasetSpec`.
       name: Regular expression of the end of a path.
       files: Paths of the published files below the publisher's folder.
       expected: Description of the published files, for messages.
       rows: Number of rows of the published files together; 0 if it is not known.
-
-    Returns:
-      {`source`, `class_names`, `read`, `read_one`, `example`}.
     """
 
     def find(path: Path) -> re.Match[str] | None:
@@ -90,13 +94,16 @@ def file_by_file(
             short += shortage("lines", sum(len(r.labels) for r in recordings), rows)
         return described(recordings, class_names, short)
 
-    return {
-        "source": source,
-        "class_names": class_names,
-        "read": read,
-        "read_one": lambda path: [read_path(path)] if find(path) else None,
-        "example": files[0],
-    }
+    return DatasetSpec(
+        protocols,
+        source=source,
+        read=read,
+        read_one=lambda path: [read_path(path)] if find(path) else None,
+        example=files[0],
+        class_names=class_names,
+        channels=channels,
+        rate=rate,
+    )
 
 
 def gather(

@@ -64,10 +64,9 @@ def read_records(path: Path) -> tuple[Records, list[str]]:
 
 def parse_block(path: Path, text: bytes, position: int) -> tuple[Records, list[str]]:
     """Returns the records of some lines, and a text for each that is left out."""
-    attempts = (lambda: text, lambda: text.replace(b",;", b";"))
-    for attempt in attempts:
+    for attempt in (text, text.replace(b",;", b";")):
         try:
-            return parse(attempt()), []
+            return parse(attempt), []
         except (pa.ArrowInvalid, LookupError):
             continue
     with path.open("rb") as file:

@@ -79,7 +79,7 @@ def answers(
 
 
 @dataclasses.dataclass
-class Source:
+class LiveRecording:
     """One recording of a stream."""
 
     recognizer: Recognizer  # predicts its windows
@@ -97,7 +97,7 @@ class Reader:
         self.model, self.card, self.smoothing = model, model.card, smoothing
         self.table = table
         self.lines = Lines(WHERE, table)
-        self.sources: dict[str, Source] = {}
+        self.sources: dict[str, LiveRecording] = {}
         self._bad = 0  # number of bad lines in a row
         self._all_bad = 0  # number of all bad lines
 
@@ -107,18 +107,13 @@ class Reader:
         pending: list[bytes] = []
 
         def one_by_one() -> Iterator[bytes]:
-            while True:
+            for block in source:
+                pending.extend(block)
                 while pending:
                     yield pending.pop(0)
-                block = next(source, None)
-                if block is None:
-                    return
-                pending.extend(block)
 
         self._begin(one_by_one())
-        if pending:
-            yield from self._take(pending)
-        for block in source:
+        for block in itertools.chain([pending], source):
             yield from self._take(block)
         for name, recording in self.sources.items():
             if 0 < len(recording.intervals) < ENOUGH:
@@ -147,7 +142,7 @@ class Reader:
                 rule = f"unknown beyond a distance of {rejection.distance:.4g} from the training windows"
             print(rule, file=sys.stderr)
 
-    def _new_source(self) -> Source:
+    def _new_source(self) -> LiveRecording:
         table = self.table
         recognizer = Recognizer(
             self.model,
@@ -159,7 +154,7 @@ class Reader:
             keep_rows=keeps_rows(table),
             absent=tuple(place for place, column in enumerate(self.columns) if column is None),
         )
-        return Source(recognizer)
+        return LiveRecording(recognizer)
 
     def _take(self, lines: Sequence[bytes]) -> Iterator[tuple[str, Event]]:
         """Parses lines at once, or if one of them is bad, one after the other."""
@@ -218,7 +213,7 @@ class Reader:
         except DataError as error:
             raise DataError(f"{WHERE}, lines {frame.index[0]} to {frame.index[-1]}: {error}") from error
 
-    def _times(self, source: Source, frame: pd.DataFrame) -> np.ndarray:
+    def _times(self, source: LiveRecording, frame: pd.DataFrame) -> np.ndarray:
         """Returns the seconds of rows since the first of their recording."""
         if TIME not in frame:
             return (source.rows + np.arange(len(frame))) / self.table.rate
@@ -226,7 +221,7 @@ class Reader:
         source.first = stamps[0] if source.first is None else source.first
         return in_seconds(stamps, source.first, self.table.time_unit)
 
-    def _note_intervals(self, source: Source, time: np.ndarray) -> None:
+    def _note_intervals(self, source: LiveRecording, time: np.ndarray) -> None:
         """Collects the intervals between the first rows, and checks them once there are enough."""
         if len(source.intervals) < ENOUGH and not keeps_rows(self.table):
             passed = np.diff(time, prepend=source.last if np.isfinite(source.last) else time[:1])
@@ -234,7 +229,7 @@ class Reader:
             if len(source.intervals) >= ENOUGH:
                 self._check_interval(source)
 
-    def _check_interval(self, source: Source) -> None:
+    def _check_interval(self, source: LiveRecording) -> None:
         """Prints a note if the rate is not the model's; raises DataError if the unit of time is wrong."""
         interval = float(np.median(source.intervals))
         if self.table.repeated != "spread":

@@ -49,7 +49,7 @@ class RayEngine:
                 f"study.cpus_per_group={cpus:g} and study.gpus_per_group={gpus:g}, but no machine of the Ray cluster "
                 f"has as many: {', '.join('{:g} and {:g}'.format(m.get('CPU', 0), m.get('GPU', 0)) for m in machines)}"
             )
-        task = ray.remote(train_job)
+        task = ray.remote(run_job)
         self._task = task.options(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)
         return self
 
@@ -93,7 +93,7 @@ def import_ray() -> Any:
     return ray
 
 
-def train_job(file: Path, folder: Path, gpus: float) -> None:
+def run_job(file: Path, folder: Path, gpus: float) -> None:
     """Trains a job on the machine and GPUs that Ray has chosen, with `folder` as the working directory."""
     for path in (file, folder):
         if not path.exists():

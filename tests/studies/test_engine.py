@@ -15,7 +15,7 @@ from dcdp_jax.studies import jobs
 from dcdp_jax.studies.engine import ENGINES, folder_of, jobs_of, outcome_of, run_study
 from dcdp_jax.studies.grid import stages_of, trials_of
 from dcdp_jax.studies.jobs import note_death, terminate
-from dcdp_jax.studies.ray_engine import train_job
+from dcdp_jax.studies.ray_engine import run_job
 from dcdp_jax.studies.worker import dataset_of, run_of, train_trials
 from tests.e2e.running import WAIT_SECONDS
 
@@ -127,7 +127,7 @@ def test_ray_is_an_extra(monkeypatch):
 
 def test_a_machine_without_the_shared_disk(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"has no .*job\.json; .* needs a disk that all machines share"):
-        train_job(tmp_path / "job.json", tmp_path, 0.0)
+        run_job(tmp_path / "job.json", tmp_path, 0.0)
 
 
 @pytest.fixture

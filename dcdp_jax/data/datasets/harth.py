@@ -15,7 +15,6 @@ from dcdp_jax.data.download import Source
 from dcdp_jax.data.headed import HEADER_LINES, read_named
 from dcdp_jax.data.protocols import COMMON
 from dcdp_jax.data.recording import Channel, Recording
-from dcdp_jax.data.spec import DatasetSpec
 from dcdp_jax.data.text import codes_to_labels, stretch_starts
 
 CLASSES = {
@@ -63,17 +62,15 @@ def read_file(path: Path, match: re.Match[str]) -> Recording:
     )
 
 
-DATASET = DatasetSpec(
-    **file_by_file(
-        read_file,
-        SOURCE,
-        CLASS_NAMES,
-        name=r"S(\d{3})\.csv",
-        files=[f"S{subject:03d}.csv" for subject in SUBJECTS],
-        expected="S006.csv to S029.csv, without S007 and S011",
-        rows=ROWS,
-    ),
+DATASET = file_by_file(
+    read_file,
+    source=SOURCE,
+    class_names=CLASS_NAMES,
     channels=CHANNELS,
     rate=RATE,
     protocols=COMMON,
+    name=r"S(\d{3})\.csv",
+    files=[f"S{subject:03d}.csv" for subject in SUBJECTS],
+    expected="S006.csv to S029.csv, without S007 and S011",
+    rows=ROWS,
 )

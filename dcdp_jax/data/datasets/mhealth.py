@@ -13,7 +13,6 @@ from dcdp_jax.data.completeness import file_by_file
 from dcdp_jax.data.download import Source
 from dcdp_jax.data.protocols import COMMON, fixed
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
-from dcdp_jax.data.spec import DatasetSpec
 from dcdp_jax.data.text import codes_to_labels, read_columns
 
 CLASS_NAMES = (
@@ -65,17 +64,15 @@ def read_file(path: Path, match: re.Match[str]) -> Recording:
     )
 
 
-DATASET = DatasetSpec(
-    **file_by_file(
-        read_file,
-        SOURCE,
-        CLASS_NAMES,
-        name=r"mHealth_subject(\d+)\.log",
-        files=[f"mHealth_subject{number}.log" for number in range(1, SUBJECTS + 1)],
-        expected=f"mHealth_subject1.log to mHealth_subject{SUBJECTS}.log",
-        rows=ROWS,
-    ),
+DATASET = file_by_file(
+    read_file,
+    source=SOURCE,
+    class_names=CLASS_NAMES,
     channels=CHANNELS,
     rate=RATE,
     protocols={"standard": fixed("standard", (8,), (9, 10)), **COMMON},
+    name=r"mHealth_subject(\d+)\.log",
+    files=[f"mHealth_subject{number}.log" for number in range(1, SUBJECTS + 1)],
+    expected=f"mHealth_subject1.log to mHealth_subject{SUBJECTS}.log",
+    rows=ROWS,
 )

@@ -15,7 +15,6 @@ from dcdp_jax.data.download import Source
 from dcdp_jax.data.headed import read_named
 from dcdp_jax.data.protocols import COMMON
 from dcdp_jax.data.recording import Channel, Recording
-from dcdp_jax.data.spec import DatasetSpec
 
 CLASSES = {
     "dws": "walking_downstairs",
@@ -60,17 +59,15 @@ def read_file(path: Path, match: re.Match[str]) -> Recording:
     )
 
 
-DATASET = DatasetSpec(
-    **file_by_file(
-        read_file,
-        SOURCE,
-        CLASS_NAMES,
-        name=rf"({'|'.join(CLASSES)})_(\d+)/sub_(\d+)\.csv",
-        files=[f"{run}/sub_{subject}.csv" for run in RUNS for subject in range(1, SUBJECTS + 1)],
-        expected=f"a trial as dws_1 or jog_16, and sub_1.csv to sub_{SUBJECTS}.csv",
-        rows=ROWS,
-    ),
+DATASET = file_by_file(
+    read_file,
+    source=SOURCE,
+    class_names=CLASS_NAMES,
     channels=CHANNELS,
     rate=RATE,
     protocols=COMMON,
+    name=rf"({'|'.join(CLASSES)})_(\d+)/sub_(\d+)\.csv",
+    files=[f"{run}/sub_{subject}.csv" for run in RUNS for subject in range(1, SUBJECTS + 1)],
+    expected=f"a trial as dws_1 or jog_16, and sub_1.csv to sub_{SUBJECTS}.csv",
+    rows=ROWS,
 )

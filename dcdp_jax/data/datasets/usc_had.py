@@ -15,7 +15,6 @@ from dcdp_jax.data.completeness import file_by_file
 from dcdp_jax.data.download import Source
 from dcdp_jax.data.protocols import COMMON, fixed
 from dcdp_jax.data.recording import Channel, Recording
-from dcdp_jax.data.spec import DatasetSpec
 from dcdp_jax.data.text import LARGEST, unreadable
 from dcdp_jax.errors import DataError
 
@@ -85,16 +84,14 @@ def read_file(path: Path, match: re.Match[str]) -> Recording:
     )
 
 
-DATASET = DatasetSpec(
-    **file_by_file(
-        read_file,
-        SOURCE,
-        CLASS_NAMES,
-        name=r"Subject(\d+)/a(\d+)t(\d+)\.mat",
-        files=[f"Subject{subject}/{run}.mat" for subject in range(1, SUBJECTS + 1) for run in RUNS],
-        expected=f"Subject1 to Subject{SUBJECTS}, and a1t1.mat to a{len(CLASS_NAMES)}t{TRIALS}.mat",
-    ),
+DATASET = file_by_file(
+    read_file,
+    source=SOURCE,
+    class_names=CLASS_NAMES,
     channels=CHANNELS,
     rate=RATE,
     protocols={"standard": fixed("standard", (11, 12), (13, 14)), **COMMON},
+    name=r"Subject(\d+)/a(\d+)t(\d+)\.mat",
+    files=[f"Subject{subject}/{run}.mat" for subject in range(1, SUBJECTS + 1) for run in RUNS],
+    expected=f"Subject1 to Subject{SUBJECTS}, and a1t1.mat to a{len(CLASS_NAMES)}t{TRIALS}.mat",
 )
