@@ -214,10 +214,8 @@ def count_samples(recordings: Recordings, class_names: Sequence[str]) -> dict[st
     for r in sorted(recordings, key=lambda r: r.subject):
         counts = np.bincount(r.labels - UNLABELLED, minlength=1 + len(class_names))
         totals[r.subject] = totals.get(r.subject, 0) + counts
-    return {
-        recordings.subject_names.get(subject, str(subject)): dict(zip(("", *class_names), counts.tolist(), strict=True))
-        for subject, counts in totals.items()
-    }
+    counted = [dict(zip(("", *class_names), counts.tolist(), strict=True)) for counts in totals.values()]
+    return dict(zip(recordings.names_of(totals), counted, strict=True))
 
 
 def pool_views(view: str, recordings: Recordings, order: Sequence[int], protocol: Protocol) -> Pool:

@@ -45,7 +45,7 @@ class Choice(NamedTuple):
 
 
 NO_CHOICE = Choice()
-Divide = Callable[[Sequence[Recording], Choice], Protocol]
+Divide = Callable[[Recordings, Choice], Protocol]
 
 
 def subjects_of(recordings: Sequence[Recording]) -> list[int]:
@@ -71,7 +71,7 @@ def assign(
 
 def by_subjects(
     name: str,
-    recordings: Sequence[Recording],
+    recordings: Recordings,
     validation: Collection[int],
     test: Collection[int],
     left_out: Collection[int] = (),
@@ -87,25 +87,19 @@ def by_subjects(
     for split, wanted in (("train", train), ("validation", validation), ("test", test)):
         if not set(wanted) & set(present):
             needs = (
-                f"a subject of {listed(people(recordings, wanted))}"
+                f"a subject of {listed(recordings.names_of(wanted))}"
                 if wanted
                 else "a subject that neither validates nor tests"
             )
             raise DataError(
                 f"data.protocol={name}: its {split} part is empty: it needs {needs}, and the data here has "
-                f"{listed(people(recordings, present))}; add the missing files or choose another protocol"
+                f"{listed(recordings.names_of(present))}; add the missing files or choose another protocol"
             )
     absent = sorted((set(validation) | set(test)) - set(present))
     if absent:
         notes = [*notes, f"subjects {listed(absent)} of the protocol are not in the data"]
     split_of = dict.fromkeys(train, "train") | dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
     return assign(name, recordings, lambda r: split_of.get(r.subject), notes=notes)
-
-
-def people(recordings: Sequence[Recording], numbers: Iterable[int]) -> list[str]:
-    """Returns the names of the subjects with these numbers; the number as text for a subject without a name."""
-    names = recordings.subject_names if isinstance(recordings, Recordings) else {}
-    return [names.get(number, str(number)) for number in numbers]
 
 
 def listed(values: Sequence[object]) -> str:
@@ -119,7 +113,7 @@ def listed(values: Sequence[object]) -> str:
 def fixed(name: str, validation: Collection[int], test: Collection[int], *notes: str) -> Divide:
     """Returns a protocol in which these subjects validate and test."""
 
-    def divide_fixed(recordings: Sequence[Recording], choice: Choice) -> Protocol:
+    def divide_fixed(recordings: Recordings, choice: Choice) -> Protocol:
         return by_subjects(name, recordings, validation, test, notes=notes)
 
     return divide_fixed
@@ -128,12 +122,12 @@ def fixed(name: str, validation: Collection[int], test: Collection[int], *notes:
 def leave_one_subject_out(left_out: Collection[int] = ()) -> Divide:
     """Returns `loso`: the subject of the fold tests; a tenth of the subjects, at least the next one, validates."""
 
-    def divide_loso(recordings: Sequence[Recording], choice: Choice) -> Protocol:
+    def divide_loso(recordings: Recordings, choice: Choice) -> Protocol:
         subjects = [s for s in subjects_of(recordings) if s not in left_out]
         if len(subjects) < 3:
             raise DataError(
                 f"data.protocol=loso needs three subjects at least, to test, validate and train; the data here has "
-                f"{listed(people(recordings, subjects))}{f' without {listed(sorted(left_out))}' if left_out else ''}"
+                f"{listed(recordings.names_of(subjects))}{f' without {listed(sorted(left_out))}' if left_out else ''}"
             )
         if not 0 <= choice.fold < len(subjects):
             raise ConfigError(
@@ -142,7 +136,7 @@ def leave_one_subject_out(left_out: Collection[int] = ()) -> Divide:
             )
         turned = subjects[choice.fold :] + subjects[: choice.fold]
         validation = turned[1 : 1 + max(len(subjects) // 10, 1)]
-        who, them = (listed(people(recordings, part)) for part in (turned[:1], validation))
+        who, them = (listed(recordings.names_of(part)) for part in (turned[:1], validation))
         note = f"fold {choice.fold} of {len(subjects)}: subject {who} tests, {them} validate"
         return by_subjects("loso", recordings, validation, turned[:1], left_out, notes=[note])
 
@@ -152,17 +146,17 @@ def leave_one_subject_out(left_out: Collection[int] = ()) -> Divide:
 def subject_groups(left_out: Collection[int] = ()) -> Divide:
     """Returns `groups`: subjects are dealt in turn to `data.folds` groups; one tests, the next validates."""
 
-    def divide_groups(recordings: Sequence[Recording], choice: Choice) -> Protocol:
+    def divide_groups(recordings: Recordings, choice: Choice) -> Protocol:
         subjects = [s for s in subjects_of(recordings) if s not in left_out]
         if len(subjects) < choice.folds or choice.folds < 3:
             raise ConfigError(
                 f"data.folds={choice.folds} is not between 3 and the number of subjects: the data here has "
-                f"{len(subjects)} ({listed(people(recordings, subjects))})"
+                f"{len(subjects)} ({listed(recordings.names_of(subjects))})"
             )
         if not 0 <= choice.fold < choice.folds:
             raise ConfigError(f"data.fold={choice.fold} is not between 0 and data.folds - 1 = {choice.folds - 1}")
         test, validation = (subjects[(choice.fold + i) % choice.folds :: choice.folds] for i in (0, 1))
-        who, them = (listed(people(recordings, part)) for part in (test, validation))
+        who, them = (listed(recordings.names_of(part)) for part in (test, validation))
         note = f"fold {choice.fold} of {choice.folds}: subjects {who} test, {them} validate"
         return by_subjects("groups", recordings, validation, test, left_out, [note])._replace(every_class=True)
 
@@ -190,7 +184,7 @@ def train_on_validation(protocol: Protocol) -> Protocol:
     return protocol._replace(intervals=intervals, notes=(*protocol.notes, note))
 
 
-def hold_out(protocol: Protocol, recordings: Sequence[Recording], names: Collection[str | int]) -> Protocol:
+def hold_out(protocol: Protocol, recordings: Recordings, names: Collection[str | int]) -> Protocol:
     """Moves the training subjects of these names or numbers into a part of their own, `heldout`.
 
     Raises:
@@ -200,12 +194,8 @@ def hold_out(protocol: Protocol, recordings: Sequence[Recording], names: Collect
     if not protocol.by_subject:
         raise ConfigError(f"data.heldout={tuple(names)}: protocol {protocol.name} does not divide by subject")
     train = protocol.intervals["train"]
-    called = {
-        number: name
-        for part in train
-        for number in [recordings[part.recording].subject]
-        for name in people(recordings, [number])
-    }
+    subjects = dict.fromkeys(recordings[part.recording].subject for part in train)
+    called = dict(zip(subjects, recordings.names_of(subjects), strict=True))
     chosen = {str(name) for name in names}
     if unknown := [name for name in names if str(name) not in called.values()]:
         raise ConfigError(
@@ -258,14 +248,14 @@ def set_aside_calibration(
     return protocol._replace(intervals={**protocol.intervals, **parts}, notes=(*protocol.notes, note))
 
 
-def last_fifths(recordings: Sequence[Recording], choice: Choice) -> Protocol:
+def last_fifths(recordings: Recordings, choice: Choice) -> Protocol:
     """Divides as `subject`: the last fifth of the subjects tests, the one before validates, unless they are named."""
     subjects = subjects_of(recordings)
-    test, validation = named_or_last(subjects, choice, "subject", people(recordings, subjects))
+    test, validation = named_or_last(subjects, choice, "subject", recordings.names_of(subjects))
     return by_subjects("subject", recordings, validation, test)
 
 
-def by_recording(recordings: Sequence[Recording], choice: Choice) -> Protocol:
+def by_recording(recordings: Recordings, choice: Choice) -> Protocol:
     """Divides as `recording`: the last fifth of the runs tests, the one before validates, unless they are named.
 
     A subject may be in more than one split.
@@ -298,7 +288,7 @@ def named_or_last(
     return test, validation
 
 
-def random_windows(recordings: Sequence[Recording], choice: Choice) -> Protocol:
+def random_windows(recordings: Recordings, choice: Choice) -> Protocol:
     """Divides as `random`: by chance after windowing, so that neighbours share samples and every score is too high."""
     everything = [Interval(i, 0, len(r.labels)) for i, r in enumerate(recordings)]
     note = "random windows over overlapping windows: test windows share samples and subjects with training windows"

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,6 +101,10 @@ class Recordings(Sequence[Recording]):
 
     def __getitem__(self, index: Any) -> Any:
         return self.recordings[index]
+
+    def names_of(self, subjects: Iterable[int]) -> list[str]:
+        """Returns the names of the subjects with these numbers; the number as text for a subject without a name."""
+        return [self.subject_names.get(number, str(number)) for number in subjects]
 
     def release(self, order: Sequence[int] | None = None) -> Iterator[Recording]:
         """Yields the recordings in an order of indices, or all, and drops the reference to each, to free its memory.

@@ -80,7 +80,7 @@ class DatasetSpec:
         names = tuple(class_names) or self.class_names
         return choose_classes(self.tasks.get(protocol) or self.tasks.get("") or Task("", names, "", names), chosen)
 
-    def divide(self, protocol: str, recordings: Sequence[Recording], choice: Choice = NO_CHOICE) -> Protocol:
+    def divide(self, protocol: str, recordings: Recordings, choice: Choice = NO_CHOICE) -> Protocol:
         """Divides all recordings of the data set by one of the protocols, so that no part is empty.
 
         Raises:

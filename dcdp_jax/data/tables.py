@@ -15,7 +15,8 @@ from dcdp_jax.data.annotations import annotate, annotations_of
 from dcdp_jax.data.beside import join_files
 from dcdp_jax.data.names import check_alike, clean_name, clean_names, path_name
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
-from dcdp_jax.data.resample import complete, resample, settle
+from dcdp_jax.data.repeats import settle
+from dcdp_jax.data.resample import complete, resample
 from dcdp_jax.data.table_cells import MISSING_NUMBERS, TIME, check_codes, in_seconds
 from dcdp_jax.data.table_checks import Sampled, check_copies, check_units, first_names, odd_channels, unique_runs
 from dcdp_jax.data.table_fields import GROUPS, check_fields, keeps_rows

@@ -55,16 +55,19 @@ def read_columns(
         finite number; the message names the file, the line, what came and what was expected.
     """
     chosen = (*signals, *exact)
-    parser = functools.partial(parse, columns=columns, signals=tuple(signals), exact=tuple(exact), delimiter=delimiter)
+
+    def parse_block(text: bytes, _: int, tidy: bool) -> pa.Table:
+        return parse(single_blanks(text) if tidy else text, columns, tuple(signals), tuple(exact), delimiter)
+
     try:
-        tables = in_blocks(path, functools.partial(parser, tidy=aligned))
+        tables = in_blocks(path, functools.partial(parse_block, tidy=aligned))
     except OSError as error:
         raise unreadable(path, error) from error
     except pa.ArrowInvalid as error:
         if bad := first_bad_line(path, columns, delimiter, chosen, missing):
             raise DataError(bad) from error
         try:
-            tables = in_blocks(path, functools.partial(parser, tidy=True))
+            tables = in_blocks(path, functools.partial(parse_block, tidy=True))
         except pa.ArrowInvalid:
             raise DataError(f"{path}: {error}") from error
     if not tables:
@@ -138,21 +141,8 @@ def line_ranges(path: Path) -> Iterator[tuple[int, int]]:
             start = file.tell()
 
 
-def parse(
-    text: bytes,
-    position: int = 0,
-    *,
-    columns: int,
-    signals: tuple[int, ...],
-    exact: tuple[int, ...],
-    delimiter: str,
-    tidy: bool = False,
-) -> pa.Table:
-    """Parses the columns that `read_columns` returns from some lines, without its checks; empty without lines.
-
-    `position` is not used, but `in_blocks` passes it. `tidy` applies `single_blanks` first.
-    """
-    text = single_blanks(text) if tidy else text
+def parse(text: bytes, columns: int, signals: tuple[int, ...], exact: tuple[int, ...], delimiter: str) -> pa.Table:
+    """Parses the columns that `read_columns` returns from some lines, without its checks; empty without lines."""
     if text == b"\n":
         return pa.table({})
     names = [str(c) for c in range(columns)]

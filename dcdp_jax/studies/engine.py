@@ -3,19 +3,18 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from dcdp_jax.config import as_plain_data
-from dcdp_jax.errors import CheckpointError, ConfigError, Terminated, UserError
+from dcdp_jax.errors import ConfigError, Terminated, UserError
 from dcdp_jax.metrics import accuracy_text
 from dcdp_jax.runs.files import RESULT, write_json
-from dcdp_jax.runs.reading import Predictions, read_predictions, read_result
-from dcdp_jax.studies.grid import Fields, Stage, Trial, is_inner, slug, stages_of, trials_of
+from dcdp_jax.studies.grid import Fields, Trial, is_inner, slug, stages_of, trials_of
 from dcdp_jax.studies.local_engine import LocalEngine
+from dcdp_jax.studies.outcomes import StageOutcome, best_row, folder_of, outcome_of
 from dcdp_jax.studies.ray_engine import RayEngine
 from dcdp_jax.studies.worker import ERROR, has_ended
 from dcdp_jax.train.hyperparameters import program_of
@@ -23,25 +22,8 @@ from dcdp_jax.train.preemption import Termination
 
 Engine = LocalEngine | RayEngine  # a context manager; its exit ends the jobs that are running
 ENGINES: dict[str, type[Engine]] = {"local": LocalEngine, "ray": RayEngine}
-TRIALS, JOBS = "trials", "jobs"
+JOBS = "jobs"
 POLL_SECONDS = 0.3
-
-
-class Outcome(NamedTuple):
-    """A trial with its result and, if it wrote them, its predictions; or with None and the error that ended it."""
-
-    trial: Trial
-    result: Any
-    error: str | None
-    predictions: Predictions | None = None
-
-
-class StageOutcome(NamedTuple):
-    """A stage, the outcomes of its trials, and its best row, on which the next stage builds."""
-
-    stage: Stage
-    outcomes: list[Outcome]
-    best: str | None
 
 
 def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
@@ -157,63 +139,3 @@ def write_job(job: Sequence[Trial], workdir: Path, study: ConfigDict) -> Path:
     }
     write_json(path, content)
     return path
-
-
-def folder_of(trial: Trial, workdir: Path) -> Path:
-    """Returns the workdir of a trial."""
-    return workdir / TRIALS / trial.name
-
-
-def outcome_of(trial: Trial, workdir: Path) -> Outcome:
-    """Reads the result of a trial, or its error."""
-    folder = folder_of(trial, workdir)
-    if (folder / RESULT).exists():
-        try:
-            result = read_result(folder)
-            return Outcome(trial, result, None, read_predictions(folder, result))
-        except CheckpointError as damage:
-            raise CheckpointError(f"{damage}; or remove {folder}: the same command trains it again") from None
-    error = (folder / ERROR).read_text() if (folder / ERROR).exists() else "not run"
-    return Outcome(trial, None, error.splitlines()[0])
-
-
-def by_dataset(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    """Returns {data set: outcomes of its trials}, in the order of the study."""
-    found: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        found.setdefault(outcome.trial.dataset, []).append(outcome)
-    return found
-
-
-def finished(outcomes: Sequence[Outcome], row: str) -> dict[tuple[int, int], Outcome]:
-    """Returns {(fold, seed): outcome} of the trials of a row that have a result."""
-    return {(o.trial.fold, o.trial.seed): o for o in outcomes if o.trial.row == row and o.result}
-
-
-def best_row(stage: Stage, outcomes: Sequence[Outcome], score: str) -> str | None:
-    """Returns the row with the highest mean validation score, the first of several equal ones; None if there is none.
-
-    A row takes part only if it has a score for every data set, fold and seed for which another row has one, because the
-    mean of a row without its failed trials may lack the hardest people. For rows that are chosen by folds over the
-    training subjects, it is the score on the held-out subjects of a fold.
-    """
-    found = {row.name: validation_scores(outcomes, row.name, score) for row in stage.rows}
-    wanted = {key for of_row in found.values() for key in of_row}
-    complete = {name: list(of_row.values()) for name, of_row in found.items() if of_row and of_row.keys() == wanted}
-    return max(complete, key=lambda name: float(np.mean(complete[name]))) if complete else None
-
-
-def validation_scores(outcomes: Sequence[Outcome], row: str, score: str) -> dict[tuple[str, int, int], float]:
-    """Returns {(data set, fold, seed): validation score} of a row's finished trials that have a validation part."""
-    parts = [(o.trial, o.result, "test" if is_inner(o.trial) else "validation") for o in outcomes if o.trial.row == row]
-    return {
-        (trial.dataset, trial.fold, trial.seed): result[part][score]
-        for trial, result, part in parts
-        if result and part in result
-    }
-
-
-def validation_mean(outcomes: Sequence[Outcome], row: str, score: str) -> float | None:
-    """Returns the mean validation score of a row; None without a finished trial that has a validation part."""
-    values = validation_scores(outcomes, row, score).values()
-    return float(np.mean(list(values))) if values else None

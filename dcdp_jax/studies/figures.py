@@ -14,11 +14,12 @@ from matplotlib.lines import Line2D
 from dcdp_jax.report.charts import branch_accuracy_curve, epoch_means
 from dcdp_jax.report.drawing import FIGURE_STYLE, PALETTE, save_figure
 from dcdp_jax.runs.reading import read_metrics
-from dcdp_jax.studies.engine import Outcome, StageOutcome, by_dataset, finished, folder_of
 from dcdp_jax.studies.grid import is_inner, slug
 from dcdp_jax.studies.oracle import Oracles, Runs, alone_runs, joint_rows
+from dcdp_jax.studies.outcomes import Outcome, StageOutcome, by_dataset, finished, folder_of
 from dcdp_jax.studies.tables import test_scores
 
+FIGURES = "figures"
 COLOURS = PALETTE[:4]
 GREY = "#9aa1a9"
 M_SHOWN = (-1.0, 3.0)  # CGGM's coefficients are not bounded; those of the other methods lie within
@@ -49,7 +50,7 @@ def draw_figures(
                 figures["confusion"] = draw_confusion(of_row)
             for kind, figure in figures.items():
                 if figure is not None:
-                    paths.append(save_figure(figure, workdir / "figures" / f"{slug(dataset)}-{kind}", dpi=150))
+                    paths.append(save_figure(figure, workdir / FIGURES / f"{slug(dataset)}-{kind}", dpi=150))
     return paths
 
 

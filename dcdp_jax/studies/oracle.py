@@ -12,7 +12,7 @@ import numpy as np
 from dcdp_jax.rejection import SMALLEST
 from dcdp_jax.runs.files import markdown_table, number_or_blank
 from dcdp_jax.runs.reading import rate_of
-from dcdp_jax.studies.engine import Outcome, by_dataset, finished
+from dcdp_jax.studies.outcomes import Outcome, by_dataset, finished
 from dcdp_jax.studies.statistics import Estimate, difference_interval, holm, paired, paired_p, ratio_interval
 from dcdp_jax.studies.tables import combined_scores, test_scores
 

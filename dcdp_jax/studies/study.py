@@ -14,14 +14,15 @@ from dcdp_jax.metrics import MAIN_SCORES
 from dcdp_jax.runs.files import markdown_table, number_or_blank, write_atomically, write_json
 from dcdp_jax.runs.reading import seconds_of
 from dcdp_jax.runs.workdir import LOCK, locked, refuse_others
-from dcdp_jax.studies.engine import Outcome, run_study, validation_mean
-from dcdp_jax.studies.figures import draw_figures
+from dcdp_jax.studies.engine import run_study
+from dcdp_jax.studies.figures import FIGURES, draw_figures
 from dcdp_jax.studies.grid import is_inner
 from dcdp_jax.studies.oracle import branch_section, gain_section
+from dcdp_jax.studies.outcomes import Outcome, validation_mean
 from dcdp_jax.studies.rendering import as_csv, as_latex, as_markdown
 from dcdp_jax.studies.tables import Table, make_tables
 
-TABLES, FIGURES = "tables", "figures"
+TABLES = "tables"
 
 
 def study(config: ConfigDict, workdir: Path) -> int:

@@ -10,8 +10,8 @@ from dcdp_jax import metrics
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.evaluate.ensemble import count_windows, mean_probabilities
 from dcdp_jax.runs.reading import seconds_of
-from dcdp_jax.studies.engine import Outcome, StageOutcome, by_dataset, finished, validation_mean
 from dcdp_jax.studies.grid import is_inner
+from dcdp_jax.studies.outcomes import Outcome, StageOutcome, by_dataset, finished, validation_mean
 from dcdp_jax.studies.statistics import Summary, holm, paired, paired_p, subject_interval, subjects_p, summarize
 
 

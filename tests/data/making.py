@@ -10,7 +10,7 @@ from dcdp_jax.data.normalize import Normalizer, covered_samples, fit_normalizer
 from dcdp_jax.data.parts import arrange, split_windows
 from dcdp_jax.data.pool import Pool, make_pool
 from dcdp_jax.data.protocols import Choice, Protocol
-from dcdp_jax.data.recording import Channel, Recording
+from dcdp_jax.data.recording import Channel, Recording, Recordings
 from dcdp_jax.data.windows import WindowIndex
 
 RATE = 20.0
@@ -78,7 +78,9 @@ class Prepared(NamedTuple):
 
 def prepare(recordings, data):
     """Divides, pools, windows and fits, as `build_dataset` does."""
-    protocol = DATASETS[data.name].divide(data.protocol, recordings, Choice(data.fold, data.folds))
+    protocol = DATASETS[data.name].divide(
+        data.protocol, Recordings(list(recordings), ()), Choice(data.fold, data.folds)
+    )
     order, protocol = arrange(protocol)
     pool = pool_of([recordings[i] for i in order])
     windows = split_windows(data, pool, protocol)

@@ -36,6 +36,8 @@ def subjects(recordings, protocol):
 
 
 def divide(dataset, name, recordings, choice=NO_CHOICE):
+    if not isinstance(recordings, Recordings):
+        recordings = Recordings(list(recordings), ())
     return DATASETS[dataset].divide(name, recordings, choice)
 
 

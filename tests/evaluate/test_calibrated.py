@@ -10,7 +10,7 @@ from configs import default
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.data.datasets import synthetic
 from dcdp_jax.data.protocols import NO_CHOICE, by_subjects, random_windows, set_aside_calibration
-from dcdp_jax.data.recording import Channel, Recording
+from dcdp_jax.data.recording import Channel, Recording, Recordings
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.evaluate.calibrated import measure_calibration
 from dcdp_jax.serve.model import predict
@@ -35,7 +35,7 @@ def make_recording(subject, run, labels):
 )
 def test_calibration_never_touches_tested_seconds(runs, seconds):
     recordings = [make_recording(s, i, labels) for i, (s, labels) in enumerate([(1, [0]), (2, [0]), *runs])]
-    before = by_subjects("mine", recordings, [2], {s for s, _ in runs})
+    before = by_subjects("mine", Recordings(recordings, ()), [2], {s for s, _ in runs})
     after = set_aside_calibration(before, recordings, seconds, CLASSES)
     assert {split: after.intervals[split] for split in ("train", "validation")} == {
         split: before.intervals[split] for split in ("train", "validation")
@@ -57,7 +57,7 @@ def test_calibration_never_touches_tested_seconds(runs, seconds):
 
 
 def test_random_windows_have_no_first_seconds():
-    recordings = [make_recording(1, 0, [0] * 9)]
+    recordings = Recordings([make_recording(1, 0, [0] * 9)], ())
     with pytest.raises(ConfigError, match=r"data\.calibration=5: the windows of protocol random"):
         set_aside_calibration(random_windows(recordings, NO_CHOICE), recordings, 5.0, CLASSES)
 

@@ -5,10 +5,10 @@ import pytest
 
 from configs.studies.default import smallest
 from dcdp_jax.report.drawing import save_figure
-from dcdp_jax.studies.engine import Outcome, finished
 from dcdp_jax.studies.figures import curves_of, draw_branches
 from dcdp_jax.studies.grid import Trial
 from dcdp_jax.studies.oracle import branch_section, hindrances_of
+from dcdp_jax.studies.outcomes import Outcome, finished
 from tests.studies.test_figures import epoch, write_log
 
 ORACLES, COMPARE = {"none": ("res alone", "dense alone")}, {"good": "none", "fused": "none"}

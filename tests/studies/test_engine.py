@@ -12,9 +12,10 @@ from configs.studies import default
 from dcdp_jax.config import check_study
 from dcdp_jax.errors import CheckpointError, ConfigError
 from dcdp_jax.studies import jobs
-from dcdp_jax.studies.engine import ENGINES, folder_of, jobs_of, outcome_of, run_study
+from dcdp_jax.studies.engine import ENGINES, jobs_of, run_study
 from dcdp_jax.studies.grid import stages_of, trials_of
 from dcdp_jax.studies.jobs import note_death, terminate
+from dcdp_jax.studies.outcomes import folder_of, outcome_of
 from dcdp_jax.studies.ray_engine import run_job
 from dcdp_jax.studies.worker import dataset_of, run_of, train_trials
 from tests.e2e.running import WAIT_SECONDS

@@ -10,9 +10,9 @@ from dcdp_jax.config import check_study
 from dcdp_jax.errors import CheckpointError, ConfigError
 from dcdp_jax.optim import methods
 from dcdp_jax.runs.reading import Predictions
-from dcdp_jax.studies.engine import Outcome
 from dcdp_jax.studies.grid import Trial, stages_of, trials_of
 from dcdp_jax.studies.oracle import gain_section, gains_of, oracles_of
+from dcdp_jax.studies.outcomes import Outcome
 from dcdp_jax.studies.statistics import holm
 
 NAMES = ["a", "b", "c"]

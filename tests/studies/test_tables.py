@@ -11,8 +11,8 @@ from sklearn.metrics import accuracy_score, f1_score
 from configs.studies.default import smallest
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs.reading import Predictions
-from dcdp_jax.studies.engine import Outcome, StageOutcome, best_row
 from dcdp_jax.studies.grid import Row, Stage, Trial
+from dcdp_jax.studies.outcomes import Outcome, StageOutcome, best_row
 from dcdp_jax.studies.rendering import as_csv, as_latex, as_markdown
 from dcdp_jax.studies.statistics import holm, subject_interval, subjects_p
 from dcdp_jax.studies.study import provenance

@@ -4,7 +4,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.protocols import COMMON, Choice, by_recording, last_fifths
+from dcdp_jax.data.protocols import COMMON, Choice, by_recording, last_fifths, subjects_of
 from dcdp_jax.data.recording import Recordings
 from dcdp_jax.data.spec import DatasetSpec
 from dcdp_jax.errors import ConfigError, DataError
@@ -30,7 +30,8 @@ def choose(config: ConfigDict, recordings: Recordings) -> Choice:
         raise DataError(f"{source}: the tables have {found}, and a training needs two classes at least")
     test, validation = (tuple(str(name) for name in names) for names in (table.test, table.validation))
     if config.protocol == "subject":
-        numbers = {recordings.subject_names.get(r.subject, str(r.subject)): r.subject for r in recordings}
+        subjects = subjects_of(recordings)
+        numbers = dict(zip(recordings.names_of(subjects), subjects, strict=True))
         for field, wanted in (("test", test), ("validation", validation)):
             for name in wanted:
                 if name not in numbers:
