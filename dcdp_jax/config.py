@@ -8,7 +8,7 @@ import msgspec
 from ml_collections import ConfigDict
 
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.fields import FIELDS, STUDY_FIELDS, make_config
+from dcdp_jax.fields import CONDITIONS, FIELDS, STUDY_FIELDS, make_config
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.models.classical import CLASSICAL
 from dcdp_jax.models.multipath import BACKBONES
@@ -106,6 +106,17 @@ def check_config(config: ConfigDict) -> None:
         )
     check_modulation(values)
     check_processes(values)
+
+
+def unread_notes(config: ConfigDict) -> list[str]:
+    """Returns a note for each field that is not at its default, but is not read with this config."""
+    values, defaults = dict(flatten(config.to_dict())), {field.name: field.default for field in FIELDS}
+    return [
+        f"{name}={values[name]!r} is not used with {other}={values[other]!r}"
+        for names, other, read, among in CONDITIONS
+        for name in names.split()
+        if values[name] != defaults[name] and (values[other] in among) != read
+    ]
 
 
 def check_study(config: ConfigDict) -> None:

@@ -616,6 +616,41 @@ FIELDS = (
     ),
 )
 
+METHOD, SHUFFLED = "modulation.name", ("random", "random_mean_one")
+# Fields that are read only with some values of another field: (fields, other field, whether the values that follow are
+# those with which they are read, values). A run notes such a field if it is set and not read.
+CONDITIONS = (
+    ("data.folds", "data.protocol", True, ("groups",)),
+    ("model.fusion_hidden model.dropout", "model.fusion", False, ("sum",)),
+    ("cgm.scope cgm.placement cgm.start_epoch cgm.end_epoch", METHOD, True, ("cgm",)),
+    ("cgm.alpha cgm.eps", METHOD, True, ("cgm", *SHUFFLED)),
+    ("modulation.confidence", METHOD, False, ("none",)),
+    ("modulation.confidence_every", "modulation.confidence", True, ("heldout",)),
+    ("modulation.confidence_decay", "modulation.confidence", True, ("ema",)),
+    (
+        "modulation.scope modulation.placement modulation.start_epoch modulation.end_epoch",
+        METHOD,
+        False,
+        ("none", "cgm"),
+    ),
+    ("modulation.alpha", METHOD, True, ("ogm", "ogm_ge")),
+    ("modulation.rho", METHOD, True, ("cggm",)),
+    ("modulation.rescale", METHOD, True, ("mmpareto",)),
+    ("modulation.strong modulation.weak", METHOD, True, ("rank",)),
+    ("modulation.beta modulation.threshold", METHOD, True, ("inforeg",)),
+    ("modulation.temperature modulation.least_share", METHOD, True, ("arl",)),
+    ("modulation.memory", METHOD, True, SHUFFLED),
+    ("optimizer.b2 optimizer.eps", "optimizer.name", False, ("sgd",)),
+    ("optimizer.weight_decay", "optimizer.name", True, ("adamw",)),
+    ("train.ema_decay", "train.selection", True, ("ema",)),
+    ("augment.probability augment.jitter_sigma augment.scaling_sigma", "augment.enabled", True, (True,)),
+    ("augment.rotation augment.mirror augment.mixup_alpha", "augment.enabled", True, (True,)),
+    ("augment.time_warp_sigma augment.time_warp_knots", "augment.enabled", True, (True,)),
+    ("augment.permutation_segments", "augment.enabled", True, (True,)),
+    ("augment.rotation_kind", "augment.rotation", True, (True,)),
+    ("augment.rotation_tilt", "augment.rotation_kind", True, ("gravity",)),
+)
+
 STUDY_FIELDS = (
     Field("study.quick", False, "Whether the same rows are trained on small synthetic data."),
     Field("study.seeds", (0, 1, 2, 3, 4), "Seeds of every row.", low=0, high=MAX_SEED, items=int),

@@ -6,9 +6,17 @@ import pytest
 
 from configs import default, demo
 from configs.studies import default as studies
-from dcdp_jax.config import as_plain_data, check_config, check_study, differences, flatten, with_defaults
+from dcdp_jax.config import (
+    as_plain_data,
+    check_config,
+    check_study,
+    differences,
+    flatten,
+    unread_notes,
+    with_defaults,
+)
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.fields import FIELDS, STUDY_FIELDS, Field, choices_of, make_config
+from dcdp_jax.fields import CONDITIONS, FIELDS, STUDY_FIELDS, Field, choices_of, make_config
 
 
 def valid():
@@ -94,6 +102,24 @@ def test_a_field_that_is_unknown_or_absent():
     config = demo.get_config()
     del config.train.epochs
     assert refused(check_config, config).startswith("train.epochs is not set")
+
+
+def test_fields_that_are_set_but_not_read_are_noted():
+    fields = {field.name: field for field in FIELDS}
+    for names, other, _, values in CONDITIONS:
+        assert {*names.split(), other} <= fields.keys()
+        assert not fields[other].choices or set(values) <= set(choices_of(fields[other])), other
+    config = demo.get_config()
+    assert unread_notes(config) == []
+    config.optimizer.update({"name": "sgd", "weight_decay": 0.1, "b1": 0.8})
+    config.modulation.start_epoch = 2
+    config.cgm.start_epoch = 1
+    assert unread_notes(config) == [
+        "modulation.start_epoch=2 is not used with modulation.name='cgm'",
+        "optimizer.weight_decay=0.1 is not used with optimizer.name='sgd'",
+    ]
+    config.optimizer.name, config.modulation.name = "adamw", "ogm"
+    assert unread_notes(config) == ["cgm.start_epoch=1 is not used with modulation.name='ogm'"]
 
 
 def test_names_that_the_network_owns_are_no_branches():

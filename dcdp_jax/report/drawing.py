@@ -23,9 +23,10 @@ PALETTE = ("#1f6fb4", "#c8540a", "#1a8a5f", "#8a5bb5", "#1592a8", "#c0304f", "#9
 VARIABLES = {INK: "--ink", GRID: "--line"} | {colour: f"--series-{i}" for i, colour in enumerate(PALETTE, start=1)}
 # The CSS variable of each colour, with the colour itself as the fallback.
 CSS_COLOURS = {colour: f"var({name}, {colour})" for colour, name in VARIABLES.items()}
-STYLE: dict[Any, Any] = {
+# Names of classes, people and files may contain dollar signs, which are not formulas.
+PLAIN_TEXT = {"text.parse_math": False}
+STYLE: dict[Any, Any] = PLAIN_TEXT | {
     "svg.fonttype": "none",
-    "text.parse_math": False,
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9.5,
@@ -43,7 +44,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
 }
 # Style of the figures that are written as files: those of studies and timelines.
-FIGURE_STYLE: dict[Any, Any] = {
+FIGURE_STYLE: dict[Any, Any] = PLAIN_TEXT | {
     "font.size": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from dcdp_jax.config import unread_notes
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.metrics import Tally
 from dcdp_jax.versions import version_of
@@ -48,7 +49,7 @@ def make_result(
         "counts": dataset.counts,
         "subject_counts": dataset.subject_counts,
         "marks": list(dataset.marks),
-        "notes": list(dataset.notes),
+        "notes": [*dataset.notes, *unread_notes(config)],
         "data_fingerprint": dataset.fingerprint,
         "versions": package_versions(),
         "git_revision": git_revision(),

@@ -5,16 +5,16 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dcdp_jax.config import BEST, EMA, LAST
+from dcdp_jax.config import BEST, EMA, LAST, unread_notes
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.metrics import accuracy_text
 from dcdp_jax.runs.files import RESULT, marks_suffix
 
 
 def data_lines(config: ConfigDict, dataset: Dataset) -> str:
-    """Formats the name, marks, protocol and sizes of a data set, and the notes of its reading."""
+    """Formats the name, marks, protocol and sizes of a data set, and the notes on its reading and on the config."""
     windows = ", ".join(f"{name} {len(split.labels):,}" for name, split in dataset.splits.items())
-    notes = "".join(f"\nnote: {note}" for note in dataset.notes)
+    notes = "".join(f"\nnote: {note}" for note in (*dataset.notes, *unread_notes(config)))
     return (
         f"{config.data.title or config.data.name}{marks_suffix(dataset.marks)}, protocol {config.data.protocol}: "
         f"{windows} windows of {dataset.window} samples, "

@@ -30,7 +30,7 @@ def drawn(tmp_path_factory):
     events = predict_recording(model, item.recording)
     segments = merge_events(events)
     path = tmp_path_factory.mktemp("timeline") / "timeline"
-    figure = draw_timeline(model.card, item.recording, item.time, events, segments, "a & b")
+    figure = draw_timeline(model.card, item.recording, item.time, events, segments, "a & b, $x^$y$")
     save_timeline(figure, path)
     return figure, path, model.card, segments, item
 
@@ -47,7 +47,7 @@ def test_the_picture_names_what_is_in_it(drawn):
     _, path, card, segments, _ = drawn
     words = set(re.findall(r">([^<>\n]+)</text>", path.with_suffix(".svg").read_text()))
     assert {card.class_names[s.label] for s in segments} | {"walk", "predicted", "labelled", "acc_x", "gyro_z"} <= words
-    assert {"acc [g]", "gyro [rad/s]", "a &amp; b"} <= words
+    assert {"acc [g]", "gyro [rad/s]", "a &amp; b, $x^$y$"} <= words
 
 
 def test_a_class_has_one_colour(drawn):

@@ -23,6 +23,7 @@ from tests.e2e.running import read_json
 SEEDS, EPOCHS, LOG_EVERY = (0, 1), 3, 3
 TIMES = ("seconds", "windows_per_second")
 # Scores count windows, of which an other order of a sum moves one at most; losses and probabilities are smooth.
+UNREAD = "augment.time_warp_knots=5 is not used with augment.enabled=False"
 ONE_WINDOW, SMOOTH = 0.02, 1e-3
 
 
@@ -32,7 +33,7 @@ def config_of(seed):
     # The same rate whatever the number of epochs.
     fields |= {"optimizer.schedule": "constant", "optimizer.warmup_fraction": 0.0, "optimizer.learning_rate": 0.02}
     # With 1e-8 Adam makes whole steps of gradients that are 0 but for rounding.
-    fields |= {"train.batch_size": 32, "parallel.devices": 1, "optimizer.eps": 1e-4}
+    fields |= {"train.batch_size": 32, "parallel.devices": 1, "optimizer.eps": 1e-4, "augment.time_warp_knots": 5}
     config.update_from_flattened_dict(fields)
     return config
 
@@ -72,7 +73,7 @@ def run():
 def test_what_was_noted_when_the_data_was_read_is_printed(run):
     noted = dataclasses.replace(run.dataset, notes=("2 columns are not read: a, b", "a gap"))
     lines = data_lines(config_of(0), noted).splitlines()
-    assert lines[1:] == ["note: 2 columns are not read: a, b", "note: a gap"]
+    assert lines[1:] == ["note: 2 columns are not read: a, b", "note: a gap", f"note: {UNREAD}"]
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,7 @@ def check_like_single(joint, single):
         found, wanted = (read_json(folder / seed / "result.json") for folder in (joint, single))
         assert list(found) == list(wanted)
         assert found["notes"] == [*wanted["notes"], found["notes"][-1]]
+        assert wanted["notes"][-1] == UNREAD
         assert found["notes"][-1].startswith("one program trained the seeds 0, 1 at once")
         assert (found["at_once"], wanted["at_once"]) == (2, 1)
         for key in ("seed", "device", "parameters", "windows", "epochs", "data_fingerprint", "marks", "best_epoch"):
