@@ -45,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the mode that the flags name, with what the command line holds besides flags; returns the exit status."""
     logging.set_verbosity(logging.ERROR)  # hides warnings of orbax about intended settings
     try:
+        check_flags(MODE.value, INPUT.value, SMOOTHING.value, FORMATS.value)
         if MODE.value in ("compare", "ensemble"):
             if CONFIG.value is not None:
                 raise UserError(f"--mode={MODE.value} reads the configs of the runs and takes no --config")
@@ -63,7 +64,6 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(f"unexpected argument {arguments[1]!r}; fields are set as --config.field=value")
         if CONFIG.value is None:
             raise UserError("no config; for example --config=configs/demo.py")
-        check_flags(MODE.value, INPUT.value, SMOOTHING.value, FORMATS.value)
         workdir = Path(WORKDIR.value or default_workdir(config_flags.get_config_filename(flags.FLAGS["config"])))
         # Heavy imports wait until the command line is known to be sound.
         if "study" in CONFIG.value:
@@ -113,7 +113,8 @@ def main(arguments: Sequence[str]) -> int:
     except Terminated as ended:
         return fail(ended.message, ended.STATUS)
     except KeyboardInterrupt:
-        return fail("interrupted; the same command again resumes from the last finished epoch", 128 + 2)
+        resumes = "; the same command again resumes from the last finished epoch" if MODE.value == "train" else ""
+        return fail(f"interrupted{resumes}", 128 + 2)
 
 
 def check_flags(mode: str, paths: Sequence[str], smoothing: str, formats: Sequence[str]) -> None:
@@ -125,11 +126,15 @@ def check_flags(mode: str, paths: Sequence[str], smoothing: str, formats: Sequen
             "--smoothing is for --mode=predict and --mode=stream, or --mode=export --formats=web; "
             f"this is --mode={mode}" + (f" --formats={','.join(formats)}" if mode == "export" else "")
         )
+    if mode != "export" and list(formats) != FORMATS.default:
+        raise UserError(f"--formats is for --mode=export, and this is --mode={mode}")
     if mode in ("predict", "adapt") and not paths:
         raise UserError(f"--mode={mode} needs --input=FILE, a table or a file of the data set; it may be repeated")
     stems = [Path(path).stem for path in paths]
-    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+    if mode == "predict" and (twice := [stem for stem in stems if stems.count(stem) > 1]):
         raise UserError(f"two inputs are named {twice[0]!r}, and would have one folder of predictions")
+    if twice := [path for path in paths if paths.count(path) > 1]:
+        raise UserError(f"--input={twice[0]} is given twice")
     parse_smoothing(smoothing)
 
 

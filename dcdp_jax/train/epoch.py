@@ -29,6 +29,7 @@ class Epoch:
 
     number: int  # from 1
     steps: int = 0  # number of steps taken
+    seconds: float = 0.0  # that these steps took, in all processes that trained in the epoch
     # (step, mean metrics of the steps since the previous record)
     records: list[tuple[int, dict[str, Any]]] = dataclasses.field(default_factory=list)
     # (step, metrics) of the finite steps that are in no record yet

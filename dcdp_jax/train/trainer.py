@@ -149,10 +149,12 @@ def train_unfinished(unfinished: Sequence[tuple[ConfigDict, Path]], run: Run, fa
             began = time.perf_counter()
             chosen, steps = next_steps(members, run)
             state, rate, ended = take_steps(run, state, numbers, chosen, steps, failed, termination, bar)
+            since = time.perf_counter()
             for member in chosen:
+                member.epoch.seconds += since - began
                 if member.trains() and member.epoch.steps == run.steps_per_epoch:
                     with ending(member, failed):
-                        summary = finish_epoch(run, member, state_of(member, state, run), rate, began)
+                        summary = finish_epoch(run, member, state_of(member, state, run), rate, since)
                         seconds = summary["seconds"]
                         if not compiled:  # the rate leaves out the first dispatch, which compiles
                             known = steps > run.steps_per_dispatch
@@ -388,11 +390,11 @@ def last_checkpoint(member: Member) -> Path | None:
     return member.workdir / CHECKPOINTS / str(finished) if finished else None
 
 
-def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began: float) -> dict[str, Any]:
+def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, since: float) -> dict[str, Any]:
     """Validates, writes the records of an epoch and its checkpoint if one is due, and returns the epoch's record.
 
-    The state is the replicated one after the epoch, `rate` is in training windows per second, and `began` is the start
-    of the epoch by `time.perf_counter`.
+    The state is the replicated one after the epoch, `rate` is in training windows per second, and `since` is the end of
+    its last step by `time.perf_counter`.
 
     Raises:
       NonFiniteError: a number to be logged is NaN or infinite, for example a validation loss that overflows.
@@ -426,7 +428,7 @@ def finish_epoch(run: Run, member: Member, state: TrainState, rate: float, began
         score = float(epoch.number)  # the last epoch is the selected one
     if settings.diagnosis_batches:
         summary["gradient_cosine"] = run.diagnose(state, member.config, epoch.number)
-    summary["seconds"] = time.perf_counter() - began
+    summary["seconds"] = epoch.seconds + time.perf_counter() - since
     if epoch.nonfinite:
         summary["skipped_steps"] = len(epoch.nonfinite)
     for record in (*(record for _, record in epoch.records), summary):

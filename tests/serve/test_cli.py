@@ -226,6 +226,9 @@ def test_lines_that_cannot_be_read(lines, message, model, capsys):
     [
         (("--mode=predict",), "--mode=predict needs --input=FILE"),
         (("--mode=predict", "--input=a/x.csv", "--input=b/x.csv"), "two inputs are named 'x'"),
+        (("--mode=adapt", "--input=x.csv", "--input=x.csv"), "--input=x.csv is given twice"),
+        (("--mode=adapt", "--input=a/x.csv", "--input=b/x.csv"), "result.json is missing"),
+        (("--mode=predict", "--input=x.csv", "--formats=onnx"), "--formats is for --mode=export"),
         (("--mode=stream", "--input=x.csv"), "--input is for --mode=predict and --mode=adapt"),
         (("--mode=stream", "--smoothing=median:3"), "expected mean:N or majority:N"),
         (("--smoothing=mean:3",), "--smoothing is for --mode=predict and --mode=stream"),

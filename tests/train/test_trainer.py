@@ -151,8 +151,13 @@ def test_terminated_and_resumed_is_the_same_to_the_bit(run, joint, tmp_path, mon
     assert "resumes the seeds 0, 1" in ended.value.message
     for seed in map(str, SEEDS):
         assert [path.parent.name for path in (tmp_path / seed / "interrupted").glob("*/check")] == [str(step)]
+    with Checkpoints(tmp_path / "0" / "interrupted", read_only=True) as interrupted:
+        before = interrupted.notes(step)["epoch"]["seconds"]
     train_runs(trials_in(tmp_path), run, never)
     assert f"seed 1: resuming after epoch 1 and {run.steps_per_epoch // 2} steps" in capsys.readouterr().out
+    lines = (tmp_path / "0" / "metrics.jsonl").read_text().splitlines()
+    second = [record for record in map(json.loads, lines) if record["kind"] == "epoch"][1]
+    assert second["seconds"] > before > 0
     for seed in map(str, SEEDS):
         assert records_of(tmp_path / seed) == records_of(joint / seed)
         assert checkpoint_digests(tmp_path / seed) == checkpoint_digests(joint / seed)
