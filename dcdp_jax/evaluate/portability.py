@@ -12,11 +12,11 @@ from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.runs.checkpoints import first_line
 from dcdp_jax.runs.files import markdown_table
-from dcdp_jax.train.build import build_branches, build_chain, build_model, build_settings
+from dcdp_jax.train.build import build_branches, build_chain, build_model, build_settings, heldout_part
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.evaluation import evaluation_step
 from dcdp_jax.train.state import TrainState, create_state
-from dcdp_jax.train.step import Signals, train_step
+from dcdp_jax.train.step import HeldOut, Signals, train_step
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 DEVICE_COUNTS = (1, 2, 7, 8)
@@ -111,9 +111,11 @@ def batches(dataset: Dataset) -> list[dict[str, np.ndarray]]:
     return [{"starts": split.starts[chosen], "labels": split.labels[chosen]} for chosen in rows]
 
 
-def signals_of(dataset: Dataset) -> Signals:
-    """Returns the recordings and their normaliser."""
-    return Signals(dataset.signals, dataset.normalizer.shift, dataset.normalizer.scale)
+def signals_of(config: ConfigDict, dataset: Dataset) -> Signals:
+    """Returns the recordings, their normaliser, and the held-out windows that the config's steps read."""
+    part = heldout_part(config, dataset)
+    held = HeldOut(part.starts, part.labels) if part else None
+    return Signals(dataset.signals, *dataset.normalizer, held)
 
 
 def lower_everywhere(config: ConfigDict, dataset: Dataset) -> dict[tuple[str, str, str], str | None]:
@@ -124,7 +126,7 @@ def lower_everywhere(config: ConfigDict, dataset: Dataset) -> dict[tuple[str, st
     found: dict[tuple[str, str, str], str | None] = {}
     for name, step in steps.items():
         given = batch | {"mask": np.ones(BATCH, bool)} if name == "evaluation" else batch
-        arguments = (devices.replicate(state), devices.replicate(signals_of(dataset)), devices.shard(given))
+        arguments = (devices.replicate(state), devices.replicate(signals_of(config, dataset)), devices.shard(given))
         for platform in PLATFORMS:
             key = config.model.name, name, platform
             try:
@@ -143,7 +145,7 @@ def run_steps(
     Returns {name of `COMPARED`: losses or probabilities}, and the evaluated state.
     """
     steps, initial = build_steps(config, dataset, devices)
-    signals, state = devices.replicate(signals_of(dataset)), devices.replicate(initial)
+    signals, state = devices.replicate(signals_of(config, dataset)), devices.replicate(initial)
     losses = []
     for batch in batches(dataset):
         state, metrics = steps["train"](state, signals, devices.shard(batch))

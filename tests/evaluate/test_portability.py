@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from configs import demo
@@ -123,13 +124,23 @@ def test_convolutions_take_the_form_of_the_platform_lowered_for(dataset):
     devices = Devices(1, "jit")
     steps, state = portability.build_steps(config, dataset, devices)
     batch = devices.shard(portability.batches(dataset)[0])
-    traced = steps["train"].trace(devices.replicate(state), devices.replicate(portability.signals_of(dataset)), batch)
+    signals = devices.replicate(portability.signals_of(config, dataset))
+    traced = steps["train"].trace(devices.replicate(state), signals, batch)
     barriers = {
         platform: traced.lower(lowering_platforms=(platform,)).as_text().count("optimization_barrier")
         for platform in PLATFORMS
     }
     # Batch normalisation has barriers of its own on every platform, the norms of gradients and updates on NVIDIA GPUs.
     assert barriers["cpu"] == barriers["cuda"] - 2 > barriers["rocm"] == barriers["tpu"]
+
+
+def test_the_steps_get_the_windows_on_which_confidence_is_measured(dataset):
+    config = small_config(MAIN_MODEL)
+    assert portability.signals_of(config, dataset).heldout is None
+    config.modulation.confidence = "heldout"
+    held = portability.signals_of(config, dataset).heldout
+    np.testing.assert_array_equal(held.starts, dataset.splits["validation"].starts)
+    np.testing.assert_array_equal(held.labels, dataset.splits["validation"].labels)
 
 
 def test_what_runs_is_compared_with_one_cpu(dataset):
