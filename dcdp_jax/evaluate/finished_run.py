@@ -1,6 +1,6 @@
 """`--mode=evaluate`: the best checkpoint of a finished run, evaluated again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from dcdp_jax.runs.predictions import write_predictions
 from dcdp_jax.runs.reading import read_config, read_result
 from dcdp_jax.runs.workdir import check_workdir, claim
 from dcdp_jax.train.build import build_branches, build_model, has_validation, prepare
+from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.state import TrainState, evaluated_state
 
 
@@ -57,6 +58,7 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
         if off := [name for name, value in again.items() if not abs(value - result[part][name]) <= 1e-4]:
             raise CheckpointError(
                 f"{workdir / files.RESULT}: {part} {', '.join(off)} differ from what the checkpoint gives"
+                f"{computed_elsewhere(result, run.devices)}"
             )
     print(f"as in {workdir / files.RESULT}")
     robustness = measure_robustness(config, run.dataset, run.devices, state, run.signals)
@@ -76,6 +78,15 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     print("\n".join([robustness_lines(robustness), *(segments.segment_lines(grades) if grades else [])]))
     if calibrated:
         print(calibration_line(calibrated))
+
+
+def computed_elsewhere(result: Mapping[str, Any], devices: Devices) -> str:
+    """Returns the end of a message that names precision and devices of a run if they are others; else ''."""
+    trained, here = (result.get("precision"), result["device"]), (devices.precision, devices.describe())
+    # Scores do not depend on the number of devices, which precedes their kind.
+    if (trained[0], trained[1].partition(" x ")[2]) == (here[0], here[1].partition(" x ")[2]):
+        return ""
+    return f"; it was trained in {trained[0]} on {trained[1]}, and this is {here[0]} on {here[1]}: evaluate it there"
 
 
 def adapt_test_subjects(config: ConfigDict, dataset: Dataset, state: TrainState, seconds: float) -> dict[str, Any]:
