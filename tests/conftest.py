@@ -54,6 +54,13 @@ def pytest_runtest_makereport(item):
     return report
 
 
+@pytest.fixture(scope="module", autouse=True)
+def free_programs():
+    """Frees what a module's tests have compiled: each program has memory maps, and Linux allows a process 65,530."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def strict_types():
     """No implicit promotion between dtypes. Not for all tests: optax itself promotes."""
