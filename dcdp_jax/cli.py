@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         if MODE.value in ("compare", "ensemble"):
             if CONFIG.value is not None:
                 raise UserError(f"--mode={MODE.value} reads the configs of the runs and takes no --config")
-            runs, workdir = [Path(run) for run in arguments[1:]], Path(WORKDIR.value or f"runs/{MODE.value}")
+            runs, workdir = [Path(run) for run in arguments[1:]], path_of(WORKDIR.value or f"runs/{MODE.value}")
             if MODE.value == "compare":
                 from dcdp_jax.report.compare import write_comparison
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(f"unexpected argument {arguments[1]!r}; fields are set as --config.field=value")
         if CONFIG.value is None:
             raise UserError("no config; for example --config=configs/demo.py")
-        workdir = Path(WORKDIR.value or default_workdir(config_flags.get_config_filename(flags.FLAGS["config"])))
+        workdir = path_of(WORKDIR.value or default_workdir(config_flags.get_config_filename(flags.FLAGS["config"])))
         # Heavy imports wait until the command line is known to be sound.
         if "study" in CONFIG.value:
             if MODE.value != "train":
@@ -171,11 +171,11 @@ def use_model(config: ConfigDict, workdir: Path) -> None:
 
     # `data.table` describes the tables to predict, which may differ from those that the model was trained on.
     check(config, workdir, ignore=("data.table.",))
-    smoothing = parse_smoothing(SMOOTHING.value)
+    smoothing, inputs = parse_smoothing(SMOOTHING.value), [str(path_of(path)) for path in INPUT.value]
     if MODE.value == "predict":
-        predict_files(config, workdir, INPUT.value, smoothing)
+        predict_files(config, workdir, inputs, smoothing)
     elif MODE.value == "adapt":
-        adapt_run(config, workdir, INPUT.value)
+        adapt_run(config, workdir, inputs)
     else:
         stream(config, workdir, smoothing)
 
@@ -207,6 +207,11 @@ def default_workdir(config_file: str) -> str:
     parts = Path(path).with_suffix("").parts
     below = parts[len(parts) - parts[::-1].index("configs") :] if "configs" in parts else parts[-1:]
     return str(Path("runs", *below)) + (f"-{argument}" if argument else "")
+
+
+def path_of(flag: str) -> Path:
+    """Returns the path that a flag names; shells leave the `~` of `--workdir=~/runs` to the program."""
+    return Path(flag).expanduser()
 
 
 def fail(message: str, status: int = 2) -> int:

@@ -37,9 +37,19 @@ STUDY_ITEMS = {
     "oracles": (tuple[str, Annotated[list[str], msgspec.Meta(min_length=1)]], "('row', ('branch alone', ...))"),
     "paper": (tuple[str, str, str, float], "('row', 'data set', 'accuracy', 97.79)"),
 }
-# Names that a branch must not have: keys of the network's parameters and of the records of losses and norms, and the
-# one that Flax keeps for itself.
-RESERVED_NAMES = ("projection", "fusion", "total", "contrast", "align", "params")
+# Names that a branch must not have: keys of the network's parameters and of the records of losses and norms, the one
+# that Flax keeps for itself, and those by which `optim.inspect` finds parts of an optimiser's state.
+RESERVED_NAMES = (
+    "projection",
+    "fusion",
+    "total",
+    "contrast",
+    "align",
+    "params",
+    "coefficients",
+    "statistics",
+    "rng_key",
+)
 
 
 def check_config(config: ConfigDict) -> None:

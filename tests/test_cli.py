@@ -108,6 +108,13 @@ def test_one_line_for_a_config_file_with_a_fault(code, message, tmp_path, monkey
     assert not (tmp_path / "run").exists()
 
 
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    status, _, errors = command("--workdir=~/run", "--mode=predict", "--input=x.csv")
+    assert (status, errors[: len(f"error: {tmp_path}/run")]) == (2, f"error: {tmp_path}/run")
+    assert not Path("~").exists()
+
+
 def test_a_user_without_a_home_folder(tmp_path, monkeypatch):
     def unknown(uid):
         raise KeyError(uid)

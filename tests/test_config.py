@@ -124,7 +124,7 @@ def test_fields_that_are_set_but_not_read_are_noted():
 
 def test_names_that_the_network_owns_are_no_branches():
     config = demo.get_config()
-    for name in ("params", "projection", "fusion"):
+    for name in ("params", "projection", "fusion", "coefficients", "statistics", "rng_key"):
         config.model.branches = ((name, "resnet", ("acc",)), ("dense", "densenet", ("gyro",)))
         assert refused(check_config, config).startswith(f"model.branches: the name {name!r} is used twice, reserved")
 
