@@ -217,7 +217,7 @@ FIELDS = (
         "error",
         "Treatment of rows with the time of the previous row: `error` leaves them out if they are few (5 %), "
         "`spread` spreads them evenly until the next time, `drop` leaves them out, `mean` averages them.",
-        choices="data.repeats:REPEATED",
+        choices="data.resample:REPEATED",
     ),
     Field("data.table.label", "label", "Column with the activity; if empty, there are no labels."),
     Field("data.table.subject", "subject", "Column with the person; if empty, the path of the file is the person."),

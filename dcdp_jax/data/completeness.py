@@ -38,13 +38,7 @@ def described(
         f"{len(recordings)} recordings of {len({r.subject for r in recordings})} subjects, {len(labels):,} samples: "
         f"{classes}, unlabelled {np.count_nonzero(labels < 0):,}"
     )
-    return Recordings(
-        recordings,
-        class_names,
-        notes=(found, *notes),
-        missing=tuple(missing),
-        missing_values=missing_values or {},
-    )
+    return Recordings(recordings, class_names, {}, (found, *notes), tuple(missing), missing_values or {})
 
 
 def file_by_file(

@@ -9,7 +9,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.audit import audit
-from dcdp_jax.data.classes import Task
 from dcdp_jax.data.datasets import find_dataset
 from dcdp_jax.data.normalize import Normalizer, covered_samples, fit_normalizer, outlying_channel
 from dcdp_jax.data.parts import arrange, divide, empty_part, separate_class, split_windows, start_bounds
@@ -17,7 +16,7 @@ from dcdp_jax.data.pool import Pool, make_pool
 from dcdp_jax.data.prepared import read_dataset
 from dcdp_jax.data.protocols import Protocol, listed
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recordings, content_digest, fingerprint
-from dcdp_jax.data.spec import choose_fold
+from dcdp_jax.data.spec import Task, choose_fold
 from dcdp_jax.data.views import decimate, interval_cuts, keep_channels, make_view, relabel, view_recording
 from dcdp_jax.data.windows import WindowIndex
 from dcdp_jax.errors import ConfigError, DataError
@@ -134,25 +133,23 @@ def build_dataset(config: ConfigDict) -> Dataset:
     inputs = tuple(channels[i] for i in make_view(channels, config.view).inputs)
     pool = pool_views(config.view, recordings, order, protocol)
     every = split_windows(config, pool, protocol)
-    windows, unknown = every, None
+    windows, unknown, left_out_notes = every, None, []
     if config.left_out_class:
         windows, unknown = separate_class(config, pool, every, len(class_names))
+        left_out_notes = [
+            f"data.left_out_class={config.left_out_class!r}: no window of it trains or validates; its "
+            f"{len(unknown.start)} windows of the test part are unknown to the model"
+        ]
     for split, index in windows.items():
         if len(index.label) == 0:
             raise ConfigError(empty_part(config, pool, protocol, split))
 
     # Fit statistics, and check all of it.
     normalizer = fit_statistics(config, pool, windows["train"])
-    proved = audit(
-        pool,
-        protocol,
-        {**windows, "test": every["test"]},
-        config.window,
-        normalizer,
-        config.normalize,
-        [digests[chosen[i]] for i in order],
-        config.join_recordings,
-    )
+    audited = {**windows, "test": every["test"]}
+    ordered = [digests[chosen[i]] for i in order]
+    join = config.join_recordings
+    proved = audit(pool, protocol, audited, config.window, normalizer, config.normalize, ordered, join)
 
     splits = {split: make_split(pool, index) for split, index in windows.items()}
     calibration = splits.pop("calibration", None)
@@ -179,14 +176,15 @@ def build_dataset(config: ConfigDict) -> Dataset:
             *(f"incomplete: {what}" for what in recordings.missing),
             *sample_notes(config, outside, samples),
             *protocol.notes,
-            *window_notes(config, protocol, pool, windows, unknown, class_names),
+            *left_out_notes,
+            *window_notes(config, protocol, pool, windows, class_names),
             *proved,
         ),
         offsets=pool.offsets,
         runs=pool.runs,
         subject_names=recordings.subject_names,
         labels=np.where(pool.labels < len(class_names), pool.labels, UNLABELLED).astype(np.int32),
-        test_stretches=pool.stretches(protocol.intervals["test"], config.join_recordings),
+        test_stretches=pool.stretches(protocol.intervals["test"], join),
         calibration=calibration,
         unknown=make_split(pool, unknown) if unknown is not None else None,
     )
@@ -268,12 +266,7 @@ def sample_notes(config: ConfigDict, outside: set[int], samples: Mapping[str, Ma
 
 
 def window_notes(
-    config: ConfigDict,
-    protocol: Protocol,
-    pool: Pool,
-    windows: Mapping[str, WindowIndex],
-    unknown: WindowIndex | None,
-    class_names: Sequence[str],
+    config: ConfigDict, protocol: Protocol, pool: Pool, windows: Mapping[str, WindowIndex], class_names: Sequence[str]
 ) -> list[str]:
     """Returns sentences on classes and subjects without windows, and on windows over the bounds of recordings.
 
@@ -281,11 +274,6 @@ def window_notes(
       DataError: a class has no training window, and the protocol needs one of each.
     """
     notes = []
-    if unknown is not None:
-        notes.append(
-            f"data.left_out_class={config.left_out_class!r}: no window of it trains or validates; its "
-            f"{len(unknown.start)} windows of the test part are unknown to the model"
-        )
     recordings = {split: pool.recording_of(index.start) for split, index in windows.items()}
     there = pool.subjects[np.concatenate(list(recordings.values()))]
     if len(without := np.setdiff1d(pool.subjects, there)):

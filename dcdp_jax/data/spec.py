@@ -3,17 +3,43 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.classes import Task, choose_classes
 from dcdp_jax.data.download import Source
 from dcdp_jax.data.protocols import FOLDED, NO_CHOICE, Choice, Divide, Protocol
 from dcdp_jax.data.recording import Channel, Recording, Recordings
 from dcdp_jax.errors import ConfigError
 
 BY_SUBJECT = ("groups", "loso")
+
+
+class Task(NamedTuple):
+    """The labels that a model learns."""
+
+    track: str  # name of the label track; '' for `Recording.labels`
+    names: tuple[str, ...]  # of the labels in the track
+    unlabelled: str  # name of the class of samples without a label; '' where they have no class
+    classes: tuple[str, ...]  # names of the classes to keep; the label of a window is an index into them
+
+
+def choose_classes(task: Task, chosen: Sequence[str] = ()) -> Task:
+    """Returns a task with the classes that `data.classes` names, in its order; () keeps the protocol's own.
+
+    Raises:
+      ConfigError: a name is unknown or given twice, or fewer than two classes are left.
+    """
+    known = (*task.names, task.unlabelled) if task.unlabelled else task.names
+    classes = tuple(chosen) or task.classes
+    for name in classes:
+        if name not in known:
+            raise ConfigError(f"data.classes: no class {name!r}; there are {', '.join(known)}")
+        if classes.count(name) > 1:
+            raise ConfigError(f"data.classes: {name!r} stands twice")
+    if len(classes) < 2:
+        raise ConfigError(f"data.classes={classes!r}: two classes at least are needed to tell apart")
+    return task._replace(classes=classes)
 
 
 def choose_fold(config: ConfigDict, recordings: Recordings) -> Choice:

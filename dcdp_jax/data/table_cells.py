@@ -109,6 +109,14 @@ def read_stamps(column: pd.Series, table: ConfigDict) -> np.ndarray:
     return stamps.to_numpy("datetime64[ns]").astype(np.int64)
 
 
+def read_stamp(text: str, table: ConfigDict) -> int | None:
+    """Returns the nanoseconds of a single stamp, see `read_stamps`; None if it is not a time."""
+    stamps = read_stamps(pd.Series([text], dtype=object), table)
+    if is_missing(stamps).any():
+        return None
+    return int(stamps[0]) if stamps.dtype == np.int64 else round(float(stamps[0]) * SECONDS[table.time_unit] * 1e9)
+
+
 def read_dates(text: pd.Series, time_format: str) -> pd.Series:
     """Converts dates to UTC, those without an offset from the time zone that they name; NaT for other cells.
 

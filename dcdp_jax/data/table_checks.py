@@ -1,13 +1,16 @@
-"""Checks the recordings of the user's tables against each other, once all are read and resampled."""
+"""Checks the user's tables: the first rows of a file, and all recordings against each other once they are resampled."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
+from dcdp_jax.data.names import clean_names
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.data.resample import Even
 from dcdp_jax.data.units import GRAVITY, doubts, unit_name, units_seen
@@ -16,6 +19,10 @@ from dcdp_jax.errors import DataError
 MOST_SHOWN = 30  # names in a note
 FEWEST = 16  # smallest number of samples in which a copy or a constant channel is reported
 FAR_SPREAD = 20  # ratio of a channel's standard deviation to its median over the recordings
+HEAD = 1024  # rows that are checked; enough for sensors that do not start together
+MOST_SENSORS = 32
+OFTEN = 0.1  # smallest share of the rows of one recording whose sensor differs from that of the row before
+SWITCHES = {"true", "false", "yes", "no", "on", "off"}  # values of flags, which change often too
 
 
 class Sampled(NamedTuple):
@@ -24,12 +31,12 @@ class Sampled(NamedTuple):
     path: Path  # of its file
     subject: str  # its name
     run: str  # its name
+    even: Even  # its samples
+    labels: np.ndarray  # (t,) a name for each sample, '' where there is none
     unread: tuple[str, ...]  # columns of its file that no field names
     doubts: Mapping[str, str]  # {what may be wrong with its file: where}
     rows: int  # number of its rows
     missing: np.ndarray  # (c,) rows that lack each channel
-    even: Even  # its samples
-    labels: np.ndarray  # (t,) a name for each sample, '' where there is none
     interval: float  # seconds between two rows, the median
     repeated: int  # rows that have the time of the row before
     lacking: np.ndarray  # (c + 1,) samples that lack each channel, and any of them
@@ -129,3 +136,43 @@ def first_names(names: Sequence[str]) -> str:
     """Returns the first names in one line, followed by the number of the others."""
     more = [f"... and {len(names) - MOST_SHOWN} more"] if len(names) > MOST_SHOWN else []
     return ", ".join([*names[:MOST_SHOWN], *more])
+
+
+def check_wide(where: str, head: pd.DataFrame, unread: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
+    """Looks for an unread column that names the sensor or the axis of its row, as in a long table.
+
+    The columns `keys` separate recordings and labels. Returns {question: where} for columns of small whole numbers,
+    which may name the sensor. Raises DataError for a column of text.
+    """
+    doubts = {}
+    for name in unread:
+        if len(set(map(str, head[name]))) > 2 * MOST_SENSORS:
+            continue
+        cells = clean_names(head[name].astype(str))
+        distinct = sorted(set(cells) - {""})
+        if not 2 <= len(distinct) <= MOST_SENSORS or {cell.casefold() for cell in distinct} <= SWITCHES:
+            continue
+        before = cells.groupby([head[key].astype(str) for key in keys]).shift() if keys else cells.shift()
+        if (cells != before)[before.notna()].mean() < OFTEN:
+            continue
+        what = f"the column {name!r} changes from row to row between {', '.join(distinct[:4])}"
+        if all(cell.isdecimal() and len(cell) < 3 for cell in distinct):
+            doubts[f"{what}; if it names the sensor, bring the table into wide form"] = where
+        elif pd.to_numeric(pd.Series(distinct), errors="coerce").isna().all():
+            raise DataError(
+                f"{where}: {what}, as in a long table with a row for each sensor or axis; expected a column for each "
+                "signal: bring it into wide form (pandas' pivot, see docs/your_own_data.md), or remove the column"
+            )
+    return doubts
+
+
+def find_thousands(where: str, head: pd.DataFrame, numbers: Sequence[str], decimal: str) -> dict[str, str]:
+    """Returns {doubt: where} for columns whose cells all look like '1.024' or '512', if the point is decimal."""
+    doubts = {}
+    form = rf"[+-]?(?:\d{{1,3}}|[1-9]\d{{0,2}}{re.escape(decimal)}\d{{3}})"
+    for name in numbers:
+        cells = set(map(str.strip, head[name])) - {""}
+        long = sorted(cell for cell in cells if decimal in cell)
+        if 0 < len(long) < len(cells) and all(re.fullmatch(form, cell) for cell in cells):
+            doubts[f"{name!r} may have thousands that are read as decimals, as {long[0]!r}"] = where
+    return doubts

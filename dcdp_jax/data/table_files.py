@@ -19,17 +19,8 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.first_rows import HEAD, check_wide, find_thousands
-from dcdp_jax.data.table_cells import (
-    MISSING_NUMBERS,
-    SECONDS,
-    TIME,
-    finish_frame,
-    has_time_zone,
-    is_missing,
-    read_stamps,
-    to_numbers,
-)
+from dcdp_jax.data.table_cells import MISSING_NUMBERS, TIME, finish_frame, has_time_zone, read_stamp, to_numbers
+from dcdp_jax.data.table_checks import HEAD, check_wide, find_thousands
 from dcdp_jax.errors import DataError
 
 TEXT_SUFFIXES = (".csv", ".txt", ".tsv", ".csv.gz", ".txt.gz", ".tsv.gz")
@@ -152,12 +143,11 @@ class Lines:
                 f"{self.where}: data.table.preamble={self.table.preamble!r} must find a group (?P<rate>...) with the "
                 f"rows per second; it found {groups}"
             )
-        if start := groups.get("start"):
-            stamps = read_stamps(pd.Series([start], dtype=object), self.table)
-            if is_missing(stamps).any():
-                raise DataError(f"{self.where}: {start!r} in the skipped lines is not a time")
-            exact = stamps.dtype == np.int64
-            self._start = int(stamps[0]) if exact else round(float(stamps[0]) * SECONDS[self.table.time_unit] * 1e9)
+        if text := groups.get("start"):
+            start = read_stamp(text, self.table)
+            if start is None:
+                raise DataError(f"{self.where}: {text!r} in the skipped lines is not a time")
+            self._start = start
 
     def _text(self, line: bytes, number: int) -> str:
         """Returns a line as text, without its end."""

@@ -11,12 +11,10 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.annotations import annotate, annotations_of
-from dcdp_jax.data.beside import join_files
+from dcdp_jax.data.beside import annotate, annotations_of, join_files
 from dcdp_jax.data.names import check_alike, clean_name, clean_names, path_name
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
-from dcdp_jax.data.repeats import settle
-from dcdp_jax.data.resample import complete, resample
+from dcdp_jax.data.resample import complete, resample, settle
 from dcdp_jax.data.table_cells import MISSING_NUMBERS, TIME, check_codes, in_seconds
 from dcdp_jax.data.table_checks import Sampled, check_copies, check_units, first_names, odd_channels, unique_runs
 from dcdp_jax.data.table_fields import GROUPS, check_fields, keeps_rows
@@ -136,16 +134,9 @@ def sample_rows(path: Path, rows: FileRows, table: ConfigDict, partial: bool = F
         which = f" ({', '.join(never)}: at none)" if never else ""
         raise DataError(f"{where} has no sample at which all channels have values{which}")
     labels = rows.labels[settled.rows[even.rows]]
-    return Sampled(
-        *(path, rows.subject, rows.run, rows.unread, rows.doubts),
-        rows=len(rows.time),
-        missing=np.isnan(rows.values).sum(axis=0),
-        even=even,
-        labels=labels,
-        interval=interval,
-        repeated=repeated,
-        lacking=lacking,
-    )
+    unfilled = np.isnan(rows.values).sum(axis=0)
+    facts = (rows.unread, rows.doubts, len(rows.time), unfilled, interval, repeated, lacking)
+    return Sampled(path, rows.subject, rows.run, even, labels, *facts)
 
 
 def check_interval(interval: float, table: ConfigDict) -> None:

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dcdp_jax.data.classes import Task
 from dcdp_jax.data.gravity import LowPass
 from dcdp_jax.data.partition import select_channels
 from dcdp_jax.data.pool import Interval
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
+from dcdp_jax.data.spec import Task
 from dcdp_jax.data.vectors import Triple, accelerations_of, check_loose_axes, devices_of
 from dcdp_jax.errors import ConfigError, DataError
 

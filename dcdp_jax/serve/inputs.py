@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.annotations import annotations_of
-from dcdp_jax.data.beside import files_beside
+from dcdp_jax.data.beside import annotations_of, files_beside
 from dcdp_jax.data.datasets import find_dataset
 from dcdp_jax.data.names import spelling
 from dcdp_jax.data.recording import UNLABELLED, Recording

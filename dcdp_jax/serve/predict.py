@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.windows import window_starts
-from dcdp_jax.evaluate.segments import divide, grade_segments, segment_lines, true_segments
+from dcdp_jax.evaluate.segments import Segment, divide, grade_segments, segment_lines, true_segments
 from dcdp_jax.runs.files import as_csv, number_or_blank, write_atomically, write_json
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.adaptation import AdaptingModel
@@ -20,6 +20,7 @@ from dcdp_jax.serve.smoothing import Smoother
 
 PREDICTIONS = "predictions"
 FILES = ("windows.csv", "segments.csv", "grades.json", "timeline.png", "timeline.svg")  # of one recording
+FIRST_COLUMNS = ("start", "end", "class", "confidence")  # of windows.csv and segments.csv
 DECIMALS = ".6f"  # of probabilities
 BLOCK = 1024  # windows that are in memory at a time
 FAR = 6.0  # scaled distance of a channel's median from training's from which its unit is doubted
@@ -113,17 +114,8 @@ def predict_input(
         write_json(folder / "grades.json", grades)
         print("\n".join(f"  {line}" for line in segment_lines(grades)))
     write_atomically(folder / "windows.csv", windows_table(card, events, truth))
-    rows = [
-        [
-            f"{s.start:.3f}",
-            f"{s.end:.3f}",
-            class_name(card, s.label),
-            number_or_blank(s.confidence, DECIMALS),
-            s.windows,
-        ]
-        for s in segments
-    ]
-    write_atomically(folder / "segments.csv", as_csv(["start", "end", "class", "confidence", "windows"], rows))
+    rows = [[*first_cells(card, segment), segment.windows] for segment in segments]
+    write_atomically(folder / "segments.csv", as_csv([*FIRST_COLUMNS, "windows"], rows))
     title = f"{where.removeprefix(str(path.parent) + '/')}, by a model trained on {trained_on}"
     save_timeline(draw_timeline(card, recording, item.time, events, segments, title), folder / "timeline")
     print(f"  {len(segments)} segment{'s' if len(segments) != 1 else ''}: {folder}")
@@ -150,15 +142,18 @@ def strange_values(card: ModelCard, recording: Recording) -> list[str]:
     return [f"values unlike the training's, is the unit right? {', '.join(far)}"] if far else []
 
 
+def first_cells(card: ModelCard, part: Event | Segment) -> list[str]:
+    """Returns the cells of `FIRST_COLUMNS` for a window or a segment."""
+    times = [f"{part.start:.3f}", f"{part.end:.3f}"]
+    return [*times, class_name(card, part.label), number_or_blank(part.confidence, DECIMALS)]
+
+
 def windows_table(card: ModelCard, events: Sequence[Event], truth: Sequence[int]) -> str:
     """Returns the content of windows.csv."""
-    header = ["start", "end", "class", "confidence", "label", *(f"p_{name}" for name in card.class_names)]
+    header = [*FIRST_COLUMNS, "label", *(f"p_{name}" for name in card.class_names)]
     rows = (
         [
-            f"{event.start:.3f}",
-            f"{event.end:.3f}",
-            event.class_name(card),
-            number_or_blank(event.confidence, DECIMALS),
+            *first_cells(card, event),
             card.class_names[label] if label != UNLABELLED else "",
             *(number_or_blank(p, DECIMALS) for p in event.probabilities),
         ]

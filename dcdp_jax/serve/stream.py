@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dcdp_jax.data.repeats import Repeats
-from dcdp_jax.data.resample import Even, EvenClock
+from dcdp_jax.data.resample import Even, EvenClock, Repeats
 from dcdp_jax.data.views import Viewer, make_view
 from dcdp_jax.errors import DataError
 from dcdp_jax.serve.adaptation import AdaptingModel

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcdp_jax.data.repeats import REPEATED, Repeats, settle
-from dcdp_jax.data.resample import METHODS, MISSING, EvenClock, resample
+from dcdp_jax.data.resample import METHODS, MISSING, REPEATED, EvenClock, Repeats, resample, settle
 from dcdp_jax.errors import DataError
 
 NAN = np.nan

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy import signal
 from scipy.spatial.transform import Rotation
 
-from dcdp_jax.data.classes import Task
 from dcdp_jax.data.datasets import DATASETS, opportunity, pamap2
 from dcdp_jax.data.gravity import LowPass
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
+from dcdp_jax.data.spec import Task
 from dcdp_jax.data.views import decimate, keep_channels, relabel, view_recording
 from dcdp_jax.errors import ConfigError, DataError
 from tests.data.making import CHANNELS, RATE, random_recording

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dcdp_jax.data.classes import Task
 from dcdp_jax.data.completeness import find_data_files, gather, missing_names, shortage
 from dcdp_jax.data.download import Source
 from dcdp_jax.data.protocols import COMMON, Choice, Divide, Protocol, assign, listed
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
-from dcdp_jax.data.spec import DatasetSpec
+from dcdp_jax.data.spec import DatasetSpec, Task
 from dcdp_jax.data.text import codes_to_labels, fill_missing, read_columns, stretch_starts
 from dcdp_jax.errors import DataError
 

@@ -1,5 +1,5 @@
-// Lays rows with times evenly, as dcdp_jax/data/repeats.py and resample.py do. `Repeats` settles rows of one stamp,
-// `EvenClock` lays the samples. Both take rows in any portions and give the same for any of them.
+// Lays rows with times evenly, as dcdp_jax/data/resample.py does. `Repeats` settles rows of one stamp, `EvenClock` lays
+// the samples. Both take rows in any portions and give the same for any of them.
 //
 // Rows are {time, values}: seconds that do not fall, and a Float32Array for each row, NaN where a value is missing.
 import { InputError } from "./errors.js";
