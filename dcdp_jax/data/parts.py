@@ -1,21 +1,14 @@
 """Divides recordings, and then their windows, into the parts of a protocol."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from dcdp_jax.data.pool import Pool
-from dcdp_jax.data.protocols import (
-    TEST_SHARE,
-    VALIDATION_SHARE,
-    Choice,
-    Protocol,
-    hold_out,
-    set_aside_calibration,
-    train_on_validation,
-)
-from dcdp_jax.data.recording import UNLABELLED, Recordings
+from dcdp_jax.data.pool import Interval, Pool
+from dcdp_jax.data.protocols import TEST_SHARE, VALIDATION_SHARE, Choice, Protocol, listed
+from dcdp_jax.data.recording import UNLABELLED, Recording, Recordings
 from dcdp_jax.data.spec import DatasetSpec
 from dcdp_jax.data.windows import WindowIndex, cut_at_label_changes, index_windows
 from dcdp_jax.errors import ConfigError, DataError
@@ -48,6 +41,91 @@ def divide(config: ConfigDict, spec: DatasetSpec, recordings: Recordings, choice
     if config.calibration:
         protocol = set_aside_calibration(protocol, recordings, config.calibration, classes)
     return protocol
+
+
+def train_on_validation(protocol: Protocol) -> Protocol:
+    """Returns a protocol in which the validation part trains as well, so that there is none."""
+    train = protocol.intervals["train"]
+    if not protocol.leaky:
+        train = joined([*train, *protocol.intervals["validation"]])
+    note = "data.validation='none': the validation part of the protocol trains"
+    intervals = {"train": train, "test": protocol.intervals["test"]}
+    return protocol._replace(intervals=intervals, notes=(*protocol.notes, note))
+
+
+def joined(intervals: Iterable[Interval]) -> list[Interval]:
+    """Sorts intervals, and merges those of which one begins at the end of the other."""
+    found: list[Interval] = []
+    for part in sorted(intervals):
+        if found and found[-1][::2] == part[:2]:
+            found[-1] = found[-1]._replace(stop=part.stop)
+        else:
+            found.append(part)
+    return found
+
+
+def hold_out(protocol: Protocol, recordings: Recordings, names: Collection[str | int]) -> Protocol:
+    """Moves the training subjects of these names or numbers into a part of their own, `heldout`.
+
+    Raises:
+      ConfigError: the protocol does not divide by subject, a name is that of no training subject, or no training
+        subject is left.
+    """
+    if not protocol.by_subject:
+        raise ConfigError(f"data.heldout={tuple(names)}: protocol {protocol.name} does not divide by subject")
+    train = protocol.intervals["train"]
+    subjects = dict.fromkeys(recordings[part.recording].subject for part in train)
+    called = dict(zip(subjects, recordings.names_of(subjects), strict=True))
+    chosen = {str(name) for name in names}
+    if unknown := [name for name in names if str(name) not in called.values()]:
+        raise ConfigError(
+            f"data.heldout: {unknown[0]!r} is no training subject; these are {listed(list(called.values()))}"
+        )
+    held = [part for part in train if called[recordings[part.recording].subject] in chosen]
+    left = [part for part in train if called[recordings[part.recording].subject] not in chosen]
+    if not left:
+        raise ConfigError(f"data.heldout={tuple(names)} leaves no training subject")
+    note = f"data.heldout: subjects {listed(sorted(chosen))} neither train nor validate"
+    intervals = {"train": left, **{k: v for k, v in protocol.intervals.items() if k != "train"}, "heldout": held}
+    return protocol._replace(intervals=intervals, notes=(*protocol.notes, note))
+
+
+def set_aside_calibration(
+    protocol: Protocol, recordings: Sequence[Recording], seconds: float, classes: int
+) -> Protocol:
+    """Divides the test part: the first seconds of each class of each test subject are the part `calibration`.
+
+    A model may be adapted to a subject with this part, and tested on the rest of the subject's samples. The two parts
+    share subjects, but no sample. The first seconds are counted over a subject's recordings in order. Samples with a
+    label that is none of the k classes stay in the test part.
+
+    Raises:
+      ConfigError: the protocol is leaky.
+    """
+    if protocol.leaky:
+        raise ConfigError(
+            f"data.calibration={seconds:g}: the windows of protocol {protocol.name} are random ones, and have no first "
+            "seconds; choose another protocol"
+        )
+    left: dict[tuple[int, int], int] = {}
+    parts: dict[str, list[Interval]] = {"calibration": [], "test": []}
+    for i, start, stop in sorted(protocol.intervals["test"]):
+        recording = recordings[i]
+        changes = np.flatnonzero(np.diff(recording.labels[start:stop])) + 1 + start
+        bounds = [start, *changes.tolist(), stop]
+        for a, b in itertools.pairwise(bounds):
+            label = int(recording.labels[a])
+            key = (recording.subject, label)
+            needed = left.setdefault(key, round(seconds * recording.rate)) if 0 <= label < classes else 0
+            taken = min(needed, b - a)
+            left[key] = needed - taken
+            if taken:
+                parts["calibration"].append(Interval(i, a, a + taken))
+            if taken < b - a:
+                parts["test"].append(Interval(i, a + taken, b))
+    parts = {split: joined(intervals) for split, intervals in parts.items()}
+    note = f"data.calibration={seconds:g}: the first {seconds:g} s of each class of each test subject test nothing"
+    return protocol._replace(intervals={**protocol.intervals, **parts}, notes=(*protocol.notes, note))
 
 
 def arrange(protocol: Protocol) -> tuple[list[int], Protocol]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,6 @@ from dcdp_jax.data.recording import Channel, Recording
 from dcdp_jax.errors import DataError
 
 ALIGNMENT = 64  # bytes
-NO_NAMES: Mapping[int, str] = MappingProxyType({})
 
 
 class Interval(NamedTuple):
@@ -89,7 +87,7 @@ def merge_touching(spans: np.ndarray) -> np.ndarray:
     return np.stack([spans[np.append(0, breaks + 1), 0], spans[np.append(breaks, len(spans) - 1), 1]], axis=1)
 
 
-def make_pool(recordings: Iterable[Recording], samples: int, subject_names: Mapping[int, str] = NO_NAMES) -> Pool:
+def make_pool(recordings: Iterable[Recording], samples: int, subject_names: Mapping[int, str]) -> Pool:
     """Concatenates recordings.
 
     Args:

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -97,7 +98,7 @@ class Reader:
         self.model, self.card, self.smoothing = model, model.card, smoothing
         self.table = table
         self.lines = Lines(WHERE, table)
-        self.sources: dict[str, LiveRecording] = {}
+        self.sources: defaultdict[str, LiveRecording] = defaultdict(self._new_source)  # {name: recording}
         self._bad = 0  # number of bad lines in a row
         self._all_bad = 0  # number of all bad lines
 
@@ -184,13 +185,10 @@ class Reader:
         """Pushes rows of one recording. If a row has a fault, they are pushed one by one and it is skipped."""
         if not len(frame):
             return
-        if name not in self.sources:
-            self.sources[name] = self._new_source()
         source = self.sources[name]
-        values = np.full((len(frame), len(self.columns)), np.nan, np.float32)
-        for place, column in enumerate(self.columns):
-            if column is not None:
-                values[:, place] = frame[column].to_numpy()
+        nothing = np.full(len(frame), np.nan)
+        columns = [nothing if column is None else frame[column].to_numpy() for column in self.columns]
+        values = np.stack(columns, axis=1).astype(np.float32)
         time = self._times(source, frame)
         lacking = np.isnan(values) & np.array([c is not None and self.table.missing == "error" for c in self.columns])
         if lacking.any() or (np.diff(time, prepend=source.last) < 0).any():

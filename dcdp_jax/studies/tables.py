@@ -145,8 +145,8 @@ def make_lines(
                     cells={score: cells[score][row]._replace(paper=published.get((row, score))) for score in scores},
                     finished=len(results),
                     failed=len(of_row) - len(results),
-                    parameters=mean_value([result["parameters"] for result in results]),
-                    seconds=mean_value([seconds_of(result) for result in results]),
+                    parameters=float(np.mean([result["parameters"] for result in results])) if results else None,
+                    seconds=float(np.mean([seconds_of(result) for result in results])) if results else None,
                     subjects=over_subjects[row],
                     inner=inner,
                 )
@@ -154,11 +154,6 @@ def make_lines(
             if not inner and (ensemble := ensemble_line(stage.name, row, of_row, scores)):
                 lines.append(ensemble)
     return lines
-
-
-def mean_value(numbers: Sequence[float]) -> float | None:
-    """Returns the mean of numbers; None where there is none."""
-    return float(np.mean(numbers)) if numbers else None
 
 
 def ensemble_line(stage: str, row: str, outcomes: Sequence[Outcome], scores: Sequence[str]) -> Line | None:

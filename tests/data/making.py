@@ -62,7 +62,7 @@ def data_config(dataset, protocol, **fields):
 
 def pool_of(recordings):
     """Recordings end to end."""
-    return make_pool(recordings, sum(len(r.labels) for r in recordings))
+    return make_pool(recordings, sum(len(r.labels) for r in recordings), {})
 
 
 class Prepared(NamedTuple):

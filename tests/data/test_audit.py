@@ -196,7 +196,7 @@ def test_digests_see_content_and_not_names():
     twin = dataclasses.replace(recordings[0], subject=8, run="x")
     assert content_digest(twin) == content_digest(recordings[0])
     assert content_digest(recordings[1]) != content_digest(recordings[0])
-    assert make_pool([twin], len(twin.labels)).subjects.tolist() == [8]
+    assert make_pool([twin], len(twin.labels), {}).subjects.tolist() == [8]
 
 
 @pytest.mark.parametrize(("split", "value"), [("test", 3e12), ("validation", -1e38), ("test", np.inf), ("train", 1e38)])

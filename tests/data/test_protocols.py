@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcdp_jax.data.datasets import DATASETS, uci_har
-from dcdp_jax.data.protocols import NO_CHOICE, SPLITS, Choice, train_on_validation
+from dcdp_jax.data.parts import train_on_validation
+from dcdp_jax.data.protocols import NO_CHOICE, SPLITS, Choice
 from dcdp_jax.data.recording import UNLABELLED, Recording, Recordings
 from dcdp_jax.errors import ConfigError, DataError
 from tests.data.making import ADLS, CHANNELS, EVERY, RATE, random_recordings

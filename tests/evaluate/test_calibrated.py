@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from configs import default
 from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.data.datasets import synthetic
-from dcdp_jax.data.protocols import NO_CHOICE, by_subjects, random_windows, set_aside_calibration
+from dcdp_jax.data.parts import set_aside_calibration
+from dcdp_jax.data.protocols import NO_CHOICE, by_subjects, random_windows
 from dcdp_jax.data.recording import Channel, Recording, Recordings
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.evaluate.calibrated import measure_calibration
