@@ -114,7 +114,7 @@ class Reader:
                     yield pending.pop(0)
 
         self._begin(one_by_one())
-        for block in itertools.chain([pending], source):
+        for block in itertools.chain([pending] if pending else [], source):
             yield from self._take(block)
         for name, recording in self.sources.items():
             if 0 < len(recording.intervals) < ENOUGH:
