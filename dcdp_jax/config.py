@@ -61,7 +61,7 @@ def check_config(config: ConfigDict) -> None:
     check_values(values, FIELDS)
     if len(values["model.resnet_blocks"]) != len(values["model.densenet_blocks"]) or not values["model.resnet_blocks"]:
         raise ConfigError(
-            "model.resnet_blocks and model.densenet_blocks must have the same number of stages, at least 1"
+            "model.resnet_blocks and model.densenet_blocks must have the same number of stages, one or more"
         )
     for field in ("model.width", "model.densenet_width"):
         if values[field] % 2:

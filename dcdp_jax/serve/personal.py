@@ -63,8 +63,9 @@ def adapt_run(config: ConfigDict, workdir: Path, paths: Sequence[str]) -> None:
 def write_adapted(workdir: Path, folder: Path, card: ModelCard, params: Any, adapted: dict[str, Any]) -> None:
     """Writes the folder of an adapted model atomically; it replaces one of the same name.
 
-    Its result.json has the mark `adapted`, because its scores are those of the run before the adaptation. The threshold
-    for `unknown` was chosen for other classifiers, and is left out.
+    Its result.json has the mark `adapted`, because its scores are those of the run before the adaptation, and the item
+    `adapted`, which has that of a model that was adapted before as `before`. The threshold for `unknown` was chosen for
+    other classifiers, and is left out.
     """
     _, _, like = describe_state(workdir)
     state = restore_state(workdir, card, like)
@@ -74,7 +75,7 @@ def write_adapted(workdir: Path, folder: Path, card: ModelCard, params: Any, ada
         state = state.replace(params=params)
     result = read_result(workdir)
     result["marks"] = list(dict.fromkeys([*result["marks"], ADAPTED]))
-    result[ADAPTED] = adapted
+    result[ADAPTED] = adapted | ({"before": result[ADAPTED]} if ADAPTED in result else {})
     with replaced_folder(folder) as new:
         with Checkpoints(new / CHECKPOINTS) as checkpoints:
             checkpoints.save(card.best_epoch, state, 0.0)

@@ -199,6 +199,8 @@ def test_adapting_writes_a_model_beside_the_old_one(copied, wearer, data, capsys
         read_run(folder)
     adapt_run(config, folder, [str(wearer / "labelled.csv")])
     assert load_model(folder / "adapted" / "labelled").card.marks == ("synthetic", "adapted")
+    again = json.loads((folder / "adapted" / "labelled" / "result.json").read_text())
+    assert (again["marks"], again["adapted"]["before"]) == (result["marks"], result["adapted"])
     capsys.readouterr()
     lines = (wearer / "labelled.csv").read_text().splitlines()
     lines[9] = ",".join([*lines[9].split(",")[:-1], ""])
