@@ -11,7 +11,7 @@ from dcdp_jax.data.dataset import build_dataset
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.data.vectors import devices_of
 from dcdp_jax.evaluate import robustness
-from dcdp_jax.evaluate.robustness import Corruption, absences, corrupt, measure_robustness, training_statistics
+from dcdp_jax.evaluate.robustness import Corruption, absences, measure_robustness, training_statistics
 from dcdp_jax.metrics import scores
 from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.train.build import build_branches
@@ -20,6 +20,8 @@ from dcdp_jax.train.evaluation import padded_batches
 from dcdp_jax.train.input_pipeline import feed, place_signals
 from dcdp_jax.train.step import Signals
 from tests.train.linear import Linear, head_probabilities, normalised_windows, random_state
+
+corrupt = jax.jit(robustness.corrupt, static_argnames=("devices", "signs"))
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,12 @@ def network(name):
     return MultiPath(branches, CLASSES, width=8, resnet_blocks=(1, 1), densenet_blocks=(1, 1))
 
 
+def declared_by(model, seed):
+    """Returns the variables that the layers draw themselves, with a generator that compiles in half the time."""
+    key = jax.random.key(seed, impl="unsafe_rbg")
+    return jax.jit(model.init)(key, jnp.zeros((1, WINDOW, CHANNELS)))
+
+
 def leaves(params):
     return jax.tree_util.tree_leaves_with_path(params)
 
@@ -30,7 +36,7 @@ def leaves(params):
 def test_law(name):
     model = network(name)
     state = create_state(model, optax.sgd(0.1), 3, WINDOW, CHANNELS)
-    declared = jax.jit(model.init)(jax.random.key(3), jnp.zeros((1, WINDOW, CHANNELS)))
+    declared = declared_by(model, 3)
     assert jax.tree.structure(state.params) == jax.tree.structure(declared["params"])
     for (path, drawn), (_, own) in zip(leaves(state.params), leaves(declared["params"]), strict=True):
         assert drawn.shape == own.shape
@@ -49,7 +55,7 @@ def test_law(name):
 def test_constants_are_as_declared():
     model = network("dcdp_har")
     state = create_state(model, optax.sgd(0.1), 3, WINDOW, CHANNELS)
-    declared = jax.jit(model.init)(jax.random.key(7), jnp.zeros((1, WINDOW, CHANNELS)))
+    declared = declared_by(model, 7)
     jax.tree.map(np.testing.assert_array_equal, state.batch_stats, declared["batch_stats"])
     for (path, drawn), (_, own) in zip(leaves(state.params), leaves(declared["params"]), strict=True):
         if not is_kernel(path):
