@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 CALIBRATION_BINS = 15
+# The scores by which parts, disturbances and subjects are compared, and their labels.
+MAIN_SCORES = {"accuracy": "accuracy", "f1_macro": "macro F1"}
 
 
 def class_scores(counts: np.ndarray) -> dict[str, np.ndarray]:

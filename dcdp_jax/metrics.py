@@ -50,10 +50,6 @@ def scores(counts: Num[np.ndarray, "k k"] | Num[Array, "k k"]) -> dict[str, floa
     return result
 
 
-# The scores by which parts, disturbances and subjects are compared, and their labels.
-MAIN_SCORES = {"accuracy": "accuracy", "f1_macro": "macro F1"}
-
-
 def accuracy_text(found: Mapping[str, float]) -> str:
     """Formats the accuracy and the macro F1 of `scores` for the terminal."""
     return f"accuracy {found['accuracy']:.4f}, macro F1 {found['f1_macro']:.4f}"

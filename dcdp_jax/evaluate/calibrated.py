@@ -7,10 +7,11 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from dcdp_jax.calibration import MAIN_SCORES
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.data.normalize import normalize
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.metrics import MAIN_SCORES, accuracy_text, count_predictions, scores
+from dcdp_jax.metrics import accuracy_text, count_predictions, scores
 from dcdp_jax.models.multipath import MultiPath
 from dcdp_jax.train.classifiers import BATCH, train_classifiers
 

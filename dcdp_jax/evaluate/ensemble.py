@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dcdp_jax.calibration import calibration
+from dcdp_jax.calibration import MAIN_SCORES, calibration
 from dcdp_jax.config import differences
 from dcdp_jax.errors import UserError
-from dcdp_jax.metrics import MAIN_SCORES, accuracy_text, count_predictions, scores
+from dcdp_jax.metrics import accuracy_text, count_predictions, scores
 from dcdp_jax.rejection import mean_cross_entropy
 from dcdp_jax.runs.files import DIGESTS, PREDICTIONS, RESULT, as_json, write_recorded
 from dcdp_jax.runs.predictions import write_table

@@ -15,13 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from dcdp_jax.calibration import MAIN_SCORES
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.data.normalize import covered_samples, fit_normalizer
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.data.vectors import Triple, devices_of, mirror_signs
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.evaluate.shapley import coalitions, shapley_values
-from dcdp_jax.metrics import MAIN_SCORES, accuracy_text, scores
+from dcdp_jax.metrics import accuracy_text, scores
 from dcdp_jax.models.multipath import BranchSpec
 from dcdp_jax.runs.result import git_revision
 from dcdp_jax.train.augment import interpolate

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from dcdp_jax.calibration import calibration, class_scores
+from dcdp_jax.calibration import MAIN_SCORES, calibration, class_scores
 from dcdp_jax.errors import UserError
-from dcdp_jax.metrics import MAIN_SCORES
 from dcdp_jax.report import tables
 from dcdp_jax.report.charts import branch_accuracy_curve, by_subject, draw_reliability, points, validation_records
 from dcdp_jax.report.drawing import PALETTE, Chart, Line, draw

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dcdp_jax.metrics import MAIN_SCORES
+from dcdp_jax.calibration import MAIN_SCORES
 from dcdp_jax.report.drawing import PALETTE, Line, draw
 from dcdp_jax.report.page import percent, signed
 from dcdp_jax.report.tables import Table

@@ -10,10 +10,11 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from dcdp_jax.calibration import MAIN_SCORES
 from dcdp_jax.data.dataset import Dataset, build_dataset
 from dcdp_jax.distributed import is_first_process
 from dcdp_jax.errors import ConfigError, DataError, ExportError
-from dcdp_jax.metrics import MAIN_SCORES, count_predictions, scores
+from dcdp_jax.metrics import count_predictions, scores
 from dcdp_jax.runs.files import as_json, replaced_folder, sha256
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.runs.reading import read_result

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from dcdp_jax.metrics import MAIN_SCORES
+from dcdp_jax.calibration import MAIN_SCORES
 from dcdp_jax.runs.files import marks_suffix
 from dcdp_jax.serve import standalone
 from dcdp_jax.serve.channels import describe_view

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
+from dcdp_jax.calibration import MAIN_SCORES
 from dcdp_jax.config import as_plain_data, check_study
-from dcdp_jax.metrics import MAIN_SCORES
 from dcdp_jax.runs.files import markdown_table, number_or_blank, write_atomically, write_json
 from dcdp_jax.runs.reading import seconds_of
 from dcdp_jax.runs.workdir import LOCK, locked, refuse_others
