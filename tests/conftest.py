@@ -35,9 +35,18 @@ def pytest_addoption(parser):
     parser.addoption("--require-extras", action="store_true", help="a skipped test with the mark `extra` fails")
 
 
+# The modules that take longest, in minutes, and after them those of whole runs.
+LONGEST = ("test_bench.py", "test_ray.py", "test_paper_tables.py", "test_mutations.py")
+
+
 def pytest_collection_modifyitems(items):
-    """Puts tests of whole runs first: one that starts last would keep one worker busy and the others idle."""
-    items.sort(key=lambda item: "e2e" not in item.path.parts)
+    """Puts what takes long first: a module that starts last would keep one worker busy and the others idle."""
+
+    def place(item):
+        is_long = item.path.name in LONGEST
+        return LONGEST.index(item.path.name) if is_long else len(LONGEST) + ("e2e" not in item.path.parts)
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish():
