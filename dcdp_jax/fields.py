@@ -330,7 +330,7 @@ FIELDS = (
     #
     Field("cgm.enabled", True, "Whether CGM acts; used with `modulation.name=cgm` only."),
     Field("cgm.alpha", 0.9, "Strength of the modulation: M = 1 - tanh(alpha (R - 1)) for R > 1.", low=0),
-    Field("cgm.eps", 1e-8, "Keeps R finite if the other branches have no confidence.", low=0, high=1),
+    Field("cgm.eps", 1e-8, "Keeps R finite if the other branches have no confidence.", above=0, high=1),
     Field(
         "cgm.scope",
         "branch",
