@@ -237,14 +237,15 @@ def parse_flags(arguments: list[str]) -> list[str]:
             print(__version__)
             sys.exit(0)
     given, others = split_config(rest)
+    configs = [find_config(config) for config in given]
     # config_flags looks for the config file in sys.argv, and wants it ahead of its fields.
-    sys.argv = [program, *(f"--config={find_config(config)}" for config in given), *others]
+    sys.argv = [program, *(f"--config={config}" for config in configs), *others]
     flags.FLAGS.set_gnu_getopt()  # flags may stand after the folders that --mode=compare takes
     try:
         left = flags.FLAGS(sys.argv)
     except Exception as error:
         known = (UserError, flags.Error, AttributeError, KeyError, ValueError, TypeError)
-        line = line_of_config(error, [find_config(config).partition(":")[0] for config in given])
+        line = line_of_config(error, [config.partition(":")[0] for config in configs])
         if not line and not isinstance(error, known):
             raise
         sys.exit(fail(line or innermost(error)))

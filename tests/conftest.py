@@ -35,12 +35,12 @@ def pytest_addoption(parser):
     parser.addoption("--require-extras", action="store_true", help="a skipped test with the mark `extra` fails")
 
 
-# The modules that take longest, in minutes, and after them those of whole runs.
+# Modules of tests that take minutes, the longest first.
 LONGEST = ("test_bench.py", "test_ray.py", "test_paper_tables.py", "test_mutations.py")
 
 
 def pytest_collection_modifyitems(items):
-    """Puts what takes long first: a module that starts last would keep one worker busy and the others idle."""
+    """Puts these modules first, then whole runs, so that none of them keeps one worker busy at the end, others idle."""
 
     def place(item):
         is_long = item.path.name in LONGEST

@@ -35,7 +35,7 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     run of this config, or a score differs from that of result.json by more than 1e-4.
     """
     result = from_first_process(lambda: read_result(workdir))
-    if "adapted" in result["marks"]:
+    if files.ADAPTED in result["marks"]:
         raise CheckpointError(f"{workdir} holds an adapted model, which no longer has the scores of its {files.RESULT}")
     check_config(config)
     calibration, config = config.data.calibration, config.copy_and_resolve_references()

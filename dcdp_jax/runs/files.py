@@ -21,6 +21,7 @@ PREDICTIONS, WORST_WINDOWS, ROBUSTNESS = "predictions.csv", "worst_windows.json"
 SEGMENTS, CALIBRATION, DENSITY = "segments.json", "calibration.json", "density.npz"
 CHECKPOINTS, INTERRUPTED, TENSORBOARD = "checkpoints", "interrupted", "tensorboard"
 DESCRIPTION, PORTABILITY, NONFINITE = "describe.html", "portability.md", "nonfinite.json"
+ADAPTED = "adapted"  # folder of adapted models, and their mark in result.json
 # SHA-256 of the other files in a folder, and of this table itself.
 DIGESTS = "files.json"
 UNFINISHED = ".*.writing"

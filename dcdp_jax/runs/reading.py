@@ -57,7 +57,7 @@ def read_run(workdir: Path) -> FinishedRun:
         raise CheckpointError(
             f"{workdir} holds an ensemble, which has no config and no log of its own; name the runs it was made from"
         )
-    if "adapted" in result["marks"]:
+    if files.ADAPTED in result["marks"]:
         raise CheckpointError(
             f"{workdir} holds an adapted model, which has no log or scores of its own; name the run it was made from"
         )

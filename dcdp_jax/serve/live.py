@@ -98,7 +98,7 @@ class Reader:
         self.model, self.card, self.smoothing = model, model.card, smoothing
         self.table = table
         self.lines = Lines(WHERE, table)
-        self.sources: defaultdict[str, LiveRecording] = defaultdict(self._new_source)  # {name: recording}
+        self.recordings: defaultdict[str, LiveRecording] = defaultdict(self._new_recording)  # {name: recording}
         self._bad = 0  # number of bad lines in a row
         self._all_bad = 0  # number of all bad lines
 
@@ -116,7 +116,7 @@ class Reader:
         self._begin(one_by_one())
         for block in itertools.chain([pending] if pending else [], source):
             yield from self._take(block)
-        for name, recording in self.sources.items():
+        for name, recording in self.recordings.items():
             if 0 < len(recording.intervals) < ENOUGH:
                 self._check_interval(recording)
             for event in recording.recognizer.finish():
@@ -133,7 +133,7 @@ class Reader:
         self.names = [self.table[field] for field in ("subject", "recording") if self.table[field]]
         self.lines.choose([c for c in self.columns if c is not None], self.names, self.table.time)
         if not self.names:
-            self.sources[""] = self._new_source()
+            self.recordings[""] = self._new_recording()
         introduce(self.card, columns, self.table)
         for doubt, line in self.lines.doubts.items():
             print(f"{doubt}: {line}", file=sys.stderr)
@@ -143,7 +143,7 @@ class Reader:
                 rule = f"unknown beyond a distance of {rejection.distance:.4g} from the training windows"
             print(rule, file=sys.stderr)
 
-    def _new_source(self) -> LiveRecording:
+    def _new_recording(self) -> LiveRecording:
         table = self.table
         recognizer = Recognizer(
             self.model,
@@ -185,13 +185,13 @@ class Reader:
         """Pushes rows of one recording. If a row has a fault, they are pushed one by one and it is skipped."""
         if not len(frame):
             return
-        source = self.sources[name]
+        recording = self.recordings[name]
         nothing = np.full(len(frame), np.nan)
         columns = [nothing if column is None else frame[column].to_numpy() for column in self.columns]
         values = np.stack(columns, axis=1).astype(np.float32)
-        time = self._times(source, frame)
+        time = self._times(recording, frame)
         lacking = np.isnan(values) & np.array([c is not None and self.table.missing == "error" for c in self.columns])
-        if lacking.any() or (np.diff(time, prepend=source.last) < 0).any():
+        if lacking.any() or (np.diff(time, prepend=recording.last) < 0).any():
             if len(frame) > 1:
                 for row in range(len(frame)):
                     yield from self._push(name, frame.iloc[row : row + 1])
@@ -200,36 +200,36 @@ class Reader:
             if lacking.any():
                 self._report(f"{where} {self.columns[int(np.argmax(lacking[0]))]!r}: no value")
             else:
-                self._report(f"{where} {self.table.time!r}: time goes back by {source.last - time[0]:g} s")
+                self._report(f"{where} {self.table.time!r}: time goes back by {recording.last - time[0]:g} s")
             return
         self._bad = 0
-        self._note_intervals(source, time)
-        source.rows, source.last = source.rows + len(frame), float(time[-1])
+        self._note_intervals(recording, time)
+        recording.rows, recording.last = recording.rows + len(frame), float(time[-1])
         try:
-            for event in source.recognizer.push(values, time):
+            for event in recording.recognizer.push(values, time):
                 yield name, event
         except DataError as error:
             raise DataError(f"{WHERE}, lines {frame.index[0]} to {frame.index[-1]}: {error}") from error
 
-    def _times(self, source: LiveRecording, frame: pd.DataFrame) -> np.ndarray:
+    def _times(self, recording: LiveRecording, frame: pd.DataFrame) -> np.ndarray:
         """Returns the seconds of rows since the first of their recording."""
         if TIME not in frame:
-            return (source.rows + np.arange(len(frame))) / self.table.rate
+            return (recording.rows + np.arange(len(frame))) / self.table.rate
         stamps = frame[TIME].to_numpy()
-        source.first = stamps[0] if source.first is None else source.first
-        return in_seconds(stamps, source.first, self.table.time_unit)
+        recording.first = stamps[0] if recording.first is None else recording.first
+        return in_seconds(stamps, recording.first, self.table.time_unit)
 
-    def _note_intervals(self, source: LiveRecording, time: np.ndarray) -> None:
+    def _note_intervals(self, recording: LiveRecording, time: np.ndarray) -> None:
         """Collects the intervals between the first rows, and checks them once there are enough."""
-        if len(source.intervals) < ENOUGH and not keeps_rows(self.table):
-            passed = np.diff(time, prepend=source.last if np.isfinite(source.last) else time[:1])
-            source.intervals += passed[passed > 0].tolist()
-            if len(source.intervals) >= ENOUGH:
-                self._check_interval(source)
+        if len(recording.intervals) < ENOUGH and not keeps_rows(self.table):
+            passed = np.diff(time, prepend=recording.last if np.isfinite(recording.last) else time[:1])
+            recording.intervals += passed[passed > 0].tolist()
+            if len(recording.intervals) >= ENOUGH:
+                self._check_interval(recording)
 
-    def _check_interval(self, source: LiveRecording) -> None:
+    def _check_interval(self, recording: LiveRecording) -> None:
         """Prints a note if the rate is not the model's; raises DataError if the unit of time is wrong."""
-        interval = float(np.median(source.intervals))
+        interval = float(np.median(recording.intervals))
         if self.table.repeated != "spread":
             check_interval(interval, self.table)
             for note in rate_notes(interval, self.card, self.table):

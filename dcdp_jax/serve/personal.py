@@ -12,7 +12,16 @@ from dcdp_jax.data.windows import make_windows
 from dcdp_jax.errors import ConfigError, DataError
 from dcdp_jax.models.multipath import MultiPath
 from dcdp_jax.runs.checkpoints import Checkpoints
-from dcdp_jax.runs.files import CHECKPOINTS, CONFIG, RESULT, as_json, read_recorded, replaced_folder, write_recorded
+from dcdp_jax.runs.files import (
+    ADAPTED,
+    CHECKPOINTS,
+    CONFIG,
+    RESULT,
+    as_json,
+    read_recorded,
+    replaced_folder,
+    write_recorded,
+)
 from dcdp_jax.runs.model_card import ModelCard, write_card
 from dcdp_jax.runs.reading import read_result
 from dcdp_jax.serve.inputs import read_input
@@ -20,8 +29,6 @@ from dcdp_jax.serve.model import describe_state, load_model, restore_state
 from dcdp_jax.serve.predict import strange_values
 from dcdp_jax.train.classifiers import train_classifiers
 from dcdp_jax.train.state import AveragedState
-
-ADAPTED = "adapted"
 
 
 def adapt_run(config: ConfigDict, workdir: Path, paths: Sequence[str]) -> None:

@@ -1,5 +1,7 @@
 """Convolution and batch normalisation against the library and against NumPy in float64."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,9 +20,9 @@ from dcdp_jax.models.conv import (
 pytestmark = pytest.mark.usefixtures("strict_types")
 
 
-def result_and_gradients(convolve, x, kernel, gradient):
+def result_and_gradients(form, stride, x, kernel, gradient):
     """Returns a convolution's result, and the gradients of windows and kernel for a gradient of the result."""
-    result, pull = jax.vjp(convolve, x, kernel)
+    result, pull = jax.vjp(lambda x, k: form(x, k, stride), x, kernel)
     return result, *pull(gradient)
 
 
@@ -31,8 +33,7 @@ def test_both_forms_agree_in_values_and_gradients(taps, stride):
     kernel = jnp.asarray(rng.normal(size=(taps, 5, 4)), jnp.float32)
     # A program of its own for each, so that XLA cannot compute once what both have in common.
     library, ours = (
-        jax.jit(lambda x, k, g, form=form: result_and_gradients(lambda x, k: form(x, k, stride), x, k, g))
-        for form in (library_convolution, convolution)
+        jax.jit(functools.partial(result_and_gradients, form, stride)) for form in (library_convolution, convolution)
     )
     for t in (1, 8, 9, 33):
         x = jnp.asarray(rng.normal(size=(3, t, 5)), jnp.float32)
