@@ -1,6 +1,6 @@
 """What `gpu.py` compares, in order of value."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 COMMAND_BUFFERS = "--xla_gpu_enable_command_buffer=+convolution,+while"
@@ -21,6 +21,7 @@ class Contender(NamedTuple):
       form: of the convolutions, a key of `jax_worker.FORMS`; of `jax`.
       flags: for XLA; of `jax`.
       mode: `eager`, `compile` or `graphs` (torch.compile with mode reduce-overhead); of `torch`.
+      checkout: a folder with another commit of this repository, whose code is timed instead; of `jax`.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Contender(NamedTuple):
     form: str = "default"
     flags: tuple[str, ...] = ()
     mode: str = ""
+    checkout: str = ""
 
     def name(self) -> str:
         """Returns a name for tables, without what is as usual."""
@@ -43,22 +45,24 @@ class Contender(NamedTuple):
         rest += [f"{self.seeds} seeds"] if self.seeds > 1 else []
         rest += [f"{self.steps} a dispatch"] if self.kind == "jax" and self.steps != 32 else []
         rest += [f"convolutions {self.form}"] if self.form != "default" else []
+        rest += [f"in {self.checkout}"] if self.checkout else []
         return " ".join([*parts, *(part for part in rest if part)])
 
 
-def contenders() -> Iterator[Contender]:
-    """Yields all contenders, the most telling first."""
+def contenders(checkouts: Sequence[str] = ()) -> Iterator[Contender]:
+    """Yields all contenders, the most telling first, among them the default one of other checkouts."""
 
     def pytorch(**options: str) -> Iterator[Contender]:
         return (Contender("torch", steps=8, mode=mode, **options) for mode in ("compile", "eager", "graphs"))
 
     yield Contender("ceilings")
     yield Contender("jax")
+    yield from (Contender("jax", checkout=checkout) for checkout in checkouts)
     yield Contender("jax", flags=(COMMAND_BUFFERS,))
     yield from pytorch()
+    yield Contender("jax", seeds=8)
     yield Contender("same")
     yield Contender("jax", precision="bfloat16")
-    yield Contender("jax", seeds=8)
     yield from pytorch(precision="bfloat16")
     yield Contender("jax", form="gradients by the library")
     yield Contender("jax", form="products", flags=(COMMAND_BUFFERS,))

@@ -1,7 +1,7 @@
 """Training steps on a GPU against PyTorch's, in one call of a few minutes: `make benchmark-gpu MINUTES=9`.
 
-    python benchmarks/gpu.py --minutes 9 --out DIR [--only TEXT ...] [--at-once 7] [--seconds 3] [--small]
-        [--steps N] [--batch N] [--width N]
+    python benchmarks/gpu.py --minutes 9 --out DIR [--only TEXT ...] [--before CHECKOUT ...] [--at-once 7]
+        [--seconds 3] [--small] [--steps N] [--batch N] [--width N]
 
 Run it from the repository's root on a machine with JAX and PyTorch; nothing needs to be installed from here. Each
 contender (`contenders.py`, the most telling first) is compiled in a process of its own beside the others, which share
@@ -49,11 +49,12 @@ class Process:
     """A worker that compiles a contender and waits to be told to time it."""
 
     def __init__(self, contender: Contender, asked: argparse.Namespace, cache: str, stages: queue.Queue) -> None:
-        given = {"contender": contender._asdict(), "sizes": sizes_of(contender, asked)}
+        fields = contender._asdict()
+        root = Path(fields.pop("checkout") or Path(__file__).parents[1]).resolve()
+        given = {"contender": fields, "sizes": sizes_of(contender, asked)}
         given["size"] = 256 if asked.small else 8192
         self.contender, self.began, self.ready = contender, time.monotonic(), False
         self.log = Path(cache) / f"{len(list(Path(cache).glob('*.log')))}.log"
-        root = Path(__file__).parents[1]
         flags = " ".join([os.environ.get("XLA_FLAGS", ""), *contender.flags]).strip()
         paths = [str(root), str(root / "benchmarks"), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {
@@ -178,6 +179,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument("--out", type=Path, default=Path("benchmark-gpu"))
     parser.add_argument("--only", nargs="+", default=(), help="contenders whose names have all of these words")
+    parser.add_argument(
+        "--before", nargs="+", default=(), help="folders with other commits, to be timed beside this one"
+    )
     parser.add_argument("--at-once", type=int, default=max(1, min(7, (os.cpu_count() or 2) // 2)))
     parser.add_argument("--seconds", type=float, default=3.0, help="of timing each")
     parser.add_argument("--steps", type=int, default=0, help="in one call instead of each contender's own; 1 on CPU")
@@ -187,7 +191,7 @@ def main() -> None:
     asked = parser.parse_args()
     end = time.monotonic() + 60 * asked.minutes
     records = Records(asked)
-    chosen = (one for one in contenders() if all(word in one.name() for word in asked.only))
+    chosen = (one for one in contenders(asked.before) if all(word in one.name() for word in asked.only))
     waiting = [one._replace(steps=asked.steps or min(one.steps, 2 if asked.small else one.steps)) for one in chosen]
     with tempfile.TemporaryDirectory() as cache:
         compare(waiting, asked, cache, records, end)

@@ -79,7 +79,7 @@ def summary(file: Path, steps: int, op_names: dict[str, str]) -> dict[str, Any]:
         "ms": {kind: taken[kind] / 1e6 / steps for kind in KINDS},
         "busy_ms": busy / 1e6 / steps,
         "idle_ms": (whole - busy) / 1e6 / steps,
-        "longest": [[name, ns / 1e6 / steps] for name, ns in longest.most_common(25)],
+        "longest": [[name, ns / 1e6 / steps] for name, ns in longest.most_common(60)],
     }
 
 
