@@ -3,7 +3,8 @@
     python benchmarks/gpu.py --minutes 9 --out DIR [--only TEXT ...] [--before CHECKOUT ...] [--at-once 7]
         [--seconds 3] [--small] [--steps N] [--batch N] [--width N]
 
-Run it from the repository's root on a machine with JAX and PyTorch; nothing needs to be installed from here. Each
+Run it from the repository's root on a machine with JAX, PyTorch and the small packages that the import of the training
+step needs (ml_collections, msgspec and what TensorFlow Datasets needs); nothing needs to be installed from here. Each
 contender (`contenders.py`, the most telling first) is compiled in a process of its own beside the others, which share
 a cache of compiled programs. As soon as one is ready, all others are stopped (SIGSTOP), it is timed with nothing else
 on the machine, and ends. Every stage is printed and written at once: `stages.jsonl` as it comes, `table.md` anew after
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -34,6 +36,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "t30": {"batch": 128, "time": 30, "channels": (63, 50), "classes": 18},
 }
 SMALL = {"batch": 8, "time": 16, "width": 2, "resnet_blocks": (1, 1), "densenet_blocks": (1, 1), "samples": 500}
+ROOT = Path(__file__).parents[1]
 # Time to leave at the end for what runs: a contender is started if it can be compiled within so many seconds.
 LEAST = 45.0
 DRAIN = 0.3
@@ -50,15 +53,13 @@ class Process:
 
     def __init__(self, contender: Contender, asked: argparse.Namespace, cache: str, stages: queue.Queue) -> None:
         fields = contender._asdict()
-        root = Path(fields.pop("checkout") or Path(__file__).parents[1]).resolve()
+        checkout = Path(fields.pop("checkout") or ROOT)
         given = {"contender": fields, "sizes": sizes_of(contender, asked)}
         given["size"] = 256 if asked.small else 8192
         self.contender, self.began, self.ready = contender, time.monotonic(), False
         self.log = Path(cache) / f"{len(list(Path(cache).glob('*.log')))}.log"
         flags = " ".join([os.environ.get("XLA_FLAGS", ""), *contender.flags]).strip()
-        paths = [str(root), str(root / "benchmarks"), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(paths),
+        environment = search_path(checkout) | {
             "JAX_COMPILATION_CACHE_DIR": cache,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
             "TORCHINDUCTOR_CACHE_DIR": str(Path(cache) / "inductor"),
@@ -67,7 +68,11 @@ class Process:
             **({"XLA_FLAGS": flags} if flags else {}),
         }
         self.child = subprocess.Popen(
-            [sys.executable, str(root / "benchmarks" / "worker.py"), json.dumps(given | {"seconds": asked.seconds})],
+            [
+                sys.executable,
+                str(checkout / "benchmarks" / "worker.py"),
+                json.dumps(given | {"seconds": asked.seconds}),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log.open("w"),
@@ -190,12 +195,34 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a tiny network, to test this script")
     asked = parser.parse_args()
     end = time.monotonic() + 60 * asked.minutes
+    check_imports([Path(checkout) for checkout in (ROOT, *asked.before)])
     records = Records(asked)
     chosen = (one for one in contenders(asked.before) if all(word in one.name() for word in asked.only))
     waiting = [one._replace(steps=asked.steps or min(one.steps, 2 if asked.small else one.steps)) for one in chosen]
     with tempfile.TemporaryDirectory() as cache:
         compare(waiting, asked, cache, records, end)
     print(f"\n{records.markdown()}\n{machine.describe('jax', 'torch')}")
+
+
+def check_imports(checkouts: Sequence[Path]) -> None:
+    """Ends the program with the reason if the code of a checkout cannot be imported, as where a package is missing."""
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", "import jax_worker"], stderr=subprocess.PIPE, env=search_path(checkout), text=True
+        )
+        for checkout in checkouts
+    ]
+    for checkout, child in zip(checkouts, children, strict=True):
+        _, errors = child.communicate()
+        if child.returncode:
+            sys.exit(f"error: {checkout.resolve()}: {errors.strip().splitlines()[-1]}")
+
+
+def search_path(checkout: Path) -> dict[str, str]:
+    """Returns the environment variables of a process that runs the code of a checkout."""
+    own = checkout.resolve(), checkout.resolve() / "benchmarks"
+    paths = [*map(str, own), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def compare(waiting: list[Contender], asked: argparse.Namespace, cache: str, records: Records, end: float) -> None:

@@ -14,8 +14,19 @@ OPTIMIZER_SCOPE = "/optimizer/"
 
 
 def operations(program: str) -> dict[str, str]:
-    """Returns {HLO instruction: op_name} of an optimised program's text."""
-    return dict(re.findall(r'^\s+(?:ROOT )?%?([\w.\-]+) = .*?op_name="([^"]*)"', program, re.MULTILINE))
+    """Returns {`kernel_name` of an HLO instruction: op_name} of an optimised program's text."""
+    found = re.findall(r'^\s+(?:ROOT )?%?([\w.\-]+) = .*?op_name="([^"]*)"', program, re.MULTILINE)
+    return {kernel_name(instruction): op_name for instruction, op_name in found}
+
+
+def kernel_name(instruction: str) -> str:
+    """Returns the name that XLA gives the kernel of an HLO instruction.
+
+    Example:
+      >>> kernel_name("input_reduce_fusion.12")
+      'input_reduce_fusion_12'
+    """
+    return re.sub(r"[.\-]", "_", instruction)
 
 
 def kind_of(kernel: str, op_name: str) -> str:
@@ -64,7 +75,7 @@ def summary(file: Path, steps: int, op_names: dict[str, str]) -> dict[str, Any]:
     longest: collections.Counter[str] = collections.Counter()
     spans = []
     for name, operation, start, end in kernels(file):
-        op_name = op_names.get(operation) or op_names.get(name) or op_names.get(name.replace("_", ".")) or ""
+        op_name = op_names.get(kernel_name(operation)) or op_names.get(kernel_name(name)) or ""
         kind = kind_of(operation or name, op_name) if not LIBRARY_KERNEL.search(name) else kind_of(name, op_name)
         count[kind] += 1
         taken[kind] += end - start
