@@ -194,8 +194,8 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=0, help="instead of 64")
     parser.add_argument("--small", action="store_true", help="a tiny network, to test this script")
     asked = parser.parse_args()
-    end = time.monotonic() + 60 * asked.minutes
     check_imports([Path(checkout) for checkout in (ROOT, *asked.before)])
+    end = time.monotonic() + 60 * asked.minutes
     records = Records(asked)
     chosen = (one for one in contenders(asked.before) if all(word in one.name() for word in asked.only))
     waiting = [one._replace(steps=asked.steps or min(one.steps, 2 if asked.small else one.steps)) for one in chosen]

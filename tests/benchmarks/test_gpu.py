@@ -53,3 +53,13 @@ def test_an_unknown_flag_stops_its_contender_alone(tmp_path, monkeypatch):
     line = json.loads((tmp_path / "stages.jsonl").read_text().splitlines()[-1])
     assert line["stage"] == "failed"
     assert "xla_no_such_flag" in line["why"]
+
+
+def test_code_that_cannot_be_imported_is_said_before_anything_is_timed(tmp_path):
+    worker = tmp_path / "before" / "benchmarks" / "jax_worker.py"
+    worker.parent.mkdir(parents=True)
+    worker.write_text("import no_such_package\n")
+    done = run(tmp_path / "out", "--minutes", "2", "--before", str(tmp_path / "before"))
+    assert done.returncode == 1
+    assert done.stderr == f"error: {tmp_path / 'before'}: ModuleNotFoundError: No module named 'no_such_package'\n"
+    assert not (tmp_path / "out").exists()

@@ -42,4 +42,4 @@ ENTRY %main {
   ROOT %add.2 = f32[2]{0} add(%x.1, %x.1), metadata={op_name="jit(f)/optimizer/add" source_line=1}
 }
 """
-    assert traces.operations(program) == {"x.1": "x", "add.2": "jit(f)/optimizer/add"}
+    assert traces.operations(program) == {"x_1": "x", "add_2": "jit(f)/optimizer/add"}

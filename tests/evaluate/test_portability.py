@@ -20,6 +20,7 @@ from dcdp_jax.evaluate.portability import (
     portability_page,
     run_steps,
 )
+from dcdp_jax.models import batch_norm
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.train.devices import Devices
 
@@ -118,8 +119,17 @@ def test_a_model_that_cannot_be_built_is_left_out(monkeypatch):
     assert "- deepconvlstm: data.window=10" in portability_page(findings)
 
 
-def test_convolutions_take_the_form_of_the_platform_lowered_for(dataset):
+def clear_batch_norm():
+    """Lets the next trace of batch normalisation find functions that have been replaced."""
+    batch_norm._forward.clear_cache()
+    batch_norm._backward.clear_cache()
+
+
+def test_convolutions_take_the_form_of_the_platform_lowered_for(dataset, monkeypatch):
     """Matrix products of the unfolded gradient, which stand between barriers, are for CPU and NVIDIA GPUs."""
+    # The sums of a normalisation have barriers on NVIDIA GPUs.
+    monkeypatch.setattr(batch_norm, "sums_together", lambda a, b, parts: batch_norm.sums_apart(a, b))
+    clear_batch_norm()
     config = small_config("danhar")  # has convolutions of stride 1
     devices = Devices(1, "jit")
     steps, state = portability.build_steps(config, dataset, devices)
@@ -130,6 +140,7 @@ def test_convolutions_take_the_form_of_the_platform_lowered_for(dataset):
         platform: traced.lower(lowering_platforms=(platform,)).as_text().count("optimization_barrier")
         for platform in PLATFORMS
     }
+    clear_batch_norm()
     # Batch normalisation has barriers of its own on every platform, the norms of gradients and updates on NVIDIA GPUs.
     assert barriers["cpu"] == barriers["cuda"] - 2 > barriers["rocm"] == barriers["tpu"]
 

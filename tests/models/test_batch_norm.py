@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dcdp_jax.models.batch_norm import BatchNorm
+from dcdp_jax.models.batch_norm import BatchNorm, sums_together
 
 pytestmark = pytest.mark.usefixtures("strict_types")
 
@@ -124,3 +124,14 @@ def test_several_seeds_at_once_are_each_their_own():
 
     wanted = jnp.stack([jax.grad(loss)(one) for one in x])
     np.testing.assert_allclose(jax.vmap(jax.grad(loss))(x), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts", "divided"), [(96, 16, True), (96, 64, True), (97, 16, False), (8193, 64, False)]
+)
+def test_the_form_for_gpus_sums_in_parts_that_divide_the_rows(rows, parts, divided):
+    a, b = np.random.default_rng(0).normal(size=(2, rows, 1, 2)).astype(np.float32)
+    form = jax.jit(sums_together, static_argnums=2)
+    assert ("optimization_barrier" in form.lower(a, b, parts).as_text()) == divided
+    for found, x in zip(form(a, b, parts), (a, b), strict=True):
+        np.testing.assert_allclose(found, x.sum((0, 1)), rtol=1e-5, atol=1e-6 * rows)
