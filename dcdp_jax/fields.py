@@ -70,8 +70,10 @@ FIELDS = (
     Field(
         "data.protocol",
         "",
-        "How recordings are split into training, validation and test; the module of each data set in "
-        "`dcdp_jax/data/datasets` lists its protocols.",
+        "How recordings are split into training, validation and test. `loso` tests one subject and `groups` one group "
+        "of subjects, see `data.fold`. `random` draws windows, so training and test share samples; results are marked "
+        "`leaky`. Tables also have `subject` (no person in two splits) and `recording` (no recording in two splits). "
+        "The introduction lists the protocols of each data set.",
     ),
     Field(
         "data.fold",
@@ -139,7 +141,8 @@ FIELDS = (
     Field(
         "data.label_rule",
         "mode",
-        "Label of a window that contains several labels, see `dcdp_jax/data/windows.py`.",
+        "Windows with several labels: `mode` cuts recordings where the label changes, so that there are none; "
+        "`drop_mixed` leaves them out; `last` gives them the label of their last sample, `majority` the most frequent.",
         choices="data.windows:LABEL_RULES",
     ),
     Field(
@@ -194,7 +197,12 @@ FIELDS = (
         choices="data.datasets.realworld:CHOICES",
     ),
     #
-    Field("data.table.files", ("*.csv",), "Patterns of file names below `data.raw_dir`.", items=str),
+    Field(
+        "data.table.files",
+        ("*.csv",),
+        "Patterns of file names below `data.raw_dir`, as `**/*.parquet`; case is ignored, hidden files are left out.",
+        items=str,
+    ),
     Field("data.table.delimiter", ",", "Character between the columns of a text file."),
     Field("data.table.decimal", ".", "Decimal point of a text file.", choices=(".", ",")),
     Field(
@@ -206,12 +214,25 @@ FIELDS = (
     Field(
         "data.table.preamble",
         "",
-        "Regular expression that finds `(?P<rate>...)`, and optionally `(?P<start>...)`, in the skipped lines of "
-        "files without a time column.",
+        "Regular expression that finds the rate, `(?P<rate>...)`, and optionally the time of the first row, "
+        "`(?P<start>...)`, in the skipped lines of files without a time column.",
     ),
-    Field("data.table.time", "time", "Column with the time of each row; if empty, rows are 1 / rate apart."),
-    Field("data.table.time_unit", "s", "Unit of time; `datetime` for dates.", choices="data.table_cells:TIME_UNITS"),
-    Field("data.table.time_format", "", "Format of dates, as `%d.%m.%Y %H:%M:%S.%f`; if empty, ISO 8601."),
+    Field(
+        "data.table.time",
+        "time",
+        "Column with the time of each row; if empty, rows are 1 / rate apart and are not resampled.",
+    ),
+    Field(
+        "data.table.time_unit",
+        "s",
+        "Unit of time; `datetime` for dates. Dates and durations in Parquet files need no unit.",
+        choices="data.table_cells:TIME_UNITS",
+    ),
+    Field(
+        "data.table.time_format",
+        "",
+        "Format of dates, as `%d.%m.%Y %H:%M:%S.%f`; if empty, ISO 8601; a zone may follow, as ` [Europe/London]`.",
+    ),
     Field(
         "data.table.repeated",
         "error",
@@ -219,9 +240,17 @@ FIELDS = (
         "`spread` spreads them evenly until the next time, `drop` leaves them out, `mean` averages them.",
         choices="data.resample:REPEATED",
     ),
-    Field("data.table.label", "label", "Column with the activity; if empty, there are no labels."),
+    Field(
+        "data.table.label",
+        "label",
+        "Column with the activity; if empty, there are no labels. Rows with an empty label belong to no window.",
+    ),
     Field("data.table.subject", "subject", "Column with the person; if empty, the path of the file is the person."),
-    Field("data.table.recording", "", "Column with the recording; if empty, a file is one recording."),
+    Field(
+        "data.table.recording",
+        "",
+        "Column with the recording; if empty, a file is one recording of each of its subjects.",
+    ),
     Field(
         "data.table.path_pattern",
         "",
@@ -231,7 +260,8 @@ FIELDS = (
     Field(
         "data.table.annotations",
         "",
-        "File of labels beside each table, as `{stem}_labels.csv`, with the columns `start`, `end` and `label`.",
+        "File of labels beside each table, as `{stem}_labels.csv`, with the columns `start`, `end` (in "
+        "`data.table.time_unit`) and `label`.",
     ),
     Field(
         "data.table.beside",
@@ -239,7 +269,11 @@ FIELDS = (
         "Other files of the same recording, with their own clocks: `(part of the path, its replacement, prefix of "
         "their column names)`.",
     ),
-    Field("data.table.channels", (), "`(column, group, site, unit)` of each channel."),
+    Field(
+        "data.table.channels",
+        (),
+        "`(column, group, site on the body, unit)` of each signal. `model.branches` names groups or columns.",
+    ),
     Field("data.table.rate", 50.0, "Sampling rate in Hz to which rows are resampled.", above=0),
     Field("data.table.resample", "linear", "Interpolation.", choices="data.resample:METHODS"),
     Field(

@@ -9,7 +9,9 @@ INTRODUCTION = """# Config fields
 
 Generated from the table in [dcdp_jax/fields.py](../dcdp_jax/fields.py) by `python docs/make_config_page.py`. A field is
 set as `--config.FIELD=VALUE` after `--config=FILE`; the configs of data sets override some defaults. A tuple is written
-as in Python: `"--config.data.channels=('acc',)"`.
+as in Python: `"--config.data.channels=('acc',)"`. Some fields are read only with certain values of others, as
+`optimizer.weight_decay` with `optimizer.name=adamw`. If such a field differs from its default and is not read, training
+prints `note: optimizer.weight_decay=0.1 is not used with optimizer.name='sgd'`, which `notes` in `result.json` has too.
 
 """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from configs import default, your_own
+from configs import your_own
 from dcdp_jax.data.dataset import build_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -53,11 +53,6 @@ def test_what_becomes_of_the_tables_is_the_pages(tables):
         tested += dataset.subject_counts["test"]
         assert any(f"subject {tested[-1]} tests" in note for note in dataset.notes)
     assert tested == ["anna", "ben", "carla"]
-
-
-def test_every_field_of_the_config_is_on_the_page():
-    for field in default.get_config().data.table:
-        assert f"table.{field}`" in DOC
 
 
 @pytest.mark.slow
