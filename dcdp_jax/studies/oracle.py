@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from dcdp_jax.rejection import SMALLEST
-from dcdp_jax.runs.files import markdown_table, number_or_blank
+from dcdp_jax.runs.files import markdown_table
 from dcdp_jax.runs.reading import rate_of
 from dcdp_jax.studies.outcomes import Outcome, by_dataset, finished
+from dcdp_jax.studies.rendering import interval_text, p_text
 from dcdp_jax.studies.statistics import Estimate, difference_interval, holm, paired, paired_p, ratio_interval
 from dcdp_jax.studies.tables import combined_scores, test_scores
 
@@ -29,7 +30,7 @@ class Gain(NamedTuple):
     pairs: int  # number of seeds, or of folds, that both have, see `statistics.paired`
     accuracy: float  # mean over them, in percent
     difference: Estimate  # to the reference, in points, over the pairs
-    p: float  # of the paired t-test, corrected after Holm over all gains of the study
+    p: float  # of the paired t-test, with Holm correction over all gains of the study
     # difference as percent of the gap between the reference and its oracle; None without an oracle, for one pair, or
     # where the interval of the gap holds 0
     closed: Estimate | None
@@ -128,7 +129,7 @@ def gain_section(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracle
     of_gains = [
         [
             *(gain.dataset, gain.row, gain.reference, str(gain.pairs), f"{gain.accuracy:.2f}"),
-            *(interval_text(gain.difference), number_or_blank(gain.p, ".3f")),
+            *(interval_text(gain.difference), p_text(gain.p)),
             *(interval_text(gain.closed, 0), f"{gain.cost:.2f}"),
         ]
         for gain in gains
@@ -142,18 +143,10 @@ def gain_section(outcomes: Sequence[Outcome], compare: Mapping[str, str], oracle
         "these, by the t distribution.\n\n"
         f"{markdown_table(oracle_columns, of_oracles)}\n\n"
         "Difference: to the row compared with, with its 95 % interval; p: paired "
-        f"t-test, corrected after Holm over all {len(gains)} lines; gap closed: percent of the gap to the oracle, "
+        f"t-test, with Holm correction over all {len(gains)} lines; gap closed: percent of the gap to the oracle, "
         "where the interval of the gap excludes 0, with Fieller's interval; cost: training time per window, as a "
         f"multiple of that of the row compared with.\n\n{markdown_table(columns, of_gains)}"
     )
-
-
-def interval_text(interval: Estimate | None, decimals: int = 2) -> str:
-    """Formats an interval as `+1.20 [0.40, 2.00]`; without bounds only the value, and for None an empty string."""
-    if interval is None:
-        return ""
-    bounds = "" if np.isnan(interval.low) else f" [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
-    return f"{interval.value:+.{decimals}f}{bounds}"
 
 
 def joint_rows(reference: str, compare: Mapping[str, str]) -> list[str]:

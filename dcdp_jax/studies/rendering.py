@@ -7,13 +7,14 @@ import numpy as np
 from dcdp_jax.report.tables import SCORES, SELECTIONS
 from dcdp_jax.runs import files
 from dcdp_jax.runs.files import number_or_blank
-from dcdp_jax.studies.statistics import Summary
+from dcdp_jax.studies.statistics import Estimate, Summary
 from dcdp_jax.studies.tables import Line, Table
 
 SCORE_NAMES = SCORES | {"loss": "Loss (not in percent)"}
 CSV_COLUMNS = (
     *("dataset", "protocols", "marks", "stage", "row", "chosen", "failed", "validation", "score"),
-    *("n", "mean", "deviation", "low", "high", "paper", "difference", "p", "compared_with"),
+    *("n", "mean", "deviation", "low", "high", "paper", "difference", "difference_low", "difference_high"),
+    *("p", "compared_with"),
     *("parameters", "seconds", "ensemble", "subjects", "subjects_low", "subjects_high", "subjects_p"),
 )
 LATEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"\\": "\\textbackslash ", "±": "$\\pm$"})
@@ -40,7 +41,10 @@ def heading(table: Table) -> str:
         tests = f"p ({unit_of(table)}), paired t-test" + (
             ", and p (subjects), sign-flip test of the accuracy," * by_subject
         )
-        parts.append(f"differences and {tests} against {references}, corrected after Holm over the rows")
+        parts.append(
+            f"differences in points [95 % paired t-interval] and {tests} against {references}, p with Holm correction "
+            "over the rows"
+        )
     if any(line.ensemble for line in table.lines):
         parts.append("ensemble: mean of the probabilities of the seeds of a fold")
     if any(line.inner for line in table.lines):
@@ -83,13 +87,13 @@ def named_cells(line: Line, table: Table) -> Iterator[tuple[str, str]]:
                 number_or_blank(None if summary is None or paper is None else summary.mean - paper, "+.2f"),
             )
         if table.compare:
-            yield "Difference", number_or_blank(cell.difference, "+.2f")
-            yield f"p ({unit_of(table)})", number_or_blank(cell.p, ".3f")
+            yield "Difference", interval_text(cell.difference)
+            yield f"p ({unit_of(table)})", p_text(cell.p)
     if has_subjects(table):
         over = line.subjects
         yield "95 % (subjects)", f"[{over.low:.2f}, {over.high:.2f}]" if over and over.n > 1 else ""
         if table.compare:
-            yield "p (subjects)", number_or_blank(over and over.p, ".3f")
+            yield "p (subjects)", p_text(over and over.p)
 
 
 def summary_text(summary: Summary | None) -> str:
@@ -99,6 +103,19 @@ def summary_text(summary: Summary | None) -> str:
     if np.isnan(summary.deviation):
         return f"{summary.mean:.2f}"
     return f"{summary.mean:.2f} ± {summary.deviation:.2f} [{summary.low:.2f}, {summary.high:.2f}]"
+
+
+def interval_text(interval: Estimate | None, decimals: int = 2) -> str:
+    """Formats an interval as `+1.20 [0.40, 2.00]`; without bounds only the value, and for None an empty string."""
+    if interval is None:
+        return ""
+    bounds = "" if np.isnan(interval.low) else f" [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
+    return f"{interval.value:+.{decimals}f}{bounds}"
+
+
+def p_text(p: float | None) -> str:
+    """Formats a p-value as `0.092` or `< 0.001`; None and NaN give an empty string."""
+    return "< 0.001" if p is not None and p < 0.0005 else number_or_blank(p, ".3f")
 
 
 def as_markdown(table: Table) -> str:
@@ -116,7 +133,7 @@ def as_csv(table: Table) -> str:
                 [
                     *(table.dataset, ";".join(table.protocols), ";".join(table.marks), line.stage, line.row),
                     *(line.best, line.failed, line.validation, score, *summary),
-                    *(cell.paper, cell.difference, cell.p, table.compare.get(line.row)),
+                    *(cell.paper, *(cell.difference or (None,) * 3), cell.p, table.compare.get(line.row)),
                     *(line.parameters, line.seconds, line.ensemble),
                     *(line.subjects if line.subjects and score == "accuracy" else (None,) * 4),
                 ]

@@ -12,7 +12,17 @@ from dcdp_jax.evaluate.ensemble import count_windows, mean_probabilities
 from dcdp_jax.runs.reading import seconds_of
 from dcdp_jax.studies.grid import is_inner
 from dcdp_jax.studies.outcomes import Outcome, StageOutcome, by_dataset, finished, validation_mean
-from dcdp_jax.studies.statistics import Summary, holm, paired, paired_p, subject_interval, subjects_p, summarize
+from dcdp_jax.studies.statistics import (
+    Estimate,
+    Summary,
+    difference_interval,
+    holm,
+    paired,
+    paired_p,
+    subject_interval,
+    subjects_p,
+    summarize,
+)
 
 
 class Cell(NamedTuple):
@@ -20,10 +30,9 @@ class Cell(NamedTuple):
 
     # over seeds, or over folds if there are several, in percent (the loss unchanged); None if no trial was finished
     summary: Summary | None
-    # to the mean of the row that it is compared with, over the seeds and folds that both have, in points; None
-    # where there is none
-    difference: float | None = None
-    # of the paired test against that row, corrected after Holm over the rows of the table; NaN for one pair
+    # to the row that it is compared with, over the seeds and folds that both have, in points; None where there is none
+    difference: Estimate | None = None
+    # of the paired test against that row, with Holm correction over the rows of the table; NaN for one pair
     p: float | None = None
     paper: float | None = None  # the published figure in percent, or None
 
@@ -35,7 +44,7 @@ class OverSubjects(NamedTuple):
     low: float  # lower end of the 95 % bootstrap interval over them, in percent; NaN for one subject
     high: float  # upper end
     # of the sign-flip test over them against the row that it is compared with, on the seeds and folds that both
-    # have, corrected after Holm over the rows of the table; NaN where there is none
+    # have, with Holm correction over the rows of the table; NaN where there is none
     p: float
 
 
@@ -214,8 +223,7 @@ def score_cells(
         values = paired(by_row[row])[:, 0]
         cells[row] = Cell(summarize(values) if len(values) else None)
         if len(both):
-            ours, theirs = both.T
-            cells[row] = cells[row]._replace(difference=float(np.mean(ours) - np.mean(theirs)), p=p)
+            cells[row] = cells[row]._replace(difference=difference_interval(both), p=p)
     return cells
 
 

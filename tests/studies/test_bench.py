@@ -34,7 +34,7 @@ def test_the_random_control_of_mean_one_is_none_and_a_frozen_branch_is_not(tmp_p
     """20 seeds of AdamW, each method against `none` with the same seeds, by the paired t-test.
 
     The criterion was chosen before the first outcome was seen. Of the random control with mean 1, `before` and `after`
-    the moments: p, corrected after Holm over the two, is above 0.05, and the 95 % interval of the mean difference lies
+    the moments: p, with Holm correction over the two, is above 0.05, and the 95 % interval of the mean difference lies
     within 2 points of 0, so that seeds that vary too much to tell anything fail as well. Where nothing differs, the
     first condition fails with 1 of 20 choices of the seeds, which are fixed. Of the branch of lower confidence frozen:
     p < 0.01, and the difference is a loss.

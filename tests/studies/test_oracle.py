@@ -117,7 +117,7 @@ def test_branches_of_other_windows_make_no_oracle():
 
 def test_the_section_of_the_page():
     text = gain_section(outcomes(), COMPARE, ORACLES)
-    assert "Holm over all 2 lines" in text
+    assert "Holm correction over all 2 lines" in text
     assert "| set | none | res alone; dense alone | 5 |" in text
     assert "| set | good | none | 5 | 80.40 | +10.20 [" in text
     assert gain_section(outcomes(), COMPARE, {}) == ""

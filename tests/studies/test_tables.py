@@ -13,7 +13,7 @@ from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs.reading import Predictions
 from dcdp_jax.studies.grid import Row, Stage, Trial
 from dcdp_jax.studies.outcomes import Outcome, StageOutcome, best_row
-from dcdp_jax.studies.rendering import as_csv, as_latex, as_markdown
+from dcdp_jax.studies.rendering import as_csv, as_latex, as_markdown, p_text
 from dcdp_jax.studies.statistics import holm, subject_interval, subjects_p
 from dcdp_jax.studies.study import provenance
 from dcdp_jax.studies.tables import make_tables
@@ -56,11 +56,14 @@ def test_csv_holds_the_numbers():
     expected = (3, np.mean(ACCURACY["without"]), np.std(ACCURACY["without"], ddof=1), low, high)
     np.testing.assert_allclose([float(row[k]) for k in ("n", "mean", "deviation", "low", "high")], expected)
     assert float(row["difference"]) == pytest.approx(np.mean(ACCURACY["without"]) - np.mean(ACCURACY["main"]))
+    half = stats.t.ppf(0.975, 2) * stats.sem(np.subtract(ACCURACY["without"], ACCURACY["main"]))
+    bounds = [float(row[k]) - float(row["difference"]) for k in ("difference_low", "difference_high")]
+    np.testing.assert_allclose(bounds, [-half, half])
     assert float(row["p"]) == pytest.approx(p)  # one test with a p: Holm leaves it
     assert row["compared_with"] == "main"
     assert [float(row[k]) for k in ("parameters", "seconds")] == [7000, 11]
     assert float(found["main", "f1_macro"]["mean"]) == pytest.approx(82)
-    assert found["main", "accuracy"]["difference"] == ""
+    assert found["main", "accuracy"]["difference"] == found["main", "accuracy"]["difference_low"] == ""
 
 
 def test_trials_that_were_trained_at_once_share_their_time():
@@ -89,6 +92,25 @@ def test_markdown_says_protocol_marks_paper_and_intervals():
     assert 'against "main"' in text
     assert "92.00 ± 1.00 [89.52, 94.48] | 97.79 | -5.79" in text
     assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
+
+
+def test_differences_have_their_paired_interval():
+    ours, theirs = np.array(ACCURACY["without"]), np.array(ACCURACY["main"])
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(ours - theirs), scale=stats.sem(ours - theirs))
+    text = as_markdown(table())
+    assert f"| {np.mean(ours - theirs):+.2f} [{low:.2f}, {high:.2f}] |" in text
+    assert "| -41.00 |" in text  # the row with one trial
+
+
+def test_small_p_values_are_not_written_as_0():
+    assert [p_text(p) for p in (None, np.nan, 0.0, 0.0004, 0.0006, 1.0)] == [
+        "",
+        "",
+        "< 0.001",
+        "< 0.001",
+        "0.001",
+        "1.000",
+    ]
 
 
 def test_latex_escapes():
@@ -272,8 +294,9 @@ def test_markdown_has_both_intervals_and_both_tests(predictions):
         "p (folds), paired",
     ):
         assert said in head
-    assert 'p (subjects), sign-flip test of the accuracy, against "main", corrected after Holm over the rows;' in head
-    assert "Holm over the rows; ensemble: mean" in head
+    assert (
+        'sign-flip test of the accuracy, against "main", p with Holm correction over the rows; ensemble: mean' in head
+    )
     assert header.endswith("| Macro F1 | Difference | p (folds) | 95 % (subjects) | p (subjects) |")
     assert [line.split(" | ")[0] for line in lines][:2] == ["| main", "| main, ensemble of 2 to 3"]
     assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
