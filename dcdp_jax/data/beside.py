@@ -11,7 +11,7 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.names import clean_names, stem
-from dcdp_jax.data.table_cells import TIME, check_zones
+from dcdp_jax.data.table_cells import SECONDS, TIME, check_zones
 from dcdp_jax.data.table_checks import first_names
 from dcdp_jax.data.table_files import read_file, read_header
 from dcdp_jax.errors import DataError
@@ -98,6 +98,9 @@ def annotate(path: Path, table: ConfigDict, frame: pd.DataFrame) -> np.ndarray:
         raise DataError(f"{file}, line {differing[0]}: expected a start, an end and a label")
     order = np.argsort(starts[TIME].to_numpy(), kind="stable")
     begins, ends, lines = (column.to_numpy()[order] for column in (starts[TIME], stops[TIME], starts.index))
+    time = frame[TIME].to_numpy()
+    if time.dtype == np.int64 and begins.dtype != np.int64:  # those of the table are dates, or from its preamble
+        begins, ends = (np.rint(part * SECONDS[table.time_unit] * 1e9).astype(np.int64) for part in (begins, ends))
     names = clean_names(starts["label"]).to_numpy(object)[order]
     if (wrong := ends <= begins).any():
         raise DataError(f"{file}, line {lines[wrong][0]}: the end is not after the start")
@@ -105,7 +108,6 @@ def annotate(path: Path, table: ConfigDict, frame: pd.DataFrame) -> np.ndarray:
         raise DataError(f"{file}, line {lines[1:][wrong][0]}: begins before the end of line {lines[:-1][wrong][0]}")
     for other in (starts, stops):
         check_zones(file, other, path, frame)
-    time = frame[TIME].to_numpy()
     at = np.searchsorted(begins, time, side="right") - 1
     inside = (at >= 0) & (time < ends[at])
     if not inside.any():

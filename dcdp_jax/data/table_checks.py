@@ -76,23 +76,24 @@ def check_copies(sampled: Sequence[Sampled]) -> list[str]:
     return notes
 
 
-def check_units(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> list[str]:
+def check_units(sampled: Sequence[Sampled], channels: Sequence[Channel], rate: float) -> list[str]:
     """Returns a note for each sensor that seems to have another unit than the stated one.
 
     Raises:
-      DataError: a sensor seems to have different units in different recordings.
+      DataError: a sensor seems to have different units in different recordings, or gravity in some of them only.
     """
     found: dict[tuple[str, str, str], dict[str, list[Sampled]]] = {}  # the recordings of each unit that was seen
     for part in sampled:
-        for sensor, unit in units_seen(channels, part.even.values).items():
+        for sensor, unit in units_seen(channels, part.even.values, rate).items():
             found.setdefault(sensor, {}).setdefault(unit, []).append(part)
     notes = []
     for (group, site, stated), parts in found.items():
         if len(parts) > 1:
-            (unit, (one, *_)), (other, (another, *_)) = list(parts.items())[:2]
+            (one, *_), (another, *_) = list(parts.values())[:2]
+            size, other = (f"as large as gravity in {unit}" if unit else "without gravity" for unit in [*parts][:2])
             raise DataError(
-                f"{one.path}: the acceleration of {group} at {site} is as large as gravity in {unit} in recording "
-                f"{one.run!r}, and in {other} in {another.run!r} of {another.path}; all must be in {stated}"
+                f"{one.path}: the acceleration of {group} at {site} is {size} in recording {one.run!r}, and {other} in "
+                f"{another.run!r} of {another.path}; all must be in {stated}, with gravity or without"
             )
         ((unit, some),) = parts.items()
         where = f" ({len(some)} of {len(sampled)} recordings: {first_names([repr(part.run) for part in some])})"

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,13 +17,23 @@ from dcdp_jax.data.names import check_alike, clean_name, clean_names, path_name
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
 from dcdp_jax.data.resample import complete, resample, settle
 from dcdp_jax.data.table_cells import MISSING_NUMBERS, TIME, check_codes, in_seconds
-from dcdp_jax.data.table_checks import Sampled, check_copies, check_units, first_names, odd_channels, unique_runs
+from dcdp_jax.data.table_checks import (
+    FEWEST,
+    Sampled,
+    check_copies,
+    check_units,
+    first_names,
+    odd_channels,
+    unique_runs,
+)
 from dcdp_jax.data.table_fields import GROUPS, check_fields, keeps_rows
 from dcdp_jax.data.table_files import find_files
 from dcdp_jax.errors import ConfigError, DataError
 
 # Largest numbers of rows per sample and of samples per row; more indicates a wrong unit of time.
 DENSE, SPARSE = 200, 20
+# Rows come in bursts if a quarter of the intervals between them are so many times shorter than their mean.
+BURST = 4
 
 
 class FileRows(NamedTuple):
@@ -87,7 +98,7 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
         *count_notes(table, sampled, sum(missing)),
         *check_copies(sampled),
         *lacking_notes(sampled, channels),
-        *check_units(sampled, channels),
+        *check_units(sampled, channels, table.rate),
         *odd_channels(sampled, channels),
         *file_notes(sampled, class_names),
     ]
@@ -107,12 +118,14 @@ def sample_rows(path: Path, rows: FileRows, table: ConfigDict, partial: bool = F
       DataError: time stamps repeat, or their intervals show that the unit of time is wrong.
     """
     where = f"{path}: recording {rows.run!r}"
-    interval = 1 / table.rate
+    interval, found = 1 / table.rate, dict(rows.doubts)
     try:
         settled, repeated = settle(rows.time, rows.values, table.repeated, table.max_gap)
-        if len(settled.time) > 1:
-            interval = float(np.median(np.diff(settled.time)))
-            check_interval(interval, table)
+        there = np.isfinite(settled.values)
+        fullest = there[:, there.sum(axis=0).argmax()]  # because the rows of other sensors may come in between
+        if len(passed := np.diff(settled.time[fullest])):
+            interval, doubt = check_intervals(passed, table)
+            found |= {doubt: str(path)} if doubt else {}
         even = resample(
             settled.time,
             settled.values,
@@ -135,18 +148,29 @@ def sample_rows(path: Path, rows: FileRows, table: ConfigDict, partial: bool = F
         raise DataError(f"{where} has no sample at which all channels have values{which}")
     labels = rows.labels[settled.rows[even.rows]]
     unfilled = np.isnan(rows.values).sum(axis=0)
-    facts = (rows.unread, rows.doubts, len(rows.time), unfilled, interval, repeated, lacking)
+    facts = (rows.unread, found, len(rows.time), unfilled, interval, repeated, lacking)
     return Sampled(path, rows.subject, rows.run, even, labels, *facts)
 
 
-def check_interval(interval: float, table: ConfigDict) -> None:
-    """Raises DataError if the median time between two rows, in seconds, shows that the unit of time is wrong."""
+def check_intervals(passed: np.ndarray, table: ConfigDict) -> tuple[float, str]:
+    """Returns the usual one of the times (n,) between rows, in seconds, and a doubt if rows come in bursts, or ''.
+
+    It is their median, or with bursts their mean. Raises DataError if it shows that the unit of time is wrong.
+    """
+    interval, doubt = float(np.median(passed)), ""
+    near = passed[passed <= table.max_gap]
+    if len(near) >= FEWEST and np.quantile(near, 0.25) * BURST < near.mean():
+        interval = float(near.mean())
+        doubt = (
+            "rows come in bursts, as where their time is that of arrival; name the sensor's own clock if there is one"
+        )
     unit = f"is data.table.time_unit={table.time_unit!r} right?"
     if interval > table.max_gap:
         raise DataError(f"rows are {interval:g} s apart, farther than data.table.max_gap={table.max_gap:g} s; {unit}")
     if not 1 / DENSE <= interval * table.rate <= SPARSE:
         rate = f"{float(f'{1 / interval:.3g}'):,g}"
         raise DataError(f"rows come {rate} times a second, and data.table.rate is {table.rate:g}; {unit}")
+    return interval, doubt
 
 
 def read_rows(path: Path, table: ConfigDict, channels: Sequence[str], folder: Path | None = None) -> Iterator[FileRows]:
@@ -204,6 +228,7 @@ def match_path(path: Path, table: ConfigDict, folder: Path | None) -> dict[str, 
     if not table.path_pattern:
         return {}
     below = path.relative_to(folder).as_posix() if folder and path.is_relative_to(folder) else path.as_posix()
+    below = unicodedata.normalize("NFC", below)  # in archives of macOS, ü is u and a second character
     found = re.search(table.path_pattern, below)
     if found is None:
         if folder is None:  # a recording to predict may be outside of the training folder
@@ -306,7 +331,7 @@ def file_notes(sampled: Sequence[Sampled], class_names: Sequence[str]) -> list[s
         for doubt, where in part.doubts.items():
             places.setdefault(doubt, {})[where] = None
     notes += [f"{doubt}: {first_names([*where])}" for doubt, where in places.items()]
-    missing = {*map(str.casefold, MISSING_NUMBERS), "none"}
+    missing = {*map(str.casefold, MISSING_NUMBERS), "none", "<undefined>", "<na>"}
     if alike := [repr(name) for name in class_names if name.casefold() in missing]:
         notes.append(f"classes named as a missing value (empty cells alone have no label): {first_names(alike)}")
     return notes

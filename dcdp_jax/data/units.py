@@ -12,6 +12,8 @@ from dcdp_jax.data.recording import Channel
 GRAVITY = {"g": 1.0, "m/s^2": 9.80665, "mg": 1000.0}  # in each unit
 KNOWN = {*GRAVITY, "rad/s", "deg/s"}
 FASTEST = 35.0  # rad/s, the range of most gyroscopes: 2000 degrees a second
+NONE, COUNTS = "", "counts"  # in place of a unit: without gravity, and the numbers that a sensor sends
+FAR = 20  # times gravity, from which an acceleration can only be in counts
 # What `unit_name` replaces in a unit; serve/web/channels.js does the same.
 SPELLINGS = (("s-2", "/s2"), ("/s/s", "/s2"), ("/s2", "/s^2"), ("s-1", "/s"), ("°", "deg"), ("dps", "deg/s"))
 
@@ -26,11 +28,13 @@ def unit_name(unit: str) -> str:
     return functools.reduce(lambda name, pair: name.replace(*pair), SPELLINGS, plain)
 
 
-def units_seen(channels: Sequence[Channel], values: np.ndarray) -> dict[tuple[str, str, str], str]:
+def units_seen(channels: Sequence[Channel], values: np.ndarray, rate: float) -> dict[tuple[str, str, str], str]:
     """Returns the units that three axes of a sensor seem to have, {(group, site, stated unit): unit}.
 
-    An acceleration whose size is near gravity for most of the time has that unit, and rates of rotation beyond
-    `FASTEST` are in deg/s. Sensors for which neither holds are left out. The values are (t, c), NaN where missing.
+    An acceleration has a unit if its mean over a second is near gravity in it for most of the time. It is `NONE` if
+    this is far below gravity in the stated unit, as where a phone has subtracted it, and `COUNTS` if it is far above.
+    Rates of rotation beyond `FASTEST` are in deg/s. Other sensors are left out. The values are (t, c), NaN where
+    missing, `rate` of them a second.
     """
     seen = {}
     for sensor in dict.fromkeys((channel.group, channel.site, channel.unit) for channel in channels):
@@ -42,11 +46,18 @@ def units_seen(channels: Sequence[Channel], values: np.ndarray) -> dict[tuple[st
         if len(axes) != 3 or not len(rows):
             continue
         if (stated := unit_name(sensor[2])) in GRAVITY:
-            low, middle, high = np.quantile(np.linalg.norm(rows, axis=1), (0.25, 0.5, 0.75))
+            first = np.arange(0, len(rows), max(round(rate), 1))
+            means = np.add.reduceat(rows, first) / np.diff(first, append=len(rows))[:, None]
+            low, middle, high = np.quantile(np.linalg.norm(means, axis=1), (0.25, 0.5, 0.75))
             for unit, size in {sensor[2]: GRAVITY[stated], **GRAVITY}.items():
                 if low > 0.5 * size and 0.85 * size < middle < 1.15 * size and high < 2 * size:
                     seen[sensor] = unit
                     break
+            else:
+                if 0 < high < 0.5 * GRAVITY[stated]:
+                    seen[sensor] = NONE
+                elif low > FAR * GRAVITY[stated]:
+                    seen[sensor] = COUNTS
         elif stated == "rad/s" and np.quantile(np.abs(rows), 0.99) > FASTEST:
             seen[sensor] = "deg/s"
     return seen
@@ -57,5 +68,5 @@ def doubts(seen: dict[tuple[str, str, str], str]) -> list[str]:
     return [
         f"the values of {group} at {site} are as large as in {unit}, and their unit is {stated}; is that right?"
         for (group, site, stated), unit in seen.items()
-        if unit != stated
+        if unit not in (stated, NONE)
     ]

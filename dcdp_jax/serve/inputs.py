@@ -89,7 +89,7 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
             channels=card.inputs,
             starts=sampled.even.starts,
         )
-        notes = [f"{doubt}: {where}" for doubt, where in rows.doubts.items()]
+        notes = [f"{doubt}: {where}" for doubt, where in sampled.doubts.items()]
         notes += rate_notes(sampled.interval, card, table)
         if sampled.repeated:
             notes.append(
@@ -105,8 +105,10 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
 
 
 def rate_notes(interval: float, card: ModelCard, table: ConfigDict) -> list[str]:
-    """Returns a sentence if rows, with a median interval in seconds, have another rate than the model."""
-    if keeps_rows(table) or abs(interval * card.input_rate - 1) <= SAME_RATE:
+    """Returns a sentence if the rate of rows, a usual interval in seconds, is another than the model's or unknown."""
+    if keeps_rows(table):
+        return [f"rows are taken to come at {card.input_rate:g} Hz, because data.table.time is empty"]
+    if abs(interval * card.input_rate - 1) <= SAME_RATE:
         return []
     return [
         f"rows come at {1 / interval:.4g} Hz, and the model was trained on {card.input_rate:.4g} Hz: "
@@ -170,7 +172,7 @@ def prepare(where: str, recording: Recording, card: ModelCard, time: np.ndarray 
     signals = recording.signals[:, chosen]
     recording = dataclasses.replace(recording, signals=signals, channels=card.inputs, tracks={})
     time = np.arange(len(signals)) / recording.rate if time is None else time
-    notes = doubts(units_seen(card.inputs, signals))
+    notes = doubts(units_seen(card.inputs, signals, recording.rate))
     known = [column[np.isfinite(column)] for column in signals.T]
     if still := [c.name for c, x in zip(card.inputs, known, strict=True) if len(x) >= FEWEST and np.ptp(x) == 0]:
         notes.append(f"constant from beginning to end: {', '.join(still)}")

@@ -18,7 +18,7 @@ from dcdp_jax.data.names import clean_names
 from dcdp_jax.data.table_cells import SECONDS, TIME, in_seconds
 from dcdp_jax.data.table_fields import check_fields, keeps_rows
 from dcdp_jax.data.table_files import Lines
-from dcdp_jax.data.tables import check_interval
+from dcdp_jax.data.tables import check_intervals
 from dcdp_jax.errors import DataError
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.channels import computable, with_units
@@ -228,11 +228,10 @@ class Reader:
                 self._check_interval(recording)
 
     def _check_interval(self, recording: LiveRecording) -> None:
-        """Prints a note if the rate is not the model's; raises DataError if the unit of time is wrong."""
-        interval = float(np.median(recording.intervals))
+        """Prints notes on bursts, and on a rate that is not the model's; raises DataError if the unit is wrong."""
         if self.table.repeated != "spread":
-            check_interval(interval, self.table)
-            for note in rate_notes(interval, self.card, self.table):
+            interval, doubt = check_intervals(np.array(recording.intervals), self.table)
+            for note in [*([doubt] if doubt else []), *rate_notes(interval, self.card, self.table)]:
                 print(note, file=sys.stderr)
 
     def _report(self, message: str) -> None:

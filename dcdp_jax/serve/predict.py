@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.recording import UNLABELLED, Recording
+from dcdp_jax.data.units import GRAVITY, NONE, unit_name, units_seen
 from dcdp_jax.data.windows import window_starts
 from dcdp_jax.evaluate.segments import Segment, divide, grade_segments, segment_lines, true_segments
 from dcdp_jax.runs.files import as_csv, number_or_blank, write_atomically, write_json
@@ -23,6 +24,8 @@ FILES = ("windows.csv", "segments.csv", "grades.json", "timeline.png", "timeline
 FIRST_COLUMNS = ("start", "end", "class", "confidence")  # of windows.csv and segments.csv
 DECIMALS = ".6f"  # of probabilities
 BLOCK = 1024  # windows that are in memory at a time
+# Sizes of the training's mean acceleration, in g, from which it had gravity or had none. Lowest values are beyond both.
+WITH_GRAVITY, WITHOUT_GRAVITY = (0.25, 1.15), 0.1
 FAR = 6.0  # scaled distance of a channel's median from training's from which its unit is doubted
 
 
@@ -129,9 +132,10 @@ def window_label(recording: Recording, time: np.ndarray, event: Event, card: Mod
 
 
 def strange_values(card: ModelCard, recording: Recording) -> list[str]:
-    """Returns a sentence about channels whose median is far from the training data, as with another unit.
+    """Returns sentences about channels unlike the training's: of another unit, or with gravity on one side only.
 
-    Distances are scaled by the normaliser: they are in standard deviations, or ranges, of the training part.
+    Medians are compared by the normaliser, in standard deviations or ranges of the training part. The training's
+    accelerations had gravity if their mean is a large part of it, as long as the device was worn in a usual direction.
     """
     if all(scale == 1 for scale in card.scale):
         return []
@@ -139,7 +143,15 @@ def strange_values(card: ModelCard, recording: Recording) -> list[str]:
     middle = np.array([np.median(column) if len(column) else np.nan for column in there])
     size = np.abs((middle - card.shift) * np.array(card.scale))
     far = [f"{c.name} [{c.unit}]" for c, s in zip(card.channels, size, strict=True) if s > FAR]
-    return [f"values unlike the training's, is the unit right? {', '.join(far)}"] if far else []
+    notes = [f"values unlike the training's, is the unit right? {', '.join(far)}"] if far else []
+    for (group, site, unit), seen in units_seen(card.channels, recording.signals, card.rate).items():
+        axes = [i for i, c in enumerate(card.channels) if (c.group, c.site, c.unit) == (group, site, unit)]
+        trained = np.linalg.norm(np.take(card.shift, axes)) / GRAVITY.get(unit_name(unit), np.inf)
+        if seen == NONE and WITH_GRAVITY[0] < trained < WITH_GRAVITY[1]:
+            notes.append(f"{group} at {site} is without gravity, and the training's is with it")
+        elif seen == unit and 0 < trained < WITHOUT_GRAVITY:
+            notes.append(f"{group} at {site} is with gravity, and the training's is without it")
+    return notes
 
 
 def first_cells(card: ModelCard, part: Event | Segment) -> list[str]:

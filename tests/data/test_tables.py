@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -62,11 +63,13 @@ def test_a_unit_that_the_name_of_the_column_contradicts(tmp_path):
 
 
 def test_numbers_that_may_have_thousands_and_classes_that_may_be_missing_are_noted(tmp_path):
-    rows = [f"{i / 10},{'null' if i < 5 else 'sit'},ann,{980 + 5 * i:,};{i}.125".replace(",", ";") for i in range(9)]
+    rows = [
+        f"{i / 10},{'null' if i < 5 else '<undefined>'},ann,{980 + 5 * i:,};{i}.125".replace(",", ";") for i in range(9)
+    ]
     rows = [re.sub(r";(\d);(\d{3});", r";\1.\2;", row) for row in rows]
     assert read(write(tmp_path, rows, header=HEADER.replace(",", ";")), delimiter=";").notes[2:] == (
         f"'x' may have thousands that are read as decimals, as '1.000': {tmp_path / 'a.csv'}",
-        "classes named as a missing value (empty cells alone have no label): 'null'",
+        "classes named as a missing value (empty cells alone have no label): '<undefined>', 'null'",
     )
 
 
@@ -80,6 +83,10 @@ def test_units_that_gravity_contradicts(tmp_path):
         DataError, match=r"a\.csv: the acceleration of acc at hip is as large as gravity in g .* m/s\^2 in 'b'"
     ):
         read(tmp_path, **fields)
+    write(tmp_path, [f"{i / 10},sit,{0.1 * np.sin(i)},0,0" for i in range(40)], "d.csv", "time,label,x,y,z")
+    with pytest.raises(DataError, match="as large as gravity in g in recording 'a', and without gravity in 'd' of"):
+        read(tmp_path, files=("a.csv", "d.csv"), **fields)
+    assert not [note for note in read(tmp_path, files=("d.csv",), **fields).notes if "gravity" in note]
     doubt = "the values of acc at hip are as large as in m/s^2, and their unit is g; is that right?"
     assert doubt in read(tmp_path, files=("b.csv",), **fields).notes
     assert doubt not in read(tmp_path, files=("a.csv",), **fields).notes
@@ -267,6 +274,13 @@ def test_recordings_of_one_name_in_two_files_are_told_apart(tmp_path):
         write(tmp_path, [f"{row},first" for row in rows], f"{name}.csv", HEADER + ",session")
     recordings = read(tmp_path, recording="session").recordings
     assert [r.run for r in recordings] == ["ann/first in a.csv", "ann/first in b.csv"]
+
+
+def test_names_from_a_path_of_macos(tmp_path):
+    for name in ("Müller", "Müsli"):
+        write(tmp_path, ["1,2", "3,4"], unicodedata.normalize("NFD", f"{name}_1.csv"), "x,y")
+    recordings = read(tmp_path, time="", label="", path_pattern="(?P<subject>[A-Za-zü]+)")
+    assert recordings.subject_names == {1: "Müller", 2: "Müsli"}
 
 
 def test_a_copy_of_a_file_is_named(tmp_path):
@@ -558,6 +572,21 @@ def test_a_wrong_unit_of_time_is_named(tmp_path):
         read(tmp_path, rate=50.0)
 
 
+def test_times_of_arrival_in_bursts_are_noted(tmp_path):
+    times = [i // 4 * 0.4 + i % 4 * 0.001 for i in range(40)]
+    notes = read(write(tmp_path, [f"{time:.3f},sit,ann,{i},{i}" for i, time in enumerate(times)])).notes
+    assert notes[0].startswith("1 recordings: 40 rows at 10.8 Hz, resampled")
+    assert notes[-1].startswith("rows come in bursts, as where their time is that of arrival;")
+    assert notes[-1].endswith(f": {tmp_path / 'a.csv'}")
+
+
+def test_rows_of_several_sensors_almost_at_once_are_no_bursts(tmp_path):
+    rows = [f"{i / 10 + late:.6f},sit,ann,{cells}" for i in range(40) for late, cells in ((0, "1,"), (2e-5, ",2"))]
+    notes = read(write(tmp_path, rows)).notes
+    assert notes[0].startswith("1 recordings: 80 rows at 10 Hz, resampled")
+    assert not [note for note in notes if "bursts" in note]
+
+
 LAYOUTS = {
     "lines to skip": ("made by X\nat 10 Hz\ntime,x,y\n", ",", {"skip_lines": 2}),
     "no header": ("", ",", {"header": ("time", "x", "y")}),
@@ -596,6 +625,9 @@ def test_a_file_that_says_its_start_and_rate(tmp_path):
     fields = {"time": "", "label": "", "subject": "", "skip_lines": 2, "header": ("x", "y")}
     (recording,) = read(tmp_path, preamble=pattern, **fields).recordings
     assert recording.signals.tolist() == [[2 * i, -2 * i] for i in range(21)]
+    write(tmp_path, ["101,102,walk"], "a.labels", "start,end,label")
+    (recording,) = read(tmp_path, preamble=pattern, annotations="a.labels", files=("a.csv",), **fields).recordings
+    assert recording.labels.tolist() == [UNLABELLED] * 5 + [0] * 10 + [UNLABELLED] * 6
     beside = {"files": ("a.csv",), "beside": (("a", "b", "b_"),), **fields}
     (tmp_path / "b.csv").write_bytes((tmp_path / "a.csv").read_bytes())
     with pytest.raises(DataError, match="no column 'y_x' in it or in the files beside it"):  # and none of b.csv

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dcdp_jax.data.recording import Channel
-from dcdp_jax.data.units import doubts, units_seen
+from dcdp_jax.data.units import COUNTS, NONE, doubts, units_seen
 
 
 def sensor(group, unit):
@@ -21,16 +21,26 @@ def sensor(group, unit):
         ("m/s2", 9.81, 1, "m/s2"),
         ("m s⁻²", 1, 1, "g"),
         ("m/s^2", 1, 1, "g"),
-        ("m/s^2", 9.81, 0, None),  # linear acceleration
+        ("m/s^2", 9.81, 0, NONE),  # linear acceleration
+        ("g", 3, 1, None),
+        ("g", 64, 1, COUNTS),
+        ("g", 0, 1, None),
         ("counts", 1, 1, None),
     ],
 )
 def test_gravity_tells_the_unit(unit, size, gravity, seen):
     values = np.random.default_rng(0).normal([0, 0, gravity], 0.15, (500, 3))
     values[::7] = np.nan
-    found = units_seen(sensor("acc", unit), size * values)
-    assert found == ({("acc", "hip", unit): seen} if seen else {})
-    assert len(doubts(found)) == (seen not in (unit, None))
+    found = units_seen(sensor("acc", unit), size * values, 50.0)
+    assert found == ({("acc", "hip", unit): seen} if seen is not None else {})
+    assert len(doubts(found)) == (seen not in (unit, None, NONE))
+
+
+def test_linear_acceleration_as_large_as_gravity_has_no_unit():
+    """Of a runner, whose phone has subtracted gravity."""
+    swing = 14 * np.sin(2 * np.pi * 2.8 * np.arange(1000) / 50)
+    values = np.random.default_rng(0).normal(0, 1, (1000, 3)) + swing[:, None] * [0.2, 0.3, 0.93]
+    assert units_seen(sensor("acc", "m/s^2"), values, 50.0) == {("acc", "hip", "m/s^2"): NONE}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +48,6 @@ def test_gravity_tells_the_unit(unit, size, gravity, seen):
 )
 def test_no_gyroscope_turns_so_fast(unit, largest, seen):
     values = largest * np.sin(np.arange(300.0)).reshape(100, 3)
-    assert units_seen(sensor("gyro", unit), values) == ({("gyro", "hip", unit): seen} if seen else {})
-    assert units_seen(sensor("gyro", unit)[:2], values[:, :2]) == {}
-    assert units_seen(sensor("gyro", unit), values * np.nan) == {}
+    assert units_seen(sensor("gyro", unit), values, 50.0) == ({("gyro", "hip", unit): seen} if seen else {})
+    assert units_seen(sensor("gyro", unit)[:2], values[:, :2], 50.0) == {}
+    assert units_seen(sensor("gyro", unit), values * np.nan, 50.0) == {}

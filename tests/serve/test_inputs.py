@@ -200,6 +200,23 @@ def test_values_of_another_unit_are_noticed(card):
     assert strange_values(card, item.recording) == ["values unlike the training's, is the unit right? acc_z [g]"]
 
 
+@pytest.mark.parametrize(("trained", "came", "but"), [(0.8, 1, ""), (0.8, 0, "without"), (0, 1, "with"), (0, 0, "")])
+def test_gravity_in_the_recording_or_the_training_only_is_noticed(card, trained, came, but):
+    """As where the training's phones measured it, and a watch subtracts it."""
+    card = msgspec.structs.replace(card, shift=(0.02, 0.01, trained, 0.0, 0.0, 0.0), scale=(1.5,) * 6)
+    recording = make_recording(card, 100)
+    recording.signals[:, :3] = [0, 0, came] + 0.1 * noise(100, 3)
+    other = {"with": "without", "without": "with"}.get(but)
+    expected = [f"acc at hip is {but} gravity, and the training's is {other} it"] if but else []
+    assert strange_values(card, recording) == expected
+
+
+def test_rows_without_a_time_are_said_to_come_at_the_rate_of_the_training(tmp_path, card, data):
+    data.table.time = ""
+    (item,) = read_input(table(tmp_path / "a.csv", rate=100.0), card, data)
+    assert item.notes == ("rows are taken to come at 25 Hz, because data.table.time is empty",)
+
+
 @pytest.mark.parametrize("name", small.WRITERS)
 def test_one_file_of_a_data_set_gives_its_recordings(name, tmp_path):
     folder = small.write(name, tmp_path / "here")
