@@ -1,6 +1,6 @@
 """Training steps on a GPU against PyTorch's, in one call of a few minutes: `make benchmark-gpu MINUTES=9`.
 
-    python benchmarks/gpu.py --minutes 9 --out DIR [--only TEXT ...] [--before CHECKOUT ...] [--at-once 7]
+    python benchmarks/gpu.py --minutes 9 --out DIR [--only TEXT ...] [--before CHECKOUT ...] [--at-once 3]
         [--seconds 3] [--small] [--steps N] [--batch N] [--width N]
 
 Run it from the repository's root on a machine with JAX, PyTorch and the small packages that the import of the training
@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument(
         "--before", nargs="+", default=(), help="folders with other commits, to be timed beside this one"
     )
-    parser.add_argument("--at-once", type=int, default=max(1, min(7, (os.cpu_count() or 2) // 2)))
+    parser.add_argument("--at-once", type=int, default=max(1, min(3, (os.cpu_count() or 2) // 2)))
     parser.add_argument("--seconds", type=float, default=3.0, help="of timing each")
     parser.add_argument("--steps", type=int, default=0, help="in one call instead of each contender's own; 1 on CPU")
     parser.add_argument("--batch", type=int, default=0, help="instead of 128")
