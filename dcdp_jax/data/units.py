@@ -50,7 +50,7 @@ def units_seen(channels: Sequence[Channel], values: np.ndarray, rate: float) -> 
             means = np.add.reduceat(rows, first) / np.diff(first, append=len(rows))[:, None]
             low, middle, high = np.quantile(np.linalg.norm(means, axis=1), (0.25, 0.5, 0.75))
             for unit, size in {sensor[2]: GRAVITY[stated], **GRAVITY}.items():
-                if low > 0.5 * size and 0.85 * size < middle < 1.15 * size and high < 2 * size:
+                if low > 0.8 * size and 0.85 * size < middle < 1.15 * size and high < 1.25 * size:
                     seen[sensor] = unit
                     break
             else:

@@ -27,6 +27,7 @@ RATE = 50.0
 SUBJECTS = 30
 RECORDINGS = 61
 SAMPLES = 1_122_772
+LABELLED = 815_614  # of them
 MOST = 1_000_000_000
 CHANNELS = tuple(
     Channel(f"{group}_{axis}", group, "waist", unit)
@@ -105,6 +106,7 @@ def shortfall(recordings: Sequence[Recording]) -> list[str]:
         shortage("recordings", len(recordings), RECORDINGS)
         + shortage("subjects", len({r.subject for r in recordings}), SUBJECTS)
         + shortage("samples", sum(len(r.labels) for r in recordings), SAMPLES)
+        + shortage("labelled samples", sum(int((r.labels != UNLABELLED).sum()) for r in recordings), LABELLED)
     )
 
 

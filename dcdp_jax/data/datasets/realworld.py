@@ -119,6 +119,9 @@ def tables_in(path: Path, content: bytes) -> Iterator[tuple[Path, bytes]]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if min((member.header_offset for member in archive.infolist()), default=0):
+                # Of a zip that was cut off, the index of the last whole zip in it is found instead of its own.
+                raise zipfile.BadZipFile("its index is that of a zip within it")
             for member in sorted(archive.infolist(), key=lambda member: member.filename):
                 name = Path(member.filename).name
                 position = re.search(r"_([a-z]+)\.csv$", name)

@@ -59,7 +59,12 @@ def test_an_experiment_without_files_is_noted(tmp_path):
     write_labels(folder, "1 1 5 3 9\n2 7 12 1 8\n5 3 1 1 100\n")
     found = hapt.read(folder)
     assert "RawData/labels.txt labels experiment 5, which has no files" in found.notes
-    assert found.missing == ("2 of 61 recordings", "2 of 30 subjects", "40 of 1,122,772 samples")
+    assert found.missing == (
+        "2 of 61 recordings",
+        "2 of 30 subjects",
+        "40 of 1,122,772 samples",
+        "15 of 815,614 labelled samples",
+    )
 
 
 def test_real_recordings(raw_dir):

@@ -129,6 +129,10 @@ def test_a_position_of_realworld(position, count, tmp_path):
             small.packed({"Gyroscope_walking_waist.csv": b"id,attr_time,attr_x,attr_y,attr_z\n1,2,3,4,5\n"}),
             "waist: accelerometer and gyroscope have no time in common",
         ),
+        (
+            small.packed({"Gyroscope_walking_csv.zip": small.packed({"Gyroscope_walking_waist.csv": b""})})[:-60],
+            "not a whole zip file .its index is that of a zip within it.; fetch it again",
+        ),
     ],
 )
 def test_damaged_zips_are_named(content, message, tmp_path):
