@@ -117,7 +117,7 @@ def scores_of(model: TrainedModel, train: Features, labels: np.ndarray) -> dict[
 
 
 def measure(name: str, whole: Dataset, arguments: argparse.Namespace) -> dict[str, list[float]]:
-    """Returns {score: areas for the validation and the test part} of a network trained without a class."""
+    """Returns {score: areas for the validation and the test set} of a network trained without a class."""
     config = uci_har.get_config()
     config.data.update(raw_dir=arguments.raw, left_out_class=name)
     config.model.update(width=arguments.width, resnet_blocks=(1, 1, 1, 1), densenet_blocks=(2, 2, 2, 2))

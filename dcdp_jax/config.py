@@ -97,7 +97,7 @@ def check_config(config: ConfigDict) -> None:
     no_validation = values.get("data.validation") == "none"
     if no_validation and values["train.selection"] == BEST and is_network(values["model.name"]):
         raise ConfigError(
-            f"train.selection={BEST!r} chooses an epoch by the validation part, and data.validation='none' leaves "
+            f"train.selection={BEST!r} chooses an epoch by the validation set, and data.validation='none' leaves "
             "none; set --config.train.selection=last or ema"
         )
     if values["data.left_out_class"] and not is_network(values["model.name"]):

@@ -72,7 +72,7 @@ FIELDS = (
         "",
         "How recordings are split into training, validation and test. `loso` tests one subject and `groups` one group "
         "of subjects, see `data.fold`. `random` draws windows, so training and test share samples; results are marked "
-        "`leaky`. Tables also have `subject` (no person in two splits) and `recording` (no recording in two splits). "
+        "`leaky`. Tables also have `subject` (no person in two sets) and `recording` (no recording in two sets). "
         "The introduction lists the protocols of each data set.",
     ),
     Field(
@@ -294,7 +294,7 @@ FIELDS = (
         items=(str, int),
     ),
     Field(
-        "data.table.validation", (), "As `data.table.test`; if empty, the fifth before the test part.", items=(str, int)
+        "data.table.validation", (), "As `data.table.test`; if empty, the fifth before the test set.", items=(str, int)
     ),
     Field(
         "data.table.bad_lines", 100, "Number of unreadable lines in a row that ends a live stream.", low=1, high=10**9
@@ -368,14 +368,16 @@ FIELDS = (
     Field(
         "cgm.scope",
         "branch",
-        "What is modulated: the gradient of the whole `branch`, the gradient of its `classification` loss (the "
-        "paper's formula to the letter), or the gradient of its classifier alone (`head`).",
+        "What is modulated: the gradient of the total loss for the whole `branch`; that of the three cross-entropies, "
+        "without contrast and alignment (`classification`, the paper's formula to the letter); or that of the total "
+        "loss for the branch's classifier alone (`head`).",
         choices=("branch", "classification", "head"),
     ),
     Field(
         "cgm.placement",
         "before",
-        "Where the modulation acts relative to the optimiser, see `dcdp_jax/optim/chain.py`.",
+        "Where the modulation acts: `before` the optimiser's moments (the paper), `after` them, or on the first moment "
+        "only (`decoupled`); see [Adam and modulation](adam_and_modulation.md).",
         choices="optim.methods:PLACEMENTS",
     ),
     Field("cgm.start_epoch", 0, "Epochs before the first modulated one.", low=0, high=10**6),
@@ -657,6 +659,7 @@ CONDITIONS = (
     ("data.folds", "data.protocol", True, ("groups",)),
     ("model.fusion_hidden model.dropout", "model.fusion", False, ("sum",)),
     ("cgm.scope cgm.placement cgm.start_epoch cgm.end_epoch", METHOD, True, ("cgm",)),
+    ("cgm.scope cgm.placement cgm.start_epoch cgm.end_epoch", "cgm.enabled", True, (True,)),
     ("cgm.alpha cgm.eps", METHOD, True, ("cgm", *SHUFFLED)),
     ("modulation.confidence", METHOD, False, ("none",)),
     ("modulation.confidence_every", "modulation.confidence", True, ("heldout",)),

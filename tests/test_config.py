@@ -120,6 +120,8 @@ def test_fields_that_are_set_but_not_read_are_noted():
     ]
     config.optimizer.name, config.modulation.name = "adamw", "ogm"
     assert unread_notes(config) == ["cgm.start_epoch=1 is not used with modulation.name='ogm'"]
+    config.cgm.enabled, config.modulation.name, config.modulation.start_epoch = False, "cgm", 0
+    assert unread_notes(config) == ["cgm.start_epoch=1 is not used with cgm.enabled=False"]
 
 
 def test_names_that_the_network_owns_are_no_branches():

@@ -47,7 +47,7 @@ def audit(
     Raises:
       DataError: a window crosses a gap or leaves its part, or has a value beyond any measurement; two splits share a
         raw sample, a stretch of signal, a copy of a recording, or a subject where the protocol is by subject; the
-        normaliser is not the training part's. The message names the splits and the subject, run and sample.
+        normaliser is not the training set's. The message names the splits and the subject, run and sample.
     """
     for split, index in windows.items():
         check_inside(pool, protocol, split, index, window, join)
@@ -55,7 +55,7 @@ def audit(
     check_sizes(pool, covered, normalizer)
     check_normalizer(pool, covered["train"], normalizer, method)
     proved = [
-        f"every window lies within {'' if join else 'one contiguous stretch of '}its own part",
+        f"every window lies within {'' if join else 'one contiguous stretch of '}its own set",
         "the normaliser's statistics are those of the training windows",
     ]
     if protocol.leaky:
@@ -72,10 +72,10 @@ def audit(
         people = covered_subjects(pool, covered[a]) & covered_subjects(pool, covered[b])
         if protocol.by_subject and people and {a, b} != {"calibration", "test"}:
             raise DataError(f"{both} the subjects {[pool.subject_names.get(s, s) for s in sorted(people)]}")
-    proved.append("no two parts share a sample, a stretch of signal or a copy of a recording")
+    proved.append("no two sets share a sample, a stretch of signal or a copy of a recording")
     if protocol.by_subject:
         apart = " except for calibration and test" if "calibration" in windows else ""
-        proved.append(f"no two parts share a subject{apart}")
+        proved.append(f"no two sets share a subject{apart}")
     return proved
 
 
@@ -130,7 +130,7 @@ def check_sizes(pool: Pool, covered: Mapping[str, np.ndarray], normalizer: Norma
                 row, channel = (int(at) for at in np.argwhere(wrong)[0])
                 raise DataError(
                     f"{split}, {pool.describe(int(rows[row]))}: {pool.channels[channel].name} is "
-                    f"{values[row, channel]:g}, which is {far[row, channel]:g} once normalised by the training part; "
+                    f"{values[row, channel]:g}, which is {far[row, channel]:g} once normalised by the training set; "
                     f"expected less than {LARGEST:g} and {FARTHEST:g}: correct the value or leave it empty"
                 )
 
@@ -168,5 +168,5 @@ def check_normalizer(pool: Pool, training: np.ndarray, normalizer: Normalizer, m
         wrong = (shift != 0) | (scale != 1)
     if wrong.any():
         raise DataError(
-            f"the normaliser of channel {pool.channels[int(np.argmax(wrong))].name} is not the training part's"
+            f"the normaliser of channel {pool.channels[int(np.argmax(wrong))].name} is not the training set's"
         )

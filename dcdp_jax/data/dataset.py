@@ -61,10 +61,10 @@ class Dataset:
     # {number: name} of the subjects that have a name in the data
     subject_names: Mapping[int, str]
     labels: np.ndarray  # (t,) int32 class index of each sample, or `UNLABELLED`
-    # (s, 2) int64 first sample and the one after the last of each contiguous stretch of the test part
+    # (s, 2) int64 first sample and the one after the last of each contiguous stretch of the test set
     test_stretches: np.ndarray
     calibration: Split | None = None  # windows of the test subjects to adapt with; None without `data.calibration`
-    # windows of the test part that have `data.left_out_class`, with the label k; None without such a class
+    # windows of the test set that have `data.left_out_class`, with the label k; None without such a class
     unknown: Split | None = None
 
     @functools.cached_property
@@ -138,7 +138,7 @@ def build_dataset(config: ConfigDict) -> Dataset:
         windows, unknown = separate_class(config, pool, every, len(class_names))
         left_out_notes = [
             f"data.left_out_class={config.left_out_class!r}: no window of it trains or validates; its "
-            f"{len(unknown.start)} windows of the test part are unknown to the model"
+            f"{len(unknown.start)} windows of the test set are unknown to the model"
         ]
     for split, index in windows.items():
         if len(index.label) == 0:

@@ -1,4 +1,4 @@
-"""Normalises channels with statistics of the training part."""
+"""Normalises channels with statistics of the training set."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple

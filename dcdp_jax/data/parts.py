@@ -44,11 +44,11 @@ def divide(config: ConfigDict, spec: DatasetSpec, recordings: Recordings, choice
 
 
 def train_on_validation(protocol: Protocol) -> Protocol:
-    """Returns a protocol in which the validation part trains as well, so that there is none."""
+    """Returns a protocol in which the validation set trains as well, so that there is none."""
     train = protocol.intervals["train"]
     if not protocol.leaky:
         train = joined([*train, *protocol.intervals["validation"]])
-    note = "data.validation='none': the validation part of the protocol trains"
+    note = "data.validation='none': the validation set of the protocol trains"
     intervals = {"train": train, "test": protocol.intervals["test"]}
     return protocol._replace(intervals=intervals, notes=(*protocol.notes, note))
 
@@ -93,11 +93,11 @@ def hold_out(protocol: Protocol, recordings: Recordings, names: Collection[str |
 def set_aside_calibration(
     protocol: Protocol, recordings: Sequence[Recording], seconds: float, classes: int
 ) -> Protocol:
-    """Divides the test part: the first seconds of each class of each test subject are the part `calibration`.
+    """Divides the test set: the first seconds of each class of each test subject are the part `calibration`.
 
     A model may be adapted to a subject with this part, and tested on the rest of the subject's samples. The two parts
     share subjects, but no sample. The first seconds are counted over a subject's recordings in order. Samples with a
-    label that is none of the k classes stay in the test part.
+    label that is none of the k classes stay in the test set.
 
     Raises:
       ConfigError: the protocol is leaky.
@@ -166,7 +166,7 @@ def separate_class(
 ) -> tuple[dict[str, WindowIndex], WindowIndex]:
     """Separates the windows of `data.left_out_class`, whose samples have a label.
 
-    Returns the windows of each part without a sample of the class, and the windows of the test part that have its
+    Returns the windows of each part without a sample of the class, and the windows of the test set that have its
     label. Raises ConfigError if there are none of the latter.
     """
     samples = np.concatenate([[0], np.cumsum(pool.labels == label)])
@@ -176,7 +176,7 @@ def separate_class(
         kept[split] = index.select(clear)
     unknown = windows["test"].select(windows["test"].label == label)
     if not len(unknown.start):
-        raise ConfigError(f"data.left_out_class={config.left_out_class!r}: no window of the test part has this class")
+        raise ConfigError(f"data.left_out_class={config.left_out_class!r}: no window of the test set has this class")
     return kept, unknown
 
 
@@ -184,7 +184,7 @@ def start_bounds(config: ConfigDict, pool: Pool, protocol: Protocol, starts: np.
     """Returns the first and the last sample (n, 2) at which each training window, from one of the starts, may begin.
 
     They lie half of `data.step` before and after the window's begin, or nearer, so that the window stays within the
-    contiguous samples of its label in the training part of one recording.
+    contiguous samples of its label in the training set of one recording.
 
     Raises:
       ConfigError: the protocol draws test windows among those that overlap with training windows.
@@ -210,7 +210,7 @@ def empty_part(config: ConfigDict, pool: Pool, protocol: Protocol, split: str) -
     longest = int(np.diff(stretches).max(initial=0))
     longest_run = int(np.diff(runs).max(initial=0))
     return (
-        f"data.window={config.window}: no window fits into the {split} part of protocol {protocol.name}: its longest "
+        f"data.window={config.window}: no window fits into the {split} set of protocol {protocol.name}: its longest "
         f"contiguous stretch has {longest} samples, its longest stretch of one class {longest_run}; choose a shorter "
         f"window, other classes or another protocol"
     )

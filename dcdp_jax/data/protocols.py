@@ -1,7 +1,7 @@
 """Protocols: which samples are training, validation and test. Split first, then window, then normalise.
 
 This module has the building blocks of protocols, and the protocols that every data set can have. A protocol of one data
-set is in the module of the data set. If the source of a protocol has no validation part, the one chosen here is stated
+set is in the module of the data set. If the source of a protocol has no validation set, the one chosen here is stated
 in the protocol's notes, which the result records.
 """
 
@@ -89,7 +89,7 @@ def by_subjects(
                 else "a subject that neither validates nor tests"
             )
             raise DataError(
-                f"data.protocol={name}: its {split} part is empty: it needs {needs}, and the data here has "
+                f"data.protocol={name}: its {split} set is empty: it needs {needs}, and the data here has "
                 f"{listed(recordings.names_of(present))}; add the missing files or choose another protocol"
             )
     absent = sorted((set(validation) | set(test)) - set(present))

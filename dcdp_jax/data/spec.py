@@ -136,10 +136,10 @@ class DatasetSpec:
         if config.within not in self.protocols:
             known = ", ".join(sorted(set(self.protocols) - set(FOLDED)))
             raise ConfigError(
-                f"data.within={config.within!r} is not one of {self.name}'s protocols with one test part: {known}"
+                f"data.within={config.within!r} is not one of {self.name}'s protocols with one test set: {known}"
             )
         if config.within in FOLDED:
-            raise ConfigError(f"data.within={config.within!r} has folds of its own; name a protocol with one test part")
+            raise ConfigError(f"data.within={config.within!r} has folds of its own; name a protocol with one test set")
         outer = config.copy_and_resolve_references()
         outer.protocol, outer.within, outer.fold = config.within, "", 0
         protocol = self.divide(outer.protocol, recordings, self.choose(outer, recordings))

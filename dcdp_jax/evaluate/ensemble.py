@@ -54,7 +54,7 @@ def write_ensemble(runs: Sequence[Path], workdir: Path) -> dict[str, Any]:
     """Writes `predictions.csv` and `result.json` of the mean probabilities of runs, and returns the latter.
 
     The runs are folders, two at least, tested on the same windows: seeds of one config, or models trained on different
-    folds of the training part. The workdir is new, empty, or has an ensemble, which is replaced. Raises UserError where
+    folds of the training set. The workdir is new, empty, or has an ensemble, which is replaced. Raises UserError where
     a run is named or copied twice, unfinished or damaged, or the runs are not of the same classes and windows.
     """
     if len(runs) < 2:

@@ -29,7 +29,7 @@ from dcdp_jax.train.state import TrainState, evaluated_state
 def evaluate_run(config: ConfigDict, workdir: Path) -> None:
     """Evaluates the best checkpoint of a finished run again, measures its robustness and grades its segments.
 
-    Compares the scores with result.json. Writes robustness.json; segments.json if the test part has continuous
+    Compares the scores with result.json. Writes robustness.json; segments.json if the test set has continuous
     recordings; calibration.json if `data.calibration` is not 0, which may differ from that of the run; and
     predictions.csv and worst_windows.json if one of them is missing. Raises UserError if the workdir holds no finished
     run of this config, or a score differs from that of result.json by more than 1e-4.
@@ -60,7 +60,7 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> None:
                 f"{workdir / files.RESULT}: {part} {', '.join(off)} differ from what the checkpoint gives"
                 f"{computed_elsewhere(result, run.devices)}"
             )
-    print(f"as in {workdir / files.RESULT}")
+    print(f"equal to the scores in {workdir / files.RESULT}")
     robustness = measure_robustness(config, run.dataset, run.devices, state, run.signals)
     grades = grade_test_part(run.dataset, config.data.step, lambda split: run.evaluate(state, split).probabilities)
     calibrated = calibration and adapt_test_subjects(config, run.dataset, state, calibration)
@@ -103,11 +103,11 @@ def adapt_test_subjects(config: ConfigDict, dataset: Dataset, state: TrainState,
 def grade_test_part(
     dataset: Dataset, step: int, probabilities_of: Callable[[Split], np.ndarray]
 ) -> dict[str, Any] | None:
-    """Grades the segments that a model finds in the contiguous stretches of the test part.
+    """Grades the segments that a model finds in the contiguous stretches of the test set.
 
     The windows of scores lie within one label each (`data.label_rule=mode`); those here follow each other every `step`
     samples from the beginning of a stretch, as in predict and stream. `probabilities_of` returns (n, k) class
-    probabilities. Returns None where the test part has no continuous recordings: its windows are random ones, no
+    probabilities. Returns None where the test set has no continuous recordings: its windows are random ones, no
     stretch has a change of label, or none is as long as a window.
     """
     stretches = dataset.test_stretches

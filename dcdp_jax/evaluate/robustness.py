@@ -1,6 +1,6 @@
 """Measures the robustness of a trained model to absent sensors, noise, other ways of wearing, and lost samples.
 
-Measured on the test part after the model was selected; nothing is chosen by it. An absent channel is replaced by its
+Measured on the test set after the model was selected; nothing is chosen by it. An absent channel is replaced by its
 training mean; noise is added to the normalised signal, in units of its standard deviation on the training windows.
 Rotations act on the signals in the units of the recordings.
 """
@@ -37,7 +37,7 @@ from dcdp_jax.train.step import Batch, Signals, apply_model, gather_windows
 NOISE_LEVELS = (0.1, 0.25, 0.5, 1.0, 2.0)
 # Degrees of rotation, the other side of the body, shares of the sampling rate, and shares of the samples that are lost.
 WORN_LEVELS = {"rotation": (10.0, 45.0, 180.0), "mirror": (1.0,), "rate": (0.5, 0.25), "lost": (0.1, 0.3, 0.5)}
-NOTE = "Measured on the test part after the model was selected; nothing was chosen by it."
+NOTE = "Measured on the test set after the model was selected; nothing was chosen by it."
 ZERO, ONE = np.zeros((), np.float32), np.ones((), np.float32)
 
 
@@ -226,7 +226,7 @@ def known_signs(channels: Sequence[Channel], axes: Mapping[str, str]) -> tuple[i
 def measure_robustness(
     config: ConfigDict, dataset: Dataset, devices: Devices, state: TrainState, signals: Signals
 ) -> dict[str, Any]:
-    """Returns the content of robustness.json: scores of the test part by what is absent and by disturbance."""
+    """Returns the content of robustness.json: scores of the test set by what is absent and by disturbance."""
     branches, classes = build_branches(config, dataset), len(dataset.class_names)
     turning, signs = devices_of(dataset.channels), known_signs(dataset.channels, mirror_axes(config))
     step = devices.map_step(

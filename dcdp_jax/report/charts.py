@@ -65,7 +65,7 @@ def epoch_charts(steps: Sequence[Record], epochs: Sequence[Record], best_epoch: 
 
 
 def branch_accuracy_curve(epochs: Sequence[Record], branch: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the epochs and the accuracy in percent of a branch's own classifier on the validation part."""
+    """Returns the epochs and the accuracy in percent of a branch's own classifier on the validation set."""
     x, y = points(validation_records(epochs), "epoch", "branches", branch)
     return x, 100 * y
 
@@ -91,7 +91,7 @@ def diagnosis_charts(epochs: Sequence[Record], branches: Sequence[str], best_epo
     charts: list[Chart] = []
     if len(branches) > 1 and any(np.isfinite(line.y).any() for line in accuracy[:-1]):
         title = "Accuracy of each branch"
-        caption = "Of the branches' own classifiers and of the fusion, on the validation part."
+        caption = "Of the branches' own classifiers and of the fusion, on the validation set."
         charts += draw("epoch-branches", title, caption, accuracy, "epoch", "per cent", mark=best_epoch)
     caption = (
         "Between the gradient of a branch's own loss and that of the fusion's loss, or of all losses that the branches "
@@ -148,7 +148,7 @@ def epoch_means(steps: Sequence[dict[str, Any]], group: str) -> dict[int, dict[s
 
 
 def validation_records(epochs: Iterable[Record]) -> list[Record]:
-    """Returns the validation part of each epoch record, with `epoch`, `step` and `mean_confidence`."""
+    """Returns the validation set of each epoch record, with `epoch`, `step` and `mean_confidence`."""
     return [
         {**mean_confidence(record.get("validation") or {}), "epoch": record["epoch"], "step": record["step"]}
         for record in epochs

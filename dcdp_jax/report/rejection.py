@@ -58,7 +58,7 @@ def rejection_section(run: FinishedRun) -> dict[str, Any] | None:
         head.append("Accuracy by distance, %")
     return {
         "rule": f"Temperature {rejection.temperature:.3f} and threshold {rejection.threshold:.4f}, chosen on the "
-        "validation part: the least cross-entropy, and the largest threshold that answers "
+        "validation set: the least cross-entropy, and the largest threshold that answers "
         f"{percent(rejection.coverage)} % of its windows.",
         "charts": [
             draw_reliability(

@@ -19,7 +19,7 @@ SCORES = {
 SPLITS = ("train", "validation", "test")
 # Description of the tested state by `train.selection`.
 SELECTIONS = {
-    "best": "the epoch with the best macro F1 on the validation part",
+    "best": "the epoch with the best macro F1 on the validation set",
     "last": "the last epoch",
     "ema": "the exponential moving average of the weights after the last epoch",
 }
@@ -48,7 +48,7 @@ def selection(result: Mapping[str, Any]) -> str:
 
 
 def score_table(result: Mapping[str, Any]) -> Table:
-    """Returns the scores in per cent and the loss on the validation part, if there is one, and on the test part."""
+    """Returns the scores in per cent and the loss on the validation set, if there is one, and on the test set."""
     columns = {"Validation": result.get("validation"), "Test": result["test"]}
     parts = {title: scores for title, scores in columns.items() if scores is not None}
     rows = [[label, *(percent(part[key]) for part in parts.values())] for key, label in SCORES.items()]

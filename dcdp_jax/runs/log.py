@@ -75,7 +75,7 @@ class MetricsLog:
         """Returns what a checkpoint keeps, so that training resumes from it exactly.
 
         These are `bytes` and `sha256` of the log so far, the number of finished `epochs`, and the `best` of them: its
-        number and its validation macro F1 if there is a validation part; None before the first.
+        number and its validation macro F1 if there is a validation set; None before the first.
         """
         epochs = self.epochs()
         best = next((e for e in reversed(epochs) if e["best"]), None)

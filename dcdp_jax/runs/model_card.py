@@ -47,7 +47,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     branches: tuple[BranchSpec, ...]  # each reads its own of the channels; none for a baseline
     best_epoch: Number  # number of its checkpoint
     marks: tuple[str, ...]  # those of its result, any of synthetic, leaky, incomplete
-    rejection: Rejection | None = None  # rule by which a window is `unknown`; None without a validation part
+    rejection: Rejection | None = None  # rule by which a window is `unknown`; None without a validation set
     format: Literal[1] = 1  # of the file
 
     def __post_init__(self) -> None:
@@ -98,7 +98,7 @@ def make_card(
       dataset: Data that it was trained on.
       branches: Its branches; none for a baseline.
       best_epoch: Number of its checkpoint.
-      rejection: Rule chosen on the validation part; None without such a part.
+      rejection: Rule chosen on the validation set; None without such a part.
     """
     return ModelCard(
         version=version_of("dcdp_jax"),

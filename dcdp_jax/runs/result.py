@@ -29,7 +29,7 @@ def make_result(
 ) -> dict[str, Any]:
     """Makes the content of result.json from tallies of the selected checkpoint and the epoch records of metrics.jsonl.
 
-    Without a validation part its tally is None.
+    Without a validation set its tally is None.
     """
     rates = sorted(epoch["windows_per_second"] for epoch in epochs)
     return {

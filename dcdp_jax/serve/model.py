@@ -114,7 +114,7 @@ def load_serving_model(config: ConfigDict, workdir: Path) -> TrainedModel:
         return model
     if model.card.rejection is None:
         raise ConfigError(
-            f"serve.unknown=True: {workdir / CARD} has no threshold; training chooses it on the validation part, which "
+            f"serve.unknown=True: {workdir / CARD} has no threshold; training chooses it on the validation set, which "
             "data.validation=none leaves out"
         )
     if UNKNOWN_NAME in model.card.class_names:

@@ -134,7 +134,7 @@ def window_label(recording: Recording, time: np.ndarray, event: Event, card: Mod
 def strange_values(card: ModelCard, recording: Recording) -> list[str]:
     """Returns sentences about channels unlike the training's: of another unit, or with gravity on one side only.
 
-    Medians are compared by the normaliser, in standard deviations or ranges of the training part. The training's
+    Medians are compared by the normaliser, in standard deviations or ranges of the training set. The training's
     accelerations had gravity if their mean is a large part of it, as long as the device was worn in a usual direction.
     """
     if all(scale == 1 for scale in card.scale):

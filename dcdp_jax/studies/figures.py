@@ -139,7 +139,7 @@ def draw_branches(
 ) -> Figure | None:
     """Draws the validation accuracy of each branch over the epochs, trained with the others and alone.
 
-    Each reference of an oracle has a line of panels, one for each branch. Returns None without a validation part, and
+    Each reference of an oracle has a line of panels, one for each branch. Returns None without a validation set, and
     if no branch was trained alone.
     """
     panels: dict[tuple[str, str], dict[str, list[np.ndarray]]] = {}
@@ -207,7 +207,7 @@ def plot_range(axes: Axes, curves: Sequence[np.ndarray], style: str, colour: str
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
-    """Reads {quantity: {branch: (epochs,)}} of a run: means over the steps of each epoch, and R on the validation part.
+    """Reads {quantity: {branch: (epochs,)}} of a run: means over the steps of each epoch, and R on the validation set.
 
     A model without branches, and one that takes no steps, has no curves.
     """

@@ -67,7 +67,7 @@ def stages_of(config: ConfigDict) -> list[Stage]:
         return stages
     if len(stages) < 2 or config.study.folds:
         raise ConfigError(
-            "study.inner_folds chooses the rows of all stages before the last, which reads one test part: it needs two "
+            "study.inner_folds chooses the rows of all stages before the last, which reads one test set: it needs two "
             "stages or more, and no study.folds"
         )
     return [stage._replace(inner=True) for stage in stages[:-1]] + stages[-1:]

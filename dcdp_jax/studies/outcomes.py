@@ -77,7 +77,7 @@ def best_row(stage: Stage, outcomes: Sequence[Outcome], score: str) -> str | Non
 
 
 def validation_scores(outcomes: Sequence[Outcome], row: str, score: str) -> dict[tuple[str, int, int], float]:
-    """Returns {(data set, fold, seed): validation score} of a row's finished trials that have a validation part."""
+    """Returns {(data set, fold, seed): validation score} of a row's finished trials that have a validation set."""
     parts = [(o.trial, o.result, "test" if is_inner(o.trial) else "validation") for o in outcomes if o.trial.row == row]
     return {
         (trial.dataset, trial.fold, trial.seed): result[part][score]
@@ -87,6 +87,6 @@ def validation_scores(outcomes: Sequence[Outcome], row: str, score: str) -> dict
 
 
 def validation_mean(outcomes: Sequence[Outcome], row: str, score: str) -> float | None:
-    """Returns the mean validation score of a row; None without a finished trial that has a validation part."""
+    """Returns the mean validation score of a row; None without a finished trial that has a validation set."""
     values = validation_scores(outcomes, row, score).values()
     return float(np.mean(list(values))) if values else None

@@ -24,7 +24,7 @@ def heading(table: Table) -> str:
     """Returns the line above a table, which explains its numbers."""
     references = ", ".join(f'"{row}"' for row in dict.fromkeys(table.compare.values()))
     parts = [
-        f"{table.dataset}{files.marks_suffix(table.marks)}, protocol {', '.join(table.protocols) or '-'}: test part, "
+        f"{table.dataset}{files.marks_suffix(table.marks)}, protocol {', '.join(table.protocols) or '-'}: test set, "
         "percent, mean ± standard deviation [95 % t-interval] over "
         + ("the folds of n trials, each the mean of its seeds" if table.folded else "n seeds")
     ]

@@ -107,7 +107,7 @@ def subject_interval(accuracy: Mapping[str, float], windows: Mapping[str, int]) 
     """Computes the 95 % bootstrap interval of the accuracy over test subjects; NaN for a single subject.
 
     Subjects are drawn with replacement, each with all of its windows (a cluster bootstrap, percentile interval). The
-    interval shows how the accuracy would vary with other people, which the seeds of one test part do not show.
+    interval shows how the accuracy would vary with other people, which the seeds of one test set do not show.
 
     Args:
       accuracy: {subject: share of its windows that are classified correctly}, a mean over several seeds.

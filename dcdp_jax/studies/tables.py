@@ -26,7 +26,7 @@ from dcdp_jax.studies.statistics import (
 
 
 class Cell(NamedTuple):
-    """One score of one row on the test part."""
+    """One score of one row on the test set."""
 
     # over seeds, or over folds if there are several, in percent (the loss unchanged); None if no trial was finished
     summary: Summary | None
@@ -54,7 +54,7 @@ class Line(NamedTuple):
     stage: str  # name of its stage
     row: str  # name
     best: bool  # whether it was chosen by validation in its stage
-    # mean of the selection score on the validation part, or on what inner folds hold out, in percent; None where
+    # mean of the selection score on the validation set, or on what inner folds hold out, in percent; None where
     # there is neither
     validation: float | None
     cells: dict[str, Cell]  # {score: Cell}
@@ -67,7 +67,7 @@ class Line(NamedTuple):
     # its accuracy over the test subjects; None where no trial left predictions, and for an ensemble
     subjects: OverSubjects | None = None
     ensemble: str = ""  # number of trials per fold that it averages: `3`, or `2 to 3`; '' for a row
-    inner: bool = False  # whether it was trained in folds over the training subjects, and has not read the test part
+    inner: bool = False  # whether it was trained in folds over the training subjects, and has not read the test set
 
 
 class Table(NamedTuple):
@@ -77,10 +77,10 @@ class Table(NamedTuple):
     protocols: tuple[str, ...]  # of the trials
     marks: tuple[str, ...]  # of any trial: synthetic, leaky, incomplete
     compare: Mapping[str, str]  # {row: the row that it is compared with}
-    selection: str  # score by which rows were chosen on the validation part
+    selection: str  # score by which rows were chosen on the validation set
     tested: tuple[str, ...]  # `train.selection` of the trials, without that of classical models that no part validates
     lines: list[Line]  # one per row, followed by that of its ensemble where it has one
-    folded: bool = False  # whether the trials that read the test part have several folds
+    folded: bool = False  # whether the trials that read the test set have several folds
     fingerprints: int = 1  # number of different data fingerprints of these trials
     unpredicted: int = 0  # number of these trials without predictions.csv
 
@@ -97,7 +97,7 @@ def make_tables(
     Args:
       stages: Outcomes of the stages.
       scores: Scores of `metrics.scores` that get a column.
-      selection: Score by which rows were chosen on the validation part.
+      selection: Score by which rows were chosen on the validation set.
       compare: {row: the row that it is compared with}.
       paper: Published figures as (row, data set, score, percent).
     """
@@ -114,7 +114,7 @@ def make_tables(
                 marks=tuple(sorted({mark for one in here if one.result for mark in one.result["marks"]})),
                 compare=compare,
                 selection=selection,
-                # A classical model without a validation part has not selected an epoch.
+                # A classical model without a validation set has not selected an epoch.
                 tested=tuple(sorted({name for name, validated in selections if validated or name != "best"})),
                 lines=make_lines(stages, here, scores, selection, compare, published),
                 folded=len({outcome.trial.fold for outcome in tested}) > 1,
@@ -228,7 +228,7 @@ def score_cells(
 
 
 def test_scores(outcomes: Sequence[Outcome], row: str, score: str) -> dict[tuple[int, int], float]:
-    """Returns {(fold, seed): score on the test part} of a row, in percent; the loss is as it is."""
+    """Returns {(fold, seed): score on the test set} of a row, in percent; the loss is as it is."""
     factor = 1 if score == "loss" else 100
     return {key: factor * outcome.result["test"][score] for key, outcome in finished(outcomes, row).items()}
 

@@ -47,7 +47,7 @@ class Run(NamedTuple):
     evaluate: Callable[[TrainState, Split], Evaluation]  # (state, split) -> `Evaluation`
     # (state, config, epoch) -> cosines of gradients, see `make_diagnose`
     diagnose: Callable[[TrainState, ConfigDict, int], Cosines]
-    steps_per_epoch: int  # number of complete batches in the training part
+    steps_per_epoch: int  # number of complete batches in the training set
     steps_per_dispatch: int  # number of batches that one call of `step` takes
     proved: set[Path]  # folders in which a run has saved a checkpoint and read it back
 
@@ -78,7 +78,7 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
         raise ConfigError(f"train.batch_size={batch_size}, but there are {training_windows} training windows")
     if config.train.selection == BEST and not has_validation(dataset):
         raise ConfigError(
-            f"train.selection={BEST!r} chooses an epoch by the validation part, and there is none; set "
+            f"train.selection={BEST!r} chooses an epoch by the validation set, and there is none; set "
             "--config.train.selection=last or ema"
         )
     build_settings(config, dataset, steps_per_epoch)  # refuses what this data does not have before anything is written
@@ -116,7 +116,7 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
 
 
 def has_validation(dataset: Dataset) -> bool:
-    """Returns whether a data set has a validation part."""
+    """Returns whether a data set has a validation set."""
     return "validation" in dataset.splits
 
 
@@ -124,7 +124,7 @@ def heldout_part(config: ConfigDict, dataset: Dataset) -> Split | None:
     """Returns the windows on which `modulation.confidence=heldout` is measured, or None for other settings.
 
     Raises:
-      ConfigError: the data set has neither a held-out nor a validation part.
+      ConfigError: the data set has neither a held-out nor a validation set.
     """
     if config.modulation.confidence != HELDOUT or method_that_acts(config) == "none":
         return None

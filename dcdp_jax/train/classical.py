@@ -86,7 +86,7 @@ def train_classical(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     train = dataset.splits["train"]
     present = np.unique(train.labels)
     if len(present) < 2:
-        raise ConfigError(f"model.name={name} needs two classes in the training part, which has {len(present)}")
+        raise ConfigError(f"model.name={name} needs two classes in the training set, which has {len(present)}")
 
     began = time.perf_counter()
     order = np.random.default_rng(config.seed).permutation(len(train.starts))

@@ -140,7 +140,7 @@ def starting_point(
 def window_record(dataset: Dataset, split: Split, row: int) -> dict[str, Any]:
     """Describes a training window for nonfinite.json.
 
-    Returns its `row` in the training part, `subject`, `start` (its first sample in the concatenated recordings),
+    Returns its `row` in the training set, `subject`, `start` (its first sample in the concatenated recordings),
     `class`, and whether all its samples are `finite`.
     """
     start = int(split.starts[row])

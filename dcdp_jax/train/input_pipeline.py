@@ -63,7 +63,7 @@ def balanced_rows(rng: np.random.Generator, labels: np.ndarray, windows: int) ->
 
 
 def batches_of(split: Split, rows: np.ndarray, size: int) -> dict[str, np.ndarray]:
-    """Returns the next n batches of rows (steps, b) of the training part in an epoch, for `train_steps`.
+    """Returns the next n batches of rows (steps, b) of the training set in an epoch, for `train_steps`.
 
     These are `starts` and `labels` (b, n), with the last batch repeated if fewer than n are left, and `count` (b,).
     """
@@ -82,7 +82,7 @@ def joint_batches(
     """Returns the next n batches for `train_seeds`, or with divide_seeds for `train_divided_seeds`.
 
     Args:
-      splits: {place: training part in the epoch} of the active seeds.
+      splits: {place: training set in the epoch} of the active seeds.
       rows: {place: (steps, b) rows of the remaining batches} of these seeds.
       size: n, number of batches in one dispatch.
       places: number of states, including those of seeds that are not active.

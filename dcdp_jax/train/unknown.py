@@ -41,7 +41,7 @@ def choose_rule(
     Args:
       dataset: of the run.
       evaluate: function that evaluates the tested state.
-      validation: its evaluation of the validation part.
+      validation: its evaluation of the validation set.
       branches: names of the model's branches in order, none for a baseline.
       coverage: smallest share of the validation windows that each threshold keeps.
 
@@ -63,7 +63,7 @@ def unknown_results(
 
     Args:
       dataset: of the run.
-      rule: None without a validation part.
+      rule: None without a validation set.
       test: evaluation of the test set.
       unknown: evaluation of its windows of the class that was left out; None without such a class.
       branches: names of the model's branches in order.

@@ -140,7 +140,7 @@ def test_a_window_outside_the_data_is_rejected(plan, split, beyond):
 @given(plans(BY_SUBJECT))
 def test_a_subject_in_two_parts_is_rejected(plan):
     made = carry_out(plan)
-    # A recording of the test part turns out to be a training subject's.
+    # A recording of the test set turns out to be a training subject's.
     train, test = (int(made.pool.recording_of(made.windows[s].start[:1])[0]) for s in ("train", "test"))
     subjects = made.pool.subjects.copy()
     subjects[test] = subjects[train]
@@ -169,7 +169,7 @@ def test_a_normalizer_fitted_elsewhere_is_rejected(plan, part):
     wrong = fit_normalizer(made.pool.signals, covered[part], made.method)
     right = made.normalizer
     assume(not all(np.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in zip(wrong, right, strict=True)))
-    with pytest.raises(DataError, match=r"the normaliser of channel .* is not the training part's"):
+    with pytest.raises(DataError, match=r"the normaliser of channel .* is not the training set's"):
         check(made, normalizer=wrong)
 
 

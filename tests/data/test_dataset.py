@@ -65,7 +65,7 @@ def test_what_is_recorded():
         for index, name in enumerate(dataset.class_names):
             assert dataset.counts[split][name] == np.count_nonzero(part.labels == index)
     assert [list(dataset.subject_counts[s]) for s in dataset.splits] == [["1", "2", "3", "4"], ["5"], ["6"]]
-    assert "no two parts share a subject" in dataset.notes
+    assert "no two sets share a subject" in dataset.notes
     plain = [dataset.windows, dataset.counts, dataset.subject_counts, list(dataset.notes), list(dataset.marks)]
     assert json.loads(json.dumps(plain)) == plain
     values = windows_of(dataset, "train")
@@ -111,7 +111,7 @@ def test_groups_test_everyone_once_and_the_audit_proves_it():
         data = small(protocol="groups", folds=3, fold=fold)
         data.synthetic.minutes = 4.0  # in one, not everyone does everything
         dataset = build_dataset(data)
-        assert "no two parts share a subject" in dataset.notes
+        assert "no two sets share a subject" in dataset.notes
         tested += dataset.subject_counts["test"]
     assert sorted(tested) == [str(s) for s in range(1, 7)]
 
@@ -124,7 +124,7 @@ def test_without_validation_its_windows_train(protocol):
     data.validation = "none"
     after = build_dataset(data)
     assert list(after.splits) == list(after.windows) == list(after.subject_counts) == ["train", "test"]
-    assert "data.validation='none': the validation part of the protocol trains" in after.notes
+    assert "data.validation='none': the validation set of the protocol trains" in after.notes
     together = [windows_of(before, split) for split in ("train", "validation")]
     sort = lambda x: np.sort(x.reshape(len(x), -1), axis=0)  # noqa: E731
     np.testing.assert_array_equal(sort(windows_of(after, "train")), sort(np.concatenate(together)))
@@ -214,7 +214,7 @@ def test_incomplete_data_is_marked_or_refused(readers):
     readers(recordings[:2], missing=("6 subjects are missing",))
     data.require_complete = False
     with pytest.raises(
-        DataError, match=r"its validation part is empty: .*; the data is incomplete: 6 subjects are missing"
+        DataError, match=r"its validation set is empty: .*; the data is incomplete: 6 subjects are missing"
     ):
         build_dataset(data)
 
@@ -350,7 +350,7 @@ def test_wisdm_views_fit_their_branches(readers):
         ({"fold": 1}, r"data\.fold=1, but only loso, groups, random have folds"),
         ({"window": 0}, r"data\.window=0"),
         ({"step": -1}, r"data\.step=-1"),
-        ({"window": 10**6}, r"data\.window=1000000: no window fits into the train part .* stretch has 1500 samples"),
+        ({"window": 10**6}, r"data\.window=1000000: no window fits into the train set .* stretch has 1500 samples"),
         ({"window": 500}, r"data\.window=500: no window fits .* its longest stretch of one class \d+; choose"),
         ({"label_rule": "center"}, r"data\.label_rule='center'"),
         ({"normalize": "robust"}, r"data\.normalize='robust'"),

@@ -34,7 +34,7 @@ def test_folds_cover_everyone_but_the_test_subjects_once():
     [
         ({"protocol": "subject"}, r"data\.within='subject' is for the protocols groups and loso; data\.protocol is"),
         ({"within": "loso"}, r"data\.within='loso' has folds of its own"),
-        ({"within": "none such"}, r"data\.within='none such' is not one of synthetic's .* test part: subject"),
+        ({"within": "none such"}, r"data\.within='none such' is not one of synthetic's .* test set: subject"),
         ({"folds": 6}, r"data\.folds=6 is not between 3 and the number of subjects: the data here has 5"),
     ],
 )

@@ -84,7 +84,7 @@ def test_opportunity_by_runs(name):
         "test": {(2, "ADL4"), (2, "ADL5"), (3, "ADL4"), (3, "ADL5")},
     }
     assert any("subject 4 is left out" in note for note in protocol.notes)
-    assert any("names no validation part" in note for note in protocol.notes) == (name == "paper")
+    assert any("names no validation set" in note for note in protocol.notes) == (name == "paper")
 
 
 @pytest.mark.parametrize("dataset", [dataset for dataset, known in WANTED.items() if "loso" in known])
@@ -194,14 +194,14 @@ def test_a_subject_is_called_by_its_name():
             "pamap2",
             "paper",
             {109},
-            "its validation part is empty: it needs a subject of 106, and the data here has 109",
+            "its validation set is empty: it needs a subject of 106, and the data here has 109",
         ),
-        ("pamap2", "standard", {101, 105}, "its test part is empty: it needs a subject of 106, .* has 101, 105"),
-        ("dsads", "standard", {7, 8}, "its train part is empty: it needs a subject that neither validates nor tests"),
+        ("pamap2", "standard", {101, 105}, "its test set is empty: it needs a subject of 106, .* has 101, 105"),
+        ("dsads", "standard", {7, 8}, "its train set is empty: it needs a subject that neither validates nor tests"),
         ("pamap2", "loso", {101, 102, 109}, "needs three subjects at least, .* has 101, 102 without 109"),
         ("pamap2", "loso", {109}, "the data here has none without 109"),
-        ("opportunity", "challenge", {1}, "its validation part is empty: it needs S2 or S3 ADL3, .* has S1-ADL1"),
-        ("opportunity", "paper", {4}, "its train part is empty: it needs S1, or S2 and S3 Drill, ADL1, ADL2"),
+        ("opportunity", "challenge", {1}, "its validation set is empty: it needs S2 or S3 ADL3, .* has S1-ADL1"),
+        ("opportunity", "paper", {4}, "its train set is empty: it needs S1, or S2 and S3 Drill, ADL1, ADL2"),
         ("table", "subject", {1, 2}, "needs three subjects at least, .* has 1, 2"),
         ("table", "recording", {1}, "needs three recordings at least, .* has 1a, 1b"),
     ],

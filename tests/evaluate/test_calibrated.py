@@ -84,12 +84,12 @@ def test_a_data_set_with_calibration_is_audited(view):
     for name in ("train", "validation"):
         np.testing.assert_array_equal(divided.splits[name].starts, whole.splits[name].starts)
     np.testing.assert_array_equal(divided.normalizer.scale, whole.normalizer.scale)
-    assert "no two parts share a subject except for calibration and test" in divided.notes
-    assert "no two parts share a sample, a stretch of signal or a copy of a recording" in divided.notes
+    assert "no two sets share a subject except for calibration and test" in divided.notes
+    assert "no two sets share a sample, a stretch of signal or a copy of a recording" in divided.notes
 
 
 def test_more_seconds_than_there_are_leave_no_test_part():
-    with pytest.raises(ConfigError, match="no window fits into the test part"):
+    with pytest.raises(ConfigError, match="no window fits into the test set"):
         build_dataset(small(calibration=1e5))
 
 

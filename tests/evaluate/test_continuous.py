@@ -1,4 +1,4 @@
-"""Segments of the test part: those of predict on the same recordings, whatever the labels."""
+"""Segments of the test set: those of predict on the same recordings, whatever the labels."""
 
 import dataclasses
 

@@ -66,7 +66,7 @@ def measured(config, dataset, state):
 
 
 def probabilities_of(state, dataset, channels, silent=(), noise=0.0):
-    """Labels and {head: probabilities} of the test part, by NumPy alone but for the random numbers."""
+    """Labels and {head: probabilities} of the test set, by NumPy alone but for the random numbers."""
     split = dataset.splits["test"]
     x = normalised_windows(dataset, split)
     key = jax.random.key(0)

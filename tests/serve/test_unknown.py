@@ -59,7 +59,7 @@ def dataset(trained):
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """A recording of the test part as a user's table, without labels."""
+    """A recording of the test set as a user's table, without labels."""
     recording = synthetic.make_recordings(subjects=5, minutes=2.0)[4]
     path = tmp_path_factory.mktemp("tables") / "day.csv"
     with path.open("w", newline="") as file:
@@ -143,7 +143,7 @@ def features_by_numpy(model, dataset, split):
 
 
 def test_distances_are_those_of_numpy_and_the_threshold_that_of_the_validation_part(trained, dataset):
-    """Mahalanobis distances by SciPy, with the covariance within classes of the training part."""
+    """Mahalanobis distances by SciPy, with the covariance within classes of the training set."""
     config, workdir = trained
     config = config.copy_and_resolve_references()
     config.serve.update(unknown=True, unknown_score="distance")

@@ -1,6 +1,8 @@
 """A study's config becomes the right runs, and a wrong one an error."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +18,7 @@ from configs.studies import (
     tuning,
     your_own,
 )
-from dcdp_jax.config import as_plain_data, check_config
+from dcdp_jax.config import as_plain_data, check_config, check_study
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.studies.grid import stages_of, trials_of, with_fields
 from dcdp_jax.studies.worker import as_config
@@ -40,6 +42,20 @@ def test_every_combination_once_with_seeds_side_by_side():
     assert [t.config.cgm.alpha for t in found] == [0.9] * 4 + [0.5] * 4
     assert [(t.config.data.fold, t.config.seed) for t in found] == [(t.fold, t.seed) for t in found]
     assert len({t.name for t in found}) == 8
+
+
+def test_the_study_of_the_documentation_is_a_study():
+    page = (Path(__file__).parents[2] / "docs" / "baselines.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names = {}
+    exec(program, names)
+    config = names["get_config"]()
+    check_study(config)
+    found = trials(config)
+    assert [(t.row, t.seed) for t in found] == [(r, s) for r in ("without CGM", "CGM after AdamW") for s in range(3)]
+    assert [(t.config.cgm.enabled, t.config.cgm.placement) for t in found[::3]] == [(False, "before"), (True, "after")]
+    for trial in found:
+        check_config(trial.config)
 
 
 def test_a_row_comes_after_what_earlier_stages_chose():

@@ -1,4 +1,4 @@
-"""Tests nested selection with a canary: other labels in the test part change nothing but the test scores."""
+"""Tests nested selection with a canary: other labels in the test set change nothing but the test scores."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ def nested(tables):
 
 
 def results_of(folder):
-    """Returns {trial: result}, the trials by row and fold, as another test part gives them another digest."""
+    """Returns {trial: result}, the trials by row and fold, as another test set gives them another digest."""
     return {
         path.parent.name.partition("-seed")[0]: json.loads(path.read_text())
         for path in sorted(folder.glob("trials/*/result.json"))
@@ -45,7 +45,7 @@ def predictions_of(folder):
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory):
-    """Folders of two studies, the second of which has other labels in the test part."""
+    """Folders of two studies, the second of which has other labels in the test set."""
     top = tmp_path_factory.mktemp("nested")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
@@ -100,7 +100,7 @@ def test_the_table_shows_the_choice_and_one_test(studies):
     for row, mean in means.items():
         assert float(rows[row.replace("_", " ")]["validation"]) == pytest.approx(100 * mean)
     assert "on held-out folds of the training subjects" in text
-    assert "protocol subject: test part" in text
+    assert "protocol subject: test set" in text
     assert "tested is" not in text  # nobody validates, so that no state was selected
     config = json.loads(next(folder.glob("trials/own-final-*/config.json")).read_text())
     assert f"window {config['data']['window']}" == best

@@ -30,7 +30,7 @@ def config_of(**fields):
 
 
 def make_data():
-    """Samples from `TRAINING` to 300 are held out; those after them, the test part, are NaN."""
+    """Samples from `TRAINING` to 300 are held out; those after them, the test set, are NaN."""
     rng = np.random.default_rng(0)
     values = rng.normal(size=(SAMPLES, 3)).astype(np.float32)
     values[300:] = np.nan
@@ -79,7 +79,7 @@ def confidence_by_numpy(params, draw):
 
 
 def test_confidence_is_that_of_the_windows_drawn(one_device):
-    """In every step that draws, and kept in those between; the windows of the test part are NaN, and no S is."""
+    """In every step that draws, and kept in those between; the windows of the test set are NaN, and no S is."""
     steps, _ = one_device
     drawn = []
     for i, (before, metrics) in enumerate(steps):

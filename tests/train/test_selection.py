@@ -165,7 +165,7 @@ def test_the_best_epoch_and_the_last_have_checkpoints_whatever_is_asked_for(tmp_
 
 
 def test_the_last_epoch_is_tested(averaged, tmp_path, capsys):
-    """With the program of a run that keeps no average, and a validation part."""
+    """With the program of a run that keeps no average, and a validation set."""
     config = config_of(**{"train.selection": "last"})
     run = build.prepare(config)
     train(config, tmp_path / "run", run)

@@ -197,7 +197,7 @@ def by_runs(name: str) -> Divide:
 
         notes = ["as in the challenge, subject 4 is left out and S2 and S3 validate on ADL3"]
         if name == "paper":
-            notes.append("the paper names no validation part: this one is the challenge's")
+            notes.append("the paper names no validation set: this one is the challenge's")
         protocol = assign(name, recordings, split_of, by_subject=False, notes=notes)
         needs = {
             "train": "S1, or S2 and S3 Drill, ADL1, ADL2",
@@ -208,7 +208,7 @@ def by_runs(name: str) -> Divide:
             if not intervals:
                 present = sorted({f"S{r.subject}-{r.run}" for r in recordings})
                 raise DataError(
-                    f"data.protocol={name}: its {split} part is empty: it needs {needs[split]}, and the data here has "
+                    f"data.protocol={name}: its {split} set is empty: it needs {needs[split]}, and the data here has "
                     f"{listed(present)}; add the missing files or choose another protocol"
                 )
         return protocol

@@ -147,7 +147,7 @@ DATASET = DatasetSpec(
     read_one=read_one,
     example="Protocol/subject101.dat",
     protocols={
-        "paper": fixed("paper", (106,), (105,), "the paper names no validation part: subject 106 validates"),
+        "paper": fixed("paper", (106,), (105,), "the paper names no validation set: subject 106 validates"),
         "standard": fixed("standard", (105,), (106,)),
         "loso": leave_one_subject_out(left_out=(109,)),
         "groups": subject_groups(left_out=(109,)),

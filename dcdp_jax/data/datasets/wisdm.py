@@ -155,8 +155,8 @@ def by_time(recordings: Sequence[Recording], choice: Choice) -> Protocol:
                     intervals[split].append(Interval(i, first, last))
             seen[key] += stop - start
     notes = (
-        "per user and class: the first 80 % in time train, the last 20 % test; the paper names no validation part: "
-        "here it is the last tenth of each training part",
+        "per user and class: the first 80 % in time train, the last 20 % test; the paper names no validation set: "
+        "here it is the last tenth of each training set",
     )
     return Protocol("paper", intervals, notes=notes)
 
