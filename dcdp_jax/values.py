@@ -17,6 +17,12 @@ def fields_of(section: str) -> list[Field]:
     return [field for field in FIELDS if field.name.rpartition(".")[0] == section]
 
 
+def unknown_field(name: str, names: Sequence[str]) -> str:
+    """Returns the message on a field that does not exist, with the most similar of the names that do."""
+    near = difflib.get_close_matches(name, names, 1)
+    return f"there is no field {name}" + (f"; did you mean {near[0]}?" if near else "")
+
+
 def check_values(values: Mapping[str, Any], fields: Sequence[Field]) -> None:
     """Checks {field: value} against a table of fields.
 
@@ -27,8 +33,7 @@ def check_values(values: Mapping[str, Any], fields: Sequence[Field]) -> None:
     names = [field.name for field in fields]
     for name in values:
         if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            raise ConfigError(f"there is no field {name}" + (f"; did you mean {near[0]}?" if near else ""))
+            raise ConfigError(unknown_field(name, names))
     for field in fields:
         if field.name not in values:
             raise ConfigError(f"{field.name} is not set; derive the config from configs/default.py")

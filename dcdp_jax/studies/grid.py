@@ -10,8 +10,9 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.config import LOCATIONS, as_plain_data, check_config
 from dcdp_jax.errors import ConfigError
+from dcdp_jax.fields import FIELDS
 from dcdp_jax.runs.files import sha256
-from dcdp_jax.values import flatten
+from dcdp_jax.values import check_value, flatten, unknown_field
 
 Fields = Mapping[str, Any]
 GIVEN = {"seed": "study.seeds", "data.fold": "study.folds"}  # {field that no row sets: what sets it}
@@ -129,17 +130,11 @@ def is_inner(trial: Trial) -> bool:
 
 
 def with_fields(config: ConfigDict, fields: Fields) -> ConfigDict:
-    """Returns a copy of a config with some fields set; raises ConfigError for an unknown field, or another type."""
-    copy = config.copy_and_resolve_references()
-    for field, value in fields.items():
-        *parents, last = field.split(".")
-        try:
-            part = copy
-            for parent in parents:
-                part = part[parent]
-            if last not in part:
-                raise KeyError(last)
-            part[last] = value
-        except (KeyError, TypeError) as error:
-            raise ConfigError(f"{field}={value!r}: {error.args[0] if error.args else error}") from error
+    """Returns a copy of a config with some fields set; raises ConfigError for an unknown field, or a wrong value."""
+    copy, known = config.copy_and_resolve_references(), {field.name: field for field in FIELDS}
+    for name, value in fields.items():
+        if name not in known:
+            raise ConfigError(unknown_field(name, list(known)))
+        check_value(known[name], value)
+        copy.update_from_flattened_dict({name: value})
     return copy

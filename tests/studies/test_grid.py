@@ -74,9 +74,10 @@ def test_the_name_follows_the_config_but_not_where_things_are():
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ({"a": {"cgm.alfa": 1}}, "row 'a' on synthetic: cgm.alfa=1"),
-        ({"a": {"nothing.alpha": 1}}, "nothing.alpha"),
-        ({"a": {"cgm.alpha": "high"}}, "cgm.alpha='high'"),
+        ({"a": {"cgm.alfa": 1}}, r"row 'a' on synthetic: there is no field cgm\.alfa; did you mean cgm\.alpha\?"),
+        ({"a": {"nothing.alpha": 1}}, r"there is no field nothing\.alpha"),
+        ({"a": {"cgm.alpha.x": 1}}, r"there is no field cgm\.alpha\.x"),
+        ({"a": {"cgm.alpha": "high"}}, "cgm.alpha='high' is not a number"),
         ({"a": {"cgm.alpha": -1.0}}, "cgm.alpha=-1.0 is below 0"),
         (
             {"a": {"sinthetic:cgm.alpha": 0.5}},
