@@ -34,12 +34,16 @@ from dcdp_jax.train.state import AveragedState
 def adapt_run(config: ConfigDict, workdir: Path, paths: Sequence[str]) -> None:
     """Adapts the model of a finished run to labelled files, and writes WORKDIR/adapted/NAME, a folder to predict with.
 
-    NAME is that of the first file. Raises UserError if the run is not finished, or the files are not what the model
-    reads, are of several people or have too few labels.
+    NAME is that of the first file. Raises UserError if the run is not finished, the folder is of another file of this
+    name, or the files are not what the model reads, are of several people or have too few labels.
     """
     model = load_model(workdir, config.serve.compute_body)
     if not isinstance(model.network, MultiPath):
         raise ConfigError(f"--mode=adapt trains the classifiers of branches, and the model of {workdir} has none")
+    folder = workdir / ADAPTED / Path(paths[0]).stem
+    files = [str(Path(path).absolute()) for path in paths]
+    if folder.exists() and (first := read_result(folder)[ADAPTED]["files"][0]) != files[0]:
+        raise ConfigError(f"{folder}: is adapted on {first}, another file than {files[0]}; rename one of both files")
     items = [(path, item) for path in paths for item in read_input(Path(path), model.card, config.data)]
     if len(people := {item.person: path for path, item in items if item.person}) > 1:
         listed = ", ".join(f"{person} ({path})" for person, path in people.items())
@@ -61,8 +65,7 @@ def adapt_run(config: ConfigDict, workdir: Path, paths: Sequence[str]) -> None:
         )
     params = train_classifiers(model.network, model.variables, model.card.normalizer, windows, labels)
     named = {name: n for name, n in zip(model.card.class_names, counts.tolist(), strict=True) if n}
-    folder = workdir / ADAPTED / Path(paths[0]).stem
-    write_adapted(workdir, folder, model.card, params, {"files": list(paths), "windows": named})
+    write_adapted(workdir, folder, model.card, params, {"files": files, "windows": named})
     print(f"adapted on {', '.join(f'{n} windows of {name}' for name, n in named.items())}")
     print(f"to use it, repeat the command of the run with --workdir={folder}")
 
