@@ -29,7 +29,7 @@ from dcdp_jax.serve.stream import Recognizer
 
 WHERE = "standard input"
 CHUNK = 2**16  # largest number of bytes that are read at a time
-ENOUGH = 100  # intervals between rows from which the unit of time is judged
+ENOUGH = 100  # intervals between the values of a channel from which the unit of time is judged
 
 
 def stream(config: ConfigDict, workdir: Path, smoothing: tuple[str, int]) -> None:
@@ -87,7 +87,8 @@ class LiveRecording:
     first: np.generic | None = None  # its first time stamp; None before the first row
     last: float = -np.inf  # seconds from its first to its last row
     rows: int = 0  # number of rows so far
-    intervals: list[float] = dataclasses.field(default_factory=list)  # seconds between its first rows
+    # for each channel the seconds of its first values, without those that repeat; empty once they were judged
+    stamps: list[list[float]] = dataclasses.field(default_factory=list)
 
 
 class Reader:
@@ -117,8 +118,7 @@ class Reader:
         for block in itertools.chain([pending] if pending else [], source):
             yield from self._take(block)
         for name, recording in self.recordings.items():
-            if 0 < len(recording.intervals) < ENOUGH:
-                self._check_interval(recording)
+            self._check_intervals(recording)
             for event in recording.recognizer.finish():
                 yield name, event
         if self._all_bad:
@@ -155,7 +155,7 @@ class Reader:
             keep_rows=keeps_rows(table),
             absent=tuple(place for place, column in enumerate(self.columns) if column is None),
         )
-        return LiveRecording(recognizer)
+        return LiveRecording(recognizer, stamps=[[] for _ in self.columns])
 
     def _take(self, lines: Sequence[bytes]) -> Iterator[tuple[str, Event]]:
         """Parses lines at once, or if one of them is bad, one after the other."""
@@ -203,7 +203,7 @@ class Reader:
                 self._report(f"{where} {self.table.time!r}: time goes back by {recording.last - time[0]:g} s")
             return
         self._bad = 0
-        self._note_intervals(recording, time)
+        self._note_times(recording, time, values)
         recording.rows, recording.last = recording.rows + len(frame), float(time[-1])
         try:
             for event in recording.recognizer.push(values, time):
@@ -219,18 +219,22 @@ class Reader:
         recording.first = stamps[0] if recording.first is None else recording.first
         return in_seconds(stamps, recording.first, self.table.time_unit)
 
-    def _note_intervals(self, recording: LiveRecording, time: np.ndarray) -> None:
-        """Collects the intervals between the first rows, and checks them once there are enough."""
-        if len(recording.intervals) < ENOUGH and not keeps_rows(self.table):
-            passed = np.diff(time, prepend=recording.last if np.isfinite(recording.last) else time[:1])
-            recording.intervals += passed[passed > 0].tolist()
-            if len(recording.intervals) >= ENOUGH:
-                self._check_interval(recording)
+    def _note_times(self, recording: LiveRecording, time: np.ndarray, values: np.ndarray) -> None:
+        """Collects the first times of each channel, and checks their intervals once there are enough."""
+        if not recording.stamps or keeps_rows(self.table):
+            return
+        for stamps, there in zip(recording.stamps, np.isfinite(values).T, strict=True):
+            came = time[there]
+            stamps += came[np.diff(came, prepend=stamps[-1] if stamps else -np.inf) > 0].tolist()
+        if max(map(len, recording.stamps)) > ENOUGH:
+            self._check_intervals(recording)
 
-    def _check_interval(self, recording: LiveRecording) -> None:
+    def _check_intervals(self, recording: LiveRecording) -> None:
         """Prints notes on bursts, and on a rate that is not the model's; raises DataError if the unit is wrong."""
-        if self.table.repeated != "spread":
-            interval, doubt = check_intervals(np.array(recording.intervals), self.table)
+        passed = np.diff(max(recording.stamps, key=len, default=[]))
+        recording.stamps = []
+        if len(passed) and self.table.repeated != "spread":
+            interval, doubt = check_intervals(passed, self.table)
             for note in [*([doubt] if doubt else []), *rate_notes(interval, self.card, self.table)]:
                 print(note, file=sys.stderr)
 

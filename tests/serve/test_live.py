@@ -255,6 +255,22 @@ def test_repeated_stamps_are_treated_alike(how, model, tmp_path):
         assert assert_stream_is_predict(model, path, data)
 
 
+@pytest.mark.parametrize("bursts", [False, True])
+def test_bursts_are_said_in_both_and_rows_of_two_sensors_almost_at_once_are_none(bursts, model, tmp_path, capsys):
+    path = table(tmp_path / "a.csv", 200)
+    frame = pd.read_csv(path)
+    if bursts:
+        frame["time"] = np.arange(200) // 4 * 4 / 25 + np.arange(200) % 4 / 1000
+    else:
+        later = frame.assign(time=frame["time"] + 2e-5, **dict.fromkeys(COLUMNS[:3], np.nan))
+        frame = pd.concat([frame.assign(**dict.fromkeys(COLUMNS[3:], np.nan)), later]).sort_values("time")
+    frame.to_csv(path, index=False)
+    assert_stream_is_predict(model, path, fields_of())
+    (item,) = read_input(path, model.card, fields_of())
+    said = capsys.readouterr().err
+    assert ("rows come" in said, any("rows come" in note for note in item.notes)) == (bursts, bursts)
+
+
 def test_another_rate_is_said_in_both(model, tmp_path, capsys):
     path = table(tmp_path / "a.csv", 120, rate=50.0)
     (item,) = read_input(path, model.card, fields_of())
