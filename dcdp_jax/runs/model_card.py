@@ -98,7 +98,7 @@ def make_card(
       dataset: Data that it was trained on.
       branches: Its branches; none for a baseline.
       best_epoch: Number of its checkpoint.
-      rejection: Rule chosen on the validation set; None without such a part.
+      rejection: Rule chosen on the validation set; None without one.
     """
     return ModelCard(
         version=version_of("dcdp_jax"),
