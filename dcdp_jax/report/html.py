@@ -90,7 +90,7 @@ def _calibration(predictions: Predictions) -> dict[str, Any]:
         "reliability",
         "Reliability",
         "Bars and dots: share of right predictions among those of a confidence; the dots stand at the bin's mean "
-        "confidence. On the dotted line the model is as often right as it says; below, it is too sure. A bin of few "
+        "confidence. On the dotted line confidence equals accuracy; below it the model is overconfident. A bin of few "
         "windows says little: how many there are stands below.",
         bins,
     )

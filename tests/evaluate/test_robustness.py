@@ -314,7 +314,7 @@ def test_a_site_in_both_branches_silences_neither():
     assert absences(alone, ()) == []
 
 
-def test_the_fallback_is_the_fusion_where_every_branch_hears_something(config, dataset, state):
+def test_the_fallback_is_the_fusion_where_no_branch_lacks_all_channels(config, dataset, state):
     devices = Devices(1)
     step = devices.map_step(
         robustness.corrupted_step,

@@ -154,7 +154,7 @@ def test_page_is_self_contained_and_sound(summary, tmp_path):
     for chart in charts:
         ElementTree.fromstring(chart)
     assert parsed.of("h2") == [
-        "Parts",
+        "Sets",
         "Class balance",
         "Subjects and classes",
         "Example windows",
