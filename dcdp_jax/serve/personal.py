@@ -42,8 +42,8 @@ def adapt_run(config: ConfigDict, workdir: Path, paths: Sequence[str]) -> None:
         raise ConfigError(f"--mode=adapt trains the classifiers of branches, and the model of {workdir} has none")
     folder = workdir / ADAPTED / Path(paths[0]).stem
     files = [str(Path(path).absolute()) for path in paths]
-    if folder.exists() and (first := read_result(folder)[ADAPTED]["files"][0]) != files[0]:
-        raise ConfigError(f"{folder}: is adapted on {first}, another file than {files[0]}; rename one of both files")
+    if folder.exists() and (first := str(Path(read_result(folder)[ADAPTED]["files"][0]).absolute())) != files[0]:
+        raise ConfigError(f"{folder} is adapted on {first}, another file than {files[0]}; rename one of the two files")
     items = [(path, item) for path in paths for item in read_input(Path(path), model.card, config.data)]
     if len(people := {item.person: path for path, item in items if item.person}) > 1:
         listed = ", ".join(f"{person} ({path})" for person, path in people.items())
