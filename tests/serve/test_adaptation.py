@@ -216,9 +216,7 @@ def test_adapting_writes_a_model_beside_the_old_one(copied, wearer, data, capsys
     assert [path.name for path in (copied / "adapted").iterdir()] == ["labelled"]
     (wearer / "ben").mkdir()
     shutil.copy(wearer / "one.csv", wearer / "ben" / "labelled.csv")
-    with pytest.raises(
-        ConfigError, match=r"labelled is adapted on .*wearer.*/labelled\.csv, another file than .*ben/"
-    ):
+    with pytest.raises(ConfigError, match=r"labelled is adapted on .*wearer.*/labelled\.csv, another file than .*ben/"):
         adapt_run(config, copied, [str(wearer / "ben" / "labelled.csv")])
     lines = [line.encode() for line in (wearer / "labelled.csv").read_text().splitlines(keepends=True)[:100]]
     assert list(answers(new, [lines], default.get_config().data.table))
