@@ -32,7 +32,7 @@ test-3.11 test-3.12: test-%:
 	@if python$* -c 'import ensurepip' 2>/dev/null; then $(MAKE) test PYTHON=python$* VENV=.venv-$*; \
 	else echo "SKIPPED: there is no python$* on this machine"; fi
 
-# On a machine with a GPU, JAX and PyTorch; nothing is installed. Writes benchmark-gpu/table.md.
+# On a machine with a GPU, PyTorch and the packages of the base; nothing is installed. Writes benchmark-gpu/table.md.
 MINUTES ?= 9
 benchmark-gpu:
 	python3 benchmarks/gpu.py --minutes $(MINUTES) --out benchmark-gpu

@@ -3,13 +3,13 @@
     python benchmarks/gpu.py --minutes 9 --out DIR [--only TEXT ...] [--before CHECKOUT ...] [--at-once 3]
         [--seconds 3] [--small] [--steps N] [--batch N] [--width N]
 
-Run it from the repository's root on a machine with JAX, PyTorch and the small packages that the import of the training
-step needs (ml_collections, msgspec and what TensorFlow Datasets needs); nothing needs to be installed from here. Each
-contender (`contenders.py`, the most telling first) is compiled in a process of its own beside the others, which share
-a cache of compiled programs. As soon as one is ready, all others are stopped (SIGSTOP), it is timed with nothing else
-on the machine, and ends. Every stage is printed and written at once: `stages.jsonl` as it comes, `table.md` anew after
-each. What does not fit into the minutes is named there. `--small` is the same with a tiny network, for a test on CPU.
-Times of compilation are those beside the other processes.
+Run it from the repository's root on a machine with PyTorch and the packages of the base; nothing needs to be installed
+from here, and code that cannot be imported, as for want of a package, is named at the start. Each contender
+(`contenders.py`, the most telling first) is compiled in a process of its own beside the others, which share a cache of
+compiled programs. As soon as one is ready, all others are stopped (SIGSTOP), it is timed with nothing else on the
+machine, and ends. Every stage is printed and written at once: `stages.jsonl` as it comes, `table.md` anew after each.
+What does not fit into the minutes is named there. `--small` is the same with a tiny network, for a test on CPU. Times
+of compilation are those beside the other processes.
 """
 
 import argparse
@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=0, help="instead of 64")
     parser.add_argument("--small", action="store_true", help="a tiny network, to test this script")
     asked = parser.parse_args()
-    check_imports([Path(checkout) for checkout in (ROOT, *asked.before)])
+    check_imports([ROOT, *map(Path, asked.before)])
     end = time.monotonic() + 60 * asked.minutes
     records = Records(asked)
     chosen = (one for one in contenders(asked.before) if all(word in one.name() for word in asked.only))

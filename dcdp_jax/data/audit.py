@@ -45,7 +45,7 @@ def audit(
       What was proved, one sentence each, for the record.
 
     Raises:
-      DataError: a window crosses a gap or leaves its part, or has a value beyond any measurement; two splits share a
+      DataError: a window crosses a gap or leaves its set, or has a value beyond any measurement; two splits share a
         raw sample, a stretch of signal, a copy of a recording, or a subject where the protocol is by subject; the
         normaliser is not the training set's. The message names the splits and the subject, run and sample.
     """
