@@ -11,9 +11,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-import jax
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Compiling was half of what tests took, so XLA optimizes little in the tests and their child processes; the fixture
+# `optimized` and tests/e2e/running.py compile as users do.
+FAST_COMPILATION = {"XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+os.environ |= {name: os.environ.get(name, value) for name, value in FAST_COMPILATION.items()}
+
+import jax  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)
 # Tests compile the same programs again and again, also in processes that they start.
@@ -68,6 +74,14 @@ def free_programs():
     """Frees what a module's tests have compiled: each program has memory maps, and Linux allows a process 65,530."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def optimized():
+    """Lets XLA optimize what a module compiles: rounding errors are then those of users' programs."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture

@@ -73,6 +73,7 @@ def test_the_cnn_is_what_its_matrices_cost():
     assert convolutions < found < 1.03 * convolutions
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_every_network(monkeypatch, capsys):
     benchmarks = Path(__file__).parents[2] / "benchmarks"
     monkeypatch.chdir(benchmarks.parent)

@@ -14,6 +14,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from dcdp_jax import cli
+from tests.conftest import FAST_COMPILATION
 
 ROOT = Path(__file__).parents[2]
 HOLDING = Path(__file__).with_name("holding")
@@ -44,11 +45,12 @@ started = []
 
 
 def start(*arguments, config="configs/demo.py", stdin=None, **environment):
-    """Starts launch.py and returns the running process."""
+    """Starts launch.py, compiled as users' programs are, and returns the running process."""
+    inherited = {name: value for name, value in os.environ.items() if name not in FAST_COMPILATION}
     process = subprocess.Popen(
         [sys.executable, "launch.py", f"--config={config}", *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env=inherited | environment,
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -29,21 +29,13 @@ TINY = (
     "--config.train.batch_size=32",
     "--config.parallel.devices=1",
 )
-# A network without and one with a loop over time, and a classical model; `make test-slow` trains the rest.
-QUICK = ("cnn", "lstm", "random_forest")
+# A network and a classical model; `make test-slow` trains the rest.
+QUICK = ("cnn", "random_forest")
 LATER = [name for name in (*BASELINES, *CLASSICAL) if name not in QUICK]
 
 
-@pytest.fixture
-def fast_compilation():
-    """Programs that run for a second need not be fast."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in LATER)])
-def test_a_baseline_trains_to_a_result(name, fast_compilation, tmp_path):
+def test_a_baseline_trains_to_a_result(name, tmp_path):
     workdir = tmp_path / "run"
     status, _, errors = command(f"--config.model.name={name}", *TINY, f"--workdir={workdir}")
     assert status == 0, errors

@@ -26,6 +26,8 @@ from dcdp_jax.train.preemption import Termination
 from dcdp_jax.train.trainer import train
 from tests.e2e.running import SMALL, SMALL_DATA, finish, launch, read_json, start, wait_for
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 EPOCHS, BATCH, LOG_EVERY = 3, 168, 3
 IN_PROCESSES = (*SMALL, *SMALL_DATA, "--config.train.epochs=2")
 TIMES = ("seconds", "windows_per_second")

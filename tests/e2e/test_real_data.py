@@ -10,7 +10,8 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("name", ["uci_har", pytest.param("wisdm", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["uci_har", "wisdm"])
+@pytest.mark.slow
 def test_trains_to_a_result(name, raw_dir, tmp_path):
     protocol, windows, subjects, marks = EXPECTED[name]
     status, _, errors = launch(

@@ -114,6 +114,7 @@ def logs_of(folder):
     return "".join(path.read_text() for path in folder.glob("jobs/*.log"))
 
 
+@pytest.mark.slow
 def test_sigterm_is_passed_on(study_file, tmp_path):
     endless = "--config.quick.datasets.synthetic.train.epochs=100000"
     # Two seeds at once: one program, two folders.

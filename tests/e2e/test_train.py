@@ -163,6 +163,7 @@ def check_resumes_to_the_same(workdir, expected):
         assert read_json(workdir / "result.json")[name] == read_json(expected / "result.json")[name]
 
 
+@pytest.mark.slow
 def test_killed_within_a_save_and_resumed_is_the_same_to_the_bit(finished, tmp_path):
     """Killed when a checkpoint's arrays are written but not in place, and when they are and their digests are not.
 

@@ -52,7 +52,11 @@ def dataset():
     return build_dataset(small_config(MAIN_MODEL).data)
 
 
-@pytest.mark.parametrize("model", [MAIN_MODEL, *BASELINES])
+QUICK = (MAIN_MODEL, "lstm")
+LATER = [pytest.param(name, marks=pytest.mark.slow) for name in BASELINES if name not in QUICK]
+
+
+@pytest.mark.parametrize("model", [*QUICK, *LATER])
 def test_every_step_lowers_for_every_platform(model, dataset):
     found = lower_everywhere(small_config(model), dataset)
     steps = ("train", "evaluation")
@@ -154,6 +158,7 @@ def test_the_steps_get_the_windows_on_which_confidence_is_measured(dataset):
     np.testing.assert_array_equal(held.labels, dataset.splits["validation"].labels)
 
 
+@pytest.mark.slow
 def test_what_runs_is_compared_with_one_cpu(dataset):
     config = small_config(MAIN_MODEL)
     reference = run_steps(config, dataset, Devices(1, "jit", "cpu"), None)

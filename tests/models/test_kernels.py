@@ -32,7 +32,11 @@ def leaves(params):
     return jax.tree_util.tree_leaves_with_path(params)
 
 
-@pytest.mark.parametrize("name", ["dcdp_har", *BASELINES])
+QUICK = ("dcdp_har", "cnn", "lstm")
+LATER = [pytest.param(name, marks=pytest.mark.slow) for name in BASELINES if name not in QUICK]
+
+
+@pytest.mark.parametrize("name", [*QUICK, *LATER])
 def test_law(name):
     model = network(name)
     state = create_state(model, optax.sgd(0.1), 3, WINDOW, CHANNELS)

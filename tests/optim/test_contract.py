@@ -108,7 +108,11 @@ CASES = {
     "shuffled": Case(shuffled, 0.9, "confidence"),
     "shuffled-mean-one": Case(shuffled_mean_one, 0.9, "confidence"),
 } | {name: Case(make, 0.9, "confidence") for make, name in chains.items()}
-every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+# Chains hold these transformations; `make test-slow` asks most of them too.
+LATER = {*chains.values()} - {"adamw-before", "sgd-decoupled"}
+every_case = pytest.mark.parametrize(
+    "case", [pytest.param(case, id=name, marks=[pytest.mark.slow] * (name in LATER)) for name, case in CASES.items()]
+)
 
 
 def random_tree(seed, dtype=np.float32, shapes=SHAPES):

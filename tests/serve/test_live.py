@@ -146,6 +146,7 @@ CASE_FIELDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASE_FIELDS)
 def test_cases_line_by_line_are_predict_to_the_bit(case, cases, model):
     data = fields_of(subject="", label="", **CASE_FIELDS[case])

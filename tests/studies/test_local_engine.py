@@ -87,6 +87,7 @@ def test_a_worker_whose_trial_fails_exits_with_1(tmp_path, monkeypatch):
     assert (folder / "error.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_process_takes_one_trial_with_it(engine, tmp_path, monkeypatch):
     gate = Hold(tmp_path / "gate", f"{tmp_path}/job-0/result.json")
     for name, value in gate.environment.items():

@@ -10,6 +10,8 @@ from dcdp_jax.studies.study import study
 from tests.e2e.running import ROOT
 from tests.studies.test_your_own import write_tables
 
+pytestmark = pytest.mark.slow
+
 CANARY = 5
 # What differs between two runs of the same config, and the digest of all files that were read.
 OF_THE_RUN = ("wall_seconds", "windows_per_second", "command", "data_fingerprint")

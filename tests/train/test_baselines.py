@@ -44,7 +44,7 @@ def run(count, name):
     return history, jax.device_get(state), tally
 
 
-@pytest.mark.parametrize("name", ["lstm_cnn", "deepconvlstm"])
+@pytest.mark.parametrize("name", ["lstm_cnn", pytest.param("deepconvlstm", marks=pytest.mark.slow)])
 def test_eight_devices_give_the_numbers_of_one(name):
     """Batch normalisation in the one; dropout, and no running statistics, in the other; loops over time in both."""
     (one, state, tally), (eight, state_of_eight, tally_of_eight) = run(1, name), run(8, name)

@@ -176,7 +176,7 @@ def one_device(signals):
     return run(1, signals, 6)
 
 
-@pytest.mark.parametrize("count", [7, 8])
+@pytest.mark.parametrize("count", [7, pytest.param(8, marks=pytest.mark.slow)])
 def test_confidences_coefficients_and_parameters_agree_on_any_number_of_devices(count, signals, one_device):
     history, params = run(count, signals, 6)
     expected, expected_params = one_device

@@ -254,6 +254,7 @@ def table1_configs():
         base |= next(row.fields for row in stage.rows if row.name == best)
 
 
+@pytest.mark.slow
 def test_table_1_has_seven_programs(dataset):
     """Three optimisers and four depths. Rows of one program have the same text, those of two have not."""
     configs = list(table1_configs())

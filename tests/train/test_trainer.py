@@ -20,6 +20,8 @@ from dcdp_jax.train.preemption import Termination
 from dcdp_jax.train.trainer import train, train_runs
 from tests.e2e.running import read_json
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 SEEDS, EPOCHS, LOG_EVERY = (0, 1), 3, 3
 TIMES = ("seconds", "windows_per_second")
 # Scores count windows, of which an other order of a sum moves one at most; losses and probabilities are smooth.
@@ -348,6 +350,7 @@ def check_equal(found, wanted):
             assert results[0][key] == results[1][key]
 
 
+@pytest.mark.slow
 def test_seeds_divided_among_devices(single, tmp_path):
     for stream in (False, True):
         trials = trials_in(tmp_path / str(stream))
