@@ -121,11 +121,14 @@ def check_config(config: ConfigDict) -> None:
 def unread_notes(config: ConfigDict) -> list[str]:
     """Returns a note for each field that is not at its default, but is not read with this config."""
     values, defaults = dict(flatten(config.to_dict())), {field.name: field.default for field in FIELDS}
+    reasons: dict[str, str] = {}
+    for names, other, read, among in CONDITIONS:
+        if (values[other] in among) != read:
+            reasons |= {name: f"{other}={values[other]!r}" for name in names.split() if name not in reasons}
     return [
-        f"{name}={values[name]!r} is not used with {other}={values[other]!r}"
-        for names, other, read, among in CONDITIONS
-        for name in names.split()
-        if values[name] != defaults[name] and (values[other] in among) != read
+        f"{name}={values[name]!r} is not used with {reason}"
+        for name, reason in reasons.items()
+        if values[name] != defaults[name]
     ]
 
 

@@ -122,6 +122,8 @@ def test_fields_that_are_set_but_not_read_are_noted():
     assert unread_notes(config) == ["cgm.start_epoch=1 is not used with modulation.name='ogm'"]
     config.cgm.enabled, config.modulation.name, config.modulation.start_epoch = False, "cgm", 0
     assert unread_notes(config) == ["cgm.start_epoch=1 is not used with cgm.enabled=False"]
+    config.modulation.name = "ogm"
+    assert unread_notes(config) == ["cgm.start_epoch=1 is not used with modulation.name='ogm'"]
 
 
 def test_names_that_the_network_owns_are_no_branches():

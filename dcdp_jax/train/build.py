@@ -70,6 +70,11 @@ def prepare(config: ConfigDict, dataset: Dataset | None = None, divide_seeds: bo
             f"train.batch_size={batch_size} does not divide by the {len(devices)} devices; "
             f"choose a multiple of {len(devices)}, or fewer devices with parallel.devices"
         )
+    if config.train.diagnosis_batches and batch_size < len(devices):
+        raise ConfigError(
+            f"train.batch_size={batch_size} leaves nothing of a batch for each of the {len(devices)} devices, on which "
+            f"train.diagnosis_batches={config.train.diagnosis_batches} compares gradients; choose a larger batch"
+        )
     dataset = dataset or from_first_process(lambda: build_dataset(config.data))
     branches = build_branches(config, dataset)
     training_windows = len(dataset.splits["train"].labels)

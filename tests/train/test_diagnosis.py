@@ -6,7 +6,7 @@ import pytest
 
 from dcdp_jax.config import check_config
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.train.build import build_chain, build_settings
+from dcdp_jax.train.build import build_chain, build_settings, prepare
 from dcdp_jax.train.devices import Devices
 from dcdp_jax.train.diagnosis import gradient_cosines
 from dcdp_jax.train.state import create_state
@@ -100,6 +100,13 @@ def test_cosines_against_finite_differences(measured):
 @pytest.mark.parametrize("count", [7, 8])
 def test_they_do_not_depend_on_the_number_of_devices(measured, count):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), measured[1][count], measured[1][1])
+
+
+def test_a_batch_smaller_than_the_number_of_devices_that_divide_seeds_is_refused():
+    config = config_of("none")
+    config.update_from_flattened_dict({"train.diagnosis_batches": 3, "train.batch_size": 6, "parallel.devices": 8})
+    with pytest.raises(ConfigError, match=r"train\.batch_size=6 .* 8 devices, .* train\.diagnosis_batches=3"):
+        prepare(config, divide_seeds=True)
 
 
 def test_a_model_without_branches_has_no_gradients_to_compare():
