@@ -10,6 +10,8 @@ from dcdp_jax.studies.statistics import holm, paired_p
 from dcdp_jax.train.build import prepare
 from dcdp_jax.train.trainer import train_runs
 
+pytestmark = pytest.mark.usefixtures("optimized")  # as it trains for minutes
+
 SEEDS = range(20)
 AT_ONCE = 5
 POINTS = 2.0  # the gain that the study has to be able to exclude
