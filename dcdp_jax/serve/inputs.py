@@ -107,13 +107,18 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
 def rate_notes(interval: float, card: ModelCard, table: ConfigDict) -> list[str]:
     """Returns a sentence if the rate of rows, a usual interval in seconds, is another than the model's or unknown."""
     if keeps_rows(table):
-        return [f"rows are taken to come at {card.input_rate:g} Hz, because data.table.time is empty"]
+        return [assumed_rate(card)]
     if abs(interval * card.input_rate - 1) <= SAME_RATE:
         return []
     return [
         f"rows come at {1 / interval:.4g} Hz, and the model was trained on {card.input_rate:.4g} Hz: "
         f"resampled by {table.resample}"
     ]
+
+
+def assumed_rate(card: ModelCard) -> str:
+    """Returns the note on a table without a time."""
+    return f"rows are taken to come at {card.input_rate:g} Hz, because data.table.time is empty"
 
 
 def reading_fields(

@@ -23,7 +23,7 @@ from dcdp_jax.errors import DataError
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.channels import computable, with_units
 from dcdp_jax.serve.events import Event
-from dcdp_jax.serve.inputs import rate_notes, reading_fields
+from dcdp_jax.serve.inputs import assumed_rate, rate_notes, reading_fields
 from dcdp_jax.serve.model import TrainedModel, load_serving_model
 from dcdp_jax.serve.stream import Recognizer
 
@@ -266,13 +266,13 @@ def silent_branches(card: ModelCard, columns: dict[str, str]) -> list[str]:
 
 def introduce(card: ModelCard, columns: dict[str, str], table: ConfigDict) -> None:
     """Prints on standard error how the table is read, and which channels are missing."""
-    clock = f"assumed to come at {card.input_rate:g} Hz"
+    how = assumed_rate(card)
     if table.time:
         unit = f" in {table.time_unit}" if table.time_unit in SECONDS else ""
-        clock = f"resampled to {card.input_rate:g} Hz by the column {table.time!r}{unit}"
+        how = f"samples are resampled to {card.input_rate:g} Hz by the column {table.time!r}{unit}"
     elif table.preamble:
-        clock = f"resampled to {card.input_rate:g} Hz by the rate before the first row"
-    print(f"ready: samples are {clock}; an answer every {card.step / card.rate:g} s", file=sys.stderr)
+        how = f"samples are resampled to {card.input_rate:g} Hz by the rate before the first row"
+    print(f"ready: {how}; an answer every {card.step / card.rate:g} s", file=sys.stderr)
     if absent := [channel.name for channel in card.inputs if channel.name not in columns]:
         print(
             f"no {', '.join(absent)}: without the branch {', '.join(silent_branches(card, columns))}"

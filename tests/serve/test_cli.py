@@ -155,7 +155,7 @@ def test_a_stream_is_ended_by_a_keyboard(finished):
     process = start(*ARGUMENTS, f"--workdir={finished}", "--mode=stream", "--config.data.table.time=", stdin=-1)
     process.stdin.write(",".join(c.name for c in synthetic.CHANNELS) + "\n")
     process.stdin.flush()
-    assert "assumed to come at 25 Hz" in process.stderr.readline()
+    assert "taken to come at 25 Hz" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     assert process.communicate() == ("", "")
     assert process.returncode == 0

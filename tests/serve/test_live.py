@@ -245,7 +245,7 @@ def test_too_many_bad_lines_in_a_row_end_a_stream(model, tmp_path):
 def test_repeated_stamps_are_treated_alike(how, model, tmp_path):
     path = table(tmp_path / "a.csv", 200)
     frame = pd.read_csv(path)
-    frame["time"] = np.floor(frame["time"] * 5) / 5
+    frame["time"] = np.floor((frame["time"] + 0.08) * 5) / 5  # the first of them has fewer rows
     frame.to_csv(path, index=False)
     data = fields_of(repeated=how)
     if how == "error":
@@ -278,6 +278,16 @@ def test_another_rate_is_said_in_both(model, tmp_path, capsys):
     assert_stream_is_predict(model, path, fields_of())
     assert item.notes == ("rows come at 50 Hz, and the model was trained on 25 Hz: resampled by linear",)
     assert capsys.readouterr().err.splitlines()[1:] == list(item.notes)
+
+
+def test_rows_without_a_time_are_said_in_both_to_come_at_the_rate_of_the_training(model, tmp_path, capsys):
+    path = table(tmp_path / "a.csv", 60, subject=["ann"] * 30 + ["bob"] * 30)
+    items = read_input(path, model.card, fields_of(time="", label=""))
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(list(answers(model, [[line] for line in lines], fields_of(time="", label="").table))) == 4
+    notes = ("rows are taken to come at 25 Hz, because data.table.time is empty",)
+    assert [item.notes for item in items] == [notes, notes]
+    assert capsys.readouterr().err.splitlines() == [f"ready: {notes[0]}; an answer every 0.32 s"]
 
 
 @pytest.mark.parametrize("rows", [200, 60])
