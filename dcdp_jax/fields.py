@@ -237,7 +237,9 @@ FIELDS = (
         "data.table.repeated",
         "error",
         "Treatment of rows with the time of the previous row: `error` leaves them out if they are few (5 %), "
-        "`spread` spreads them evenly until the next time, `drop` leaves them out, `mean` averages them.",
+        "`spread` spreads them evenly until the next time, `drop` leaves them out, `mean` averages them. Where "
+        "times are cut to seconds and a recording begins or ends within one, `spread` puts the rows of the first "
+        "second at its end, and those of the last at its beginning, as far apart as in the second beside it.",
         choices="data.resample:REPEATED",
     ),
     Field(

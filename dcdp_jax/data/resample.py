@@ -58,20 +58,25 @@ class Repeats:
           how: `error`: they are left out, and more than a few raise an error. `drop`: they are left out. `mean`: rows
             with one stamp become one row, the mean of their values. `spread`: they are spread evenly until the next
             stamp. If that is more than `max_gap` away, and at the end, they are spread over as long a time as passed
-            between the previous stamp and theirs.
+            between the previous stamp and theirs. The first stamp of a stretch may have fewer rows than the next one,
+            and the last one fewer than the one before, because a recording begins and ends within a second. Such rows
+            are spread at the neighbour's intervals: the first rows until the next stamp, the last ones from their own.
           max_gap: seconds.
         """
         self.how, self.max_gap = how, max_gap
         self.repeated = 0  # rows with the stamp of the row before
         self._received = 0
         self._last = -np.inf
-        self._interval = np.nan  # between the last two stamps
-        self._held: Rows | None = None  # rows of the last stamp, of which more may follow
+        # Of the last stamp whose rows were spread: seconds until the next, seconds between rows, and whether it ended a
+        # stretch.
+        self._interval, self._step, self._ended = np.nan, np.nan, True
+        self._held: Rows | None = None  # rows that depend on later ones, as those of the last stamp
 
     def push(self, time: np.ndarray, values: np.ndarray) -> Rows:
         """Takes rows, (n,) seconds and (n, c) values, and returns the resolved rows.
 
-        With `mean` and `spread`, the rows of the last stamp are held back until the next stamp.
+        With `mean` and `spread`, the rows of the last stamp are held back until the next stamp, and with `spread` those
+        of the first stamp of a stretch until the one after the next.
 
         Raises:
           DataError: time goes back or is no number, or too many stamps repeat where that is an error.
@@ -93,9 +98,7 @@ class Repeats:
             return came.select(~again)
         if self._held is not None:
             came = join([self._held, came])
-        first = int(np.searchsorted(came.time, came.time[-1])) if len(came.time) else 0
-        self._held = came.select(slice(first, None))
-        return self._settle(came.select(slice(first)), self._last)
+        return self._settle(came, ended=False)
 
     def judge(self, time: np.ndarray, whole: int | None = None) -> None:
         """Raises DataError if `how` is `error` and, with the next rows, too many rows repeat a stamp.
@@ -119,32 +122,53 @@ class Repeats:
     def finish(self) -> Rows | None:
         """Returns the rows that were held back, or None."""
         held, self._held = self._held, None
-        return None if held is None or not len(held.time) else self._settle(held, np.inf)
+        return None if held is None else self._settle(held, ended=True)
 
-    def _settle(self, rows: Rows, following: float) -> Rows:
-        """Resolves whole groups of rows with one stamp; `following` is the stamp after the last group."""
+    def _settle(self, rows: Rows, ended: bool) -> Rows:
+        """Resolves groups of rows with one stamp: all if they have ended, else those that no later row can change."""
         stamps, first, counts = np.unique(rows.time, return_index=True, return_counts=True)
         if not len(stamps):
             return rows
-        if self.how == "mean":
-            there = np.isfinite(rows.values)
-            sums = np.add.reduceat(np.where(there, rows.values, 0).astype(np.float64), first)
-            known = np.add.reduceat(there.astype(np.float64), first)
-            values = sums / np.where(known > 0, known, np.nan)
-            return Rows(stamps, values.astype(rows.values.dtype), rows.rows[first])
-        intervals = np.diff(stamps, append=following)
+        if self.how == "spread":
+            time, ready = self._spread(stamps, counts, ended)
+        else:
+            time, ready = stamps, len(stamps) if ended else len(stamps) - 1
+        end = [*first.tolist(), len(rows.time)][ready]
+        self._held, rows = rows.select(slice(end, None)), rows.select(slice(end))
+        if self.how == "spread":
+            return rows._replace(time=time[:end])
+        there = np.isfinite(rows.values)
+        sums = np.add.reduceat(np.where(there, rows.values, 0).astype(np.float64), first[:ready])
+        known = np.add.reduceat(there.astype(np.float64), first[:ready])
+        values = sums / np.where(known > 0, known, np.nan)
+        return Rows(time[:ready], values.astype(rows.values.dtype), rows.rows[first[:ready]])
+
+    def _spread(self, stamps: np.ndarray, counts: np.ndarray, ended: bool) -> tuple[np.ndarray, int]:
+        """Returns the times of the rows of groups, and how many of these no later row can change."""
+        intervals = np.diff(stamps, append=np.inf)
         before = np.concatenate([[self._interval], intervals[:-1]])
+        if np.isnan(self._interval) and len(stamps) > 1:
+            before[0] = intervals[1]
+        ends = np.full(len(stamps), False)
         for i in np.flatnonzero(intervals > self.max_gap):  # in order, because each interval is the one before the next
             if intervals[i] > 1.5 * before[i] or np.isinf(intervals[i]):
-                intervals[i] = before[i]
+                intervals[i], ends[i] = before[i], True
             if i + 1 < len(before):
                 before[i + 1] = intervals[i]
-        if np.isnan(intervals).any() and counts[np.isnan(intervals)].max() > 1:
+        begins = np.append(self._ended, ends[:-1])
+        # The last group may get more rows, on which the group before depends if it is the first of a stretch.
+        ready = len(stamps) if ended else len(stamps) - 1 - int(begins[-2:-1].any())
+        if (np.isnan(intervals) & (counts > 1))[:ready].any():
             raise DataError("data.table.repeated='spread': all rows have the same time")
-        self._interval = float(intervals[-1])
-        within = np.arange(len(rows.time)) - np.repeat(first, counts)
-        step = np.nan_to_num(np.repeat(intervals / counts, counts))
-        return Rows(np.repeat(stamps, counts) + within * step, rows.values, rows.rows)
+        step = intervals / counts
+        previous, following = np.append(self._step, step[:-1]), np.append(step[1:], np.inf)
+        if ready:
+            self._interval, self._step, self._ended = intervals[ready - 1], step[ready - 1], ends[ready - 1]
+        late = begins & ~ends & (following < step) & (counts < np.append(counts[1:], 0))
+        step = np.where(ends & ~begins, np.minimum(step, previous), np.where(late, following, step))
+        start = np.where(late, stamps + intervals - counts * step, stamps)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.repeat(start, counts) + within * np.repeat(np.nan_to_num(step), counts), ready
 
 
 def settle(time: np.ndarray, values: np.ndarray, how: str, max_gap: float) -> tuple[Rows, int]:

@@ -134,8 +134,7 @@ def window_label(recording: Recording, time: np.ndarray, event: Event, card: Mod
 def strange_values(card: ModelCard, recording: Recording) -> list[str]:
     """Returns sentences about channels unlike the training's: of another unit, or with gravity on one side only.
 
-    Medians are compared by the normaliser, in standard deviations or ranges of the training set. The training's
-    accelerations had gravity if their mean is a large part of it, as long as the device was worn in a usual direction.
+    Medians are compared by the normaliser, in standard deviations or ranges of the training set.
     """
     if all(scale == 1 for scale in card.scale):
         return []
@@ -144,14 +143,28 @@ def strange_values(card: ModelCard, recording: Recording) -> list[str]:
     size = np.abs((middle - card.shift) * np.array(card.scale))
     far = [f"{c.name} [{c.unit}]" for c, s in zip(card.channels, size, strict=True) if s > FAR]
     notes = [f"values unlike the training's, is the unit right? {', '.join(far)}"] if far else []
+    had_gravity = trained_gravity(card)
     for (group, site, unit), seen in units_seen(card.channels, recording.signals, card.rate).items():
-        axes = [i for i, c in enumerate(card.channels) if (c.group, c.site, c.unit) == (group, site, unit)]
-        trained = np.linalg.norm(np.take(card.shift, axes)) / GRAVITY.get(unit_name(unit), np.inf)
-        if seen == NONE and WITH_GRAVITY[0] < trained < WITH_GRAVITY[1]:
+        had = had_gravity.get((group, site, unit))
+        if seen == NONE and had:
             notes.append(f"{group} at {site} is without gravity, and the training's is with it")
-        elif seen == unit and 0 < trained < WITHOUT_GRAVITY:
+        elif seen == unit and had is False:
             notes.append(f"{group} at {site} is with gravity, and the training's is without it")
     return notes
+
+
+def trained_gravity(card: ModelCard) -> dict[tuple[str, str, str], bool]:
+    """Returns whether the training's accelerations had gravity, {(group, site, unit): bool}, where it can be told.
+
+    They had if their mean is a large part of it, as long as the device was worn in a usual direction.
+    """
+    had = {}
+    for sensor in dict.fromkeys((c.group, c.site, c.unit) for c in card.channels):
+        axes = [i for i, c in enumerate(card.channels) if (c.group, c.site, c.unit) == sensor]
+        size = np.linalg.norm(np.take(card.shift, axes)) / GRAVITY.get(unit_name(sensor[2]), np.inf)
+        if len(axes) == 3 and (WITH_GRAVITY[0] < size < WITH_GRAVITY[1] or 0 < size < WITHOUT_GRAVITY):
+            had[sensor] = bool(size > WITHOUT_GRAVITY)
+    return had
 
 
 def first_cells(card: ModelCard, part: Event | Segment) -> list[str]:

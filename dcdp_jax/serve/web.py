@@ -21,6 +21,7 @@ from dcdp_jax.runs.files import sha256
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.channels import describe_view
 from dcdp_jax.serve.events import UNKNOWN, UNKNOWN_NAME
+from dcdp_jax.serve.predict import trained_gravity
 from dcdp_jax.serve.standalone import STATISTICS
 from dcdp_jax.serve.timeline import colour, text_colour
 from dcdp_jax.serve.web_runtime import MODULE, VERSION, WASM, find_runtime
@@ -123,12 +124,29 @@ def card_of_page(card: ModelCard, site: Site) -> dict[str, Any]:
         },
         "smoothing": list(site.smoothing),
         **describe_view(card),
+        "accelerations": accelerations_of(card),
         "motion": motion_sources(card.inputs),
         "colours": [colours_of(k) for k in range(len(card.class_names))],
         "unknown": {"label": UNKNOWN, "name": UNKNOWN_NAME, "colours": colours_of(UNKNOWN)},
         "network": NETWORK,
         "runtime": {"module": MODULE, "wasm": PACKED},
     }
+
+
+def accelerations_of(card: ModelCard) -> list[dict[str, Any]]:
+    """Returns the accelerations whose gravity the page compares with the training's.
+
+    `axes` are positions among the inputs, `sizes` that of gravity in the unit and in others, and `trained` is whether
+    the training's had gravity.
+    """
+    found = []
+    for sensor, trained in trained_gravity(card).items() if any(scale != 1 for scale in card.scale) else ():
+        axes = [i for i, c in enumerate(card.inputs) if (c.group, c.site, c.unit) == sensor]
+        size = GRAVITY[unit_name(sensor[2])]
+        if {card.inputs[i] for i in axes} <= {*card.channels}:
+            sizes = [size, *(other for other in GRAVITY.values() if other != size)]
+            found.append({"name": f"{sensor[0]} at {sensor[1]}", "axes": axes, "sizes": sizes, "trained": trained})
+    return found
 
 
 def colours_of(label: int) -> dict[str, str]:

@@ -183,6 +183,26 @@ def test_what_becomes_of_repeated_stamps():
     np.testing.assert_allclose(late.time[4:8], 1 + np.arange(4) / 4)
 
 
+@pytest.mark.parametrize("cuts", [[], [1, 7, 30, 31, 200, 290], range(1, 300)])
+@pytest.mark.parametrize("unit", [1.0, 0.2])
+def test_rows_of_a_unit_that_is_cut_at_its_beginning_or_end_keep_their_times(unit, cuts):
+    """As where a recording begins within a second, loses its rows within another, and ends within a third."""
+    true = np.concatenate([0.46 + np.arange(170) / 50, 10.32 + np.arange(130) / 50])
+    stamps, values = np.floor(true / unit + 1e-9) * unit, np.zeros((300, 1), np.float32)
+    repeats = Repeats("spread", 1.1 * unit)
+    portions = zip(np.split(stamps, cuts), np.split(values, cuts), strict=True)
+    found = [repeats.push(*portion).time for portion in portions]
+    held = repeats.finish()
+    np.testing.assert_allclose(np.concatenate([*found, held.time]), true, atol=1e-9)
+    assert len(held.time) == np.count_nonzero(stamps == stamps[-1])
+
+
+def test_a_first_stamp_long_before_the_others_is_a_stretch_of_its_own():
+    time = np.repeat([0.0, 30.0, 31.0, 32.0], [20, 50, 50, 50])
+    spread, _ = settle(time, np.zeros((170, 1), np.float32), "spread", 1.0)
+    np.testing.assert_allclose(spread.time, [*(np.arange(20) / 20), *(30 + np.arange(150) / 50)])
+
+
 def test_too_many_repeated_stamps_are_an_error_with_their_share():
     time, values = np.repeat(np.arange(100.0), 50), np.zeros((5000, 1), np.float32)
     with pytest.raises(DataError, match=r"4,900 of 5,000 rows \(98%\) have the time of the row before.*'spread'"):

@@ -64,7 +64,9 @@ def recording(run, raw_dir):
 def table(recording, tmp_path_factory):
     """The same as a CSV, for the page and the stream."""
     names = [channel.name for channel in recording.recording.channels]
-    return write_table(tmp_path_factory.mktemp("table") / "exp07.csv", recording.recording.signals, names, rate=50.0)
+    signals = recording.recording.signals
+    times = [i / 50 for i in range(len(signals))]
+    return write_table(tmp_path_factory.mktemp("table") / "exp07.csv", signals, names, times)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import time
 
 import msgspec
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from configs import default
 from dcdp_jax.data.gravity import LowPass
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording
+from dcdp_jax.data.resample import settle
 from dcdp_jax.data.units import unit_name
 from dcdp_jax.data.windows import window_starts
 from dcdp_jax.errors import ConfigError, DataError
@@ -25,10 +27,10 @@ from dcdp_jax.serve.export_card import exported_card
 from dcdp_jax.serve.inputs import read_input
 from dcdp_jax.serve.live import answers
 from dcdp_jax.serve.model import Prediction, TrainedModel
-from dcdp_jax.serve.predict import predict_recording
+from dcdp_jax.serve.predict import predict_recording, strange_values
 from dcdp_jax.serve.smoothing import Smoother
 from tests.serve.browser import BROWSER, Browser, Server
-from tests.serve.making import Kind, make_card, make_model, noise, statistics_of
+from tests.serve.making import Kind, make_card, make_model, make_recording, noise, statistics_of
 from tests.serve.test_export import RATE, RESULT
 from tests.serve.test_live import tables
 
@@ -84,18 +86,17 @@ def call(browser, module, code, **values):
 
 
 CUT = """
-const {EvenClock, Repeats} = await import('/clock.js');
+const {EvenClock, settle} = await import('/clock.js');
 const {Windows} = await import('/window.js');
-const rows = v.values.map((row) => Float32Array.from(row, (x) => x ?? NaN));
-const repeats = new Repeats(v.repeated, v.maxGap);
+const values = v.values.map((row) => Float32Array.from(row, (x) => x ?? NaN));
+const {rows} = settle('a.csv', {time: v.time, values}, {repeated: v.repeated, max_gap: v.maxGap});
 const clock = new EvenClock({...v.clock, maxGap: v.maxGap});
 const windows = new m.Windows(v.card);
 const found = [];
 const add = (pieces) => pieces.forEach((piece) => found.push(...windows.push(piece)));
-for (let i = 0; i < rows.length; i += v.size) {
-  add(clock.push(repeats.push({time: v.time.slice(i, i + v.size), values: rows.slice(i, i + v.size)})));
+for (let i = 0; i < rows.time.length; i += v.size) {
+  add(clock.push({time: rows.time.slice(i, i + v.size), values: rows.values.slice(i, i + v.size)}));
 }
-add(clock.push(repeats.finish()));
 add(clock.finish());
 return found.map((w) => ({...w, signals: Array.from(w.signals)}));
 """
@@ -163,12 +164,15 @@ def test_any_table_is_read_as_predict_reads_it(table, modules, tmp_path_factory)
     data = default.get_config().data
     data.table.update(fields)
     code = """
-        const {checkRate, readText} = await import('/csv.js');
+        const {settle} = await import('/clock.js');
+        const {readText} = await import('/csv.js');
+        const {rateNotes} = await import('/notes.js');
         const text = await readText(new File([Uint8Array.from(v.bytes)], 'any.csv'));
         try {
           const {time, values, absent} = m.readTable('any.csv', text, v.card);
-          checkRate('any.csv', time, v.card);
-          return {time, values: values.map((row) => Array.from(row)), absent};
+          const {rows} = settle('any.csv', {time, values}, v.card.reading);
+          const notes = rateNotes('any.csv', rows, v.card);
+          return {time, values: values.map((row) => Array.from(row)), absent, notes};
         } catch (error) { return {error: error.message}; }
     """
     read = call(modules, "csv.js", code, bytes=list(content), card=page_card(card, **fields))
@@ -183,6 +187,8 @@ def test_any_table_is_read_as_predict_reads_it(table, modules, tmp_path_factory)
         bounds = np.append(item.recording.starts, len(item.time))
         starts = window_starts(np.stack([bounds[:-1], bounds[1:]], axis=1), card.window, card.step)
         windows = item.recording.signals[starts[:, None] + np.arange(card.window)]
+        noted = [note for note in item.notes if note.startswith("rows ")]
+        assert [note[1:10] for note in read["notes"]] == [note[1:10] for note in noted]
     assert read["absent"] == []
     clock = {"rate": 25, "method": fields["resample"], "missing": fields["missing"], "absent": []}
     found = call(
@@ -193,6 +199,84 @@ def test_any_table_is_read_as_predict_reads_it(table, modules, tmp_path_factory)
     np.testing.assert_allclose(signals, windows, atol=1e-5)  # times of dates differ in their last bit
     if len(starts):
         np.testing.assert_allclose([w["start"] for w in found], item.time[starts], atol=1e-6)
+
+
+@needs_browser
+@pytest.mark.extra
+@pytest.mark.parametrize("how", ["error", "spread", "mean", "drop"])
+@pytest.mark.parametrize("case", ["cut", "few", "one"])
+def test_repeated_stamps_are_settled_as_in_python(how, case, modules):
+    time = {
+        "cut": np.floor(np.concatenate([[0.2], 30.46 + np.arange(60) / 20, 43.7 + np.arange(55) / 20])),
+        "few": np.sort(np.append(np.arange(60) / 20, [0.5, 0.5, 1.0])),
+        "one": np.zeros(9),
+    }[case]
+    values = noise(len(time), 2)
+    code = """
+        const values = v.values.map((row) => Float32Array.from(row));
+        try {
+          const {rows, repeated} = m.settle('a.csv', {time: v.time, values}, {repeated: v.how, max_gap: 1});
+          return {time: rows.time, values: rows.values.map((row) => Array.from(row)), repeated};
+        } catch (error) { return {error: error.message}; }
+    """
+    found = call(modules, "clock.js", code, time=time.tolist(), values=values.astype(float).tolist(), how=how)
+    try:
+        rows, repeated = settle(time, values, how, 1.0)
+    except DataError as error:
+        message = str(error).replace(",", "").removeprefix("data.table.repeated='spread': ").split(" (")[0]
+        assert found["error"].startswith(f"a.csv: {message}")
+    else:
+        assert found["repeated"] == repeated
+        assert found["time"] == rows.time.tolist()
+        np.testing.assert_array_equal(np.float32(found["values"]), rows.values)
+
+
+@needs_browser
+@pytest.mark.extra
+@pytest.mark.parametrize(
+    ("trained", "came", "but"), [(0.8, 1, ""), (0.8, 0, "without"), (0, 1, "with"), (0.5, 9.8, "")]
+)
+def test_gravity_in_the_recording_or_the_training_only_is_noted_as_by_predict(trained, came, but, modules):
+    shift = (0.02, 0.01, trained, 0.0, 0.0, 0.0)
+    card = msgspec.structs.replace(make_card(), shift=shift, scale=(1.5,) * 6)
+    recording = make_recording(card, 105)
+    recording.signals[:, :3] = [0, 0, came] + 0.1 * noise(105, 3)
+    recording.signals[7, 1] = np.nan
+    samples = with_null(recording.signals.astype(float).tolist())
+    code = "return m.gravityNotes(v.samples.map((row) => Float32Array.from(row, (x) => x ?? NaN)), v.card);"
+    found = call(modules, "notes.js", code, samples=samples, card=page_card(card))
+    assert len(found) == bool(but)
+    assert found == [f"{note}." for note in strange_values(card, recording) if "gravity" in note]
+
+
+@needs_browser
+@pytest.mark.extra
+@pytest.mark.parametrize(
+    ("time", "fields"),
+    [
+        ([i // 4 * 4 / 25 + i % 4 / 1000 for i in range(200)], {}),
+        ([i / 50 for i in range(200)], {}),
+        ([i // 50 for i in range(200)], {"repeated": "spread"}),
+        ([i / 50 for i in range(200)], {"time": ""}),
+        ([i / 25 for i in range(200)], {}),
+    ],
+)
+def test_the_rate_of_rows_is_noted_as_by_predict(time, fields, modules, tmp_path):
+    path = write_table(tmp_path / "walk.csv", noise(200, 6), times=time)
+    data = default.get_config().data
+    data.table.update(fields)
+    (item,) = read_input(path, make_card(), data)
+    code = """
+        const {settle} = await import('/clock.js');
+        const {readTable} = await import('/csv.js');
+        const {rows} = settle('walk.csv', readTable('walk.csv', v.text, v.card), v.card.reading);
+        return m.rateNotes('walk.csv', rows, v.card);
+    """
+    found = call(modules, "notes.js", code, text=path.read_text(), card=page_card(make_card(), **fields))
+    expected = [note for note in item.notes if note.startswith("rows ")]
+    shared = [re.match("rows (come in bursts|(are taken to )?come at [0-9]+ Hz)", note)[0] for note in expected]
+    assert len(found) == len(shared)
+    assert all(note[1:].startswith(start[1:]) for note, start in zip(found, shared, strict=True))
 
 
 @needs_browser
@@ -356,11 +440,12 @@ def page(site, browser):
     server.close()
 
 
-def write_table(path, values, names=NAMES, rate=25.0):
+def write_table(path, values, names=NAMES, times=None):
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["time", *names])
-    writer.writerows([i / rate, *row] for i, row in enumerate(values.tolist()))
+    times = [i / 25 for i in range(len(values))] if times is None else times
+    writer.writerows([t, *row] for t, row in zip(times, values.tolist(), strict=True))
     path.write_text(text.getvalue())
     return path
 
@@ -404,6 +489,16 @@ def test_a_file_is_predicted_as_by_predict_and_nothing_is_sent(page, model, site
         })
     """
     assert page.evaluate(refused) == "connect-src"
+
+
+@needs_browser
+@pytest.mark.extra
+def test_the_page_notes_bursts_and_gravity_of_a_file(page, tmp_path):
+    bursts = [i // 4 * 4 / 25 + i % 4 / 1000 for i in range(100)]
+    predicted_in(page, write_table(tmp_path / "walk.csv", 0.1 * noise(100, 6), times=bursts))
+    notes = page.evaluate(NOTES)
+    assert notes.startswith("Rows come in bursts, as where their time is that of arrival")
+    assert notes.endswith(".acc at hip is without gravity, and the training's is with it.")
 
 
 def switch(browser, **states):

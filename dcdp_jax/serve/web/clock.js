@@ -1,115 +1,80 @@
-// Lays rows with times evenly, as dcdp_jax/data/resample.py does. `Repeats` settles rows of one stamp, `EvenClock` lays
-// the samples. Both take rows in any portions and give the same for any of them.
+// Resamples rows to evenly spaced samples, as dcdp_jax/data/resample.py does. `settle` resolves rows of one stamp in a
+// whole recording. `EvenClock` computes the samples; it takes rows in any portions and gives the same for any of them.
 //
-// Rows are {time, values}: seconds that do not fall, and a Float32Array for each row, NaN where a value is missing.
+// Rows are {time, values}: rising seconds, and a Float32Array for each row, NaN where a value is missing.
 import { InputError } from "./errors.js";
 
-const ON_TIME = 1e-4; // a row that comes this part of a sample early or late is taken to be on time
+const ON_TIME = 1e-4; // a row that is this part of a sample early or late is on time
 const MOST_PER_ROW = 10000; // samples between two rows; more is a mistake in the units
 const FEW_REPEATED = 5; // so many rows, and this share of the rows so far, may have the stamp of the row before
 const SHARE_REPEATED = 0.05;
 
-// Returns the index of the first element that is not less than a value; of a rising array.
-function lowerBound(sorted, value) {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (sorted[middle] < value) low = middle + 1;
-    else high = middle;
+// Resolves rows that have the stamp of the row before.
+//
+// where: name of the file, for messages.
+// reading: fields of `data.table`. Of `repeated`, `error` leaves the rows out and throws InputError if they are many; for
+// `drop`, `mean` and `spread` see docs/config.md.
+//
+// Returns {rows, repeated}: the rows, and how many repeated a stamp.
+export function settle(where, { time, values }, { repeated: how, max_gap: maxGap }) {
+  const first = time.flatMap((stamp, row) => (row && stamp === time[row - 1] ? [] : [row]));
+  const counts = first.map((row, group) => (first[group + 1] ?? time.length) - row);
+  const stamps = first.map((row) => time[row]);
+  const repeated = time.length - first.length;
+  const many = first.some((row, group) => {
+    const last = row + counts[group] - 1;
+    return last - group > FEW_REPEATED + SHARE_REPEATED * (last + 1);
+  });
+  if (how === "error" && many) {
+    throw new InputError(
+      `${where}: ${repeated} of ${time.length} rows have the time of the row before, as where stamps are cut to whole ` +
+        "seconds; export the page with data.table.repeated='spread' (evenly until the next stamp), 'mean' or 'drop'",
+    );
   }
-  return low;
+  if (how === "spread") return { rows: { time: spread(where, stamps, counts, maxGap), values }, repeated };
+  const chosen = (row, group) => (how === "mean" ? mean(values.slice(row, row + counts[group])) : values[row]);
+  return { rows: { time: stamps, values: first.map(chosen) }, repeated };
 }
 
-export class Repeats {
-  // how: `error` (few are left out, many are an error), `drop`, `mean` or `spread`, see docs/config.md.
-  constructor(how, maxGap) {
-    this.how = how;
-    this.maxGap = maxGap;
-    this.repeated = 0; // rows with the stamp of the row before
-    this.received = 0;
-    this.last = -Infinity;
-    this.interval = NaN; // between the last two stamps
-    this.held = { time: [], values: [] }; // rows of the last stamp, where others may follow
-  }
+// Returns the mean of the values that are there, of each channel.
+function mean(rows) {
+  return rows[0].map((_, c) => {
+    const there = rows.map((row) => row[c]).filter((value) => !Number.isNaN(value));
+    return there.length ? there.reduce((sum, value) => sum + value, 0) / there.length : NaN;
+  });
+}
 
-  // Takes rows and returns those that are settled.
-  push({ time, values }) {
-    const kept = { time: [], values: [] };
-    time.forEach((stamp, row) => {
-      if (stamp < this.last) throw new InputError(`time goes back by ${this.last - stamp} s`);
-      const again = stamp === this.last;
-      this.received += 1;
-      this.repeated += again;
-      if (this.how === "error" && this.repeated > FEW_REPEATED + SHARE_REPEATED * this.received) {
-        throw new InputError(`${this.repeated} of ${this.received} rows have the time of the row before`);
-      }
-      this.last = stamp;
-      if (!again || this.how === "mean" || this.how === "spread") {
-        kept.time.push(stamp);
-        kept.values.push(values[row]);
-      }
-    });
-    if (this.how === "error" || this.how === "drop") return kept;
-    const all = { time: [...this.held.time, ...kept.time], values: [...this.held.values, ...kept.values] };
-    const first = lowerBound(all.time, all.time.at(-1));
-    this.held = { time: all.time.slice(first), values: all.values.slice(first) };
-    return this.#settle({ time: all.time.slice(0, first), values: all.values.slice(0, first) }, this.last);
-  }
-
-  // Returns the rows that waited for another stamp.
-  finish() {
-    const held = this.held;
-    this.held = { time: [], values: [] };
-    return this.#settle(held, Infinity);
-  }
-
-  // Settles whole groups of rows; following: the stamp after the last group.
-  #settle(rows, following) {
-    const first = rows.time.flatMap((stamp, row) => (row && stamp === rows.time[row - 1] ? [] : [row]));
-    const stamps = first.map((row) => rows.time[row]);
-    const counts = first.map((row, group) => (first[group + 1] ?? rows.time.length) - row);
-    if (!stamps.length) return rows;
-    if (this.how === "mean") {
-      const mean = (group) =>
-        rows.values[first[group]].map((_, c) => {
-          let [sum, known] = [0, 0];
-          for (let i = first[group]; i < first[group] + counts[group]; i++) {
-            if (Number.isNaN(rows.values[i][c])) continue;
-            sum += rows.values[i][c];
-            known += 1;
-          }
-          return known ? sum / known : NaN;
-        });
-      return { time: stamps, values: stamps.map((_, group) => mean(group)) };
+// Returns times of the rows of each stamp, see `Repeats` of resample.py.
+function spread(where, stamps, counts, maxGap) {
+  const intervals = stamps.map((stamp, i) => (stamps[i + 1] ?? Infinity) - stamp);
+  const before = [intervals[1] ?? NaN, ...intervals.slice(0, -1)];
+  const ends = intervals.map((interval, i) => {
+    const isEnd = interval > maxGap && (interval > 1.5 * before[i] || interval === Infinity);
+    if (isEnd) intervals[i] = before[i];
+    if (i + 1 < before.length) before[i + 1] = intervals[i];
+    return isEnd;
+  });
+  if (stamps.length === 1 && counts[0] > 1) throw new InputError(`${where}: all rows have the same time`);
+  const step = intervals.map((interval, i) => interval / counts[i]);
+  return stamps.flatMap((stamp, i) => {
+    const begins = i === 0 || ends[i - 1];
+    let [start, between] = [stamp, step[i]];
+    if (ends[i] && !begins) between = Math.min(between, step[i - 1]);
+    else if (begins && !ends[i] && counts[i] < counts[i + 1] && step[i + 1] < between) {
+      between = step[i + 1];
+      start = stamp + intervals[i] - counts[i] * between;
     }
-    const intervals = stamps.map((stamp, group) => (stamps[group + 1] ?? following) - stamp);
-    const before = [this.interval, ...intervals.slice(0, -1)];
-    intervals.forEach((interval, i) => {
-      if (!(interval > this.maxGap)) return;
-      if (interval > 1.5 * before[i] || interval === Infinity) intervals[i] = before[i];
-      if (i + 1 < before.length) before[i + 1] = intervals[i];
-    });
-    if (intervals.some((interval, group) => Number.isNaN(interval) && counts[group] > 1)) {
-      throw new InputError("all rows have the same time");
-    }
-    this.interval = intervals.at(-1);
-    const time = rows.time.slice();
-    first.forEach((row, group) => {
-      const step = intervals[group] / counts[group];
-      for (let i = 1; i < counts[group]; i++) time[row + i] = stamps[group] + i * step;
-    });
-    return { time, values: rows.values };
-  }
+    return Array.from({ length: counts[i] }, (_, row) => (row ? start + row * between : start));
+  });
 }
 
 export class EvenClock {
-  // Lays samples 1 / rate seconds apart from the first row of every stretch on; more than maxGap seconds between two
+  // Computes samples 1 / rate seconds apart, from the first row of every stretch on; more than maxGap seconds between two
   // rows end a stretch.
   //
-  // method: `linear` or `nearest`. missing: `interpolate` bridges missing values of no more than maxGap, otherwise
-  // samples beside one are missing. keepRows: rows are the samples already. absent: positions of channels that never
-  // have a value, for which nothing needs to wait.
+  // method: `linear` or `nearest`. missing: `interpolate` computes samples between two values at most maxGap apart,
+  // otherwise samples beside a missing value are missing. keepRows: every row is a sample. absent: positions of channels
+  // that never have a value, for which no sample waits.
   constructor({ rate, maxGap, method = "linear", missing = "interpolate", keepRows = false, absent = [] }) {
     Object.assign(this, { rate, maxGap, method, missing, keepRows, absent });
     this.reset();
@@ -117,17 +82,16 @@ export class EvenClock {
 
   // Drops the current stretch; the next row begins another.
   reset() {
-    this.time = []; // of the rows that samples to come may need
+    this.time = []; // of the rows that later samples may need
     this.values = [];
-    this.reach = []; // of each of them, the last sample that it can bring about
-    this.first = null;
-    this.start = 0; // the first sample
-    this.count = 0; // rows of the stretch
-    this.laid = 0;
-    this.begun = false; // whether the first sample is known
+    this.first = 0; // time of the first row
+    this.reached = -1; // number of the last sample at or before the last row
+    this.pending = []; // times of the samples up to the last row that are not returned yet
+    this.begin = null; // time from which samples are returned; null if it is not known yet
+    this.isNew = true; // whether no sample was returned yet
   }
 
-  // Takes the next rows and returns the samples that are certain: pieces {time, values, begins} without a gap.
+  // Takes the next rows and returns the samples that no later row can change: pieces {time, values, begins} without a gap.
   push({ time, values }) {
     const pieces = [];
     let from = 0;
@@ -135,65 +99,68 @@ export class EvenClock {
       const last = row > 0 ? time[row - 1] : this.time.at(-1);
       const breaks = row < time.length && last !== undefined && time[row] - last > this.maxGap;
       if (!breaks && row < time.length) continue;
-      if (row > from) pieces.push(...this.#take(time.slice(from, row), values.slice(from, row)));
+      if (row > from) {
+        this.#add(time.slice(from, row), values.slice(from, row));
+        pieces.push(...this.#emit(false));
+      }
       if (breaks) pieces.push(...this.finish());
       from = row;
     }
     return pieces;
   }
 
-  // Ends the stretch and returns what is left of it.
+  // Ends the stretch and returns its remaining samples.
   finish() {
-    const pieces = this.time.length ? this.#lay(true) : [];
+    const pieces = this.time.length ? this.#emit(true) : [];
     this.reset();
     return pieces;
   }
 
-  #take(time, values) {
-    this.first ??= time[0];
+  // Adds rows, and the times of the samples up to the last of them.
+  #add(time, values) {
+    if (!this.time.length) this.first = time[0];
     time.forEach((stamp, row) => {
-      const reach = this.keepRows ? this.count : Math.floor((stamp - this.first) * this.rate + ON_TIME);
-      const far = reach - (this.reach.at(-1) ?? reach);
-      if (far > MOST_PER_ROW) throw new InputError(`${far} samples would lie between two rows; is the unit of time right?`);
       this.time.push(stamp);
       this.values.push(values[row]);
-      this.reach.push(reach);
-      this.count += 1;
+      if (this.keepRows) {
+        this.pending.push(stamp);
+        return;
+      }
+      const reached = Math.floor((stamp - this.first) * this.rate + ON_TIME);
+      const between = reached - this.reached;
+      if (between > MOST_PER_ROW) throw new InputError(`${between} samples would lie between two rows; is the unit of time right?`);
+      // A sample that is up to `ON_TIME` after its row has the time of the row.
+      while (this.reached < reached) this.pending.push(Math.min(this.first + ++this.reached / this.rate, stamp));
     });
-    return this.#lay(false);
   }
 
-  #lay(ended) {
-    const begin = this.begun ? -Infinity : this.#findBegin(ended);
-    const end = this.reach.at(-1) + 1;
-    if (this.laid >= end || begin === null) return [];
-    let grid = [];
-    for (let number = this.laid, row = 0; number < end; number++) {
-      while (this.reach[row] < number) row++;
-      const even = this.first + number / this.rate;
-      grid.push(this.keepRows || this.time[row] <= even ? this.time[row] : even);
+  // Returns the pending samples up to the first that a later row can change, as one piece or none.
+  #emit(ended) {
+    if (this.begin === null) {
+      this.begin = this.#findBegin(ended);
+      if (this.begin === null) return [];
+      this.pending = this.pending.filter((time) => time >= this.begin);
     }
-    if (!this.begun) {
-      this.start = this.laid = lowerBound(grid, begin);
-      this.begun = true;
-      grid = grid.slice(this.start);
-    }
+    const times = this.pending;
+    if (!times.length) return [];
     const channels = this.values[0].length;
-    const laid = grid.map(() => new Float32Array(channels));
-    let ready = grid.length;
+    const values = times.map(() => new Float32Array(channels));
+    let ready = times.length;
     for (let c = 0; c < channels; c++) {
       const column = this.values.map((row) => row[c]);
-      const { values, waits } = fill(grid, this.time, column, this.maxGap, this.method, this.missing);
-      values.forEach((value, i) => (laid[i][c] = value));
-      ready = Math.min(ready, waits);
+      const filled = fill(times, this.time, column, this.maxGap, this.method, this.missing);
+      filled.values.forEach((value, i) => (values[i][c] = value));
+      ready = Math.min(ready, filled.certain);
     }
-    const begins = this.laid === this.start;
-    this.laid += ready;
-    this.#forget(ready < grid.length ? grid[ready] : this.time.at(-1));
-    return ready ? [{ time: grid.slice(0, ready), values: laid.slice(0, ready), begins }] : [];
+    this.pending = times.slice(ready);
+    this.#forget(this.pending[0] ?? this.time.at(-1));
+    if (!ready) return [];
+    const begins = this.isNew;
+    this.isNew = false;
+    return [{ time: times.slice(0, ready), values: values.slice(0, ready), begins }];
   }
 
-  // Returns the time from which on all channels have values, but for those that come too late; null: not yet known.
+  // Returns the time from which all channels have values, except late ones; null if it is not known yet.
   #findBegin(ended) {
     const start = this.time[0];
     const channels = this.values[0].map((_, c) => c).filter((c) => !this.absent.includes(c));
@@ -203,7 +170,7 @@ export class EvenClock {
     return Math.max(start, ...come.filter((time) => time - start <= this.maxGap));
   }
 
-  // Drops rows that no sample from a time on can need.
+  // Drops the rows that no sample from a time on needs.
   #forget(time) {
     const needed = Math.max(this.time.findLastIndex((stamp) => stamp <= time), 0);
     let first = needed;
@@ -214,26 +181,25 @@ export class EvenClock {
     }
     this.time = this.time.slice(first);
     this.values = this.values.slice(first);
-    this.reach = this.reach.slice(first);
   }
 }
 
-// Lays one channel on a rising grid.
+// Resamples one channel to a rising grid.
 //
-// Returns the values, NaN where there is none nearby, and the index of the first that a row to come can change.
+// Returns {values, certain}: NaN without a value nearby, and how many of the first values no later row can change.
 function fill(grid, time, column, maxGap, method, missing) {
   const present = column.flatMap((value, row) => (Number.isFinite(value) ? [row] : []));
   const values = new Float64Array(grid.length).fill(NaN);
-  if (!present.length) return { values, waits: grid.length };
+  let certain = grid.length;
+  if (!present.length) return { values, certain };
   const t = present.map((row) => time[row]);
   const x = present.map((row) => column[row]);
   const last = t.length - 1;
-  let waits = grid.length;
-  const open = time.at(-1) - t[last] <= maxGap && (missing === "interpolate" || present[last] === column.length - 1);
+  const waits = time.at(-1) - t[last] <= maxGap && (missing === "interpolate" || present[last] === column.length - 1);
   for (let i = 0, after = 0; i < grid.length; i++) {
     while (after <= last && t[after] < grid[i]) after++;
     if (after > last) {
-      if (open) waits = Math.min(waits, i);
+      if (waits) certain = Math.min(certain, i);
     } else if (t[after] === grid[i]) {
       values[i] = x[after];
     } else if (after > 0) {
@@ -248,5 +214,5 @@ function fill(grid, time, column, maxGap, method, missing) {
       }
     }
   }
-  return { values, waits };
+  return { values, certain };
 }

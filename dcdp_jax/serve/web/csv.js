@@ -7,9 +7,7 @@ const DATE =
   /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)?\s*(Z|[+-]\d\d:?\d\d)?$/;
 const SECONDS = { s: 1, ms: 1e-3, us: 1e-6, ns: 1e-9 };
 const LARGEST = 1e18; // larger ones have squares that are infinite in single precision
-const SAME_RATE = 0.02; // a clock that is off by less is not worth a word
 const ZONE = /(Z|[+-]\d\d:?\d\d)$/;
-const [DENSE, SPARSE] = [200, 20]; // rows per sample, and samples per row; more of them are a mistake in the unit of time
 
 // Returns the fields of a line; quotes enclose fields as in RFC 4180. Null where a quote is not closed.
 export function splitLine(line, delimiter) {
@@ -136,8 +134,9 @@ function readValue(cell, here, missing, reading) {
 
 function readNumber(text, here, reading) {
   const plain = reading.decimal === "." ? text : text.replace(/[.,]/g, (mark) => (mark === "," ? "." : ","));
-  if (!NUMBER.test(plain)) throw new InputError(`${here}: '${text.slice(0, 40)}' is not a finite number`);
-  return Number(plain);
+  const number = NUMBER.test(plain) ? Number(plain) : NaN;
+  if (!Number.isFinite(number)) throw new InputError(`${here}: '${text.slice(0, 40)}' is not a finite number`);
+  return number;
 }
 
 // Returns a number in the unit of the column, or for dates the nanoseconds since 1970, which a Number cannot hold.
@@ -155,28 +154,4 @@ function readStamp(text, here, reading) {
   if (date.getUTCMonth() !== month - 1 || date.getUTCDate() !== Number(day) || hour > 23 || minute > 59) throw wrong;
   const offset = zone === "Z" ? 0 : Number(zone[0] + "1") * (60 * Number(zone.slice(1, 3)) + Number(zone.slice(-2)));
   return BigInt(whole - 60000 * offset) * 1000000n + BigInt(fraction.padEnd(9, "0"));
-}
-
-// Returns a sentence where the rows come at another rate than the model's, else "".
-//
-// Throws InputError where their rate shows that the unit of time is wrong.
-export function checkRate(where, time, card) {
-  const intervals = time.slice(1).map((t, i) => t - time[i]).filter((interval) => interval > 0);
-  const { reading, input_rate: rate } = card;
-  if (!reading.time || !intervals.length || reading.repeated === "spread") return "";
-  const interval = median(intervals);
-  const right = `is the unit of the time, ${reading.time_unit}, right?`;
-  if (interval > reading.max_gap) {
-    throw new InputError(`${where}: rows are ${+interval.toPrecision(4)} s apart, farther than ${reading.max_gap} s; ${right}`);
-  }
-  if (interval * rate < 1 / DENSE || interval * rate > SPARSE) {
-    throw new InputError(`${where}: ${+(1 / interval).toPrecision(3)} rows a second, and the model reads ${rate}; ${right}`);
-  }
-  if (Math.abs(interval * rate - 1) <= SAME_RATE) return "";
-  return `Rows come at ${+(1 / interval).toPrecision(4)} Hz, and the model was trained on ${rate} Hz: resampled.`;
-}
-
-export function median(numbers) {
-  const sorted = Float64Array.from(numbers).sort();
-  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 }

@@ -1,5 +1,5 @@
 // Turns a phone's motion events into rows of the model's inputs.
-import { answers, silentBranches } from "./channels.js";
+import { answers } from "./channels.js";
 import { InputError } from "./errors.js";
 
 const WAIT = 2000; // milliseconds until a device that has sent nothing is taken to have no sensor
@@ -27,10 +27,11 @@ export function rowOf(event, card, webkit = navigator.vendor.startsWith("Apple")
 // Listens to the device until `stop`.
 export class Motion {
   // onStart: called with the positions of the inputs that the device lacks. onRows: called with rows {time, values}; time
-  // begins at 0. onError: called with an InputError.
+  // begins at 0 and rises. onError: called with an InputError.
   constructor(card, { onStart, onRows, onError }) {
     Object.assign(this, { card, onStart, onRows, onError });
     this.first = null;
+    this.last = -Infinity;
     this.listener = (event) => this.#take(event);
   }
 
@@ -59,7 +60,9 @@ export class Motion {
     this.onError(new InputError(message));
   }
 
+  // Leaves out an event that is not later than the one before.
   #take(event) {
+    if (event.timeStamp <= this.last) return;
     const row = rowOf(event, this.card);
     if (this.first === null) {
       if (row.every(Number.isNaN)) return; // as browsers without a sensor send once
@@ -71,17 +74,7 @@ export class Motion {
       this.first = event.timeStamp;
       this.onStart(absent);
     }
+    this.last = event.timeStamp;
     this.onRows({ time: [(event.timeStamp - this.first) / 1000], values: [row] });
   }
-}
-
-// Returns the sentence that says which branches answer where channels are absent, and that such windows do not adapt the
-// model; "" where all answer.
-export function absenceNote(card, absent, adapt) {
-  if (!absent.length) return "";
-  const silent = silentBranches(card, absent);
-  const others = card.branches.map((branch) => branch.name).filter((name) => !silent.includes(name));
-  const names = absent.map((input) => card.inputs[input].name).join(", ");
-  const kept = adapt ? " The model does not adapt without them." : "";
-  return `No ${names}: the branch ${others.join(", ")} answers alone, less accurately than the whole model.${kept}`;
 }

@@ -1,16 +1,17 @@
 // The page: a file or the device's sensors in, signals, segments and the present activity out.
-import { checkRate, median, readTable, readText } from "./csv.js";
+import { settle } from "./clock.js";
+import { readTable, readText } from "./csv.js";
 import { History, Signals, clock, drawBand, element, nameOf, paint } from "./draw.js";
 import { InputError } from "./errors.js";
 import { checkBrowser, loadModel } from "./model.js";
-import { Motion, absenceNote, whyNoMotion } from "./motion.js";
+import { Motion, whyNoMotion } from "./motion.js";
+import { absenceNote, gravityNotes, quantile, rateNotes, repeatedNote, strangeNote, unknownNote } from "./notes.js";
 import { keepOffline } from "./offline.js";
 import { Recognizer } from "./recognizer.js";
 import { mergeEvents } from "./segments.js";
 
 const LIVE_SECONDS = 60; // that are shown of a live recording
 const CHUNK = 500; // rows of a file between two looks at the page
-const FAR = 6; // standard deviations from the training's mean
 
 const byId = (id) => document.getElementById(id);
 
@@ -111,29 +112,31 @@ async function predictFile(file) {
   if (shown.events !== events) return; // another recording was begun
   const { time, values, absent } = readTable(file.name, text, card);
   const { reading } = card;
+  const { rows, repeated } = settle(file.name, { time, values }, reading);
+  const notes = [
+    absenceNote(card, absent, how.adapt),
+    ...rateNotes(file.name, rows, card),
+    repeatedNote(repeated, time.length),
+    strangeNote(values, card),
+  ];
+  note(notes);
   const recognizer = new Recognizer(model, {
     absent,
-    repeated: reading.repeated,
     missing: reading.missing,
     keepRows: !reading.time,
     ...how,
     onSamples: (piece) => history.add(piece),
   });
-  const notes = [absenceNote(card, absent, how.adapt), checkRate(file.name, time, card), strangeNote(values)];
-  note(notes);
-  for (let row = 0; row < values.length; row += CHUNK) {
-    const rows = { time: time.slice(row, row + CHUNK), values: values.slice(row, row + CHUNK) };
-    events.push(...(await recognizer.push(rows)));
+  for (let row = 0; row < rows.time.length; row += CHUNK) {
+    const end = row + CHUNK;
+    events.push(...(await recognizer.push({ time: rows.time.slice(row, end), values: rows.values.slice(row, end) })));
     if (shown.events !== events) return;
-    say(`${file.name}: ${Math.round((100 * row) / values.length)} %`);
+    say(`${file.name}: ${Math.round((100 * row) / rows.time.length)} %`);
     await new Promise((resolve) => setTimeout(resolve));
   }
   events.push(...(await recognizer.finish()));
   if (shown.events !== events) return;
-  if (recognizer.repeats.repeated) {
-    notes.push(`${recognizer.repeats.repeated} of ${values.length} rows have the time of the row before.`);
-  }
-  note([...notes, unknownNote(events)]);
+  note([...notes, ...gravityNotes(history.values, card), unknownNote(events, card)]);
   shown.done = true;
   draw();
   const seconds = history.time.length / card.input_rate;
@@ -144,15 +147,6 @@ async function predictFile(file) {
     );
   }
   say(`${file.name}: ${seconds.toFixed(1)} s, ${events.length} windows; ${speed(events)}`);
-}
-
-// Returns how many windows are unknown, and which classes the model knows where all are; "" where none is.
-function unknownNote(events) {
-  const count = events.filter((event) => event.label === card.unknown.label).length;
-  if (!count) return "";
-  const known = card.class_names.map((_, label) => nameOf(card, label)).join(", ");
-  const rest = count === events.length ? `: the model knows ${known}` : "";
-  return `${count} of ${events.length} windows are ${card.unknown.name}${rest}.`;
 }
 
 // Returns the seconds of the longest stretch without a gap.
@@ -166,19 +160,7 @@ function longestPart({ time, begins }) {
 }
 
 function speed(events) {
-  return `an answer takes ${median(events.map((event) => event.milliseconds)).toFixed(1)} ms`;
-}
-
-// Asks about the unit of inputs most of whose values lie far from those of the training.
-function strangeNote(values) {
-  const places = card.inputs.map((input) => card.channels.findIndex((channel) => channel.name === input.name));
-  if (card.scale.every((scale) => scale === 1)) return "";
-  const far = card.inputs.filter((_, input) => {
-    const there = values.map((row) => row[input]).filter(Number.isFinite);
-    return there.length && Math.abs((median(there) - card.shift[places[input]]) * card.scale[places[input]]) > FAR;
-  });
-  const names = far.map((channel) => `${channel.name} [${channel.unit}]`).join(", ");
-  return far.length ? `Values unlike the training's, is the unit right? ${names}` : "";
+  return `an answer takes ${quantile(events.map((event) => event.milliseconds), 0.5).toFixed(1)} ms`;
 }
 
 function stopMotion() {
@@ -204,7 +186,6 @@ async function predictMotion() {
       note([absenceNote(card, absent, how.adapt)]);
       recognizer = new Recognizer(model, {
         absent,
-        repeated: "drop",
         missing: "split",
         ...how,
         onSamples: (piece) => history.add(piece),

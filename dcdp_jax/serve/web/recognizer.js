@@ -1,22 +1,21 @@
 // Predicts samples as they come: one event per step, the same as `--mode=stream` gives.
-import { EvenClock, Repeats } from "./clock.js";
+import { EvenClock } from "./clock.js";
 import { Smoother } from "./smooth.js";
 import { Windows } from "./window.js";
 
 export class Recognizer {
-  // model: from `loadModel`. absent: positions of inputs that never have a value. options: `repeated`, `missing` and
-  // `keepRows` of the clock. adapt: whether the statistics of batch normalisation follow the windows, beginning at those
+  // model: from `loadModel`. absent: positions of inputs that never have a value. options: `missing` and `keepRows` of
+  // the clock. adapt: whether the statistics of batch normalisation follow the windows, beginning at those
   // of the training. unknown: whether answers of low confidence are unknown. onSamples: called with every piece of evenly
   // spaced samples.
   constructor(
     model,
-    { absent = [], repeated, missing, keepRows = false, adapt = false, unknown = false, onSamples = () => {} },
+    { absent = [], missing, keepRows = false, adapt = false, unknown = false, onSamples = () => {} },
   ) {
     const { card } = model;
     const { max_gap: maxGap, resample: method } = card.reading;
     this.model = model;
     this.onSamples = onSamples;
-    this.repeats = new Repeats(repeated, maxGap);
     this.clock = new EvenClock({ rate: card.input_rate, maxGap, method, missing, keepRows, absent });
     this.windows = new Windows(card);
     this.smoother = new Smoother(card.smoothing, unknown ? { ...card.rejection, label: card.unknown.label } : null);
@@ -25,15 +24,14 @@ export class Recognizer {
     this.stretch = 0;
   }
 
-  // Takes rows {time, values} and returns the events that have become due.
+  // Takes rows {time, values}, whose time rises, and returns the events that have become due.
   async push(rows) {
-    return this.#add(this.clock.push(this.repeats.push(rows)));
+    return this.#add(this.clock.push(rows));
   }
 
   // Ends the stream; returns the events of samples that waited for others.
   async finish() {
-    const pieces = this.clock.push(this.repeats.finish());
-    return this.#add([...pieces, ...this.clock.finish()]);
+    return this.#add(this.clock.finish());
   }
 
   async #add(pieces) {
