@@ -773,6 +773,21 @@ def test_a_device_without_sensors_is_one_line_in_the_page(event, message, page):
 
 @needs_browser
 @pytest.mark.extra
+def test_a_motion_event_with_the_time_of_the_one_before_is_left_out(modules):
+    code = """
+        const time = [];
+        const motion = new m.Motion(v.card, {onStart: () => {}, onRows: (rows) => time.push(...rows.time)});
+        const [acceleration, rotation] = [{x: 1, y: 2, z: 9}, {alpha: 0, beta: 0, gamma: 0}];
+        for (const timeStamp of [500, 520, 520, 540]) {
+          motion.listener({accelerationIncludingGravity: acceleration, rotationRate: rotation, timeStamp});
+        }
+        return time;
+    """
+    assert call(modules, "motion.js", code, card=page_card(make_card())) == [0, 0.02, 0.04]
+
+
+@needs_browser
+@pytest.mark.extra
 def test_webkit_reports_accelerations_with_the_other_sign(modules):
     card = page_card(make_card())
     code = """
