@@ -26,6 +26,7 @@ from dcdp_jax.runs.reading import (
 )
 from dcdp_jax.runs.result import git_revision, package_versions
 from dcdp_jax.runs.workdir import LOCK, locked, refuse_others
+from dcdp_jax.values import flatten
 
 FILES = (RESULT, PREDICTIONS, DIGESTS, LOCK)
 
@@ -35,7 +36,7 @@ class Member(NamedTuple):
 
     folder: Path
     result: dict[str, Any]
-    config: dict[str, Any]
+    config: dict[str, Any]  # by the dotted names of the fields
     windows: Sequence[tuple[str, ...]]
     probabilities: np.ndarray
 
@@ -46,7 +47,7 @@ SAME: dict[str, Callable[[Member], Any]] = {
     "protocols": lambda member: member.result["protocol"],
     "classes": lambda member: member.result["class_names"],
     "data fingerprints": lambda member: member.result["data_fingerprint"],
-    "window lengths (data.window)": lambda member: member.config["data"].get("window"),
+    "window lengths (data.window)": lambda member: member.config.get("data.window"),
 }
 
 
@@ -88,7 +89,7 @@ def read_member(folder: Path) -> Member:
     predictions = read_predictions(folder, result)
     if predictions is None or predictions.probabilities is None:
         raise UserError(f"{folder} has no {PREDICTIONS} with probabilities; --mode=evaluate of that run writes it")
-    return Member(folder, result, read_config(folder), predictions.windows, predictions.probabilities)
+    return Member(folder, result, dict(flatten(read_config(folder))), predictions.windows, predictions.probabilities)
 
 
 def check_same(members: Sequence[Member]) -> None:
@@ -161,7 +162,7 @@ def ensemble_result(members: Sequence[Member], mean: np.ndarray) -> dict[str, An
             {
                 "run": str(member.folder),
                 "seed": member.result["seed"],
-                "fold": member.config["data"].get("fold"),
+                "fold": member.config.get("data.fold"),
                 "git_revision": member.result["git_revision"],
                 **{key: member.result["test"][key] for key in MAIN_SCORES},
             }

@@ -150,6 +150,12 @@ def test_other_windows_in_the_same_number_are_refused(runs, tmp_path):
         write_ensemble(runs, tmp_path / "out")
 
 
+def test_a_config_without_data_is_that_of_another_window(runs, tmp_path):
+    (runs[1] / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"different window lengths \(data.window\): 50 and None"):
+        write_ensemble(runs, tmp_path / "out")
+
+
 def test_what_is_no_set_of_runs_is_refused(runs, tmp_path):
     with pytest.raises(UserError, match="two or more finished runs, got 1"):
         write_ensemble(runs[:1], tmp_path / "out")
