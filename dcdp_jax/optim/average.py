@@ -47,8 +47,8 @@ def average_statistics(
       A transformation whose `update` requires the keywords.
 
     Raises:
-      ValueError: The decay is not in [0, 1); from `update`: a keyword is missing, or its branches are not those of
-        the labels.
+      ValueError: The keywords are one text, or the decay is not in [0, 1); from `update`: a keyword is missing, or
+        its branches are not those of the labels.
 
     Example:
       >>> from dcdp_jax.optim import scale_by_rank
@@ -61,6 +61,8 @@ def average_statistics(
       >>> print({name: float(S) for name, S in state.statistics["confidence"].items()})
       {'dense': 40.0, 'res': 40.0}
     """
+    if isinstance(keywords, str):
+        raise ValueError(f"keywords={keywords!r} is a text, expected a sequence of names, as ({keywords!r},)")
     if is_known(decay) and not 0 <= decay < 1:
         raise ValueError(f"decay={decay} is not in [0, 1)")
     inner = optax.with_extra_args_support(inner)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
 
@@ -30,7 +31,7 @@ def branch_names(labels: Any) -> list[str]:
 
 
 def scale_branches(labels: Any, updates: Any, coefficients: Mapping[str, jax.Array]) -> Any:
-    """Multiplies each branch's subtree by its coefficient and keeps the dtypes.
+    """Multiplies each branch's subtree by its coefficient and keeps the dtypes, but for integers, which become floats.
 
     Args:
       labels: A pytree prefix of updates whose leaves are branch names, or None for a subtree to leave unchanged.
@@ -40,6 +41,9 @@ def scale_branches(labels: Any, updates: Any, coefficients: Mapping[str, jax.Arr
     Returns:
       The scaled updates.
 
+    Raises:
+      ValueError: The labels are not a pytree prefix of the updates.
+
     Example:
       >>> updates = {"a": 2.0 * jnp.ones(1), "b": jnp.ones(1)}
       >>> print(scale_branches({"a": "a", "b": None}, updates, {"a": jnp.array(3.0)}))
@@ -47,11 +51,22 @@ def scale_branches(labels: Any, updates: Any, coefficients: Mapping[str, jax.Arr
     """
 
     def scale(label: str | None, subtree: Any) -> Any:
-        if label is None:
-            return subtree
-        return jax.tree.map(lambda u: u * coefficients[label].astype(u.dtype), subtree)
+        return subtree if label is None else jax.tree.map(lambda u: scale_array(u, coefficients[label]), subtree)
 
+    try:
+        jax.tree.map(lambda label, subtree: None, labels, updates, is_leaf=is_none)
+    except ValueError as error:
+        raise ValueError(
+            f"labels={labels!r} do not fit the updates, expected a branch name or None for each subtree: {error}"
+        ) from None
     return jax.tree.map(scale, labels, updates, is_leaf=is_none)
+
+
+def scale_array(u: jax.Array, coefficient: jax.Array) -> jax.Array:
+    """Multiplies an array by a coefficient in the array's dtype, in the coefficient's if the array holds integers."""
+    if not jnp.issubdtype(u.dtype, jnp.inexact):
+        u = u.astype(coefficient.dtype)
+    return u * coefficient.astype(u.dtype)
 
 
 def single_or_better(x: ArrayLike) -> jax.Array:
@@ -87,16 +102,16 @@ def numbers_per_branch(given: Mapping[str, ArrayLike], keyword: str = "confidenc
     return {name: single_or_better(value) for name, value in given.items()}
 
 
-def checked_branches(
-    name: str, keyword: str, given: Mapping[str, ArrayLike] | None, expected: Mapping[str, Any]
-) -> dict[str, jax.Array]:
+def checked_branches(name: str, keyword: str, given: Any, expected: Mapping[str, Any]) -> dict[str, jax.Array]:
     """Checks the numbers of an update's keyword, such as `confidence`, and converts them to float32 or better.
 
     Raises:
-      ValueError: The keyword is missing, its branches are not those expected, or a value is not a scalar.
+      ValueError: The keyword is missing or no mapping, its branches are not those expected, or a value is not a scalar.
     """
     if given is None:
         raise ValueError(f"{name}: update() needs the keyword {keyword}={{branch: ()}}")
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{name}: {keyword} is of the type {type(given).__name__}, expected {{branch: ()}}")
     if sorted(given) != sorted(expected):
         raise ValueError(f"{name}: {keyword} has branches {sorted(given)}, the labels have {sorted(expected)}")
     return numbers_per_branch(given, keyword)
@@ -134,7 +149,7 @@ def scale_by_coefficients(
 
 def is_known(value: Any) -> bool:
     """Returns whether a value is a concrete number, not a schedule or a traced array."""
-    return isinstance(value, Real) or (isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer))
+    return isinstance(value, Real | np.ndarray | jax.Array) and not isinstance(value, jax.core.Tracer)
 
 
 def is_zero(value: Any) -> bool:
@@ -146,10 +161,12 @@ def not_negative(name: str, value: Any) -> Any:
     """Checks that a strength, such as alpha, is 0 or more, and returns it. A schedule or traced array is not checked.
 
     Raises:
-      ValueError: The number is negative or NaN.
+      ValueError: It is not a number, not finite, negative, or an array of several numbers.
     """
-    if is_known(value) and not value >= 0:
-        raise ValueError(f"{name}={value} is negative or not a number, expected 0 or more")
+    if callable(value) or isinstance(value, jax.core.Tracer):
+        return value
+    if not (is_known(value) and jnp.ndim(value) == 0 and 0 <= value < jnp.inf):
+        raise ValueError(f"{name}={value!r} is negative or not a number, expected 0 or more")
     return value
 
 

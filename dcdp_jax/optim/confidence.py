@@ -21,18 +21,26 @@ def true_class_confidence(
 
     Args:
       logits: {branch: (b, k)}.
-      labels: (b,) in [0, k).
+      labels: (b,) in [0, k). -1 would be read as the last class: leave windows without a label out by mask.
       axis_name: Mapped axis to sum over, so that S is that of the global batch; None for the windows given.
       mask: (b,) True for the windows that count; None for all.
 
     Returns:
       {branch: () S}.
 
+    Raises:
+      ValueError: The labels are not one for each window.
+
     Example:
       >>> logits = {"res": jnp.array([[0.0, 0.0], [0.0, 0.0]]), "dense": jnp.array([[50.0, 0.0], [0.0, 50.0]])}
       >>> print({name: float(S) for name, S in true_class_confidence(logits, jnp.array([0, 1])).items()})
       {'res': 1.0, 'dense': 2.0}
     """
+    for name, z in logits.items():
+        if z.ndim != 2 or labels.shape != z.shape[:1]:
+            raise ValueError(
+                f"labels have the shape {labels.shape} and logits[{name!r}] {z.shape}, expected (b,) and (b, k)"
+            )
     weight = jnp.ones(labels.shape) if mask is None else mask.astype(jnp.float32)
     S = {
         name: jnp.sum(weight * jnp.take_along_axis(jax.nn.softmax(z), labels[:, None], axis=-1)[:, 0])

@@ -75,8 +75,8 @@ def scale_by_inforeg(
       beta exp(tanh(gap)) as last applied, 0 without a pull. The state holds a copy of the parameters.
 
     Raises:
-      ValueError: An epoch below 1. From `update`: `params` or `confidence` is missing, the branches of `confidence`
-        are not those of the labels, or an S is not a scalar.
+      ValueError: An epoch that is no whole number above 0. From `update`: `params` or `confidence` is missing, the
+        branches of `confidence` are not those of the labels, or an S is not a scalar.
 
     Example:
       >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2)}
@@ -88,8 +88,8 @@ def scale_by_inforeg(
       >>> print({name: round(float(u[0]), 3) for name, u in updates.items()})
       {'dense': 0.0, 'res': 0.258}
     """
-    if epoch < 1:
-        raise ValueError(f"epoch={epoch} is not a positive number of updates")
+    if epoch < 1 or epoch != int(epoch):
+        raise ValueError(f"epoch={epoch} is not a positive whole number of updates")
 
     def init(params: optax.Params) -> ScaleByInfoRegState:
         names = branch_names(label_tree(labels, params))
@@ -158,7 +158,8 @@ def fisher_traces(labels: Any, updates: Any, names: list[str]) -> dict[str, jax.
             return
         for g in jax.tree.leaves(subtree):
             if g.ndim > 1:
-                traces[label] += jnp.mean(jnp.square(g.astype(jnp.float32)))
+                size = jnp.abs(g) if jnp.iscomplexobj(g) else g
+                traces[label] += jnp.mean(jnp.square(size.astype(jnp.float32)))
 
     jax.tree.map(add, labels, updates, is_leaf=is_none)
     return traces

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dcdp_jax.optim.branches import single_or_better
+
 
 def coefficients_of(opt_state: Any) -> dict[str, jax.Array] | None:
     """Finds the coefficients last applied in an optimiser state.
@@ -74,6 +76,8 @@ def with_key(opt_state: Any, key: jax.Array) -> Any:
 def norms_of(tree: Mapping[str, Any]) -> dict[str, jax.Array]:
     """Computes the Euclidean norm of each top-level entry. For updates, it is how far each branch moves.
 
+    Squares are summed in single precision or better. The norm of an entry without arrays is 0.
+
     Args:
       tree: A mapping of pytrees, such as the gradients or updates of a model with an entry per branch.
 
@@ -94,7 +98,8 @@ def norms_of(tree: Mapping[str, Any]) -> dict[str, jax.Array]:
 
 def as_vector(arrays: list[jax.Array]) -> jax.Array:
     """Returns the numbers of all arrays as one vector."""
-    return jnp.concatenate([x.ravel() for x in arrays])
+    sizes = (jnp.abs(x) if jnp.iscomplexobj(x) else x for x in arrays)
+    return jnp.concatenate([single_or_better(x).ravel() for x in sizes] or [jnp.zeros(0)])
 
 
 def as_vector_on_gpu(arrays: list[jax.Array]) -> jax.Array:

@@ -68,7 +68,7 @@ def combine_by_mmpareto(labels: Labels, rescale: float | jax.Array = 1.5) -> opt
       An array in which the two cancel exactly stays 0, because it has no direction to scale.
 
     Raises:
-      ValueError: From `update`: `unimodal` is missing.
+      ValueError: From `update`: `unimodal` is missing, or has other arrays than the updates.
 
     Example:
       >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2)}
@@ -95,7 +95,14 @@ def combine_by_mmpareto(labels: Labels, rescale: float | jax.Array = 1.5) -> opt
         del params, extra
         if unimodal is None:
             raise ValueError("combine_by_mmpareto: update() needs the keyword unimodal, gradients like the updates")
-        tree, unimodal = label_tree(labels, updates), masked_like(updates, unimodal)
+        tree = label_tree(labels, updates)
+        try:
+            unimodal = masked_like(updates, unimodal)
+            shapes = [[jnp.shape(x) for x in jax.tree.leaves(gradients)] for gradients in (unimodal, updates)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"it has arrays of the shapes {shapes[0]}, expected {shapes[1]}")
+        except ValueError as error:
+            raise ValueError(f"combine_by_mmpareto: unimodal is not like the updates: {error}") from None
         weights = {
             name: min_norm_weight(of_branch(tree, updates, name), of_branch(tree, unimodal, name))
             for name in state.weights
@@ -113,9 +120,15 @@ def combine_by_mmpareto(labels: Labels, rescale: float | jax.Array = 1.5) -> opt
 
 
 def inner_product(a: Any, b: Any) -> jax.Array:
-    """Computes the inner product of two pytrees, in single precision or better."""
+    """Computes the inner product of two pytrees, its real part for complex arrays, in single precision or better."""
+
+    def product(x: jax.Array, y: jax.Array) -> jax.Array:
+        if jnp.iscomplexobj(x):
+            return product(x.real, y.real) + product(x.imag, y.imag)
+        return jnp.sum(single_or_better(x) * single_or_better(y))
+
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return sum((jnp.sum(single_or_better(x) * single_or_better(y)) for x, y in pairs), start=jnp.zeros(()))
+    return sum((product(x, y) for x, y in pairs), start=jnp.zeros(()))
 
 
 def of_branch(labels: Any, tree: Any, name: str) -> list[Any]:

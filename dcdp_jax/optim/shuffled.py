@@ -84,8 +84,8 @@ def scale_by_shuffled_cgm(
       [0.733, 1.267]
     """
     not_negative("alpha", alpha)
-    if memory < 1:
-        raise ValueError(f"memory={memory} is not a positive number of updates")
+    if memory < 1 or memory != int(memory):
+        raise ValueError(f"memory={memory} is not a positive whole number of updates")
 
     def begin(names: list[str]) -> ScaleByShuffledCGMState:
         seen = jnp.ones((memory, len(names)), jnp.float32)

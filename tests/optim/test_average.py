@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dcdp_jax.optim import average_statistics, coefficients_of, scale_by_cgm, statistics_of
+from dcdp_jax.optim import average_statistics, coefficients_of, scale_by_cgm, scale_by_rank, statistics_of
 from tests.optim.chains import make_chain
 
 LABELS = {"res": "res", "dense": "dense"}
@@ -53,3 +53,8 @@ def chain(method, placement):
 def test_a_decay_of_one_is_refused():
     with pytest.raises(ValueError, match=r"decay=1.0 is not in \[0, 1\)"):
         average_statistics(scale_by_cgm(LABELS), LABELS, decay=1.0)
+
+
+def test_keywords_that_are_one_text_are_an_error():
+    with pytest.raises(ValueError, match=r"keywords='confidence' is a text"):
+        average_statistics(scale_by_rank({"a": "a", "b": "b"}), {"a": "a", "b": "b"}, "confidence")

@@ -1,5 +1,7 @@
 """CGM against NumPy in float64, and by gradients."""
 
+import inspect
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,7 @@ from dcdp_jax.optim import (
     scale_by_ogm,
     true_class_confidence,
 )
+from dcdp_jax.optim.branches import not_negative
 
 pytestmark = pytest.mark.usefixtures("strict_types")
 LABELS = {"res": "res", "dense": "dense", "fusion": None}
@@ -213,7 +216,7 @@ def test_confidences_that_were_not_summed_are_an_error():
         modulation_coefficients(probabilities, 0.9)
 
 
-@pytest.mark.parametrize("alpha", [-0.1, float("nan"), np.float64(-1.0), jnp.float32(-1)])
+@pytest.mark.parametrize("alpha", [-0.1, float("nan"), float("inf"), np.float64(-1.0), jnp.float32(-1)])
 def test_a_negative_alpha_is_refused(alpha):
     for make in (
         lambda: scale_by_cgm(LABELS, alpha),
@@ -223,6 +226,12 @@ def test_a_negative_alpha_is_refused(alpha):
     ):
         with pytest.raises(ValueError, match=r"alpha=.* expected 0 or more"):
             make()
+
+
+@pytest.mark.parametrize("alpha", [np.array(-1.0), np.array([0.1, 0.2]), jnp.ones(2), "0.9", None])
+def test_a_strength_that_is_no_number_is_refused(alpha):
+    with pytest.raises(ValueError, match=r"alpha=.* expected 0 or more"):
+        not_negative("alpha", alpha)
 
 
 def test_callable_labels_under_inject_hyperparams_are_static():
@@ -265,3 +274,31 @@ def test_true_class_confidence_is_summed_over_a_named_axis():
 def test_one_branch_has_nothing_to_compare():
     with pytest.raises(ValueError, match="two or more"):
         modulation_coefficients({"res": jnp.float32(1)}, 0.9)
+
+
+@pytest.mark.parametrize("labels", [{"res": "res", "dense": "dense"}, {**LABELS, "further": None}, ["res", "dense"]])
+def test_labels_that_do_not_fit_the_updates_are_named(labels):
+    tx, params = scale_by_cgm(labels), {name: jnp.ones(3) for name in LABELS}
+    with pytest.raises(ValueError, match=r"^labels=.* do not fit the updates"):
+        tx.update(params, tx.init(params), confidence=as32({"res": 60, "dense": 40}))
+
+
+def test_integers_are_scaled_and_not_rounded_to_zero():
+    params = {name: jnp.array([10, -20]) for name in LABELS}
+    tx = scale_by_cgm(LABELS)
+    updates, state = tx.update(params, tx.init(params), confidence=as32({"res": 60, "dense": 40}))
+    np.testing.assert_allclose(updates["res"], np.array([10, -20]) * float(state.coefficients["res"]))
+
+
+@pytest.mark.parametrize("confidence", [60.0, (60.0, 40.0), jnp.ones(2)])
+def test_a_confidence_that_is_no_mapping_is_an_error(confidence):
+    tx, params = scale_by_cgm(LABELS), {name: jnp.ones(3) for name in LABELS}
+    with pytest.raises(ValueError, match=r"scale_by_cgm: confidence is of the type \w+, expected {branch: \(\)}"):
+        tx.update(params, tx.init(params), confidence=confidence)
+
+
+@pytest.mark.parametrize("shape", [(1,), (4, 1), (4, 3)])
+def test_labels_that_are_not_one_for_each_window_are_an_error(shape):
+    compute = inspect.unwrap(true_class_confidence)  # without the types that tests check
+    with pytest.raises(ValueError, match=r"labels have the shape .* expected \(b,\) and \(b, k\)"):
+        compute({"res": jnp.zeros((4, 3))}, jnp.zeros(shape, jnp.int32))

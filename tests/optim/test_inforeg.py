@@ -1,5 +1,7 @@
 """InfoReg against its released computation, epoch by epoch, in NumPy and float64."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,3 +94,15 @@ def test_what_it_needs():
         tx.update(params, tx.init(params), confidence={"res": 1.0, "dense": 0.0})
     with pytest.raises(ValueError, match="epoch=0"):
         scale_by_inforeg(LABELS, 0)
+
+
+@pytest.mark.parametrize("epoch", [0, 2.5])
+def test_an_epoch_is_a_whole_number_of_updates(epoch):
+    with pytest.raises(ValueError, match=r"epoch=.* is not a positive whole number"):
+        inspect.unwrap(scale_by_inforeg)({"a": "a", "b": "b"}, epoch)  # without the types that tests check
+
+
+def test_the_trace_of_complex_gradients_has_both_of_their_parts():
+    tx, params = scale_by_inforeg({"a": "a", "b": "b"}, 4), {name: jnp.full((2, 2), 3 + 4j) for name in "ab"}
+    _, state = tx.update(params, tx.init(params), params, confidence={"a": 2.0, "b": 1.0})
+    assert float(state.trace["a"]) == pytest.approx(25)

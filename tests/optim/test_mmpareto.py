@@ -99,3 +99,22 @@ def test_missing_unimodal_is_an_error():
     tx = combine_by_mmpareto({"a": "a"})
     with pytest.raises(ValueError, match="unimodal"):
         tx.update(params, tx.init(params))
+
+
+def test_complex_gradients_are_those_of_their_real_and_imaginary_parts():
+    rng = np.random.default_rng(2)
+    g, u = (jnp.asarray(rng.normal(size=(2, 30)), jnp.float32) for _ in range(2))
+    u = u - 2 * g
+    tx = combine_by_mmpareto({"res": "res"})
+    real, state = tx.update({"res": g}, tx.init({"res": g}), unimodal={"res": u})
+    pair = {"res": jax.lax.complex(*g)}
+    found, after = tx.update(pair, tx.init(pair), unimodal={"res": jax.lax.complex(*u)})
+    np.testing.assert_allclose(after.weights["res"], state.weights["res"], rtol=1e-6)
+    np.testing.assert_allclose(found["res"], jax.lax.complex(*real["res"]), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("unimodal", [{"a": jnp.ones(1)}, {"b": jnp.ones(2)}, {"a": None}])
+def test_unimodal_gradients_unlike_the_updates_are_an_error(unimodal):
+    params, tx = {"a": jnp.ones(2)}, combine_by_mmpareto({"a": "a"})
+    with pytest.raises(ValueError, match="unimodal is not like the updates"):
+        tx.update(params, tx.init(params), unimodal=unimodal)
