@@ -12,7 +12,7 @@ from dcdp_jax.config import as_plain_data
 from dcdp_jax.errors import ConfigError, Terminated, UserError
 from dcdp_jax.metrics import accuracy_text
 from dcdp_jax.runs.files import RESULT, write_json
-from dcdp_jax.studies.grid import Fields, Trial, is_inner, slug, stages_of, trials_of
+from dcdp_jax.studies.grid import Fields, Trial, is_inner, overridden, slug, stages_of, trials_of
 from dcdp_jax.studies.local_engine import LocalEngine
 from dcdp_jax.studies.outcomes import StageOutcome, best_row, folder_of, outcome_of
 from dcdp_jax.studies.ray_engine import RayEngine
@@ -27,7 +27,7 @@ POLL_SECONDS = 0.3
 
 
 def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
-    """Trains the trials that have no result yet, stage after stage. `trials/NAME` of the workdir is a trial's workdir.
+    """Writes study.json, and trains the trials that have no result yet, stage after stage, each in `trials/NAME`.
 
     The study ends after a stage in which every trial failed, because the next would build on its best row. Raises
     UserError if the config cannot be used or every trial failed, and Terminated after a SIGTERM, when all is saved.
@@ -41,6 +41,7 @@ def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
                 f"stage {stage.name!r}: data.validation='none', and its rows are chosen by validation scores; "
                 "study.inner_folds chooses them by folds over the training subjects"
             )
+    write_json(workdir / "study.json", as_plain_data(config))
     base: Fields = {}
     done = []
     with ENGINES[config.study.engine](config.study) as engine, Termination() as sigterm:
@@ -52,7 +53,7 @@ def run_study(config: ConfigDict, workdir: Path) -> list[StageOutcome]:
             done.append(StageOutcome(stage, outcomes, best))
             if best is None:
                 break
-            base = {**base, **next(row.fields for row in stage.rows if row.name == best)}
+            base = overridden(base, next(row.fields for row in stage.rows if row.name == best))
     if not any(outcome.result for stage_outcome in done for outcome in stage_outcome.outcomes):
         first = done[0].outcomes[0]
         raise UserError(f"no trial of the study was finished; {first.trial.name}: {first.error}")
@@ -108,14 +109,14 @@ def run_trials(
 
 
 def jobs_of(trials: Sequence[Trial], workdir: Path, at_once: int) -> Iterator[Sequence[Trial]]:
-    """Yields the jobs of the trials without a result, and removes the error files of these.
+    """Yields the jobs of the trials without a result, each of which is trained once, and removes their error files.
 
     With `at_once` 1, a job has the trials of one data set, row and fold, which differ only in the seed. Otherwise it
     has up to `at_once` trials of one program, see `hyperparameters.program_of`.
     """
-    left = [trial for trial in trials if not (folder_of(trial, workdir) / RESULT).exists()]
+    left = {trial.name: trial for trial in trials if not (folder_of(trial, workdir) / RESULT).exists()}
     jobs: dict[Any, list[Trial]] = {}
-    for trial in left:
+    for trial in left.values():
         (folder_of(trial, workdir) / ERROR).unlink(missing_ok=True)
         row = (trial.dataset, trial.row, trial.fold)
         jobs.setdefault(row if at_once == 1 else program_of(trial.config), []).append(trial)

@@ -8,18 +8,21 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from dcdp_jax.config import LOCATIONS, as_plain_data, check_config
+from dcdp_jax.config import LOCATIONS, as_plain_data, check_config, fits
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.fields import FIELDS
 from dcdp_jax.runs.files import sha256
-from dcdp_jax.values import check_value, flatten, unknown_field
+from dcdp_jax.values import check_value, check_values, flatten, unknown_field
 
 Fields = Mapping[str, Any]
 GIVEN = {"seed": "study.seeds", "data.fold": "study.folds"}  # {field that no row sets: what sets it}
 
 
 class Row(NamedTuple):
-    """One row of a table: its name, and the fields that it sets. `NAME:field` is set for the data set NAME only."""
+    """One row of a table: its name, and the fields that it sets.
+
+    `NAME:field` is set for the data set NAME only, also if the row sets `field` for all.
+    """
 
     name: str
     fields: Fields
@@ -51,10 +54,12 @@ def slug(text: str) -> str:
 
 def stages_of(config: ConfigDict) -> list[Stage]:
     """Returns the stages of a study; raises ConfigError unless `study.stages` is as configs/studies/default.py says."""
-    try:
-        stages = [Stage(name, [Row(row, dict(fields)) for row, fields in rows]) for name, rows in config.study.stages]
-    except (TypeError, ValueError) as error:
-        raise ConfigError("study.stages must be ((stage, ((row, ((field, value), ...)), ...)), ...)") from error
+    if not fits(config.study.stages, list[tuple[str, list[tuple[str, list[tuple[str, Any]]]]]]):
+        raise ConfigError("study.stages must be ((stage, ((row, ((field, value), ...)), ...)), ...)")
+    stages = [Stage(name, [Row(row, dict(fields)) for row, fields in rows]) for name, rows in config.study.stages]
+    for row, fields in (row for _, rows in config.study.stages for row in rows):
+        if len(dict(fields)) < len(fields):
+            raise ConfigError(f"row {row!r} sets a field twice: {', '.join(name for name, _ in fields)}")
     names = [row.name for stage in stages for row in stage.rows]
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"study.stages needs at least one row, and every name once: {', '.join(names)}")
@@ -72,6 +77,24 @@ def stages_of(config: ConfigDict) -> list[Stage]:
             "stages or more, and no study.folds"
         )
     return [stage._replace(inner=True) for stage in stages[:-1]] + stages[-1:]
+
+
+def overridden(base: Fields, fields: Fields) -> Fields:
+    """Returns the fields of a base, followed by those that override them, in which those of one data set come last."""
+    kept = {name: value for name, value in base.items() if name not in fields}
+    return kept | dict(sorted(fields.items(), key=lambda item: ":" in item[0]))
+
+
+def check_dataset(name: str, config: Any) -> None:
+    """Raises ConfigError unless a data set of a study has a name for its files and the config of a run."""
+    if not name or "/" in name:
+        raise ConfigError(f"datasets: {name!r} names files of the study's tables, expected a name without a slash")
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(f"datasets.{name} is a {type(config).__name__}, expected the ConfigDict of a run")
+    try:
+        check_values(dict(flatten(config.to_dict())), FIELDS)
+    except ConfigError as error:
+        raise ConfigError(f"datasets.{name}: {error}") from error
 
 
 def check_rows(rows: Sequence[Row], owners: Collection[str]) -> None:
@@ -102,9 +125,10 @@ def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
     check_rows(stage.rows, {*config.datasets, *config.quick.datasets})
     places = {f"data.{place}": study[place] for place in ("raw_dir", "cache_dir") if study[place]}
     for dataset, original in datasets.items():
+        check_dataset(dataset, original)
         folds = range(study.inner_folds) if stage.inner else study.folds or (original.data.fold,)
         for row, fold, seed in itertools.product(stage.rows, folds, seeds):
-            given = [(*name.rpartition(":"), value) for name, value in {**base, **row.fields}.items()]
+            given = [(*name.rpartition(":"), value) for name, value in overridden(base, row.fields).items()]
             fields = {field: value for owner, _, field, value in given if owner in ("", dataset)}
             fields |= {"data.fold": fold, "seed": seed} | places
             if study.inner_folds:

@@ -10,8 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.calibration import MAIN_SCORES
-from dcdp_jax.config import as_plain_data, check_study
-from dcdp_jax.runs.files import markdown_table, number_or_blank, write_atomically, write_json
+from dcdp_jax.config import check_study
+from dcdp_jax.runs.files import markdown_table, number_or_blank, write_atomically
 from dcdp_jax.runs.reading import seconds_of
 from dcdp_jax.runs.workdir import LOCK, locked, refuse_others
 from dcdp_jax.studies.engine import run_study
@@ -42,7 +42,6 @@ def study(config: ConfigDict, workdir: Path) -> int:
 
 def run_and_show(config: ConfigDict, workdir: Path) -> int:
     """Runs a study in a workdir that this process has locked, see `study`."""
-    write_json(workdir / "study.json", as_plain_data(config))
     stages = run_study(config, workdir)
     settings = config.study
     for folder in (TABLES, FIGURES):

@@ -187,6 +187,17 @@ def test_jobs_have_the_trials_of_a_row_or_those_of_one_program(tmp_path):
     assert named(4) == [[*a[1:], *c[:2]], c[2:], b]
 
 
+def test_rows_that_have_one_folder_are_trained_once(tmp_path):
+    """Names without a letter or digit of ASCII are no part of the folder's, and the fields are the same."""
+    study = default.get_config()
+    study.datasets = {"small": default.smallest()}
+    study.study.seeds = (0,)
+    study.study.stages = (default.stage("", {"λ": {}, "τ": {"cgm.alpha": default.smallest().cgm.alpha}}),)
+    trials = trials_of(study, stages_of(study)[0], {})
+    assert len({trial.name for trial in trials}) == 1
+    assert [len(job) for job in jobs_of(trials, tmp_path, 1)] == [1]
+
+
 def test_one_program_is_kept_for_rows_that_differ_in_numbers(monkeypatch):
     built = []
     monkeypatch.setattr("dcdp_jax.train.build.prepare", lambda config, *_: built.append(config) or config)

@@ -20,7 +20,7 @@ from configs.studies import (
 )
 from dcdp_jax.config import as_plain_data, check_config, check_study
 from dcdp_jax.errors import ConfigError
-from dcdp_jax.studies.grid import stages_of, trials_of, with_fields
+from dcdp_jax.studies.grid import overridden, stages_of, trials_of, with_fields
 from dcdp_jax.studies.worker import as_config
 
 
@@ -98,8 +98,41 @@ def test_bad_comparisons_and_stages_are_named():
         trials(small_study({"a": {}}, compare=(("a", "b"),)))
     with pytest.raises(ConfigError, match=r"study\.stages must be"):
         trials(small_study({"a": {}}, stages=("A",)))
+    for stages in (
+        (("A", ((1, ()),)),),
+        (("A", (("a", ((1, 2),)),)),),
+        ((None, (("a", ()),)),),
+    ):
+        with pytest.raises(ConfigError, match=r"study\.stages must be"):
+            trials(small_study({"a": {}}, stages=stages))
+    twice = (("A", (("a", (("cgm.alpha", 0.1), ("cgm.alpha", 0.2))),)),)
+    with pytest.raises(ConfigError, match=r"row 'a' sets a field twice: cgm\.alpha, cgm\.alpha"):
+        trials(small_study({"a": {}}, stages=twice))
     with pytest.raises(ConfigError, match="every name once: a, a"):
         trials(small_study({"a": {}}, stages=(default.stage("A", {"a": {}}), default.stage("B", {"a": {}}))))
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "message"),
+    [
+        (
+            "a/b",
+            default.smallest(),
+            "datasets: 'a/b' names files of the study's tables, expected a name without a slash",
+        ),
+        ("a", "uci_har", "datasets.a is a str, expected the ConfigDict of a run"),
+        (
+            "a",
+            {"data": {"name": "synthetic"}},
+            r"datasets\.a: seed is not set; derive the config from configs/default.py",
+        ),
+    ],
+)
+def test_what_is_no_data_set_is_named(name, config, message):
+    study = small_study({"a": {}}, quick=False)
+    study.datasets[name] = config
+    with pytest.raises(ConfigError, match=message):
+        trials(study)
 
 
 def test_fields_are_set_in_a_copy():
@@ -120,6 +153,20 @@ def test_a_field_for_one_data_set_alone():
     config.datasets.other = default.smallest()
     (trial, _) = trials(config)
     assert (trial.config.cgm.alpha, trial.config.cgm.eps) == (0.2, 1e-6)
+
+
+def test_a_field_for_one_data_set_comes_after_that_for_all_and_a_row_after_the_stages_before_it():
+    one, every = "synthetic:cgm.alpha", "cgm.alpha"
+    for fields, base, alpha in (
+        ({one: 0.2, every: 0.3}, {}, 0.2),
+        ({every: 0.3, one: 0.2}, {}, 0.2),
+        ({every: 0.3}, {one: 0.2}, 0.3),
+        ({every: 0.3}, {every: 0.1, one: 0.2}, 0.3),
+        ({one: 0.3}, overridden({one: 0.1}, {every: 0.2}), 0.3),
+        ({}, overridden({every: 0.4, one: 0.1}, {every: 0.2}), 0.2),
+    ):
+        (trial, _) = trials(small_study({"a": fields}), base)
+        assert trial.config.cgm.alpha == alpha, (fields, base)
 
 
 @pytest.mark.parametrize("quick", [False, True])
