@@ -13,10 +13,9 @@ from matplotlib.lines import Line2D
 
 from dcdp_jax.report.charts import branch_accuracy_curve, epoch_means
 from dcdp_jax.report.drawing import FIGURE_STYLE, PALETTE, save_figure
-from dcdp_jax.runs.reading import read_metrics
 from dcdp_jax.studies.grid import is_inner, slug
 from dcdp_jax.studies.oracle import Oracles, Runs, alone_runs, joint_rows
-from dcdp_jax.studies.outcomes import Outcome, StageOutcome, by_dataset, finished, folder_of
+from dcdp_jax.studies.outcomes import Outcome, StageOutcome, by_dataset, finished, folder_of, metrics_of
 from dcdp_jax.studies.tables import test_scores
 
 FIGURES = "figures"
@@ -155,7 +154,7 @@ def draw_branches(
 
 def curves_of(runs: Runs, branch: str, workdir: Path) -> list[np.ndarray]:
     """Returns the validation accuracy in percent (epochs,) of a branch's own classifier in each run that has it."""
-    curves = [branch_accuracy_curve(read_metrics(folder_of(run.trial, workdir))[1], branch)[1] for run in runs.values()]
+    curves = [branch_accuracy_curve(metrics_of(folder_of(run.trial, workdir))[1], branch)[1] for run in runs.values()]
     return [curve for curve in curves if len(curve)]
 
 
@@ -211,7 +210,7 @@ def read_curves(folder: Path) -> dict[str, Curve]:
 
     A model without branches, and one that takes no steps, has no curves.
     """
-    steps, epochs = read_metrics(folder)
+    steps, epochs = metrics_of(folder)
     first = steps[0] if steps else {}
     branches = list(first.get("R", {}))
     curves = {}

@@ -124,8 +124,11 @@ def trials_of(config: ConfigDict, stage: Stage, base: Fields) -> list[Trial]:
         raise ConfigError("datasets is empty, expected {name: config}")
     check_rows(stage.rows, {*config.datasets, *config.quick.datasets})
     places = {f"data.{place}": study[place] for place in ("raw_dir", "cache_dir") if study[place]}
+    files: dict[str, str] = {}  # {start of file names: the data set that they belong to}
     for dataset, original in datasets.items():
         check_dataset(dataset, original)
+        if (other := files.setdefault(slug(dataset), dataset)) != dataset:
+            raise ConfigError(f"datasets: files of {other!r} and {dataset!r} would begin alike; rename one in ASCII")
         folds = range(study.inner_folds) if stage.inner else study.folds or (original.data.fold,)
         for row, fold, seed in itertools.product(stage.rows, folds, seeds):
             given = [(*name.rpartition(":"), value) for name, value in overridden(base, row.fields).items()]

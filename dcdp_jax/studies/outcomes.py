@@ -1,6 +1,7 @@
 """Results of the trials of a study, as they are read from their folders, and the best row of a stage."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs.files import RESULT
-from dcdp_jax.runs.reading import Predictions, read_predictions, read_result
+from dcdp_jax.runs.reading import Predictions, read_metrics, read_predictions, read_result
 from dcdp_jax.studies.grid import Stage, Trial, is_inner
 from dcdp_jax.studies.worker import ERROR
 
@@ -37,15 +38,28 @@ def folder_of(trial: Trial, workdir: Path) -> Path:
     return workdir / TRIALS / trial.name
 
 
+@contextlib.contextmanager
+def removable(folder: Path) -> Iterator[None]:
+    """Adds to a CheckpointError that the folder of the trial may be removed."""
+    try:
+        yield
+    except CheckpointError as damage:
+        raise CheckpointError(f"{damage}; or remove {folder}: the same command trains it again") from None
+
+
+def metrics_of(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Returns the step records and the epoch records of a trial's folder, see `read_metrics`."""
+    with removable(folder):
+        return read_metrics(folder)
+
+
 def outcome_of(trial: Trial, workdir: Path) -> Outcome:
     """Reads the result of a trial, or its error."""
     folder = folder_of(trial, workdir)
     if (folder / RESULT).exists():
-        try:
+        with removable(folder):
             result = read_result(folder)
             return Outcome(trial, result, None, read_predictions(folder, result))
-        except CheckpointError as damage:
-            raise CheckpointError(f"{damage}; or remove {folder}: the same command trains it again") from None
     error = (folder / ERROR).read_text() if (folder / ERROR).exists() else "not run"
     return Outcome(trial, None, error.splitlines()[0])
 

@@ -13,6 +13,7 @@ from dcdp_jax.config import check_study
 from dcdp_jax.errors import CheckpointError, ConfigError
 from dcdp_jax.studies import jobs
 from dcdp_jax.studies.engine import ENGINES, jobs_of, run_study
+from dcdp_jax.studies.figures import read_curves
 from dcdp_jax.studies.grid import stages_of, trials_of
 from dcdp_jax.studies.jobs import note_death, terminate
 from dcdp_jax.studies.outcomes import folder_of, outcome_of
@@ -105,6 +106,10 @@ def test_a_damaged_trial_may_be_removed(tmp_path):
     (folder_of(trial, tmp_path) / "result.json").write_text('{"dataset": "syn')
     with pytest.raises(CheckpointError, match=rf"or remove .*{trial.name}: the same command trains it again"):
         outcome_of(trial, tmp_path)
+    with pytest.raises(
+        CheckpointError, match=rf"metrics.jsonl is missing.*; or remove .*{trial.name}: the same command"
+    ):
+        read_curves(folder_of(trial, tmp_path))
 
 
 def test_stages_without_a_validation_part_are_refused(tmp_path):

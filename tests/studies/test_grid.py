@@ -135,6 +135,13 @@ def test_what_is_no_data_set_is_named(name, config, message):
         trials(study)
 
 
+def test_data_sets_whose_files_would_have_one_name_are_refused():
+    study = small_study({"a": {}}, quick=False)
+    study.datasets["步行"] = study.datasets["跑步"] = default.smallest()
+    with pytest.raises(ConfigError, match="files of '步行' and '跑步' would begin alike; rename one in ASCII"):
+        trials(study)
+
+
 def test_fields_are_set_in_a_copy():
     config = default.smallest()
     assert with_fields(config, {"model.width": 6}).model.width == 6
