@@ -53,6 +53,9 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # absent if a write fails, as on a full disk
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

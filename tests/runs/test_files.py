@@ -1,5 +1,6 @@
 """Files of a run are written whole, a killed writer leaves what can be read, and a changed byte is noticed."""
 
+import errno
 import json
 import os
 import threading
@@ -8,7 +9,16 @@ import pytest
 
 from dcdp_jax.errors import CheckpointError
 from dcdp_jax.runs import files
-from dcdp_jax.runs.files import DIGESTS, read_recorded, record, remove_unfinished, sha256, unfinished, write_recorded
+from dcdp_jax.runs.files import (
+    DIGESTS,
+    read_recorded,
+    record,
+    remove_unfinished,
+    sha256,
+    unfinished,
+    write_atomically,
+    write_recorded,
+)
 
 NAME = "result.json"
 
@@ -131,3 +141,13 @@ def test_what_killed_processes_left_is_removed(tmp_path):
     remove_unfinished(tmp_path)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
     assert not unfinished(tmp_path / "export").exists()
+
+
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path / NAME}'"):
+        write_atomically(tmp_path / NAME, "text")
+    assert not list(tmp_path.iterdir())
