@@ -193,9 +193,9 @@ def portability(config: ConfigDict, workdir: Path) -> int:
     from dcdp_jax.evaluate.portability import check_portability, portability_page
     from dcdp_jax.runs.files import PORTABILITY, write_atomically
 
+    workdir.mkdir(parents=True, exist_ok=True)
     findings = check_portability(config)
     page = portability_page(findings)
-    workdir.mkdir(parents=True, exist_ok=True)
     write_atomically(workdir / PORTABILITY, page)
     print(page)
     return 0 if findings.good else 1
@@ -237,6 +237,8 @@ def parse_flags(arguments: list[str]) -> list[str]:
             print(__version__)
             sys.exit(0)
     given, others = split_config(rest)
+    if len(given) > 1:
+        sys.exit(fail(f"--config is given {len(given)} times: {', '.join(given)}"))
     configs = [find_config(config) for config in given]
     # config_flags looks for the config file in sys.argv, and wants it ahead of its fields.
     sys.argv = [program, *(f"--config={config}" for config in configs), *others]

@@ -10,6 +10,7 @@ from configs.studies import default as studies
 from dcdp_jax import cli
 from dcdp_jax.data.download import cache_folder
 from dcdp_jax.errors import ConfigError
+from dcdp_jax.evaluate import portability
 from dcdp_jax.fields import FIELDS, STUDY_FIELDS
 from dcdp_jax.studies.study import study
 from tests.e2e.running import command
@@ -144,3 +145,16 @@ def test_describe_refuses_the_branches_that_training_refuses(tmp_path):
     with pytest.raises(ConfigError, match="'mag'"):
         cli.describe(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_two_configs_are_refused():
+    status, _, errors = command("--config=uci_har", "--config.seed=1")
+    assert status == 2
+    assert errors == "error: --config is given 2 times: configs/demo.py, uci_har\n"
+
+
+def test_the_page_of_portability_can_be_written_before_anything_is_checked(tmp_path, monkeypatch):
+    monkeypatch.setattr(portability, "check_portability", lambda config: pytest.fail("checked first"))
+    (tmp_path / "file").touch()
+    status, _, errors = command("--mode=portability", f"--workdir={tmp_path / 'file'}")
+    assert (status, errors) == (2, f"error: [Errno 17] File exists: '{tmp_path / 'file'}'\n")

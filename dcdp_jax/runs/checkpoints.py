@@ -247,6 +247,11 @@ class Checkpoints:
 
     def _restore(self, number: int, **items: Any) -> Any:
         self.wait()
+        if not (self.folder / str(number)).is_dir():
+            raise CheckpointError(
+                f"{self.folder}: the checkpoint {number} is missing; restore it from a copy, or train again in another "
+                "--workdir"
+            )
         # Verified before orbax opens the files, because after a failed read its other reads continue in threads.
         self._verify(self.folder / str(number))
         try:

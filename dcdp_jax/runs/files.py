@@ -171,7 +171,11 @@ def read_recorded(folder: Path, name: str) -> bytes:
         try:
             content = path.read_bytes()
         except FileNotFoundError:
-            raise CheckpointError(f"{path} is missing: {folder} holds no finished run; train it first") from None
+            if (folder / RESULT).exists():
+                advice = f"restore the whole folder from a copy: it has {RESULT}, and was copied or emptied in part"
+            else:
+                advice = f"{folder} holds no finished run; train it first"
+            raise CheckpointError(f"{path} is missing: {advice}") from None
         except NotADirectoryError:
             raise CheckpointError(f"{folder} is not a folder of a run") from None
         if name not in files or sha256(content) in files[name]:

@@ -90,8 +90,6 @@ def describe_state(workdir: Path) -> tuple[ModelCard, nn.Module, TrainState]:
 
 def restore_state(workdir: Path, card: ModelCard, like: TrainState) -> TrainState:
     """Reads the best checkpoint of a finished run, see `describe_state`; raises CheckpointError, see `load_model`."""
-    if not (workdir / CHECKPOINTS / str(card.best_epoch)).is_dir():
-        raise CheckpointError(f"{workdir / CHECKPOINTS}: the checkpoint {card.best_epoch} is missing")
     with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
         state = checkpoints.restore(card.best_epoch, like=like)
     if jax.tree.map(np.shape, state) != jax.tree.map(np.shape, like):

@@ -230,3 +230,11 @@ def test_no_advice_to_remove_what_is_not_damaged(tmp_path):
         checkpoints.restore(2, like=other)
     assert "away" not in str(error.value)
     assert "delete" not in str(error.value)
+
+
+def test_a_checkpoint_that_is_missing_is_named(tmp_path):
+    with (
+        Checkpoints(tmp_path / "checkpoints", read_only=True) as checkpoints,
+        pytest.raises(CheckpointError, match="checkpoints: the checkpoint 3 is missing; restore it from a copy"),
+    ):
+        checkpoints.restore(3, like=state_of(0))

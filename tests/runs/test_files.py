@@ -43,6 +43,14 @@ def test_a_changed_file_is_named_with_what_to_do(tmp_path, content):
         read_recorded(tmp_path, NAME)
 
 
+def test_a_file_that_a_copy_lacks_is_named_with_what_to_do(tmp_path):
+    with pytest.raises(CheckpointError, match=r"metrics.jsonl is missing: .* holds no finished run; train it first"):
+        read_recorded(tmp_path, "metrics.jsonl")
+    write_recorded(tmp_path, NAME, "one")
+    with pytest.raises(CheckpointError, match=r"metrics.jsonl is missing: restore the whole folder from a copy"):
+        read_recorded(tmp_path, "metrics.jsonl")
+
+
 def test_a_file_that_can_be_made_again_says_how(tmp_path):
     write_recorded(tmp_path, "robustness.json", "{}")
     (tmp_path / "robustness.json").write_text("[]")
