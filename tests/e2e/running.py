@@ -44,13 +44,17 @@ ARGUMENTS = (*SMALL, *SMALL_DATA, f"--config.train.epochs={EPOCHS}")
 started = []
 
 
+def environment_of_users():
+    """Returns the variables of this process without those that let XLA optimize little."""
+    return {name: value for name, value in os.environ.items() if name not in FAST_COMPILATION}
+
+
 def start(*arguments, config="configs/demo.py", stdin=None, **environment):
-    """Starts launch.py, compiled as users' programs are, and returns the running process."""
-    inherited = {name: value for name, value in os.environ.items() if name not in FAST_COMPILATION}
+    """Starts launch.py and returns the running process."""
     process = subprocess.Popen(
         [sys.executable, "launch.py", f"--config={config}", *map(str, arguments)],
         cwd=ROOT,
-        env=inherited | environment,
+        env=environment_of_users() | environment,
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -13,6 +13,7 @@ from tests.e2e.running import (
     Hold,
     children_of,
     command,
+    environment_of_users,
     finish,
     is_running,
     launch,
@@ -168,7 +169,7 @@ def alone(config, workdir):
     how = {"keep_checkpoints": True, "seeds_at_once": 1, "divide_seeds": False}
     job.write_text(json.dumps({**how, "trials": [{"config": config, "folder": str(workdir)}]}))
     command = [sys.executable, "-m", "dcdp_jax.studies.worker", str(job)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT, env=environment_of_users()) as process:
         assert process.wait(WAIT_SECONDS) == 0  # its standard input stays open, as the worker ends with it
 
 
