@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 # Compiling was half of what tests took, so XLA optimizes little in the tests and their child processes; the fixture
 # `optimized` and tests/e2e/running.py compile as users do.
 FAST_COMPILATION = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-if version("jaxlib").startswith("0.10."):  # XLA aborts at a flag that it does not know, and later versions lack this one
+if version("jaxlib").startswith("0.10."):  # later versions abort at this flag
     FAST_COMPILATION["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"
 os.environ |= {name: os.environ.get(name, value) for name, value in FAST_COMPILATION.items()}
 
