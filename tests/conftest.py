@@ -82,7 +82,7 @@ def free_programs():
 @pytest.fixture(scope="module")
 def optimized():
     """Lets XLA optimize what a module compiles: rounding errors are then those of users' programs."""
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
