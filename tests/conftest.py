@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Compiling was half of what tests took, so XLA optimizes little in the tests and their child processes; the fixture
-# `optimized` and tests/e2e/running.py compile as users do.
+# Compiling was half of what tests took, so XLA optimizes little in the tests and their child processes. What
+# tests/e2e/running.py starts is compiled as for users, and with the fixture `optimized` at the usual level.
 FAST_COMPILATION = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 if version("jaxlib").startswith("0.10."):  # later versions abort at this flag
     FAST_COMPILATION["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"
@@ -81,7 +81,7 @@ def free_programs():
 
 @pytest.fixture(scope="module")
 def optimized():
-    """Lets XLA optimize what a module compiles: rounding errors are then those of users' programs."""
+    """Lets XLA optimize what a module compiles, as sums are less exact without; the flag in XLA_FLAGS stays."""
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
     yield

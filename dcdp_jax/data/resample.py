@@ -133,7 +133,7 @@ class Repeats:
             time, ready = self._spread(stamps, counts, ended)
         else:
             time, ready = stamps, len(stamps) if ended else len(stamps) - 1
-        end = [*first.tolist(), len(rows.time)][ready]
+        end = int(np.append(first, len(rows.time))[ready])
         self._held, rows = rows.select(slice(end, None)), rows.select(slice(end))
         if self.how == "spread":
             return rows._replace(time=time[:end])

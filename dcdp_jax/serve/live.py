@@ -266,12 +266,13 @@ def silent_branches(card: ModelCard, columns: dict[str, str]) -> list[str]:
 
 def introduce(card: ModelCard, columns: dict[str, str], table: ConfigDict) -> None:
     """Prints on standard error how the table is read, and which channels are missing."""
-    how = assumed_rate(card)
     if table.time:
         unit = f" in {table.time_unit}" if table.time_unit in SECONDS else ""
         how = f"samples are resampled to {card.input_rate:g} Hz by the column {table.time!r}{unit}"
     elif table.preamble:
         how = f"samples are resampled to {card.input_rate:g} Hz by the rate before the first row"
+    else:
+        how = assumed_rate(card)
     print(f"ready: {how}; an answer every {card.step / card.rate:g} s", file=sys.stderr)
     if absent := [channel.name for channel in card.inputs if channel.name not in columns]:
         print(

@@ -206,7 +206,7 @@ def belongs(name, path, base):
     return np.array([test(owner.split("/")[1]) for owner in base.owner.tolist()])
 
 
-@pytest.mark.parametrize("mutations", [80, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("mutations", [80, pytest.param(2000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_damaged_files_are_errors_or_differ_where_damaged(name, mutations, tmp_path, monkeypatch):
     folder = small.write(name, tmp_path)
