@@ -17,6 +17,7 @@ from dcdp_jax.runs.reading import read_predictions
 from dcdp_jax.train.build import build_branches, build_model
 from tests.e2e.running import command, parsed
 from tests.e2e.test_train import RESULT_KEYS
+from tests.slow import slow
 
 TINY = (
     "--config.cgm.enabled=False",
@@ -34,7 +35,7 @@ QUICK = ("cnn", "random_forest")
 LATER = [name for name in (*BASELINES, *CLASSICAL) if name not in QUICK]
 
 
-@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in LATER)])
+@pytest.mark.parametrize("name", [*QUICK, *slow(*LATER)])
 def test_a_baseline_trains_to_a_result(name, tmp_path):
     workdir = tmp_path / "run"
     status, _, errors = command(f"--config.model.name={name}", *TINY, f"--workdir={workdir}")

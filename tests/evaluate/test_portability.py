@@ -23,6 +23,7 @@ from dcdp_jax.evaluate.portability import (
 from dcdp_jax.models import batch_norm
 from dcdp_jax.models.baselines import BASELINES
 from dcdp_jax.train.devices import Devices
+from tests.slow import slow
 
 
 def small_config(model):
@@ -52,11 +53,7 @@ def dataset():
     return build_dataset(small_config(MAIN_MODEL).data)
 
 
-QUICK = (MAIN_MODEL, "lstm")
-LATER = [pytest.param(name, marks=pytest.mark.slow) for name in BASELINES if name not in QUICK]
-
-
-@pytest.mark.parametrize("model", [*QUICK, *LATER])
+@pytest.mark.parametrize("model", [MAIN_MODEL, "lstm", *slow(*(name for name in BASELINES if name != "lstm"))])
 def test_every_step_lowers_for_every_platform(model, dataset):
     found = lower_everywhere(small_config(model), dataset)
     steps = ("train", "evaluation")

@@ -11,6 +11,7 @@ from dcdp_jax.models.baselines.baseline import SinglePath
 from dcdp_jax.models.kernels import is_kernel
 from dcdp_jax.models.multipath import BranchSpec, MultiPath
 from dcdp_jax.train.state import create_state
+from tests.slow import slow
 
 WINDOW, CHANNELS, CLASSES = 32, 6, 5
 
@@ -32,11 +33,7 @@ def leaves(params):
     return jax.tree_util.tree_leaves_with_path(params)
 
 
-QUICK = ("dcdp_har", "cnn", "lstm")
-LATER = [pytest.param(name, marks=pytest.mark.slow) for name in BASELINES if name not in QUICK]
-
-
-@pytest.mark.parametrize("name", [*QUICK, *LATER])
+@pytest.mark.parametrize("name", ["dcdp_har", "cnn", "lstm", *slow(*sorted(BASELINES.keys() - {"cnn", "lstm"}))])
 def test_law(name):
     model = network(name)
     state = create_state(model, optax.sgd(0.1), 3, WINDOW, CHANNELS)

@@ -18,6 +18,7 @@ from dcdp_jax.train.evaluation import evaluation_step
 from dcdp_jax.train.state import create_state
 from dcdp_jax.train.step import Signals, StepParts, StepSettings, train_step, train_steps
 from tests.optim.chains import make_chain, make_sgd
+from tests.slow import slow
 
 pytestmark = pytest.mark.usefixtures("optimized")
 
@@ -76,11 +77,6 @@ def run(count, signals, model=None, optimizer=None, steps=STEPS, strategy="pmap"
         state, metrics = step(state, on_device, devices.shard(batch))
         history.append(jax.device_get(metrics))
     return history, jax.device_get(state)
-
-
-def slow(*cases):
-    """Marks cases that `make test-slow` runs."""
-    return [pytest.param(*case, marks=pytest.mark.slow) for case in cases]
 
 
 def largest_loss_difference(a, b):
