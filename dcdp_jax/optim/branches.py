@@ -21,28 +21,41 @@ def is_none(x: Any) -> bool:
 
 
 def label_tree(labels: Labels, tree: Any) -> Any:
-    """Returns the label tree: `labels(tree)` if labels are callable, else the labels themselves."""
-    return labels(tree) if callable(labels) else labels
+    """Returns the label tree: `labels(tree)` if labels are callable, else the labels themselves.
+
+    Raises:
+      ValueError: The label tree is not a pytree prefix of the tree. A tree without arrays fits any labels, because
+        `optax.tree.map_params` initialises transformations with one.
+    """
+    found = labels(tree) if callable(labels) else labels
+    if jax.tree.leaves(tree):
+        # JAX takes None for a subtree, and would name it instead of the one that does not fit.
+        leaves = jax.tree.map(str, found, is_leaf=is_none)
+        try:
+            jax.tree.map(lambda label, subtree: None, leaves, tree)
+        except ValueError as error:
+            raise ValueError(
+                f"labels={found!r} do not fit the parameters, expected a branch name or None for each subtree: "
+                + " ".join(str(error).split())
+            ) from None
+    return found
 
 
 def branch_names(labels: Any) -> list[str]:
     """Returns the distinct branch names in a label tree, sorted."""
-    return sorted({label for label in jax.tree.leaves(labels, is_leaf=is_none) if label is not None})
+    return sorted(set(jax.tree.leaves(labels)))
 
 
 def scale_branches(labels: Any, updates: Any, coefficients: Mapping[str, jax.Array]) -> Any:
     """Multiplies each branch's subtree by its coefficient and keeps the dtypes, but for integers, which become floats.
 
     Args:
-      labels: A pytree prefix of updates whose leaves are branch names, or None for a subtree to leave unchanged.
+      labels: A label tree of the updates, see `label_tree`.
       updates: Any pytree.
       coefficients: {branch: ()}.
 
     Returns:
       The scaled updates.
-
-    Raises:
-      ValueError: The labels are not a pytree prefix of the updates.
 
     Example:
       >>> updates = {"a": 2.0 * jnp.ones(1), "b": jnp.ones(1)}
@@ -53,12 +66,6 @@ def scale_branches(labels: Any, updates: Any, coefficients: Mapping[str, jax.Arr
     def scale(label: str | None, subtree: Any) -> Any:
         return subtree if label is None else jax.tree.map(lambda u: scale_array(u, coefficients[label]), subtree)
 
-    try:
-        jax.tree.map(lambda label, subtree: None, labels, updates, is_leaf=is_none)
-    except ValueError as error:
-        raise ValueError(
-            f"labels={labels!r} do not fit the updates, expected a branch name or None for each subtree: {error}"
-        ) from None
     return jax.tree.map(scale, labels, updates, is_leaf=is_none)
 
 

@@ -132,8 +132,8 @@ def scale_by_cgm(
       Its state's `coefficients` holds the M last applied.
 
     Raises:
-      ValueError: A negative alpha. From `update`: `confidence` is missing, its branches are not those of the labels,
-        or an S is not a scalar.
+      ValueError: A negative alpha. From `init`: the labels do not fit the parameters. From `update`: `confidence` is
+        missing, its branches are not those of the labels, or an S is not a scalar.
 
     Example:
       >>> params = {"res": jnp.ones(2), "dense": jnp.ones(2), "fusion": jnp.ones(2)}

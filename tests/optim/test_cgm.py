@@ -276,13 +276,6 @@ def test_one_branch_has_nothing_to_compare():
         modulation_coefficients({"res": jnp.float32(1)}, 0.9)
 
 
-@pytest.mark.parametrize("labels", [{"res": "res", "dense": "dense"}, {**LABELS, "further": None}, ["res", "dense"]])
-def test_labels_that_do_not_fit_the_updates_are_named(labels):
-    tx, params = scale_by_cgm(labels), {name: jnp.ones(3) for name in LABELS}
-    with pytest.raises(ValueError, match=r"^labels=.* do not fit the updates"):
-        tx.update(params, tx.init(params), confidence=as32({"res": 60, "dense": 40}))
-
-
 def test_integers_are_scaled_and_not_rounded_to_zero():
     params = {name: jnp.array([10, -20]) for name in LABELS}
     tx = scale_by_cgm(LABELS)

@@ -420,6 +420,24 @@ def test_accumulated_gradients_equal_their_mean(case, dtype):
     chex.assert_trees_all_close(coefficients_of(state), coefficients_of(expected_state), rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("labels", "place"),
+    [
+        ({"res": "res", "dense": "dense"}, "tree"),
+        ({**LABELS, "further": None}, "tree"),
+        (["res", "dense"], "tree"),
+        ({**LABELS, "res": {"w": "res"}}, "tree['res']"),
+        (lambda tree: {**LABELS, "dense": ["dense"]}, "tree['dense']"),
+    ],
+)
+@every_case
+def test_labels_that_do_not_fit_are_named(case, labels, place):
+    tx, params = case(labels), random_tree(0)
+    named = re.escape(f"labels={labels(params) if callable(labels) else labels!r} do not fit the parameters")
+    with pytest.raises(ValueError, match=rf"^{named}.* at key path tree_map {re.escape(place)} .*$"):
+        tx.init(params)
+
+
 @every_case
 def test_tree_map_params(case):
     tx = case()
