@@ -28,6 +28,14 @@ def unit_name(unit: str) -> str:
     return functools.reduce(lambda name, pair: name.replace(*pair), SPELLINGS, plain)
 
 
+def sensors_of(channels: Sequence[Channel]) -> dict[tuple[str, str, str], list[int]]:
+    """Returns the indices of the channels of each sensor, {(group, site, unit): its channels}."""
+    sensors: dict[tuple[str, str, str], list[int]] = {}
+    for i, channel in enumerate(channels):
+        sensors.setdefault((channel.group, channel.site, channel.unit), []).append(i)
+    return sensors
+
+
 def units_seen(channels: Sequence[Channel], values: np.ndarray, rate: float) -> dict[tuple[str, str, str], str]:
     """Returns the units that three axes of a sensor seem to have, {(group, site, stated unit): unit}.
 
@@ -37,10 +45,7 @@ def units_seen(channels: Sequence[Channel], values: np.ndarray, rate: float) -> 
     missing, `rate` of them a second.
     """
     seen = {}
-    for sensor in dict.fromkeys((channel.group, channel.site, channel.unit) for channel in channels):
-        axes = [
-            place for place, channel in enumerate(channels) if (channel.group, channel.site, channel.unit) == sensor
-        ]
+    for sensor, axes in sensors_of(channels).items():
         rows = values[:, axes].astype(np.float64)
         rows = rows[np.isfinite(rows).all(axis=1)]
         if len(axes) != 3 or not len(rows):

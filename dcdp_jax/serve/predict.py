@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dcdp_jax.data.recording import UNLABELLED, Recording
-from dcdp_jax.data.units import GRAVITY, NONE, unit_name, units_seen
+from dcdp_jax.data.units import GRAVITY, NONE, sensors_of, unit_name, units_seen
 from dcdp_jax.data.windows import window_starts
 from dcdp_jax.evaluate.segments import Segment, divide, grade_segments, segment_lines, true_segments
 from dcdp_jax.runs.files import as_csv, number_or_blank, write_atomically, write_json
@@ -159,8 +159,7 @@ def trained_gravity(card: ModelCard) -> dict[tuple[str, str, str], bool]:
     They had if their mean is a large part of it, as long as the device was worn in a usual direction.
     """
     had = {}
-    for sensor in dict.fromkeys((c.group, c.site, c.unit) for c in card.channels):
-        axes = [i for i, c in enumerate(card.channels) if (c.group, c.site, c.unit) == sensor]
+    for sensor, axes in sensors_of(card.channels).items():
         size = np.linalg.norm(np.take(card.shift, axes)) / GRAVITY.get(unit_name(sensor[2]), np.inf)
         if len(axes) == 3 and (WITH_GRAVITY[0] < size < WITH_GRAVITY[1] or 0 < size < WITHOUT_GRAVITY):
             had[sensor] = bool(size > WITHOUT_GRAVITY)

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.data.table_cells import MISSING_NUMBERS
 from dcdp_jax.data.table_fields import check_fields
-from dcdp_jax.data.units import GRAVITY, unit_name
+from dcdp_jax.data.units import GRAVITY, sensors_of, unit_name
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.report.page import ENVIRONMENT as REPORT
 from dcdp_jax.runs.files import sha256
@@ -139,11 +139,11 @@ def accelerations_of(card: ModelCard) -> list[dict[str, Any]]:
     `axes` are positions among the inputs, `sizes` that of gravity in the unit and in others, and `trained` is whether
     the training's had gravity.
     """
-    found = []
-    for sensor, trained in trained_gravity(card).items() if any(scale != 1 for scale in card.scale) else ():
-        axes = [i for i, c in enumerate(card.inputs) if (c.group, c.site, c.unit) == sensor]
-        size = GRAVITY[unit_name(sensor[2])]
-        if {card.inputs[i] for i in axes} <= {*card.channels}:
+    found, sensors = [], sensors_of(card.inputs)
+    for sensor, trained in trained_gravity(card).items():
+        axes = sensors.get(sensor, [])
+        if axes and {card.inputs[i] for i in axes} <= {*card.channels}:
+            size = GRAVITY[unit_name(sensor[2])]
             sizes = [size, *(other for other in GRAVITY.values() if other != size)]
             found.append({"name": f"{sensor[0]} at {sensor[1]}", "axes": axes, "sizes": sizes, "trained": trained})
     return found

@@ -249,6 +249,12 @@ def test_gravity_in_the_recording_or_the_training_only_is_noted_as_by_predict(tr
     assert found == [f"{note}." for note in strange_values(card, recording) if "gravity" in note]
 
 
+def test_only_accelerations_that_the_page_measures_are_compared():
+    """And not the gravity and the residual that the view computes from them."""
+    card = msgspec.structs.replace(make_card(Kind("derived")), shift=(0, 0, 1.0, 0, 0, 1.0, 0, 0, 0.01))
+    assert [(one["name"], one["axes"]) for one in web.accelerations_of(card)] == [("acc at hip", [0, 1, 2])]
+
+
 @needs_browser
 @pytest.mark.extra
 @pytest.mark.parametrize(
