@@ -264,7 +264,7 @@ def row_times(
 
 def natural(name: str) -> tuple[bool, int, str]:
     """Returns a sort key that puts whole numbers first, by value."""
-    number = name.lstrip("-").isdecimal()
+    number = re.fullmatch(r"-?\d+", name) is not None
     return not number, int(name) if number else 0, name
 
 

@@ -240,6 +240,11 @@ def test_labels_and_subjects_of_whole_numbers(tmp_path):
         assert recordings.subject_names == {}
 
 
+def test_a_label_of_dashes_and_digits_is_no_number(tmp_path):
+    folder = write(tmp_path, ["0,--5,7,1,1", "0.1,-5,7,1,1", "0.2,3,7,1,1"])
+    assert read(folder).class_names == ("-5", "3", "--5")
+
+
 def test_file_names_without_columns(tmp_path):
     for name in ("p1.csv", "p2.csv"):
         write(tmp_path, ["1,2", "3,4", "5,6"], name, "x,y")
