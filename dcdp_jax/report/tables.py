@@ -85,7 +85,7 @@ def calibration_table(calibration: Mapping[str, Any]) -> Table:
 def split_table(windows: Mapping[str, int], subjects: Mapping[str, Sequence[int | str]]) -> Table:
     """Returns the windows and the subjects of every part."""
     rows = []
-    for part in SPLITS:
+    for part in dict.fromkeys([*SPLITS, *windows]):
         names = subjects.get(part, ())
         rows.append([part, number(windows.get(part), "{:,}"), len(names), ", ".join(map(str, names))])
     return Table(["Part", "Windows", "Subjects", "Which"], rows, "texts")

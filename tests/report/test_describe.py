@@ -167,6 +167,15 @@ def test_page_is_self_contained_and_sound(summary, tmp_path):
     assert page_of(summary, tmp_path)[0] == page
 
 
+def test_people_who_are_held_out_are_a_set_too(tmp_path):
+    config = synthetic_config()
+    config.heldout = (1,)
+    made = summarize(config, build_dataset(config))
+    _, page = page_of(made, tmp_path)
+    assert page.of("th").count("heldout") == 1
+    assert f"{made['windows']['heldout']:,}" in page.of("td")
+
+
 def test_names_cannot_break_the_page(summary, tmp_path):
     text = json.dumps(summary)
     for name in ("walk", "wrist_acc_x", "synthetic", "gyro", summary["notes"][0]):
