@@ -17,7 +17,11 @@ CSV_COLUMNS = (
     *("p", "compared_with"),
     *("parameters", "seconds", "ensemble", "subjects", "subjects_low", "subjects_high", "subjects_p"),
 )
-LATEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"\\": "\\textbackslash ", "±": "$\\pm$"})
+LATEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"\\": "\\textbackslash ", "±": "$\\pm$", "<": "$<$", ">": "$>$"}  # text fonts have other signs at < and >
+    | {"^": "\\^{}", "~": "\\~{}"}
+)
 
 
 def heading(table: Table) -> str:

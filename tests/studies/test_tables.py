@@ -114,11 +114,12 @@ def test_small_p_values_are_not_written_as_0():
 
 
 def test_latex_escapes():
+    name = r"50 % & more_, p < 0.1^2"
     (made,) = make_tables(
-        [StageOutcome(Stage("", [Row("50 % & more_", {})]), [outcome("50 % & more_", 0, 0.9)], None)],
+        [StageOutcome(Stage("", [Row(name, {})]), [outcome(name, 0, 0.9)], None)],
         *(("accuracy",), "f1_macro", {}, ()),
     )
-    assert r"50 \% \& more\_" in as_latex(made)
+    assert r"50 \% \& more\_, p $<$ 0.1\^{}2" in as_latex(made)
 
 
 def test_the_best_row_is_chosen_by_validation_alone():
