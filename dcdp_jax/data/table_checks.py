@@ -13,11 +13,15 @@ import pandas as pd
 from dcdp_jax.data.names import clean_names
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.data.resample import Even
-from dcdp_jax.data.units import GRAVITY, doubts, unit_name, units_seen
+from dcdp_jax.data.units import GRAVITY, KNOWN, doubts, unit_name, units_seen
 from dcdp_jax.errors import DataError
 
 MOST_SHOWN = 30  # names in a note
 FEWEST = 16  # smallest number of samples in which a copy or a constant channel is reported
+MOST_LOST = 0.05  # share of the time of a recording from which lost rows are reported
+HELD = 10.0  # seconds from which exactly the same values of a sensor are reported
+MOST_HELD = 1.2  # ratio of the time between two new values to that between two samples
+LARGE = 0.9  # quantile of the changes of a sensor from which they are those of a movement
 FAR_SPREAD = 20  # ratio of a channel's standard deviation to its median over the recordings
 HEAD = 1024  # rows that are checked; enough for sensors that do not start together
 MOST_SENSORS = 32
@@ -38,6 +42,8 @@ class Sampled(NamedTuple):
     rows: int  # number of its rows
     missing: np.ndarray  # (c,) rows that lack each channel
     interval: float  # seconds between two rows, the median
+    lost: float  # share of its time in which rows are lost, but not so many that it is a gap
+    renewed: Mapping[tuple[str, str], float]  # {sensor: seconds between two new values}, of those that rows repeat
     repeated: int  # rows that have the time of the row before
     lacking: np.ndarray  # (c + 1,) samples that lack each channel, and any of them
 
@@ -99,6 +105,78 @@ def check_units(sampled: Sequence[Sampled], channels: Sequence[Channel], rate: f
         where = f" ({len(some)} of {len(sampled)} recordings: {first_names([repr(part.run) for part in some])})"
         notes += [doubt + where * (len(some) < len(sampled)) for doubt in doubts({(group, site, stated): unit})]
     return notes
+
+
+def lost_rows(sampled: Sequence[Sampled], max_gap: float) -> list[str]:
+    """Returns a note on recordings in which many rows are lost, as by a weak radio link, if there are any."""
+    parts = sorted((part for part in sampled if part.lost > MOST_LOST), key=lambda part: -part.lost)
+    if not parts:
+        return []
+    return [
+        f"rows are lost for more than {MOST_LOST:.0%} of the time, and their values are filled in, because they are no "
+        f"more than data.table.max_gap={max_gap:g} s apart, in {len(parts)} of {len(sampled)} recordings: "
+        + first_names([f"{part.run!r} ({part.lost:.0%})" for part in parts])
+    ]
+
+
+def sensors_of(channels: Sequence[Channel]) -> dict[tuple[str, str], list[int]]:
+    """Returns the places of the channels of each accelerometer and gyroscope, {(group, site): places}."""
+    sensors: dict[tuple[str, str], list[int]] = {}
+    for place, channel in enumerate(channels):
+        if unit_name(channel.unit) in KNOWN:
+            sensors.setdefault((channel.group, channel.site), []).append(place)
+    return sensors
+
+
+def renewed_every(time: np.ndarray, values: np.ndarray) -> float:
+    """Returns the seconds between two new values of a sensor whose rows repeat each; 0 if they do not.
+
+    A device at rest may measure the same values again, so only the largest changes count: in a movement every
+    measurement differs from the one before.
+
+    Args:
+      time: (n,) seconds, rising.
+      values: (n, c), NaN where missing.
+    """
+    there = np.isfinite(values).all(axis=1)
+    size = np.abs(np.diff(values[there], axis=0)).sum(axis=1)
+    new = np.flatnonzero(size)
+    if len(new) < FEWEST:
+        return 0.0
+    large = np.flatnonzero(size[new[1:]] >= np.quantile(size[new[1:]], LARGE))
+    rows = np.median((new[1:] - new[:-1])[large])
+    return float(np.median(np.diff(time[there][1:][new])[large])) if rows > 1 else 0.0
+
+
+def held_values(sampled: Sequence[Sampled], channels: Sequence[Channel], rate: float) -> list[str]:
+    """Returns notes on sensors that have fewer new values than samples, or the same values for a long time."""
+    notes = []
+    for (group, site), places in sensors_of(channels).items():
+        renewed = [(part, part.renewed.get((group, site), 0.0)) for part in sampled]
+        if slow := [(part, seconds) for part, seconds in renewed if seconds * rate > MOST_HELD]:
+            often = [1 / max(seconds for _, seconds in slow), 1 / min(seconds for _, seconds in slow)]
+            notes.append(
+                f"rows repeat the values of {group} at {site}, which has only "
+                f"{' to '.join(dict.fromkeys(f'{value:.3g}' for value in often))} new ones a second, as where an app "
+                f"writes faster than the sensor measures, in {len(slow)} of {len(sampled)} recordings: "
+                + first_names([repr(part.run) for part, _ in slow])
+            )
+        holds = [(part, longest_hold(part.even, places)) for part in sampled]
+        if held := [(part, n) for part, n in holds if n >= HELD * rate and n < len(part.even.values)]:
+            notes.append(
+                f"{group} at {site} has exactly the same values for {HELD:g} s or longer, as where a sensor stops, in "
+                f"{len(held)} of {len(sampled)} recordings: "
+                + first_names([f"{part.run!r} (up to {n / rate:.0f} s)" for part, n in held])
+            )
+    return notes
+
+
+def longest_hold(even: Even, places: Sequence[int]) -> int:
+    """Returns the largest number of contiguous samples in which all channels at some places keep their values."""
+    same = ~np.any(np.diff(even.values[:, places], axis=0), axis=1)
+    same[even.starts[1:] - 1] = False
+    ends = np.flatnonzero(~np.append(same, False))
+    return int(np.diff(ends, prepend=-1).max(initial=0))
 
 
 def odd_channels(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> list[str]:

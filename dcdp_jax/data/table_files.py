@@ -27,6 +27,7 @@ TEXT_SUFFIXES = (".csv", ".txt", ".tsv", ".csv.gz", ".txt.gz", ".tsv.gz")
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
 BLOCK = 2**24  # bytes of text that are parsed at a time
 NANOSECONDS = 10**9
+MOST_LINES = 2**20  # that a spreadsheet opens and saves
 
 
 def find_files(raw_dir: Path, patterns: Sequence[str]) -> list[Path]:
@@ -289,6 +290,8 @@ def read_file(path: Path, numbers: Sequence[str], texts: Sequence[str], time: st
             header, zoned, doubts = lines.header, lines.zoned, lines.doubts
             head = pd.DataFrame(list(csv.reader(lines.head, delimiter=table.delimiter)), columns=header, dtype=object)
             doubts |= find_thousands(str(path), head, numbers, table.decimal)
+            if lines.number == MOST_LINES:
+                doubts[f"{MOST_LINES:,} lines, the most that a spreadsheet saves; is the end missing?"] = str(path)
     if len(frame) == 0:
         raise DataError(f"{path}: no rows below the header")
     unread = [name for name in header if name not in {*numbers, *texts, time} and header.count(name) == 1]

@@ -16,14 +16,18 @@ from dcdp_jax.data.beside import annotate, annotations_of, join_files
 from dcdp_jax.data.names import check_alike, clean_name, clean_names, path_name
 from dcdp_jax.data.recording import UNLABELLED, Channel, Recording, Recordings
 from dcdp_jax.data.resample import complete, resample, settle
-from dcdp_jax.data.table_cells import MISSING_NUMBERS, TIME, check_codes, in_seconds
+from dcdp_jax.data.table_cells import MISSING_NUMBERS, SECONDS, TIME, check_codes, in_seconds
 from dcdp_jax.data.table_checks import (
     FEWEST,
     Sampled,
     check_copies,
     check_units,
     first_names,
+    held_values,
+    lost_rows,
     odd_channels,
+    renewed_every,
+    sensors_of,
     unique_runs,
 )
 from dcdp_jax.data.table_fields import GROUPS, check_fields, keeps_rows
@@ -34,6 +38,12 @@ from dcdp_jax.errors import ConfigError, DataError
 DENSE, SPARSE = 200, 20
 # Rows come in bursts if a quarter of the intervals between them are so many times shorter than their mean.
 BURST = 4
+# A row is lost if the next one is so many times as far away as usual.
+LOST = 2.5
+SAME_RATE = 0.02  # relative difference up to which two rates are the same
+COUNTED = 0.9  # share of the intervals that are 1 from which the times may be numbers of rows
+# Usual labels of rows without a class, besides `MISSING_NUMBERS`.
+NO_CLASS = ("none", "<undefined>", "<na>", "undefined", "unknown", "unlabeled", "unlabelled", "-1")
 
 
 class FileRows(NamedTuple):
@@ -98,8 +108,10 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
         *count_notes(table, sampled, sum(missing)),
         *check_copies(sampled),
         *lacking_notes(sampled, channels),
+        *lost_rows(sampled, table.max_gap),
         *check_units(sampled, channels, table.rate),
         *odd_channels(sampled, channels),
+        *held_values(sampled, channels, table.rate),
         *file_notes(sampled, class_names),
     ]
     return Recordings(
@@ -118,14 +130,14 @@ def sample_rows(path: Path, rows: FileRows, table: ConfigDict, partial: bool = F
       DataError: time stamps repeat, or their intervals show that the unit of time is wrong.
     """
     where = f"{path}: recording {rows.run!r}"
-    interval, found = 1 / table.rate, dict(rows.doubts)
+    interval, lost, found = 1 / table.rate, 0.0, dict(rows.doubts)
     try:
         settled, repeated = settle(rows.time, rows.values, table.repeated, table.max_gap)
         there = np.isfinite(settled.values)
         fullest = there[:, there.sum(axis=0).argmax()]  # because the rows of other sensors may come in between
         if len(passed := np.diff(settled.time[fullest])):
-            interval, doubt = check_intervals(passed, table)
-            found |= {doubt: str(path)} if doubt else {}
+            interval, lost, doubts = check_intervals(passed, table)
+            found |= dict.fromkeys(doubts, str(path))
         even = resample(
             settled.time,
             settled.values,
@@ -148,20 +160,30 @@ def sample_rows(path: Path, rows: FileRows, table: ConfigDict, partial: bool = F
         raise DataError(f"{where} has no sample at which all channels have values{which}")
     labels = rows.labels[settled.rows[even.rows]]
     unfilled = np.isnan(rows.values).sum(axis=0)
-    facts = (rows.unread, found, len(rows.time), unfilled, interval, repeated, lacking)
+    renewed = {
+        sensor: seconds
+        for sensor, places in sensors_of([Channel(*entry) for entry in table.channels]).items()
+        if (seconds := renewed_every(settled.time, settled.values[:, places]))
+    }
+    facts = (rows.unread, found, len(rows.time), unfilled, interval, lost, renewed, repeated, lacking)
     return Sampled(path, rows.subject, rows.run, even, labels, *facts)
 
 
-def check_intervals(passed: np.ndarray, table: ConfigDict) -> tuple[float, str]:
-    """Returns the usual one of the times (n,) between rows, in seconds, and a doubt if rows come in bursts, or ''.
+def check_intervals(passed: np.ndarray, table: ConfigDict) -> tuple[float, float, list[str]]:
+    """Judges the times (n,) between rows, in seconds.
 
-    It is their median, or with bursts their mean. Raises DataError if it shows that the unit of time is wrong.
+    Returns:
+      The usual time, which is the median, or the mean if rows come in bursts; the share of the time in which rows are
+      lost; and doubts, where rows come in bursts or times may be numbers of rows.
+
+    Raises:
+      DataError: the usual time shows that the unit of time is wrong.
     """
-    interval, doubt = float(np.median(passed)), ""
+    interval, doubts = float(np.median(passed)), []
     near = passed[passed <= table.max_gap]
     if len(near) >= FEWEST and np.quantile(near, 0.25) * BURST < near.mean():
         interval = float(near.mean())
-        doubt = (
+        doubts.append(
             "rows come in bursts, as where their time is that of arrival; name the sensor's own clock if there is one"
         )
     unit = f"is data.table.time_unit={table.time_unit!r} right?"
@@ -170,7 +192,14 @@ def check_intervals(passed: np.ndarray, table: ConfigDict) -> tuple[float, str]:
     if not 1 / DENSE <= interval * table.rate <= SPARSE:
         rate = f"{float(f'{1 / interval:.3g}'):,g}"
         raise DataError(f"rows come {rate} times a second, and data.table.rate is {table.rate:g}; {unit}")
-    return interval, doubt
+    one = SECONDS.get(table.time_unit, 0)
+    if table.time and np.isclose(passed, one).mean() > COUNTED and abs(one * table.rate - 1) > SAME_RATE:
+        doubts.append(
+            f"times rise by 1 {table.time_unit} from row to row, as numbers of rows do; if they are, set "
+            "data.table.time=''"
+        )
+    far = near > LOST * max(interval, 1 / table.rate)
+    return interval, 0.0 if doubts else float(near[far].sum() / near.sum()), doubts
 
 
 def read_rows(path: Path, table: ConfigDict, channels: Sequence[str], folder: Path | None = None) -> Iterator[FileRows]:
@@ -331,7 +360,7 @@ def file_notes(sampled: Sequence[Sampled], class_names: Sequence[str]) -> list[s
         for doubt, where in part.doubts.items():
             places.setdefault(doubt, {})[where] = None
     notes += [f"{doubt}: {first_names([*where])}" for doubt, where in places.items()]
-    missing = {*map(str.casefold, MISSING_NUMBERS), "none", "<undefined>", "<na>"}
+    missing = {*map(str.casefold, MISSING_NUMBERS), *NO_CLASS}
     if alike := [repr(name) for name in class_names if name.casefold() in missing]:
         notes.append(f"classes named as a missing value (empty cells alone have no label): {first_names(alike)}")
     return notes

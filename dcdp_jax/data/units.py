@@ -13,6 +13,7 @@ GRAVITY = {"g": 1.0, "m/s^2": 9.80665, "mg": 1000.0}  # in each unit
 KNOWN = {*GRAVITY, "rad/s", "deg/s"}
 FASTEST = 35.0  # rad/s, the range of most gyroscopes: 2000 degrees a second
 NONE, COUNTS = "", "counts"  # in place of a unit: without gravity, and the numbers that a sensor sends
+SEVERAL = 0.1  # share of the time with gravity in a unit from which a recording has it, besides another one
 FAR = 20  # times gravity, from which an acceleration can only be in counts
 # What `unit_name` replaces in a unit; serve/web/channels.js does the same.
 SPELLINGS = (("s-2", "/s2"), ("/s/s", "/s2"), ("/s2", "/s^2"), ("s-1", "/s"), ("°", "deg"), ("dps", "deg/s"))
@@ -41,6 +42,7 @@ def units_seen(channels: Sequence[Channel], values: np.ndarray, rate: float) -> 
 
     An acceleration has a unit if its mean over a second is near gravity in it for most of the time. It is `NONE` if
     this is far below gravity in the stated unit, as where a phone has subtracted it, and `COUNTS` if it is far above.
+    A recording that has gravity in one unit at times and in another at others has 'g and m/s^2'.
     Rates of rotation beyond `FASTEST` are in deg/s. Other sensors are left out. The values are (t, c), NaN where
     missing, `rate` of them a second.
     """
@@ -53,7 +55,12 @@ def units_seen(channels: Sequence[Channel], values: np.ndarray, rate: float) -> 
         if (stated := unit_name(sensor[2])) in GRAVITY:
             first = np.arange(0, len(rows), max(round(rate), 1))
             means = np.add.reduceat(rows, first) / np.diff(first, append=len(rows))[:, None]
-            low, middle, high = np.quantile(np.linalg.norm(means, axis=1), (0.25, 0.5, 0.75))
+            sizes = np.linalg.norm(means, axis=1)
+            shares = {unit: np.mean(np.abs(sizes / size - 1) < 0.15) for unit, size in GRAVITY.items()}
+            if len(several := [unit for unit, share in shares.items() if share > SEVERAL]) > 1:
+                seen[sensor] = " and ".join(several)
+                continue
+            low, middle, high = np.quantile(sizes, (0.25, 0.5, 0.75))
             for unit, size in {sensor[2]: GRAVITY[stated], **GRAVITY}.items():
                 if low > 0.8 * size and 0.85 * size < middle < 1.15 * size and high < 1.25 * size:
                     seen[sensor] = unit

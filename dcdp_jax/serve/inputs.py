@@ -15,17 +15,15 @@ from dcdp_jax.data.datasets import find_dataset
 from dcdp_jax.data.names import spelling
 from dcdp_jax.data.recording import UNLABELLED, Recording
 from dcdp_jax.data.resample import resample
-from dcdp_jax.data.table_checks import FEWEST
+from dcdp_jax.data.table_checks import FEWEST, held_values, lost_rows
 from dcdp_jax.data.table_fields import check_fields, keeps_rows
 from dcdp_jax.data.table_files import SUFFIXES, is_table, read_header
-from dcdp_jax.data.tables import match_path, number_subjects, read_rows, sample_rows
+from dcdp_jax.data.tables import SAME_RATE, match_path, number_subjects, read_rows, sample_rows
 from dcdp_jax.data.units import doubts, unit_name, units_seen
 from dcdp_jax.data.views import COMPUTED_VIEWS, decimate, kept_samples, relabel, view_recording
 from dcdp_jax.errors import DataError
 from dcdp_jax.runs.model_card import ModelCard
 from dcdp_jax.serve.channels import check_channels, computable, find_columns, with_units
-
-SAME_RATE = 0.02  # relative difference of two rates up to which no note is given
 
 
 class Input(NamedTuple):
@@ -91,6 +89,7 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
         )
         notes = [f"{doubt}: {where}" for doubt, where in sampled.doubts.items()]
         notes += rate_notes(sampled.interval, card, table)
+        notes += [*lost_rows([sampled], table.max_gap), *held_values([sampled], card.inputs, card.input_rate)]
         if sampled.repeated:
             notes.append(
                 f"{sampled.repeated:,} of {len(rows.time):,} rows have the time of the row before "

@@ -234,8 +234,8 @@ class Reader:
         passed = np.diff(max(recording.stamps, key=len, default=[]))
         recording.stamps = []
         if len(passed) and self.table.repeated != "spread":
-            interval, doubt = check_intervals(passed, self.table)
-            for note in [*([doubt] if doubt else []), *rate_notes(interval, self.card, self.table)]:
+            interval, _, doubts = check_intervals(passed, self.table)
+            for note in [*doubts, *rate_notes(interval, self.card, self.table)]:
                 print(note, file=sys.stderr)
 
     def _report(self, message: str) -> None:

@@ -63,13 +63,11 @@ def test_a_unit_that_the_name_of_the_column_contradicts(tmp_path):
 
 
 def test_numbers_that_may_have_thousands_and_classes_that_may_be_missing_are_noted(tmp_path):
-    rows = [
-        f"{i / 10},{'null' if i < 5 else '<undefined>'},ann,{980 + 5 * i:,};{i}.125".replace(",", ";") for i in range(9)
-    ]
+    rows = [f"{i / 10},{'null' if i < 5 else '-1'},ann,{980 + 5 * i:,};{i}.125".replace(",", ";") for i in range(9)]
     rows = [re.sub(r";(\d);(\d{3});", r";\1.\2;", row) for row in rows]
     assert read(write(tmp_path, rows, header=HEADER.replace(",", ";")), delimiter=";").notes[2:] == (
         f"'x' may have thousands that are read as decimals, as '1.000': {tmp_path / 'a.csv'}",
-        "classes named as a missing value (empty cells alone have no label): '<undefined>', 'null'",
+        "classes named as a missing value (empty cells alone have no label): '-1', 'null'",
     )
 
 
@@ -583,6 +581,52 @@ def test_times_of_arrival_in_bursts_are_noted(tmp_path):
     assert notes[0].startswith("1 recordings: 40 rows at 10.8 Hz, resampled")
     assert notes[-1].startswith("rows come in bursts, as where their time is that of arrival;")
     assert notes[-1].endswith(f": {tmp_path / 'a.csv'}")
+
+
+def test_lost_rows_that_are_filled_in_are_noted(tmp_path):
+    for name, lost in (("a", 0.02), ("b", 0.4)):
+        kept = [i for i in range(500) if i % 100 >= 100 * lost]
+        write(tmp_path, [f"{i / 10},sit,{name},{i},{i}" for i in kept], f"{name}.csv")
+    notes = read(tmp_path, max_gap=6.0).notes
+    assert notes[-1] == (
+        "rows are lost for more than 5% of the time, and their values are filled in, because they are no more than "
+        "data.table.max_gap=6 s apart, in 1 of 2 recordings: 'b' (36%)"
+    )
+    assert not [note for note in read(tmp_path, max_gap=1.0).notes if "lost" in note]  # they are gaps
+
+
+@pytest.mark.parametrize(("unit", "rate"), [("ms", 50.0), ("s", 10.0)])
+def test_times_that_may_be_numbers_of_rows_are_noted(tmp_path, unit, rate):
+    write(tmp_path, [f"{i},sit,ann,{i},{i}" for i in range(200)])
+    notes = read(tmp_path, time_unit=unit, rate=rate, max_gap=2.0).notes
+    assert notes[-1] == (
+        f"times rise by 1 {unit} from row to row, as numbers of rows do; if they are, set data.table.time='': "
+        f"{tmp_path / 'a.csv'}"
+    )
+    measured = read(tmp_path, time_unit=unit, rate={"ms": 1000.0, "s": 1.0}[unit], max_gap=2.0)
+    assert not [note for note in measured.notes if "numbers of rows" in note]
+
+
+def test_values_that_rows_repeat_or_a_sensor_holds_are_noted(tmp_path):
+    walk = 3 * np.random.default_rng(0).normal(size=900)
+    held = {"twice": np.repeat(walk[:450], 2), "long": np.where((np.arange(900) // 200) == 2, walk[400], walk)}
+    for name, x in {"whole": walk, "rest": np.round(walk / 9), **held}.items():
+        write(tmp_path, [f"{i / 10},sit,{name},{x[i]:.4f},{x[i]:.4f}" for i in range(900)], f"{name}.csv")
+    notes = read(tmp_path, channels=(("x", "acc", "hip", "g"), ("y", "pulse", "hip", "bpm"))).notes
+    assert [note for note in notes if "values" in note] == [
+        "rows repeat the values of acc at hip, which has only 5 new ones a second, as where an app writes faster than "
+        "the sensor measures, in 1 of 4 recordings: 'twice'",
+        "acc at hip has exactly the same values for 10 s or longer, as where a sensor stops, in 1 of 4 recordings: "
+        "'long' (up to 20 s)",
+    ]
+    assert not [note for note in read(tmp_path, files=("twice.csv",), rate=5.0).notes if "values" in note]
+
+
+def test_a_table_that_a_spreadsheet_may_have_cut_is_noted(tmp_path, monkeypatch):
+    monkeypatch.setattr("dcdp_jax.data.table_files.MOST_LINES", 5)
+    doubt = f"5 lines, the most that a spreadsheet saves; is the end missing?: {tmp_path / 'a.csv'}"
+    assert read(write(tmp_path)).notes[-1] == doubt
+    assert doubt not in read(write(tmp_path, ROWS[:3])).notes
 
 
 def test_rows_of_several_sensors_almost_at_once_are_no_bursts(tmp_path):

@@ -45,6 +45,12 @@ def test_linear_acceleration_as_large_as_gravity_has_no_unit():
     assert units_seen(sensor("acc", "m/s^2"), slow, 50.0) == {("acc", "hip", "m/s^2"): NONE}
 
 
+def test_gravity_in_two_units_in_one_recording():
+    values = np.random.default_rng(0).normal([0, 0, 1], 0.15, (1000, 3))
+    values[800:] *= 9.81
+    assert units_seen(sensor("acc", "g"), values, 50.0) == {("acc", "hip", "g"): "g and m/s^2"}
+
+
 @pytest.mark.parametrize(
     ("unit", "largest", "seen"), [("rad/s", 30, None), ("rad/s", 300, "deg/s"), ("deg/s", 300, None)]
 )

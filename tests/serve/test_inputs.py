@@ -73,6 +73,15 @@ def test_another_rate_is_resampled_and_said(tmp_path, card, data):
     assert item.recording.rate == 25.0
 
 
+def test_rows_that_are_lost_or_repeat_a_value_are_said(tmp_path, card, data):
+    path = table(tmp_path / "a.csv", samples=400)
+    frame = pd.read_csv(path)
+    frame.loc[1::2, COLUMNS[:3]] = frame.loc[::2, COLUMNS[:3]].to_numpy()
+    frame[np.arange(400) % 20 < 15].to_csv(path, index=False)
+    (item,) = read_input(path, card, data)
+    assert [note[:20] for note in item.notes] == ["rows are lost for mo", "rows repeat the valu"]
+
+
 def test_a_recording_of_another_rate_is_resampled_and_said(card):
     recording = make_recording(msgspec.structs.replace(card, rate=50.0), 101, starts=(0, 61))
     item = prepare("here", recording, card)
