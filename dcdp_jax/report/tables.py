@@ -22,6 +22,7 @@ SELECTIONS = {
     "best": "the epoch with the best macro F1 on the validation set",
     "last": "the last epoch",
     "ema": "the exponential moving average of the weights after the last epoch",
+    None: "none, because the model was fitted once",
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from dcdp_jax.config import unread_notes
+from dcdp_jax.config import is_network, unread_notes
 from dcdp_jax.data.dataset import Dataset
 from dcdp_jax.metrics import Tally
 from dcdp_jax.versions import version_of
@@ -55,7 +55,7 @@ def make_result(
         "git_revision": git_revision(),
         "device": device,
         "parameters": parameters,
-        "selection": config.train.selection,
+        "selection": config.train.selection if is_network(config.model.name) else None,
         "best_epoch": best_epoch(epochs),
         "epochs": len(epochs),
         "wall_seconds": sum(epoch["seconds"] for epoch in epochs),

@@ -76,7 +76,8 @@ class LeftOut(Separation):
 class Result(TypedDict):
     """result.json; other keys are kept.
 
-    `at_once`: number of runs that one program trained together; `wall_seconds` is the time of all of them.
+    `at_once`: number of runs that one program trained together; `wall_seconds` is the time of all of them. `selection`
+    is null for a classical model, which is fitted once.
     """
 
     dataset: str
@@ -100,7 +101,7 @@ class Result(TypedDict):
     device: str
     precision: NotRequired[str]
     parameters: Count
-    selection: NotRequired[Literal["best", "last", "ema"]]
+    selection: NotRequired[Literal["best", "last", "ema"] | None]
     best_epoch: Count | None
     wall_seconds: Amount
     windows_per_second: Amount

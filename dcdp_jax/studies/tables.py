@@ -78,7 +78,7 @@ class Table(NamedTuple):
     marks: tuple[str, ...]  # of any trial: synthetic, leaky, incomplete
     compare: Mapping[str, str]  # {row: the row that it is compared with}
     selection: str  # score by which rows were chosen on the validation set
-    tested: tuple[str, ...]  # `train.selection` of the trials, without that of classical models that no part validates
+    tested: tuple[str, ...]  # `train.selection` of the trials of networks
     lines: list[Line]  # one per row, followed by that of its ensemble where it has one
     folded: bool = False  # whether the trials that read the test set have several folds
     fingerprints: int = 1  # number of different data fingerprints of these trials
@@ -106,7 +106,6 @@ def make_tables(
         published = {(row, score): value for row, name, score, value in paper if name == dataset}
         tested = [outcome for outcome in here if outcome.result and not is_inner(outcome.trial)]
         results = [outcome.result for outcome in tested]
-        selections = [(result.get("selection", "best"), "validation" in result) for result in results]
         tables.append(
             Table(
                 dataset,
@@ -114,8 +113,7 @@ def make_tables(
                 marks=tuple(sorted({mark for one in here if one.result for mark in one.result["marks"]})),
                 compare=compare,
                 selection=selection,
-                # A classical model without a validation set has not selected an epoch.
-                tested=tuple(sorted({name for name, validated in selections if validated or name != "best"})),
+                tested=tuple(sorted({result.get("selection", "best") for result in results} - {None})),
                 lines=make_lines(stages, here, scores, selection, compare, published),
                 folded=len({outcome.trial.fold for outcome in tested}) > 1,
                 fingerprints=len({result.get("data_fingerprint") for result in results}),

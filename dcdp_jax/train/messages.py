@@ -44,12 +44,12 @@ def epoch_line(summary: dict[str, Any], epochs: int, seconds: float | None) -> s
 def result_lines(result: dict[str, Any], workdir: Path) -> str:
     """Formats the scores of a finished run."""
     test, epoch = result["test"], result["best_epoch"]
-    # A classical model has one epoch, which needs no validation set to be selected.
-    by = f" by validation macro F1 {result['validation']['f1_macro']:.4f}" if "validation" in result else ""
+    validated = f"validation macro F1 {result['validation']['f1_macro']:.4f}" if "validation" in result else ""
     chosen = {
-        BEST: f"epoch {epoch}{by}",
+        BEST: f"epoch {epoch} by {validated}",
         LAST: f"last epoch {epoch}",
         EMA: f"average of the weights after epoch {epoch}",
+        None: validated or "no validation set",
     }[result["selection"]]
     branches = ", ".join(f"{name} {accuracy:.4f}" for name, accuracy in result["branches"].items())
     alone = f"; branches alone: {branches}" if branches else ""

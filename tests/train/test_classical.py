@@ -7,8 +7,10 @@ from configs.studies.default import smallest
 from dcdp_jax.errors import ConfigError
 from dcdp_jax.models.classical import CLASSICAL
 from dcdp_jax.models.classical.classifiers import Fitted
+from dcdp_jax.report.html import write_report
 from dcdp_jax.train import classical
 from dcdp_jax.train.classical import evaluate, train_classical
+from dcdp_jax.train.messages import result_lines
 
 pytest.importorskip("sklearn")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -36,6 +38,19 @@ def test_a_result_of_each(name, tmp_path):
     assert result["wall_seconds"] > 0
     assert np.isfinite([result["test"]["loss"], result["test"]["ece"]]).all()
     assert result["test"]["accuracy"] > 0.3
+
+
+@pytest.mark.parametrize("validation", ["protocol", "none"])
+def test_a_model_that_is_fitted_once_selects_no_epoch(validation, tmp_path):
+    """Whatever `train.selection` says, which is not read."""
+    config = config_of("linear")
+    config.train.selection, config.data.validation = "ema", validation
+    result = train_classical(config, tmp_path / "run")
+    assert result["selection"] is None
+    score = result.get("validation", {}).get("f1_macro")
+    chosen = "no validation set" if score is None else f"validation macro F1 {score:.4f}"
+    assert result_lines(result, tmp_path).startswith(f"synthetic [synthetic], protocol subject, {chosen}\ntest: ")
+    assert "Selection: none, because the model was fitted once." in write_report(tmp_path / "run").read_text()
 
 
 def test_a_class_of_no_training_window():
