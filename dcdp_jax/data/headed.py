@@ -1,5 +1,6 @@
 """Reads named columns of comma-separated files that begin with a line of column names."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from dcdp_jax.data.text import LARGEST, unreadable
 from dcdp_jax.errors import DataError
 
 HEADER_LINES = 1
+LONGEST_SHOWN = 200  # bytes of a header in a message
 
 
 def read_named(
@@ -41,7 +43,9 @@ def read_named(
     except OSError as error:
         raise unreadable(path, error) from error
     except pa.ArrowKeyError as error:
-        raise DataError(f"{path}: {str(error).strip(chr(39))}; expected the columns {', '.join(types)}") from error
+        with path.open("rb") if content is None else io.BytesIO(content) as file:
+            came = file.readline(LONGEST_SHOWN).decode("utf-8", "backslashreplace").strip()
+        raise DataError(f"{path}, line 1: {came!r}; expected the columns {', '.join(types)}") from error
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: {error}") from error
     if not len(table):

@@ -257,9 +257,14 @@ def stretch_starts(path: Path, times: np.ndarray, longest_step: float) -> np.nda
     """Returns the (s,) int64 first samples of the stretches in which (t,) times advance by at most longest_step.
 
     Raises:
-      DataError: a time is missing; the message names the line of the file.
+      DataError: a time is missing, in which case the message names the line of the file, or most of them repeat.
     """
     if np.isnan(times).any():
         raise DataError(f"{path}, line {np.flatnonzero(np.isnan(times))[0] + 1}: NaN, expected a time")
     step = np.diff(times)
+    if 2 * (repeated := np.count_nonzero(step == 0)) > len(step):
+        raise DataError(
+            f"{path}: {repeated:,} of {len(times):,} lines have the time of the line before, as where a spreadsheet "
+            "has cut times to whole seconds; expected the published file"
+        )
     return np.concatenate([[0], np.flatnonzero((step <= 0) | (step > longest_step)) + 1]).astype(np.int64)

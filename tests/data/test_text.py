@@ -164,6 +164,8 @@ def test_stretches(tmp_path):
     np.testing.assert_array_equal(starts, [0, 4, 6, 7])
     with pytest.raises(DataError, match="line 2: NaN, expected a time"):
         stretch_starts(tmp_path, np.array([0.0, np.nan]), 50.0)
+    with pytest.raises(DataError, match="3 of 5 lines have the time of the line before"):
+        stretch_starts(tmp_path, np.array([0.0, 0, 0, 0, 1000]), 50.0)
 
 
 @pytest.mark.parametrize(
