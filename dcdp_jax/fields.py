@@ -306,8 +306,8 @@ FIELDS = (
         "model.name",
         "dcdp_har",
         "The model of the paper, or a baseline on all channels. A baseline has no branches, so `cgm.enabled` must "
-        "be False. A baseline network uses only `model.width` of the fields below; a classical model uses only "
-        "`seed` and `data`.",
+        "be False. A baseline network uses only `model.width` and `model.instance_norm` of the fields below; a "
+        "classical model uses only `seed` and `data`.",
         choices="config:MODELS",
     ),
     Field(
@@ -351,6 +351,12 @@ FIELDS = (
         "branch has the same probability.",
         low=0,
         high=1,
+    ),
+    Field(
+        "model.instance_norm",
+        False,
+        "Whether a network also reads each channel standardised within its window, and the logarithm of the standard "
+        "deviation that it had there.",
     ),
     #
     Field("loss.align_weight", 0.7, "lambda, the weight of contrast and alignment.", low=0),

@@ -13,15 +13,18 @@ from dcdp_jax.configs.studies import default
 
 DATASETS = {"uci_har": uci_har, "hapt": hapt}
 GENTLE = {"augment.enabled": True, "augment.time_warp_sigma": 0.0, "augment.permutation_segments": 1}
+MIXUP = {"augment.enabled": True, "augment.probability": 0.0, "augment.mixup_alpha": 0.2}
 FIELDS = {
     "as configured": {},
+    "instance normalisation": {"model.instance_norm": True},
+    "instance normalisation and mixup": {"model.instance_norm": True} | MIXUP,
     "learning rate 0.003": {"optimizer.learning_rate": 3e-3},
     "batch size 64": {"train.batch_size": 64},
     "label smoothing 0.1": {"loss.label_smoothing": 0.1},
     "balanced class weights": {"train.class_weights": ("balanced",)},
     "average of the weights": {"train.selection": "ema"},
     "SAM 0.05": {"train.sam_rho": 0.05},
-    "mixup 0.2": {"augment.enabled": True, "augment.probability": 0.0, "augment.mixup_alpha": 0.2},
+    "mixup 0.2": MIXUP,
     "random window starts": {"data.train_starts": "random"},
     "jitter and scaling": GENTLE | {"augment.rotation": False},
     "rotation that keeps gravity": GENTLE

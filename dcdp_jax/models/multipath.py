@@ -11,6 +11,7 @@ from dcdp_jax.models.batch_norm import BatchNorm
 from dcdp_jax.models.densenet1d import DenseNet1D
 from dcdp_jax.models.fusion import FusionHead
 from dcdp_jax.models.gradient import scale_gradient
+from dcdp_jax.models.instance_norm import with_instance_norm
 from dcdp_jax.models.kernels import Dense
 from dcdp_jax.models.resnet1d import ResNet1D
 
@@ -92,6 +93,7 @@ class MultiPath(nn.Module):
       fusion_hidden: hidden width of the fusion classifier.
       dropout: rate in the fusion classifier.
       modality_dropout: share of the training windows in which one branch is replaced, see `FusionHead`.
+      instance_norm: whether branches read their channels `with_instance_norm`.
       axis_name: mapped axis over which the batch is split, or None if it is not split.
     """
 
@@ -108,6 +110,7 @@ class MultiPath(nn.Module):
     fusion_hidden: int = 256
     dropout: float | jax.Array = 0.5
     modality_dropout: float | jax.Array = 0.0
+    instance_norm: bool = False
     axis_name: str | None = None
 
     @nn.compact
@@ -136,6 +139,7 @@ class MultiPath(nn.Module):
         embeddings: dict[str, jax.Array] = {}
         logits: dict[str, jax.Array] = {}
         for branch in self.branches:
+            channels = x[..., jnp.array(branch.channels)]
             pooled[branch.name], embeddings[branch.name], logits[branch.name] = Branch(
                 branch.backbone,
                 self.resnet_blocks,
@@ -146,7 +150,7 @@ class MultiPath(nn.Module):
                 self.classes,
                 self.axis_name,
                 name=branch.name,
-            )(x[..., jnp.array(branch.channels)], train)
+            )(with_instance_norm(channels) if self.instance_norm else channels, train)
         stages = Projections(self.projection_hidden, self.projection, self.axis_name, name=PROJECTION)(pooled, train)
         into_fusion = embeddings
         if modulation is not None:

@@ -166,7 +166,8 @@ def build_branches(config: ConfigDict, dataset: Dataset) -> tuple[BranchSpec, ..
 def build_model(config: ConfigDict, branches: tuple[BranchSpec, ...], classes: int) -> nn.Module:
     """Builds the network of the `model` part of a config, for use inside the mapped axis."""
     if config.model.name != MAIN_MODEL:
-        return SinglePath(BASELINES[config.model.name](classes, config.model.width, AXIS))
+        network = BASELINES[config.model.name](classes, config.model.width, AXIS)
+        return SinglePath(network, config.model.instance_norm)
     return MultiPath(
         branches=branches,
         classes=classes,
@@ -181,6 +182,7 @@ def build_model(config: ConfigDict, branches: tuple[BranchSpec, ...], classes: i
         fusion_hidden=config.model.fusion_hidden,
         dropout=config.model.dropout,
         modality_dropout=config.model.modality_dropout,
+        instance_norm=config.model.instance_norm,
         axis_name=AXIS,
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
+from dcdp_jax.models.instance_norm import with_instance_norm
 from dcdp_jax.models.kernels import Dense
 from dcdp_jax.models.multipath import Outputs
 
@@ -36,9 +37,14 @@ class SinglePath(nn.Module):
     """A baseline as a model without branches. Its loss is the cross-entropy of its one prediction.
 
     Parameters: one top-level entry, `network`.
+
+    Attributes:
+      network: the baseline.
+      instance_norm: whether it reads its channels `with_instance_norm`.
     """
 
     network: nn.Module
+    instance_norm: bool = False
 
     def __call__(
         self,
@@ -49,4 +55,5 @@ class SinglePath(nn.Module):
     ) -> Outputs:
         """Maps (b, t, c) to `Outputs` with `fusion` only. Takes the arguments of `MultiPath`; nothing is modulated."""
         del modulation
+        x = with_instance_norm(x) if self.instance_norm else x
         return Outputs(self.network(x, train, keys), {}, {}, [])
