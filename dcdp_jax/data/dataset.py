@@ -268,17 +268,23 @@ def sample_notes(config: ConfigDict, outside: set[int], samples: Mapping[str, Ma
 def window_notes(
     config: ConfigDict, protocol: Protocol, pool: Pool, windows: Mapping[str, WindowIndex], class_names: Sequence[str]
 ) -> list[str]:
-    """Returns sentences on classes and subjects without windows, and on windows over the bounds of recordings.
+    """Returns sentences on what has no windows, and on windows over the bounds of recordings.
 
     Raises:
       DataError: a class has no training window, and the protocol needs one of each.
     """
     notes = []
     recordings = {split: pool.recording_of(index.start) for split, index in windows.items()}
-    there = pool.subjects[np.concatenate(list(recordings.values()))]
-    if len(without := np.setdiff1d(pool.subjects, there)):
+    there = np.concatenate(list(recordings.values()))
+    if len(without := np.setdiff1d(pool.subjects, pool.subjects[there])):
         who = listed([pool.subject_names.get(number, str(number)) for number in without.tolist()])
         notes.append(f"no window of {config.window} labelled samples is of the subjects {who}")
+    lost = np.setdiff1d(np.flatnonzero(~np.isin(pool.subjects, without)), there)
+    if len(lost):
+        notes.append(
+            f"no window of {config.window} labelled samples is of {len(lost)} of {len(pool.runs)} recordings: "
+            + listed([f"{pool.runs[i]} of {pool.subject_names.get(pool.subjects[i], pool.subjects[i])}" for i in lost])
+        )
     if unseen := [name for label, name in enumerate(class_names) if label not in windows["train"].label]:
         if protocol.every_class:
             raise DataError(

@@ -271,13 +271,14 @@ def match_path(path: Path, table: ConfigDict, folder: Path | None) -> dict[str, 
 def row_times(
     path: Path, subject: str, run: str, frame: pd.DataFrame, members: np.ndarray, table: ConfigDict, kind: str
 ) -> np.ndarray:
-    """Returns the seconds of the rows of one recording since its first.
+    """Returns the seconds of the rows of one recording since its first, without stamps those of `count_rows`.
 
     Raises:
       DataError: time goes back.
     """
     if TIME not in frame:
-        return np.arange(len(members)) / table.rate
+        lines = frame.index.to_numpy()[members]
+        return count_rows(lines, int(lines[0]) - 1, table) / table.rate
     stamps = frame[TIME].to_numpy()[members]
     time = in_seconds(stamps, stamps[0], table.time_unit)
     passed = np.diff(time)
@@ -289,6 +290,21 @@ def row_times(
             f"data.table.recording, or bring a table with a row for each sensor into wide form"
         )
     return time
+
+
+def count_rows(lines: np.ndarray, before: int, table: ConfigDict) -> np.ndarray:
+    """Returns the numbers of rows of one recording without time stamps, from 0 on.
+
+    Rows of other recordings in between are counted if they take longer than `data.table.max_gap`, so that they are a
+    gap, as in a table that is sorted by activity. Fewer are not, as in a table of two devices in turn.
+
+    Args:
+      lines: (n,) lines of the rows, rising.
+      before: Line of the row before the first of them.
+      table: The `data.table` part of a config.
+    """
+    between = np.diff(lines, prepend=before) - 1
+    return np.arange(len(lines)) + np.cumsum(np.where(between > table.max_gap * table.rate, between, 0))
 
 
 def natural(name: str) -> tuple[bool, int, str]:
@@ -321,12 +337,24 @@ def count_notes(table: ConfigDict, sampled: Sequence[Sampled], missing: int) -> 
         how = f" at {came} Hz, resampled by {table.resample} to {table.rate:g} Hz"
     subjects = Counter(part.subject for part in sampled)
     shown = first_names([f"{name} ({subjects[name]})" for name in sorted(subjects, key=natural)])
-    column = table.subject and "(?P<subject>" not in table.path_pattern
-    source = f"the column {table.subject!r}" if column else "the path of each file"
+    pattern = "(?P<subject>" in table.path_pattern
+    source = f"the column {table.subject!r}" if table.subject and not pattern else "the path of each file"
     notes = [
         f"{len(sampled)} recordings: {rows:,} rows{how}: {samples:,} samples",
         f"{len(subjects)} subjects by {source}, with how many recordings: {shown}",
     ]
+    classes: dict[str, set[str]] = {}
+    for part in sampled:
+        classes.setdefault(part.subject, set()).update({*part.labels} - {""})
+    if (
+        not (table.subject or pattern)
+        and len(set().union(*classes.values())) > 1
+        and max(map(len, classes.values())) == 1
+    ):
+        notes.append(
+            "no subject has more than one class, as where several files are of one person; name the person by "
+            "data.table.subject or data.table.path_pattern"
+        )
     if repeated := sum(part.repeated for part in sampled):
         done = {"spread": "were spread until the next stamp", "mean": "were averaged with it"}
         notes.append(

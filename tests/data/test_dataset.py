@@ -388,6 +388,12 @@ def test_people_without_a_window_are_named(readers):
     readers(recordings)
     notes = build_dataset(small(name="dsads", protocol="standard", window=5)).notes
     assert [note for note in notes if "no window" in note] == ["no window of 5 labelled samples is of the subjects 1"]
+    recordings.append(dataclasses.replace(recordings[0], subject=2, run="short"))
+    readers(recordings)
+    notes = build_dataset(small(name="dsads", protocol="standard", window=5)).notes
+    assert [note for note in notes if "no window" in note][1:] == [
+        "no window of 5 labelled samples is of 1 of 9 recordings: short of 2"
+    ]
 
 
 def test_a_left_out_class_neither_trains_nor_validates():

@@ -217,6 +217,19 @@ def test_several_files_and_one_long_table_are_the_same(tmp_path):
         assert a.subject == b.subject
 
 
+def test_rows_without_a_time_between_which_others_are_for_long_have_a_gap(tmp_path):
+    people = {"ann": 1, "bob": -1}
+    rows = [f"{label},{p},{i},{s * i}" for label in ("sit", "walk") for p, s in people.items() for i in range(20)]
+    write(tmp_path, rows, header="label,subject,x,y")
+    for recording in read(tmp_path, time="").recordings:
+        assert recording.starts.tolist() == [0, 20]
+        assert recording.labels.tolist() == [0] * 20 + [1] * 20
+    in_turn = [row for pair in zip(rows[:20], rows[20:40], strict=True) for row in pair]
+    for recording in read(write(tmp_path, in_turn, header="label,subject,x,y"), time="").recordings:
+        assert recording.starts.tolist() == [0]
+        assert recording.signals[:, 0].tolist() == list(range(20))
+
+
 def test_parquet_is_the_same(tmp_path):
     folder = write(tmp_path)
     pd.read_csv(folder / "a.csv").to_parquet(folder / "a.parquet")
@@ -252,6 +265,16 @@ def test_file_names_without_columns(tmp_path):
     assert recordings.class_names == ()
     assert recordings[0].signals.tolist() == [[1, 2], [3, 4], [5, 6]]
     assert "taken to be 10 Hz apart" in recordings.notes[0]
+
+
+def test_files_of_one_class_each_may_be_of_one_person(tmp_path):
+    for name in ("ann_sit", "ann_walk", "bob_sit"):
+        write(tmp_path, [f"{i},{len(name) * i}" for i in range(20)], f"{name}.csv", "x,y")
+    fields = {"time": "", "label": "", "subject": ""}
+    note = "no subject has more than one class, as where several files are of one person; name the person by "
+    assert read(tmp_path, path_pattern="_(?P<label>.*).csv", **fields).notes[2].startswith(note)
+    pattern = "(?P<subject>.*)_(?P<label>.*).csv"
+    assert not [found for found in read(tmp_path, path_pattern=pattern, **fields).notes if "one person" in found]
 
 
 def test_runs_are_unique(tmp_path):

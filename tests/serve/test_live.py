@@ -290,6 +290,15 @@ def test_rows_without_a_time_are_said_in_both_to_come_at_the_rate_of_the_trainin
     assert capsys.readouterr().err.splitlines() == [f"ready: {notes[0]}; an answer every 0.32 s"]
 
 
+def test_rows_without_a_time_between_which_others_are_for_long_have_a_gap_in_both(model, tmp_path):
+    path = table(tmp_path / "a.csv", 120, subject=np.repeat(["ann", "bob", "ann", "bob"], 30))
+    data = fields_of(time="", label="")
+    assert [item.recording.starts.tolist() for item in read_input(path, model.card, data)] == [[0, 30], [0, 30]]
+    lines = path.read_bytes().splitlines(keepends=True)
+    windows = list(answers(model, [lines[:50], lines[50:]], data.table))
+    assert [window["stretch"] for window in windows if window["recording"] == "ann"] == [0, 0, 1, 1]
+
+
 @pytest.mark.parametrize("rows", [200, 60])
 def test_a_wrong_unit_of_time_is_named_in_both(rows, model, tmp_path):
     path = table(tmp_path / "a.csv", rows)
