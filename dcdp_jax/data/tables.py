@@ -106,6 +106,7 @@ def read_tables(table: ConfigDict, raw_dir: str) -> Recordings:
     missing = np.sum([part.missing for part in sampled], axis=0).tolist()
     notes = [
         *count_notes(table, sampled, sum(missing)),
+        *person_notes(table, sampled),
         *check_copies(sampled),
         *lacking_notes(sampled, channels),
         *lost_rows(sampled, table.max_gap),
@@ -337,24 +338,12 @@ def count_notes(table: ConfigDict, sampled: Sequence[Sampled], missing: int) -> 
         how = f" at {came} Hz, resampled by {table.resample} to {table.rate:g} Hz"
     subjects = Counter(part.subject for part in sampled)
     shown = first_names([f"{name} ({subjects[name]})" for name in sorted(subjects, key=natural)])
-    pattern = "(?P<subject>" in table.path_pattern
-    source = f"the column {table.subject!r}" if table.subject and not pattern else "the path of each file"
+    column = table.subject and "(?P<subject>" not in table.path_pattern
+    source = f"the column {table.subject!r}" if column else "the path of each file"
     notes = [
         f"{len(sampled)} recordings: {rows:,} rows{how}: {samples:,} samples",
         f"{len(subjects)} subjects by {source}, with how many recordings: {shown}",
     ]
-    classes: dict[str, set[str]] = {}
-    for part in sampled:
-        classes.setdefault(part.subject, set()).update({*part.labels} - {""})
-    if (
-        not (table.subject or pattern)
-        and len(set().union(*classes.values())) > 1
-        and max(map(len, classes.values())) == 1
-    ):
-        notes.append(
-            "no subject has more than one class, as where several files are of one person; name the person by "
-            "data.table.subject or data.table.path_pattern"
-        )
     if repeated := sum(part.repeated for part in sampled):
         done = {"spread": "were spread until the next stamp", "mean": "were averaged with it"}
         notes.append(
@@ -366,6 +355,20 @@ def count_notes(table: ConfigDict, sampled: Sequence[Sampled], missing: int) -> 
     if missing:
         notes.append(f"{missing} missing values, data.table.missing={table.missing!r}")
     return notes
+
+
+def person_notes(table: ConfigDict, sampled: Sequence[Sampled]) -> list[str]:
+    """Returns a note if files are taken to be of people of their own, and each has one class only."""
+    classes: dict[str, set[str]] = {}
+    for part in sampled:
+        classes.setdefault(part.subject, set()).update({*part.labels} - {""})
+    named = table.subject or "(?P<subject>" in table.path_pattern
+    if named or max(map(len, classes.values())) > 1 or len(set().union(*classes.values())) < 2:
+        return []
+    return [
+        "no subject has more than one class, as where several files are of one person; name the person by "
+        "data.table.subject or data.table.path_pattern"
+    ]
 
 
 def lacking_notes(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> list[str]:

@@ -268,8 +268,8 @@ def test_file_names_without_columns(tmp_path):
 
 
 def test_files_of_one_class_each_may_be_of_one_person(tmp_path):
-    for name in ("ann_sit", "ann_walk", "bob_sit"):
-        write(tmp_path, [f"{i},{len(name) * i}" for i in range(20)], f"{name}.csv", "x,y")
+    for size, name in enumerate(("ann_sit", "ann_walk", "bob_sit")):
+        write(tmp_path, [f"{i},{size * i}" for i in range(20)], f"{name}.csv", "x,y")
     fields = {"time": "", "label": "", "subject": ""}
     note = "no subject has more than one class, as where several files are of one person; name the person by "
     assert read(tmp_path, path_pattern="_(?P<label>.*).csv", **fields).notes[2].startswith(note)
