@@ -189,8 +189,8 @@ def test_a_field_for_one_data_set_comes_after_that_for_all_and_a_row_after_the_s
         (placement, (), 14),
         (sgd_learning_rate, (), 4),
         (tuning, ("uci_har,wisdm",), 7),
-        (crossval, ("uci_har,hapt",), 14),
-        (full_width, (), 2),
+        (crossval, ("uci_har,hapt",), 16),
+        (full_width, (), 3),
     ],
 )
 def test_every_study_has_its_rows(study, names, rows, quick):
