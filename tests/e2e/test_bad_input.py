@@ -11,7 +11,7 @@ from configs import demo
 from dcdp_jax.data.datasets import uci_har
 from dcdp_jax.errors import UserError
 from dcdp_jax.train.trainer import train
-from tests.e2e.running import ARGUMENTS, EPOCHS, ROOT, SMALL, SMALL_DATA, command, launch
+from tests.e2e.running import ARGUMENTS, EPOCHS, ROOT, SMALL, SMALL_DATA, command, environment_of_users, launch
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,8 @@ def test_no_config_and_no_such_config(tmp_path):
 def test_the_config_may_stand_anywhere(tmp_path):
     """ml_collections itself wants it before its fields."""
     arguments = ["--config.train.epochs=0", f"--workdir={tmp_path / 'run'}", "--config=configs/demo.py"]
-    finished = subprocess.run([sys.executable, "launch.py", *arguments], cwd=ROOT, capture_output=True, text=True)
+    options = {"cwd": ROOT, "env": environment_of_users(), "capture_output": True, "text": True}
+    finished = subprocess.run([sys.executable, "launch.py", *arguments], **options)
     assert finished.returncode == 2
     assert finished.stderr == "error: train.epochs=0 is not between 1 and 1e+06\n"
 

@@ -1,7 +1,6 @@
 """Tests a study on a real Ray cluster of two nodes through the command line: one is killed, the table is complete."""
 
 import json
-import os
 import secrets
 import signal
 import socket
@@ -11,7 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import ROOT, WAIT_SECONDS, Hold, children_of, finish, is_running, read_json, start, wait_for
+from tests.e2e.running import (
+    ROOT,
+    WAIT_SECONDS,
+    Hold,
+    children_of,
+    environment_of_users,
+    finish,
+    is_running,
+    read_json,
+    start,
+    wait_for,
+)
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -54,7 +64,8 @@ def cluster(gate):
     """The process of tests/e2e/two_nodes.py, its address, and the second node's raylet."""
     command = [sys.executable, "-m", "tests.e2e.two_nodes"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, env=os.environ | ONLY_US | gate.environment, **pipes) as process:
+    environment = environment_of_users() | ONLY_US | gate.environment
+    with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
         about = json.loads(process.stdout.readline())
         yield process, about["address"], about["raylet"]
         process.stdin.close()
