@@ -124,6 +124,10 @@ class Repeats:
         held, self._held = self._held, None
         return None if held is None else self._settle(held, ended=True)
 
+    def reset(self) -> None:
+        """Drops the rows that were held back; the next row begins another stretch."""
+        self._held, self._ended = None, True
+
     def _settle(self, rows: Rows, ended: bool) -> Rows:
         """Resolves groups of rows with one stamp: all if they have ended, else those that no later row can change."""
         stamps, first, counts = np.unique(rows.time, return_index=True, return_counts=True)

@@ -104,7 +104,11 @@ class Recognizer:
         return events
 
     def gap(self) -> None:
-        """Starts a new stretch, because samples are missing; no window crosses it."""
+        """Starts a new stretch, because samples are missing; no window crosses it.
+
+        Predictions that waited for later samples are dropped.
+        """
+        self._repeats.reset()
         self._clock.reset()
         self._restart()
 

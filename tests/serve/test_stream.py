@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcdp_jax.data.resample import REPEATED
 from dcdp_jax.errors import DataError
 from dcdp_jax.serve.inputs import prepare
 from dcdp_jax.serve.predict import predict_recording
@@ -99,6 +100,17 @@ def test_nothing_is_predicted_across_a_gap():
     assert (event.start, event.stretch) == (23 / 25, 1)
     (event,) = recognizer.push(signals[56:57])
     assert (event.start, event.stretch) == (41 / 25, 2)
+
+
+@pytest.mark.parametrize("repeated", REPEATED)
+def test_no_sample_before_a_gap_is_in_a_window_after_it(repeated):
+    """Nor one that was held back, because a later one might have had its time."""
+    recognizer = Recognizer(model_of("plain"), repeated=repeated)
+    signals, time = make_recording(recognizer.card, 31).signals, np.arange(31) / 25
+    assert recognizer.push(signals[:15], time[:15]) == []
+    recognizer.gap()
+    events = recognizer.push(signals[15:], time[15:]) + recognizer.finish()
+    assert [(e.start, e.stretch) for e in events] == [(15 / 25, 1)]
 
 
 def test_a_gap_before_anything_is_none():
