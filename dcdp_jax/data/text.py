@@ -70,7 +70,7 @@ def read_columns(
             tables = in_blocks(path, functools.partial(parse_block, tidy=True))
         except pa.ArrowInvalid:
             raise DataError(f"{path}: {error}") from error
-    if not tables:
+    if not any(table.num_rows for table in tables):
         raise DataError(f"{path}: empty")
     table = end_to_end(tables, len(signals), len(exact))
     acceptable = (lambda part: ~np.isinf(part)) if missing else np.isfinite

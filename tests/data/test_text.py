@@ -51,6 +51,7 @@ def test_forms_of_the_same_table(file, content, aligned):
     ("content", "message"),
     [
         ("", "empty"),
+        ("\n", "empty"),
         ("\n\n", "empty"),
         ("1 2 3\n4 5\n", "line 2: 2 columns, expected 3"),
         ("1 2 3\n4 5 6 7\n", "line 2: 4 columns, expected 3"),
@@ -65,9 +66,10 @@ def test_forms_of_the_same_table(file, content, aligned):
         (b"1 2 3\n4 5\x00 6\n", r"line 2, column 2: '5\x00' is not a finite number"),
     ],
 )
-def test_errors_name_file_line_and_content(file, content, message):
+@pytest.mark.parametrize("aligned", [False, True])
+def test_errors_name_file_line_and_content(file, content, message, aligned):
     with pytest.raises(DataError) as error:
-        read_columns(file(content), 3, range(3))
+        read_columns(file(content), 3, range(3), aligned=aligned)
     assert "table.txt" in str(error.value)
     assert message in str(error.value)
 
