@@ -79,7 +79,7 @@ def load_prepared(spec: DatasetSpec, raw_dir: str, cache_dir: str = "") -> Recor
 
 def files_key(folder: Path, cache: Path) -> str:
     """Returns a key that changes with the names, sizes and times of the files below a folder, without the cache's."""
-    digest = hashlib.sha256()
+    digest, folder, cache = hashlib.sha256(), folder.resolve(), cache.resolve()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and cache not in p.parents):
         status = path.stat()
         digest.update(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n".encode())

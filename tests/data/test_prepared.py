@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,13 +97,15 @@ def test_channels_and_classes_are_named_once(name):
     assert {c.group for c in spec.channels} <= {"acc", "gyro", "mag", "orientation"}
 
 
-def test_the_state_of_a_folder(tmp_path):
+def test_the_state_of_a_folder(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("1")
     cache = tmp_path / "cache"
     before = prepared.files_key(tmp_path, cache)
     cache.mkdir()
     (cache / "prepared.txt").write_text("1")
     assert prepared.files_key(tmp_path, cache) == before
+    monkeypatch.chdir(tmp_path)
+    assert prepared.files_key(tmp_path, Path("cache")) == prepared.files_key(Path("."), cache) == before
     (tmp_path / "a.txt").write_text("12")
     assert prepared.files_key(tmp_path, cache) != before
 
