@@ -58,15 +58,8 @@ def state_shapes(
     model: nn.Module, optimizer: optax.GradientTransformation, window: int, channels: int, average: bool = False
 ) -> TrainState:
     """Returns the shapes and types of `create_state`, for reading a checkpoint without computing anything."""
-    variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, window, channels)))
-    scalar = jax.ShapeDtypeStruct((), jnp.int32)
-    state = TrainState(
-        seed=scalar,
-        step=scalar,
-        params=variables["params"],
-        batch_stats=variables.get("batch_stats", {}),
-        opt_state=jax.eval_shape(optimizer.init, variables["params"]),
-    )
+    complete = functools.partial(complete_state, model, optimizer, kernels=None)
+    state = jax.eval_shape(complete, seed=jnp.int32(0), key=jax.random.key(0), x=jnp.zeros((1, window, channels)))
     return with_average(state) if average else state
 
 
@@ -103,7 +96,10 @@ def complete_state(
     key: jax.Array,
     x: jax.Array,
 ) -> TrainState:
-    """Adds the network's other initial values to the kernels of an initial state. Compiled once for all seeds."""
+    """Adds the network's other initial values to the kernels of an initial state. Compiled once for all seeds.
+
+    The kernels are a pytree prefix of the parameters, with None where the network's own values stay.
+    """
     variables = model.init(key, x)
     params = jax.tree.map(
         lambda kernel, other: other if kernel is None else kernel,
