@@ -222,22 +222,18 @@ def method_arguments(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]
     modulation, cgm = config.modulation, config.cgm
     shuffled = {"alpha": cgm.alpha, "eps": cgm.eps, "memory": modulation.memory}
     arguments = {
-        "cgm": lambda: {"alpha": modulation_schedule(config, steps_per_epoch), "eps": cgm.eps},
-        "ogm": lambda: {"alpha": modulation.alpha},
-        "ogm_ge": lambda: {"alpha": modulation.alpha},
-        "cggm": lambda: {"rho": modulation.rho},
-        "mmpareto": lambda: {"rescale": modulation.rescale},
-        "rank": lambda: {"strong": modulation.strong, "weak": modulation.weak},
-        "inforeg": lambda: {
-            "epoch": steps_per_epoch,
-            "beta": modulation.beta,
-            "threshold": modulation.threshold,
-        },
-        "arl": lambda: {"temperature": modulation.temperature, "least_share": modulation.least_share},
-        "random": lambda: shuffled,
-        "random_mean_one": lambda: shuffled,
+        "cgm": {"alpha": modulation_schedule(config, steps_per_epoch), "eps": cgm.eps},
+        "ogm": {"alpha": modulation.alpha},
+        "ogm_ge": {"alpha": modulation.alpha},
+        "cggm": {"rho": modulation.rho},
+        "mmpareto": {"rescale": modulation.rescale},
+        "rank": {"strong": modulation.strong, "weak": modulation.weak},
+        "inforeg": {"epoch": steps_per_epoch, "beta": modulation.beta, "threshold": modulation.threshold},
+        "arl": {"temperature": modulation.temperature, "least_share": modulation.least_share},
+        "random": shuffled,
+        "random_mean_one": shuffled,
     }
-    return arguments[modulation.name]() if modulation.name in arguments else {}
+    return arguments.get(modulation.name, {})
 
 
 def build_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
