@@ -94,8 +94,7 @@ def check_config(config: ConfigDict) -> None:
         raise ConfigError(
             f"train.class_weights=({BALANCED!r},) and train.sampling={BALANCED!r} both balance the classes; choose one"
         )
-    no_validation = values.get("data.validation") == "none"
-    if no_validation and values["train.selection"] == BEST and is_network(values["model.name"]):
+    if values["data.validation"] == "none" and values["train.selection"] == BEST and is_network(values["model.name"]):
         raise ConfigError(
             f"train.selection={BEST!r} chooses an epoch by the validation set, and data.validation='none' leaves "
             "none; set --config.train.selection=last or ema"
@@ -114,7 +113,7 @@ def check_config(config: ConfigDict) -> None:
             f"train.diagnosis_batches={values['train.diagnosis_batches']} compares gradients of branches, and "
             f"model.name={values['model.name']} has none; set --config.train.diagnosis_batches=0"
         )
-    check_modulation(values)
+    check_modulation(values, method_that_acts(config))
     check_processes(values)
 
 
@@ -214,10 +213,9 @@ def method_that_acts(config: ConfigDict) -> str:
     return "none" if config.modulation.name == "cgm" and not config.cgm.enabled else config.modulation.name
 
 
-def check_modulation(values: Mapping[str, Any]) -> None:
-    """Raises ConfigError if modulation acts and is undefined, has one branch only or never acts."""
-    method = values["modulation.name"]
-    if method == "none" or (method == "cgm" and not values["cgm.enabled"]):
+def check_modulation(values: Mapping[str, Any], method: str) -> None:
+    """Raises ConfigError if the method that acts is undefined, has one branch only or has no epoch to act in."""
+    if method == "none":
         return
     section = "cgm" if method == "cgm" else "modulation"
     acts, off = f"modulation.name={method}", "modulation.name=none"
