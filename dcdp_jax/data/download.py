@@ -221,7 +221,7 @@ def unpack(archive: Path, source: Source, cache: Path) -> Path:
                 left = extract(inner, inner.parent, left)
                 inner.unlink()
             if find_folder(temporary, source) is None:
-                wanted = ", ".join([*source.files[:1], source.pattern][:2]).strip(", ")
+                wanted = ", ".join(filter(None, [*source.files[:1], source.pattern]))
                 raise DataError(f"{archive}: holds no {source.dataset}; expected {source.folder} with {wanted}")
             try:
                 os.replace(temporary, target)

@@ -136,7 +136,7 @@ def grade_segments(stretches: Sequence[Stretch], class_names: Sequence[str]) -> 
 def overlap_of(one: Segment, other: Segment) -> float:
     """Returns the intersection over union of two time intervals."""
     shared = min(one.end, other.end) - max(one.start, other.start)
-    return max(shared, 0.0) / (max(one.end, other.end) - min(one.start, other.start)) if shared > 0 else 0.0
+    return shared / (max(one.end, other.end) - min(one.start, other.start)) if shared > 0 else 0.0
 
 
 def average_precision(stretches: Sequence[Stretch], label: int, overlap: float) -> float:

@@ -129,8 +129,8 @@ def draw(
         return [Chart(title, caption, svg_element(figure, name, title))]
 
 
-def draw_panels(name: str, title: str, caption: str, panels: Sequence[Panel], x_label: str) -> Chart:
-    """Draws panels above each other, over one horizontal axis and without a legend; for name and texts see `draw`."""
+def draw_panels(name: str, title: str, caption: str, panels: Sequence[Panel]) -> Chart:
+    """Draws panels above each other, over one axis of seconds and without a legend; for name and texts see `draw`."""
     with page_style():
         figure = Figure(figsize=(4.8, 0.5 + 1.15 * len(panels)), layout="constrained")
         for axes, panel in zip(figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0], panels, strict=True):
@@ -140,7 +140,7 @@ def draw_panels(name: str, title: str, caption: str, panels: Sequence[Panel], x_
             axes.set_ylabel(panel.label)
             axes.margins(x=0.01)
             axes.yaxis.set_major_locator(ticker.MaxNLocator(nbins=4))
-        axes.set_xlabel(x_label)
+        axes.set_xlabel("seconds")
         figure.align_ylabels()
         return Chart(title, caption, svg_element(figure, name, title))
 

@@ -56,7 +56,7 @@ def window_charts(channels: Sequence[Mapping[str, Any]], rate: float, windows: S
             )
             for group, chosen in shown.items()
         ]
-        charts.append(draw_panels(f"example-{number}", window.title, window.caption, panels, "seconds"))
+        charts.append(draw_panels(f"example-{number}", window.title, window.caption, panels))
     return charts
 
 

@@ -23,7 +23,7 @@ Run = Callable[[np.ndarray], np.ndarray]  # the same, on NumPy arrays
 # (b, t, c) windows and (s,) statistics -> (b, k) and the statistics after the windows, (s,).
 Step = Callable[[Any, Any], tuple[jax.Array, jax.Array]]
 
-EXTRAS = {"onnx": "export", "tflite": "tflite", "tflite_int8": "tflite"}
+EXTRAS = {"onnx": "export", "tflite": "tflite"}  # {format: extra that has its packages}
 
 
 def to_jax(step: Step, shape: tuple[int, int], statistics: int) -> bytes:

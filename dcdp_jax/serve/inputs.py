@@ -62,7 +62,7 @@ def read_table(path: Path, card: ModelCard, table: ConfigDict) -> list[Input]:
     """Reads a table; it may lack the columns of labels, subjects and recordings."""
     check_fields(table, any_channels=False)
     header = read_header(path, table)
-    for prefix, other in [(prefix, file) for file, prefix in files_beside(path, table, None)]:
+    for other, prefix in files_beside(path, table, None):
         header += [prefix + name for name in read_header(other, table)]
     table, columns = reading_fields(str(path), header, card, table)
     if absent := [channel.name for channel in card.inputs if channel.name not in columns]:
