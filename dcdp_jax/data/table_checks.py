@@ -13,7 +13,7 @@ import pandas as pd
 from dcdp_jax.data.names import clean_names
 from dcdp_jax.data.recording import Channel
 from dcdp_jax.data.resample import Even
-from dcdp_jax.data.units import GRAVITY, KNOWN, doubts, unit_name, units_seen
+from dcdp_jax.data.units import GRAVITY, KNOWN, OTHER, doubts, sensors_of, unit_name, units_seen
 from dcdp_jax.errors import DataError
 
 MOST_SHOWN = 30  # names in a note
@@ -43,7 +43,7 @@ class Sampled(NamedTuple):
     missing: np.ndarray  # (c,) rows that lack each channel
     interval: float  # seconds between two rows, the median
     lost: float  # share of its time in which rows are lost, but not so many that it is a gap
-    renewed: Mapping[tuple[str, str], float]  # {sensor: seconds between two new values}, of those that rows repeat
+    renewed: Mapping[tuple[str, str, str], float]  # {sensor: seconds between new values if rows repeat them, or 0}
     repeated: int  # rows that have the time of the row before
     lacking: np.ndarray  # (c + 1,) samples that lack each channel, and any of them
 
@@ -94,16 +94,16 @@ def check_units(sampled: Sequence[Sampled], channels: Sequence[Channel], rate: f
             found.setdefault(sensor, {}).setdefault(unit, []).append(part)
     notes = []
     for (group, site, stated), parts in found.items():
-        if len(parts) > 1:
-            (one, *_), (another, *_) = list(parts.values())[:2]
-            size, other = (f"as large as gravity in {unit}" if unit else "without gravity" for unit in [*parts][:2])
+        if len(told := [unit for unit in parts if unit != OTHER]) > 1:
+            (one, *_), (another, *_) = (parts[unit] for unit in told[:2])
+            size, other = (f"as large as gravity in {unit}" if unit else "without gravity" for unit in told[:2])
             raise DataError(
                 f"{one.path}: the acceleration of {group} at {site} is {size} in recording {one.run!r}, and {other} in "
                 f"{another.run!r} of {another.path}; all must be in {stated}, with gravity or without"
             )
-        ((unit, some),) = parts.items()
-        where = f" ({len(some)} of {len(sampled)} recordings: {first_names([repr(part.run) for part in some])})"
-        notes += [doubt + where * (len(some) < len(sampled)) for doubt in doubts({(group, site, stated): unit})]
+        for unit, some in parts.items():
+            where = f" ({len(some)} of {len(sampled)} recordings: {first_names([repr(part.run) for part in some])})"
+            notes += [doubt + where * (len(some) < len(sampled)) for doubt in doubts({(group, site, stated): unit})]
     return notes
 
 
@@ -117,15 +117,6 @@ def lost_rows(sampled: Sequence[Sampled], max_gap: float) -> list[str]:
         f"more than data.table.max_gap={max_gap:g} s apart, in {len(parts)} of {len(sampled)} recordings: "
         + first_names([f"{part.run!r} ({part.lost:.0%})" for part in parts])
     ]
-
-
-def sensors_of(channels: Sequence[Channel]) -> dict[tuple[str, str], list[int]]:
-    """Returns the places of the channels of each accelerometer and gyroscope, {(group, site): places}."""
-    sensors: dict[tuple[str, str], list[int]] = {}
-    for place, channel in enumerate(channels):
-        if unit_name(channel.unit) in KNOWN:
-            sensors.setdefault((channel.group, channel.site), []).append(place)
-    return sensors
 
 
 def renewed_every(time: np.ndarray, values: np.ndarray) -> float:
@@ -151,8 +142,10 @@ def renewed_every(time: np.ndarray, values: np.ndarray) -> float:
 def held_values(sampled: Sequence[Sampled], channels: Sequence[Channel], rate: float) -> list[str]:
     """Returns notes on sensors that have fewer new values than samples, or the same values for a long time."""
     notes = []
-    for (group, site), places in sensors_of(channels).items():
-        renewed = [(part, part.renewed.get((group, site), 0.0)) for part in sampled]
+    for (group, site, unit), places in sensors_of(channels).items():
+        if unit_name(unit) not in KNOWN:
+            continue
+        renewed = [(part, part.renewed[group, site, unit]) for part in sampled]
         if slow := [(part, seconds) for part, seconds in renewed if seconds * rate > MOST_HELD]:
             often = [1 / max(seconds for _, seconds in slow), 1 / min(seconds for _, seconds in slow)]
             notes.append(

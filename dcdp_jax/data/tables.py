@@ -27,15 +27,16 @@ from dcdp_jax.data.table_checks import (
     lost_rows,
     odd_channels,
     renewed_every,
-    sensors_of,
     unique_runs,
 )
 from dcdp_jax.data.table_fields import GROUPS, check_fields, keeps_rows
 from dcdp_jax.data.table_files import find_files
+from dcdp_jax.data.units import sensors_of
 from dcdp_jax.errors import ConfigError, DataError
 
 # Largest numbers of rows per sample and of samples per row; more indicates a wrong unit of time.
 DENSE, SPARSE = 200, 20
+MANY, FEW = 20, 4  # from which on a doubt is noted
 # Rows come in bursts if a quarter of the intervals between them are so many times shorter than their mean.
 BURST = 4
 # A row is lost if the next one is so many times as far away as usual.
@@ -162,9 +163,8 @@ def sample_rows(path: Path, rows: FileRows, table: ConfigDict, partial: bool = F
     labels = rows.labels[settled.rows[even.rows]]
     unfilled = np.isnan(rows.values).sum(axis=0)
     renewed = {
-        sensor: seconds
+        sensor: renewed_every(settled.time, settled.values[:, places])
         for sensor, places in sensors_of([Channel(*entry) for entry in table.channels]).items()
-        if (seconds := renewed_every(settled.time, settled.values[:, places]))
     }
     facts = (rows.unread, found, len(rows.time), unfilled, interval, lost, renewed, repeated, lacking)
     return Sampled(path, rows.subject, rows.run, even, labels, *facts)
@@ -190,9 +190,11 @@ def check_intervals(passed: np.ndarray, table: ConfigDict) -> tuple[float, float
     unit = f"is data.table.time_unit={table.time_unit!r} right?"
     if interval > table.max_gap:
         raise DataError(f"rows are {interval:g} s apart, farther than data.table.max_gap={table.max_gap:g} s; {unit}")
+    rate = f"{float(f'{1 / interval:.3g}'):,g}"
     if not 1 / DENSE <= interval * table.rate <= SPARSE:
-        rate = f"{float(f'{1 / interval:.3g}'):,g}"
         raise DataError(f"rows come {rate} times a second, and data.table.rate is {table.rate:g}; {unit}")
+    if not 1 / MANY <= interval * table.rate <= FEW:
+        doubts.append(f"rows come {rate} times a second, and data.table.rate is {table.rate:g}; {unit}")
     one = SECONDS.get(table.time_unit, 0)
     if table.time and np.isclose(passed, one).mean() > COUNTED and abs(one * table.rate - 1) > SAME_RATE:
         doubts.append(

@@ -88,8 +88,13 @@ def test_units_that_gravity_contradicts(tmp_path):
     doubt = "the values of acc at hip are as large as in m/s^2, and their unit is g; is that right?"
     assert doubt in read(tmp_path, files=("b.csv",), **fields).notes
     assert doubt not in read(tmp_path, files=("a.csv",), **fields).notes
-    write(tmp_path, [f"{i / 10},sit,0,{i % 9},0" for i in range(40)], "c.csv", "time,label,x,y,z")
+    write(tmp_path, [f"{i / 10},sit,0,{i},0" for i in range(40)], "c.csv", "time,label,x,y,z")
+    write(tmp_path, [f"{i / 10},sit,0,{i % 9},0" for i in range(40)], "e.csv", "time,label,x,y,z")
     notes = read(tmp_path, files=("b.csv", "c.csv"), **fields).notes
+    size = (
+        "the values of acc at hip have gravity, but of another size than in any unit; is the range of the sensor right?"
+    )
+    assert f"{size} (1 of 2 recordings: 'e')" in read(tmp_path, files=("a.csv", "e.csv"), **fields).notes
     assert f"{doubt} (1 of 2 recordings: 'b')" in notes
     assert not any("stands for no value" in note for note in notes)
 
@@ -626,6 +631,9 @@ def test_times_that_may_be_numbers_of_rows_are_noted(tmp_path, unit, rate):
         f"times rise by 1 {unit} from row to row, as numbers of rows do; if they are, set data.table.time='': "
         f"{tmp_path / 'a.csv'}"
     )
+    rate = {"ms": 40.0, "s": 5.0}[unit]
+    doubt = f"and data.table.rate is {rate:g}; is data.table.time_unit={unit!r} right?: {tmp_path / 'a.csv'}"
+    assert read(tmp_path, time_unit=unit, rate=rate, max_gap=2.0).notes[-2].endswith(doubt)
     measured = read(tmp_path, time_unit=unit, rate={"ms": 1000.0, "s": 1.0}[unit], max_gap=2.0)
     assert not [note for note in measured.notes if "numbers of rows" in note]
 

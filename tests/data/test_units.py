@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dcdp_jax.data.recording import Channel
-from dcdp_jax.data.units import COUNTS, NONE, doubts, units_seen
+from dcdp_jax.data.units import COUNTS, NONE, OTHER, doubts, units_seen
 
 
 def sensor(group, unit):
@@ -22,7 +22,9 @@ def sensor(group, unit):
         ("m s⁻²", 1, 1, "g"),
         ("m/s^2", 1, 1, "g"),
         ("m/s^2", 9.81, 0, NONE),  # linear acceleration
-        ("g", 3, 1, None),
+        ("g", 3, 1, OTHER),
+        ("m/s^2", 4.9, 1, OTHER),
+        ("g", 1.2, 1, None),
         ("g", 64, 1, COUNTS),
         ("g", 0, 1, None),
         ("counts", 1, 1, None),
@@ -43,6 +45,19 @@ def test_linear_acceleration_as_large_as_gravity_has_no_unit():
     assert units_seen(sensor("acc", "m/s^2"), values, 50.0) == {("acc", "hip", "m/s^2"): NONE}
     slow = np.repeat(np.random.default_rng(0).normal(0, 0.62, (200, 3)), 50, axis=0)  # about 1 m/s^2, and not always
     assert units_seen(sensor("acc", "m/s^2"), slow, 50.0) == {("acc", "hip", "m/s^2"): NONE}
+
+
+@pytest.mark.parametrize(
+    ("unit", "size", "seen"), [("deg/s", 1, "rad/s"), ("rad/s", 57.3, "deg/s"), ("deg/s", 57.3, None)]
+)
+def test_rates_of_rotation_of_a_device_that_moves_tell_their_unit(unit, size, seen):
+    swing = np.sin(2 * np.pi * 2 * np.arange(1000) / 50)[:, None]
+    walk = np.array([[0, 0, 9.81]]) + 4 * swing
+    channels = sensor("gyro", unit) + sensor("acc", "m/s^2")
+    turn = 0.5 * size * swing * [1, 0.5, 0.2]
+    assert units_seen(channels, np.append(turn, walk, axis=1), 50.0).get(("gyro", "hip", unit)) == seen
+    still = np.random.default_rng(0).normal([[0, 0, 9.81]], 0.1, (1000, 3))
+    assert ("gyro", "hip", unit) not in units_seen(channels, np.append(0.02 * turn, still, axis=1), 50.0)
 
 
 def test_gravity_in_two_units_in_one_recording():
