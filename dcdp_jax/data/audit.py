@@ -108,10 +108,11 @@ def check_copies(pool: Pool, a: str, b: str, covered: Mapping[str, np.ndarray], 
     if not digests:
         return
     in_a, in_b = (np.unique(pool.recording_of(np.flatnonzero(covered[split]))).tolist() for split in (a, b))
-    holders = {digests[i]: i for i in in_a}
+    holders: dict[str, set[int]] = {}
+    for i in in_a:
+        holders.setdefault(digests[i], set()).add(i)
     for i in in_b:
-        twin = holders.get(digests[i])
-        if twin is not None and twin != i:
+        for twin in holders.get(digests[i], set()) - {i}:
             raise DataError(
                 f"{a} and {b} share a recording: {pool.place(twin)} and {pool.place(i)} have the same content"
             )

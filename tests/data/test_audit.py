@@ -7,14 +7,14 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from dcdp_jax.data.audit import audit
+from dcdp_jax.data.audit import audit, check_copies
 from dcdp_jax.data.normalize import METHODS, covered_samples, fit_normalizer
 from dcdp_jax.data.pool import Interval, make_pool
 from dcdp_jax.data.protocols import SPLITS, Protocol
 from dcdp_jax.data.recording import content_digest
 from dcdp_jax.data.windows import LABEL_RULES, WindowIndex
 from dcdp_jax.errors import DataError
-from tests.data.making import EVERY, Prepared, data_config, prepare, random_recordings
+from tests.data.making import EVERY, Prepared, data_config, pool_of, prepare, random_recording, random_recordings
 
 STRICT = [pair for pair in EVERY if pair[1] != "random"]
 BY_SUBJECT = [pair for pair in STRICT if pair[1] in ("official", "standard", "subject", "loso")]
@@ -158,6 +158,21 @@ def test_a_recording_copied_under_another_name_is_rejected(plan):
     digests[test] = digests[train]
     with pytest.raises(DataError, match=r"train and test share a recording: subject .* have the same content"):
         check(made, digests=digests)
+
+
+@pytest.mark.parametrize(("train", "test"), [((0, 1), (1,)), ((0, 1), (0,)), ((1,), (0, 1)), ((0, 1), (0, 1))])
+def test_a_copy_of_a_recording_that_both_parts_hold_is_rejected(train, test):
+    """As by a protocol that divides recordings."""
+    rng = np.random.default_rng(0)
+    pool = pool_of([random_recording(rng, 1, run, 200) for run in ("a", "b")])
+    first = np.arange(400) % 200 < 100
+    covered = {
+        "train": first & np.isin(np.arange(400) // 200, train),
+        "test": ~first & np.isin(np.arange(400) // 200, test),
+    }
+    check_copies(pool, "train", "test", covered, ["0", "1"])
+    with pytest.raises(DataError, match=r"share a recording: subject 1, run \w and subject 1, run \w have the same"):
+        check_copies(pool, "train", "test", covered, ["0", "0"])
 
 
 @quietly
