@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 
 from dcdp_jax.studies.jobs import end, give, has_answered, note_death, start_process, terminate
 
+DEVICES = Path("/dev")
+
 
 class LocalEngine:
     """Engine with `study.workers` processes on this machine."""
@@ -59,11 +61,8 @@ class LocalEngine:
 
 def start_on_share(file: Path, place: int, workers: int) -> subprocess.Popen[bytes]:
     """Starts a process on its share of the cores and GPUs, with its first job."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # starting CUDA in this process would take memory of the GPUs
-    found = [path.name.removeprefix("nvidia") for path in sorted(Path("/dev").glob("nvidia[0-9]*"))]
-    gpus = visible.split(",") if visible else found
     environment = {}
-    if gpus:
+    if gpus := visible_gpus():
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(share_of(gpus, place, workers))
         if workers > len(gpus) and "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ:
             environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 / -(-workers // len(gpus)):.2f}"
@@ -71,6 +70,15 @@ def start_on_share(file: Path, place: int, workers: int) -> subprocess.Popen[byt
     if hasattr(os, "sched_setaffinity") and workers > 1:
         os.sched_setaffinity(process.pid, share_of(sorted(os.sched_getaffinity(0)), place, workers))
     return process
+
+
+def visible_gpus() -> list[str]:
+    """Returns the GPUs of this process, as CUDA_VISIBLE_DEVICES names them. Starting CUDA would take their memory."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [gpu for gpu in visible.split(",") if gpu]
+    # Their files in a container have the host's numbers, and CUDA counts those that are there.
+    return [str(i) for i, _ in enumerate(DEVICES.glob("nvidia[0-9]*"))]
 
 
 def share_of(resources: Sequence[Any], place: int, workers: int) -> list[Any]:

@@ -9,6 +9,7 @@ import pytest
 
 from configs.studies import default
 from dcdp_jax.config import as_plain_data
+from dcdp_jax.studies import local_engine
 from dcdp_jax.studies.local_engine import LocalEngine
 from tests.e2e.running import ROOT, WAIT_SECONDS, Hold, wait_for
 
@@ -37,6 +38,25 @@ def write_job(folder, name, model, seeds=(0,), **optimizer):
     job = {"keep_checkpoints": False, "seeds_at_once": 1, "divide_seeds": False, "trials": trials}
     file.write_text(json.dumps(job))
     return file, folders
+
+
+@pytest.mark.parametrize(
+    ("visible", "files", "expected"),
+    [
+        (None, (), []),
+        (None, ("nvidia3", "nvidia5", "nvidiactl"), ["0", "1"]),  # in a container
+        ("", ("nvidia0",), []),
+        ("2,GPU-8f", ("nvidia0",), ["2", "GPU-8f"]),
+    ],
+)
+def test_the_gpus_that_are_shared(visible, files, expected, tmp_path, monkeypatch):
+    for name in files:
+        (tmp_path / name).touch()
+    monkeypatch.setattr(local_engine, "DEVICES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert local_engine.visible_gpus() == expected
 
 
 def finish(engine):
