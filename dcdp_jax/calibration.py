@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 CALIBRATION_BINS = 15
-# The scores by which parts, disturbances and subjects are compared, and their labels.
+# The scores by which splits, disturbances and subjects are compared, and their labels.
 MAIN_SCORES = {"accuracy": "accuracy", "f1_macro": "macro F1"}
 
 

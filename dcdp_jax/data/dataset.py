@@ -25,7 +25,7 @@ from dcdp_jax.values import check_values, fields_of
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """The windows of one part."""
+    """The windows of one split."""
 
     starts: np.ndarray  # (n,) int32 first sample of each window in `Dataset.signals`
     labels: np.ndarray  # (n,) int32 class index
@@ -37,7 +37,7 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Recordings end to end, the windows of each part as indices into them, and their names."""
+    """Recordings end to end, the windows of each split as indices into them, and their names."""
 
     signals: np.ndarray  # (t, c) float32, all recordings of the protocol one after the other, not normalised
     # {train, validation, test: Split}; without validation where `data.validation` is none, with heldout where
@@ -51,7 +51,7 @@ class Dataset:
     marks: tuple[str, ...]  # any of synthetic, leaky, incomplete
     fingerprint: str  # fingerprint of the recordings as they were read, see `recording.fingerprint`
     rate: float  # samples per second
-    # {subject: {class name: number of samples}} of everything that was read, in a part or not; '' is the name for
+    # {subject: {class name: number of samples}} of everything that was read, in a split or not; '' is the name for
     # samples of no class
     samples: Mapping[str, Mapping[str, int]]
     missing_values: Mapping[str, int]  # {channel name: number of values that the files lack}
@@ -69,12 +69,12 @@ class Dataset:
 
     @functools.cached_property
     def windows(self) -> dict[str, int]:
-        """Number of windows by part."""
+        """Number of windows by split."""
         return {split: len(part.labels) for split, part in self.splits.items()}
 
     @functools.cached_property
     def counts(self) -> dict[str, dict[str, int]]:
-        """Number of windows by part and class name."""
+        """Number of windows by split and class name."""
         counts = {split: Counter(part.labels.tolist()) for split, part in self.splits.items()}
         return {
             split: {name: of_part[k] for k, name in enumerate(self.class_names)} for split, of_part in counts.items()
@@ -82,7 +82,7 @@ class Dataset:
 
     @functools.cached_property
     def subject_counts(self) -> dict[str, dict[str, int]]:
-        """Number of windows by part and subject, which is its name, or its number as text."""
+        """Number of windows by split and subject, which is its name, or its number as text."""
         counts = {split: sorted(Counter(part.subjects.tolist()).items()) for split, part in self.splits.items()}
         return {split: {self.subject_names.get(s, str(s)): n for s, n in of_part} for split, of_part in counts.items()}
 
@@ -248,7 +248,7 @@ def outlier_message(pool: Pool, training: np.ndarray, channel: int, usual: float
 
 
 def make_split(pool: Pool, index: WindowIndex) -> Split:
-    """Returns the windows of a part with their subjects."""
+    """Returns the windows of a split with their subjects."""
     return Split(index.start.astype(np.int32), index.label, pool.subjects[pool.recording_of(index.start)])
 
 

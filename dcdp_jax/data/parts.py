@@ -1,4 +1,4 @@
-"""Divides recordings, and then their windows, into the parts of a protocol."""
+"""Divides recordings, and then their windows, into the splits of a protocol."""
 
 import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from dcdp_jax.errors import ConfigError, DataError
 
 
 def divide(config: ConfigDict, spec: DatasetSpec, recordings: Recordings, choice: Choice, classes: int) -> Protocol:
-    """Divides recordings by the protocol of a config and the fields that change its parts.
+    """Divides recordings by the protocol of a config and the fields that change its splits.
 
     Args:
       config: the `data` part of a config.
@@ -26,7 +26,7 @@ def divide(config: ConfigDict, spec: DatasetSpec, recordings: Recordings, choice
 
     Raises:
       ConfigError: a field cannot be used.
-      DataError: a part would be empty.
+      DataError: a split would be empty.
     """
     try:
         protocol = spec.divide(config.protocol, recordings, choice)
@@ -65,7 +65,7 @@ def joined(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def hold_out(protocol: Protocol, recordings: Recordings, names: Collection[str | int]) -> Protocol:
-    """Moves the training subjects of these names or numbers into a part of their own, `heldout`.
+    """Moves the training subjects of these names or numbers into a split of their own, `heldout`.
 
     Raises:
       ConfigError: the protocol does not divide by subject, a name is that of no training subject, or no training
@@ -93,9 +93,9 @@ def hold_out(protocol: Protocol, recordings: Recordings, names: Collection[str |
 def set_aside_calibration(
     protocol: Protocol, recordings: Sequence[Recording], seconds: float, classes: int
 ) -> Protocol:
-    """Divides the test set: the first seconds of each class of each test subject are the part `calibration`.
+    """Divides the test set: the first seconds of each class of each test subject are the split `calibration`.
 
-    A model may be adapted to a subject with this part, and tested on the rest of the subject's samples. The two parts
+    A model may be adapted to a subject with this split, and tested on the rest of the subject's samples. The two splits
     share subjects, but no sample. The first seconds are counted over a subject's recordings in order. Samples with a
     label that is none of the k classes stay in the test set.
 
@@ -129,9 +129,9 @@ def set_aside_calibration(
 
 
 def arrange(protocol: Protocol) -> tuple[list[int], Protocol]:
-    """Puts recordings of one part next to each other; returns the old indices in order, and the protocol with new ones.
+    """Puts the recordings of each split next to each other, and leaves out those in none.
 
-    Recordings in no part are left out.
+    Returns the old indices in the new order, and the protocol with new indices.
     """
     order = list(dict.fromkeys(part.recording for parts in protocol.intervals.values() for part in parts))
     new = {old: i for i, old in enumerate(order)}
@@ -143,7 +143,7 @@ def arrange(protocol: Protocol) -> tuple[list[int], Protocol]:
 
 
 def split_windows(config: ConfigDict, pool: Pool, protocol: Protocol) -> dict[str, WindowIndex]:
-    """Returns the windows of every part; those of a leaky protocol are drawn from all windows."""
+    """Returns the windows of every split; those of a leaky protocol are drawn from all windows."""
     if protocol.leaky:
         stretches = pool.stretches(protocol.intervals["train"])
         every = index_windows(pool.labels, stretches, config.window, config.step, config.label_rule)
@@ -166,7 +166,7 @@ def separate_class(
 ) -> tuple[dict[str, WindowIndex], WindowIndex]:
     """Separates the windows of `data.left_out_class`, whose samples have a label.
 
-    Returns the windows of each part without a sample of the class, and the windows of the test set that have its
+    Returns the windows of each split without a sample of the class, and the windows of the test set that have its
     label. Raises ConfigError if there are none of the latter.
     """
     samples = np.concatenate([[0], np.cumsum(pool.labels == label)])
@@ -203,7 +203,7 @@ def start_bounds(config: ConfigDict, pool: Pool, protocol: Protocol, starts: np.
 
 
 def empty_part(config: ConfigDict, pool: Pool, protocol: Protocol, split: str) -> str:
-    """Returns the message for a part without a window."""
+    """Returns the message for a split without a window."""
     stretches = pool.stretches(protocol.intervals[split], config.join_recordings)
     runs = cut_at_label_changes(pool.labels, stretches)
     runs = runs[pool.labels[runs[:, 0]] != UNLABELLED]

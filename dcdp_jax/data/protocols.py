@@ -77,7 +77,7 @@ def by_subjects(
     """Puts the named subjects into validation and test and all others into training.
 
     Raises:
-      DataError: the data has none of the subjects of a part; the message names them.
+      DataError: the data has none of the subjects of a split; the message names them.
     """
     present = subjects_of(recordings)
     train = set(present) - set(validation) - set(test) - set(left_out)

@@ -107,11 +107,11 @@ class DatasetSpec:
         return choose_classes(self.tasks.get(protocol) or self.tasks.get("") or Task("", names, "", names), chosen)
 
     def divide(self, protocol: str, recordings: Recordings, choice: Choice = NO_CHOICE) -> Protocol:
-        """Divides all recordings of the data set by one of the protocols, so that no part is empty.
+        """Divides all recordings of the data set by one of the protocols, so that no split is empty.
 
         Raises:
           ConfigError: the data set has no protocol of this name, or the choice cannot be used.
-          DataError: a part would be empty with these recordings.
+          DataError: a split would be empty with these recordings.
         """
         if protocol not in self.protocols:
             known = ", ".join(sorted(self.protocols))

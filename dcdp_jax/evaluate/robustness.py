@@ -296,7 +296,7 @@ def measure_robustness(
 def count_part(
     step: Any, state: TrainState, given: Iterable[tuple[Signals, Batch]], corruption: Corruption
 ) -> dict[str, np.ndarray]:
-    """Sums the counts of `corrupted_step` over the batches of a part."""
+    """Sums the counts of `corrupted_step` over the batches of a split."""
     counted = [step(state, (signals, corruption), batch) for signals, batch in given]
     return jax.tree.map(lambda *values: np.sum(values, axis=0, dtype=np.float64), *jax.device_get(counted))
 

@@ -26,14 +26,14 @@ Names = list[str]
 
 
 class MainScores(TypedDict):
-    """The scores by which parts, disturbances and subjects are compared."""
+    """The scores by which splits, disturbances and subjects are compared."""
 
     accuracy: Share
     f1_macro: Share
 
 
 class Scores(MainScores):
-    """Scores of one part of the data: `dcdp_jax.metrics.scores`, mean loss and expected calibration error."""
+    """Scores of one split of the data: `dcdp_jax.metrics.scores`, mean loss and expected calibration error."""
 
     precision_macro: Share
     recall_macro: Share

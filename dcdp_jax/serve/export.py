@@ -217,7 +217,7 @@ def export_page(
 
 
 def some_windows(dataset: Dataset, part: str, most: int | None = None) -> np.ndarray:
-    """Returns (n, t, c) windows of a part in the recordings' units: all, or `most` of them, evenly spread."""
+    """Returns (n, t, c) windows of a split in the recordings' units: all, or `most` of them, evenly spread."""
     starts = dataset.splits[part].starts
     if most is not None and len(starts) > most:
         starts = starts[np.linspace(0, len(starts) - 1, most).round().astype(int)]
@@ -225,7 +225,7 @@ def some_windows(dataset: Dataset, part: str, most: int | None = None) -> np.nda
 
 
 def quantisation_loss(whole: Run, run: Run, dataset: Dataset, part: str) -> dict[str, Any]:
-    """Computes the scores of the model and of its int8 version on a part of the data, for the card.
+    """Computes the scores of the model and of its int8 version on a split of the data, for the card.
 
     `whole` takes batches of `BATCH` windows, `run` any number.
     """

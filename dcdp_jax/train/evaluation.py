@@ -1,4 +1,4 @@
-"""Evaluation of a split in padded batches."""
+"""Evaluates a split in padded batches."""
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
@@ -23,7 +23,7 @@ class Evaluation(NamedTuple):
     """Predictions and scores of one split."""
 
     tally: Tally  # sums from which the scores are computed
-    probabilities: np.ndarray  # (n, k) float32 of the classes, in the order of the part's windows
+    probabilities: np.ndarray  # (n, k) float32 of the classes, in the order of the split's windows
     # {branch: (n, k)} likewise, of each branch's own classifier; empty for a baseline
     branches: Mapping[str, np.ndarray] = MappingProxyType({})
 
@@ -59,9 +59,9 @@ def evaluation_batch_size(config: ConfigDict, devices: Devices) -> int:
 
 
 def padded_batches(split: Split, size: int) -> Iterator[dict[str, np.ndarray]]:
-    """Yields batches of all windows of a part, in order: `starts`, `labels`, `rows` and `mask`, each (size,).
+    """Yields batches of all windows of a split, in order: `starts`, `labels`, `rows` and `mask`, each (size,).
 
-    Rows are the windows' places in the part; the last batch is padded with windows whose mask is False.
+    Rows are the windows' places in the split; the last batch is padded with windows whose mask is False.
     """
     for start in range(0, len(split.labels), size):
         rows = np.arange(start, min(start + size, len(split.labels)), dtype=np.int32)

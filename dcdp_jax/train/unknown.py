@@ -97,11 +97,11 @@ def thinned(coverage: np.ndarray, accuracy: np.ndarray) -> list[list[float]]:
 
 
 def density_features(dataset: Dataset, split: Split, found: Evaluation, branches: Sequence[str]) -> np.ndarray:
-    """Returns the features (n, f) of the windows of a part, see `dcdp_jax.density`.
+    """Returns the features (n, f) of the windows of a split, see `dcdp_jax.density`.
 
     Args:
       dataset: of the run.
-      split: the part.
+      split: of the dataset.
       found: its evaluation.
       branches: names of the model's branches in order, none for a baseline.
     """
