@@ -4,15 +4,26 @@ import functools
 
 import numpy as np
 
+from dcdp_jax.errors import ConfigError
+
 GRAVITY_CUTOFF = 0.3  # Hz; body movement has little energy below it (Anguita et al. 2013, for UCI-HAR)
 GRAVITY_ORDER = 3
 
 
 @functools.cache
 def gravity_filter(rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns second-order sections, and their steady state (sections, 2, 1) for a constant signal of 1."""
+    """Returns second-order sections, and their steady state (sections, 2, 1) for a constant signal of 1.
+
+    Raises:
+      ConfigError: as `LowPass`.
+    """
     from scipy import signal
 
+    if rate <= 2 * GRAVITY_CUTOFF:
+        raise ConfigError(
+            f"data.view separates gravity at {GRAVITY_CUTOFF} Hz, for which {rate:g} samples a second are too few; "
+            f"expected more than {2 * GRAVITY_CUTOFF}, as with a smaller data.decimate"
+        )
     sections = signal.butter(GRAVITY_ORDER, GRAVITY_CUTOFF, fs=rate, output="sos")
     return sections, signal.sosfilt_zi(sections)[:, :, None]
 
@@ -24,7 +35,11 @@ class LowPass:
     """
 
     def __init__(self, rate: float) -> None:
-        """Makes the filter for signals with this number of samples per second, above 0.6."""
+        """Makes the filter for signals with this number of samples per second.
+
+        Raises:
+          ConfigError: the rate is not above twice the filter's cutoff.
+        """
         self._sections, self._steady = gravity_filter(rate)
         self._state: np.ndarray | None = None
 

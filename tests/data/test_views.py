@@ -103,6 +103,13 @@ def test_derived():
     np.testing.assert_allclose(derived.signals[:, 4:7] + derived.signals[:, 7:], recording.signals[:, :3], atol=1e-5)
 
 
+def test_gravity_needs_more_samples_than_twice_the_cutoff():
+    recording = a_recording()
+    assert len(view_recording(dataclasses.replace(recording, rate=0.61), "derived").labels) == len(recording.labels)
+    with pytest.raises(ConfigError, match=r"gravity at 0.3 Hz, for which 0.6 samples a second are too few; .* 0.6,"):
+        view_recording(dataclasses.replace(recording, rate=0.6), "derived")
+
+
 def test_gravity_keeps_what_is_slow_and_drops_what_is_fast():
     time = np.arange(2000) / RATE
     slow = 9.81 + np.sin(2 * np.pi * 0.02 * time)
