@@ -102,8 +102,15 @@ def check_config(config: ConfigDict) -> None:
     if values["data.left_out_class"] and not is_network(values["model.name"]):
         raise ConfigError(f"data.left_out_class needs a network, and model.name={values['model.name']} is none")
     check_branches(values["model.branches"])
-    one = len(values["model.branches"]) < 2 or values["model.partition"] == "single"
-    if values["model.modality_dropout"] and one and values["model.name"] == MAIN_MODEL:
+    trained = values["model.branches"][: 1 if values["model.partition"] == "single" else None]
+    blocks = len(values["model.densenet_blocks"])
+    dense = values["model.name"] == MAIN_MODEL and any(backbone == "densenet" for _, backbone, _ in trained)
+    if dense and window < 2 ** (blocks - 1):
+        raise ConfigError(
+            f"data.window={window} is too short for the {blocks} blocks of model.densenet_blocks, each with half the "
+            f"samples of the one before; expected {2 ** (blocks - 1)} or more"
+        )
+    if values["model.modality_dropout"] and len(trained) < 2 and values["model.name"] == MAIN_MODEL:
         raise ConfigError(
             f"model.modality_dropout={values['model.modality_dropout']} replaces one of several branches, and there is "
             "one; set --config.model.modality_dropout=0.0"

@@ -194,6 +194,18 @@ def test_the_scope_classification_reads_the_training_batch():
     assert "cgm.scope='classification' reads" in refused(check_config, demo.get_config(), **fields)
 
 
+def test_the_last_dense_block_has_a_sample():
+    blocks = {"model.resnet_blocks": (1,) * 4, "model.densenet_blocks": (1,) * 4, "augment.enabled": False}
+    message = refused(check_config, demo.get_config(), **blocks, **{"data.window": 7})
+    assert message.startswith("data.window=7 is too short for the 4 blocks of model.densenet_blocks")
+    assert message.endswith("expected 8 or more")
+    without = {"data.window": 7, "model.partition": "single", "modulation.name": "none"}  # the first branch is a ResNet
+    for fields in ({"data.window": 8}, without, {"data.window": 7, "model.name": "cnn", "modulation.name": "none"}):
+        config = demo.get_config()
+        config.update_from_flattened_dict(blocks | fields)
+        check_config(config)
+
+
 def test_one_branch_is_not_replaced():
     fields = {"model.modality_dropout": 0.2, "model.partition": "single", "modulation.name": "none"}
     assert "replaces one of several branches, and there is one" in refused(check_config, demo.get_config(), **fields)
