@@ -41,6 +41,8 @@ MANY, FEW = 20, 4  # from which on a doubt is noted
 BURST = 4
 # A row is lost if the next one is so many times as far away as usual.
 LOST = 2.5
+# Relative difference of the mean interval to the median from which stamps are rounded, as those of 64 Hz in ms.
+ROUNDED, ALIKE = 0.01, 0.5  # and of the intervals in this mean, without those in which a row is lost
 SAME_RATE = 0.02  # relative difference up to which two rates are the same
 COUNTED = 0.9  # share of the intervals that are 1 from which the times may be numbers of rows
 # Usual labels of rows without a class, besides `MISSING_NUMBERS`.
@@ -174,8 +176,8 @@ def check_intervals(passed: np.ndarray, table: ConfigDict) -> tuple[float, float
     """Judges the times (n,) between rows, in seconds.
 
     Returns:
-      The usual time, which is the median, or the mean if rows come in bursts; the share of the time in which rows are
-      lost; and doubts, where rows come in bursts or times may be numbers of rows.
+      The usual time, which is the median, or the mean if rows come in bursts or stamps are rounded; the share of the
+      time in which rows are lost; and doubts, where rows come in bursts or times may be numbers of rows.
 
     Raises:
       DataError: the usual time shows that the unit of time is wrong.
@@ -187,6 +189,9 @@ def check_intervals(passed: np.ndarray, table: ConfigDict) -> tuple[float, float
         doubts.append(
             "rows come in bursts, as where their time is that of arrival; name the sensor's own clock if there is one"
         )
+    elif len(alike := near[np.abs(near / interval - 1) < ALIKE]) >= FEWEST:
+        mean = float(alike.mean())
+        interval = mean if abs(mean / interval - 1) > ROUNDED else interval
     unit = f"is data.table.time_unit={table.time_unit!r} right?"
     if interval > table.max_gap:
         raise DataError(f"rows are {interval:g} s apart, farther than data.table.max_gap={table.max_gap:g} s; {unit}")

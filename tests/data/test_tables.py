@@ -611,6 +611,11 @@ def test_times_of_arrival_in_bursts_are_noted(tmp_path):
     assert notes[-1].endswith(f": {tmp_path / 'a.csv'}")
 
 
+def test_the_rate_of_rounded_stamps_is_that_of_their_mean(tmp_path):
+    write(tmp_path, [f"{1000 * i // 64},sit,ann,{i},{i}" for i in range(640)])
+    assert read(tmp_path, time_unit="ms", rate=64.0).notes[0].startswith("1 recordings: 640 rows at 64 Hz, resampled")
+
+
 def test_lost_rows_that_are_filled_in_are_noted(tmp_path):
     for name, lost in (("a", 0.02), ("b", 0.4)):
         kept = [i for i in range(500) if i % 100 >= 100 * lost]

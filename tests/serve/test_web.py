@@ -265,6 +265,7 @@ def test_only_accelerations_that_the_page_measures_are_compared():
         ([i // 50 for i in range(200)], {"repeated": "spread"}),
         ([i / 50 for i in range(200)], {"time": ""}),
         ([i / 25 for i in range(200)], {}),
+        ([1000 * i // 64 / 1000 for i in range(200)], {}),
     ],
 )
 def test_the_rate_of_rows_is_noted_as_by_predict(time, fields, modules, tmp_path):
@@ -280,7 +281,7 @@ def test_the_rate_of_rows_is_noted_as_by_predict(time, fields, modules, tmp_path
     """
     found = call(modules, "notes.js", code, text=path.read_text(), card=page_card(make_card(), **fields))
     expected = [note for note in item.notes if note.startswith("rows ")]
-    shared = [re.match("rows (come in bursts|(are taken to )?come at [0-9]+ Hz)", note)[0] for note in expected]
+    shared = [re.match("rows (come in bursts|(are taken to )?come at [0-9.]+ Hz)", note)[0] for note in expected]
     assert len(found) == len(shared)
     assert all(note[1:].startswith(start[1:]) for note, start in zip(found, shared, strict=True))
 

@@ -7,6 +7,8 @@ const SAME_RATE = 0.02; // relative difference of two rates up to which no note 
 const [DENSE, SPARSE] = [200, 20]; // rows per sample, and samples per row; more of them are a mistake in the unit of time
 const FEWEST = 16; // intervals from which bursts are recognised
 const BURST = 4; // ratio of the mean interval to the first quartile in bursts
+const ROUNDED = 0.01; // relative difference of the mean interval to the median, from which stamps are rounded
+const ALIKE = 0.5; // relative difference to the median of the intervals in this mean
 const FAR = 6; // standard deviations from the training's mean
 
 // Returns the sentence that says which branches answer where channels are absent, and that such windows do not adapt the
@@ -39,6 +41,10 @@ export function rateNotes(where, { time, values }, card) {
     if (near.length >= FEWEST && quantile(near, 0.25) * BURST < mean) {
       interval = mean;
       notes.push("Rows come in bursts, as where their time is that of arrival; use the sensor's own clock if there is one.");
+    } else {
+      const alike = near.filter((seconds) => Math.abs(seconds / interval - 1) < ALIKE);
+      const usual = alike.reduce((sum, seconds) => sum + seconds, 0) / alike.length;
+      if (alike.length >= FEWEST && Math.abs(usual / interval - 1) > ROUNDED) interval = usual;
     }
     const right = `is the unit of the time, ${reading.time_unit}, right?`;
     if (interval > reading.max_gap) {
