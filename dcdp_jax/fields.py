@@ -277,11 +277,22 @@ FIELDS = (
         "`(column, group, site on the body, unit)` of each signal. `model.branches` names groups or columns.",
     ),
     Field("data.table.rate", 50.0, "Sampling rate in Hz to which rows are resampled.", above=0),
-    Field("data.table.resample", "linear", "Interpolation.", choices="data.resample:METHODS"),
+    Field(
+        "data.table.resample",
+        "linear",
+        "Value of a sample between two rows: interpolated (`linear`), or that of the nearer row (`nearest`).",
+        choices="data.resample:METHODS",
+    ),
     Field(
         "data.table.max_gap", 1.0, "A recording is divided where rows are more than this many seconds apart.", above=0
     ),
-    Field("data.table.missing", "interpolate", "Treatment of cells without a value.", choices="data.resample:MISSING"),
+    Field(
+        "data.table.missing",
+        "interpolate",
+        "Treatment of cells without a value: `interpolate` between the values before and after, if these are at most "
+        "`data.table.max_gap` apart; `split` the recording there; or `error`.",
+        choices="data.resample:MISSING",
+    ),
     Field(
         "data.table.missing_values",
         (),
@@ -319,7 +330,9 @@ FIELDS = (
     Field(
         "model.partition",
         "named",
-        "Control experiments: how channels are assigned to branches. `named` uses `model.branches`.",
+        "How channels are assigned to branches: `named`, as `model.branches` says; or as a control experiment: `swap` "
+        "gives each branch the group of the next, `random` draws groups of the same sizes, and `single` gives all "
+        "channels to the first branch and drops the others.",
         choices="data.partition:CONTROLS",
     ),
     Field(
@@ -463,8 +476,8 @@ FIELDS = (
         choices="optim.chain:SCHEDULES",
     ),
     Field("optimizer.warmup_fraction", 0.05, "Share of all steps in the linear warm-up.", low=0, high=0.999),
-    Field("optimizer.b1", 0.9, "beta of the paper's momentum.", low=0, high=0.999999),
-    Field("optimizer.b2", 0.999, "Decay rate of the second moment.", low=0, high=0.999999),
+    Field("optimizer.b1", 0.9, "Decay rate of the first moment: beta of the paper's momentum.", low=0, high=0.999999),
+    Field("optimizer.b2", 0.999, "Decay rate of Adam's second moment.", low=0, high=0.999999),
     Field("optimizer.eps", 1e-8, "Added to Adam's denominator.", low=0, high=1),
     Field("optimizer.weight_decay", 0.01, "Weight decay; used by `adamw` only.", low=0),
     Field("optimizer.clip_norm", 0.0, "Global gradient norm above which gradients are clipped; 0 for never.", low=0),
@@ -516,7 +529,7 @@ FIELDS = (
     Field(
         "train.ema_decay",
         0.999,
-        "Decay of that average; the smaller of it and (1 + step) / (10 + step) is used.",
+        "Decay of the average of `train.selection=ema`; the smaller of it and (1 + step) / (10 + step) is used.",
         low=0,
         high=0.999999,
     ),
@@ -574,7 +587,7 @@ FIELDS = (
         "augment.mirror",
         0.0,
         "Probability that a window is replaced by that of devices worn on the other side of the body, see "
-        "`data/vectors.py`.",
+        "`dcdp_jax/data/vectors.py`.",
         low=0,
         high=1,
     ),
