@@ -102,7 +102,7 @@ def check_config(config: ConfigDict) -> None:
     if values["data.left_out_class"] and not is_network(values["model.name"]):
         raise ConfigError(f"data.left_out_class needs a network, and model.name={values['model.name']} is none")
     check_branches(values["model.branches"])
-    trained = values["model.branches"][: 1 if values["model.partition"] == "single" else None]
+    trained = trained_branches(values)
     blocks = len(values["model.densenet_blocks"])
     dense = values["model.name"] == MAIN_MODEL and any(backbone == "densenet" for _, backbone, _ in trained)
     if dense and window < 2 ** (blocks - 1):
@@ -198,6 +198,11 @@ def check_branches(branches: Any) -> None:
             raise ConfigError(f"model.branches: the name {name!r} is used twice, reserved or not an identifier")
 
 
+def trained_branches(values: Mapping[str, Any]) -> Sequence[Any]:
+    """Returns those of `model.branches` that a run trains: with the partition `single` only the first."""
+    return values["model.branches"][: 1 if values["model.partition"] == "single" else None]
+
+
 def check_class_weights(weights: Sequence[Any]) -> None:
     """Raises ConfigError unless class weights are (), ("balanced",) or (class, weight above 0) of different classes."""
     if tuple(weights) in ((), (BALANCED,)):
@@ -235,7 +240,7 @@ def check_modulation(values: Mapping[str, Any], method: str) -> None:
         raise ConfigError(
             f"{acts} compares branches, and model.name={values['model.name']} has none; set --config.{off}"
         )
-    if len(values["model.branches"]) < 2 or values["model.partition"] == "single":
+    if len(trained_branches(values)) < 2:
         raise ConfigError(f"{acts} compares branches, and there is one; set --config.{off}")
     start, end, epochs = values[f"{section}.start_epoch"], values[f"{section}.end_epoch"], values["train.epochs"]
     if start >= min(end or epochs, epochs):
