@@ -23,7 +23,11 @@ NONE, COUNTS, OTHER = "", "counts", "another scale"
 SEVERAL = 0.1  # share of the time with gravity in a unit from which a recording has it, besides another one
 FAR = 20  # times gravity, from which an acceleration can only be in counts
 # What `unit_name` replaces in a unit; serve/web/channels.js does the same.
-SPELLINGS = (("s-2", "/s2"), ("/s/s", "/s2"), ("/s2", "/s^2"), ("s-1", "/s"), ("°", "deg"), ("dps", "deg/s"))
+SPELLINGS = (
+    *(("second", "s"), ("sec", "s"), ("radians", "rad"), ("°", "deg"), ("degrees", "deg"), ("dps", "deg/s")),
+    *(("s-2", "/s2"), ("/s/s", "/s2"), ("/s2", "/s^2"), ("s-1", "/s")),
+)
+WHOLE = {"G": "g", "mG": "mg"}  # and whole units
 
 
 def unit_name(unit: str) -> str:
@@ -31,9 +35,12 @@ def unit_name(unit: str) -> str:
 
     >>> {unit_name(unit) for unit in ("m/s^2", "m/s2", "m/s²", "ms-2", "m s⁻²", "m·s^-2", "m/s**2")}
     {'m/s^2'}
+    >>> [unit_name(unit) for unit in ("deg/sec", "degrees/second", "°/s", "radians/s", "m/sec^2", "G")]
+    ['deg/s', 'deg/s', 'deg/s', 'rad/s', 'm/s^2', 'g']
     """
     plain = re.sub(r"[\s^*·⋅]", "", unicodedata.normalize("NFKC", unit).replace("\N{MINUS SIGN}", "-"))
-    return functools.reduce(lambda name, pair: name.replace(*pair), SPELLINGS, plain)
+    usual = functools.reduce(lambda name, pair: name.replace(*pair), SPELLINGS, plain)
+    return WHOLE.get(usual, usual)
 
 
 def sensors_of(channels: Sequence[Channel]) -> dict[tuple[str, str, str], list[int]]:

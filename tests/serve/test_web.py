@@ -358,7 +358,7 @@ def test_a_time_zone_that_begins_or_ends_is_named_in_the_page(zones, has, module
 @needs_browser
 @pytest.mark.extra
 def test_spellings_of_units_are_those_of_python(modules):
-    units = ["m/s^2", "m/s²", "ms-2", "m s⁻²", "°/s", "rad·s^-1", "g", "µT", "m/s**2"]
+    units = ["m/s^2", "m/s²", "ms-2", "m s⁻²", "°/s", "rad·s^-1", "g", "µT", "m/s**2", "G", "degrees/sec", "radians/s"]
     found = call(modules, "channels.js", "return v.units.map(m.unitName);", units=units)
     assert found == list(map(unit_name, units))
 

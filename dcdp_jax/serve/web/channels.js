@@ -1,12 +1,17 @@
 // Matches columns and sensors to the channels that the model reads, by name and unit.
 import { InputError } from "./errors.js";
 
-const SPELLINGS = [["s-2", "/s2"], ["/s/s", "/s2"], ["/s2", "/s^2"], ["s-1", "/s"], ["°", "deg"], ["dps", "deg/s"]];
+const SPELLINGS = [
+  ["second", "s"], ["sec", "s"], ["radians", "rad"], ["°", "deg"], ["degrees", "deg"], ["dps", "deg/s"],
+  ["s-2", "/s2"], ["/s/s", "/s2"], ["/s2", "/s^2"], ["s-1", "/s"],
+];
+const WHOLE = { G: "g", mG: "mg" };
 
 // Returns the usual spelling of a unit, as `unit_name` of data/units.py.
 export function unitName(unit) {
   const plain = unit.normalize("NFKC").replaceAll("\u2212", "-").replace(/[\s^*·⋅]/g, "");
-  return SPELLINGS.reduce((name, pair) => name.replaceAll(...pair), plain);
+  const usual = SPELLINGS.reduce((name, pair) => name.replaceAll(...pair), plain);
+  return WHOLE[usual] ?? usual;
 }
 
 // Returns channel names with their units, as "acc_x [g], acc_y [g]".
