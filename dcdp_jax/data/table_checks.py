@@ -173,7 +173,7 @@ def longest_hold(even: Even, places: Sequence[int]) -> int:
 
 
 def odd_channels(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> list[str]:
-    """Returns notes on accelerations of 0, and on channels that are constant at times or spread farther than usual."""
+    """Returns notes on accelerations of 0, and on channels that are the same, constant or spread farther than usual."""
     long = [part for part in sampled if len(part.even.values) >= FEWEST]
 
     def measure(function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -195,6 +195,18 @@ def odd_channels(sampled: Sequence[Sampled], channels: Sequence[Channel]) -> lis
         zero = sum(np.count_nonzero(~part.even.values[:, axes].any(axis=1)) for part in sampled)
         if len(axes) >= 3 and zero >= FEWEST:
             notes.append(f"{group} at {site} is 0 on all axes in {zero:,} samples, as where 0 stands for no value")
+    copies: dict[tuple[str, str], list[str]] = {}  # {two channels: the recordings in which they are the same}
+    for part, flat in zip(long, constant, strict=True):
+        first: dict[bytes, str] = {}
+        for values, at in zip(part.even.values.T[~flat], np.flatnonzero(~flat).tolist(), strict=True):
+            name = channels[at].name
+            other = first.setdefault(hashlib.sha256(values.tobytes()).digest(), name)
+            if other != name:
+                copies.setdefault((other, name), []).append(repr(part.run))
+    for (one, other), names in copies.items():
+        notes.append(
+            f"{one} and {other} have the same values in {len(names)} of {len(sampled)} recordings: {first_names(names)}"
+        )
     for place, channel in enumerate(channels):
         for what, found in odd.items():
             if names := [repr(part.run) for part, there in zip(long, found[:, place], strict=True) if there]:

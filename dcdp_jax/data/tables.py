@@ -45,6 +45,7 @@ LOST = 2.5
 ROUNDED, ALIKE = 0.01, 0.5  # and of the intervals in this mean, without those in which a row is lost
 SAME_RATE = 0.02  # relative difference up to which two rates are the same
 COUNTED = 0.9  # share of the intervals that are 1 from which the times may be numbers of rows
+FRACTION = r"\d\d?:\d\d:\d\d[.:,](\d+)"  # of a second, in a date
 # Usual labels of rows without a class, besides `MISSING_NUMBERS`.
 NO_CLASS = ("none", "<undefined>", "<na>", "undefined", "unknown", "unlabeled", "unlabelled", "-1")
 
@@ -292,10 +293,17 @@ def row_times(
     passed = np.diff(time)
     if (passed < 0).any():
         at = int(np.argmax(passed < 0))
+        advice = (
+            "sort the rows, name a column in data.table.recording, or bring a table with a row for each sensor into "
+            "wide form"
+        )
+        cells = frame[table.time].iloc[members[[at, at + 1]]].astype(str).tolist() if table.time in frame else []
+        fractions = [match[1] for cell in cells if (match := re.search(FRACTION, cell))]
+        if len({*map(len, fractions)}) > 1:
+            advice = f"{cells[1]!r} comes after {cells[0]!r}: write 5 ms as .005, not as .5"
         raise DataError(
             f"{path}, {kind} {frame.index[members[at + 1]]}, column {table.time!r}: time goes back by "
-            f"{-passed[at]:g} s within recording {run!r} of subject {subject!r}; sort the rows, name a column in "
-            f"data.table.recording, or bring a table with a row for each sensor into wide form"
+            f"{-passed[at]:g} s within recording {run!r} of subject {subject!r}; {advice}"
         )
     return time
 

@@ -450,6 +450,22 @@ def test_the_cell_that_is_no_number_is_named_where_others_have_a_decimal_comma(t
             read(tmp_path, **fields)
 
 
+def test_milliseconds_without_zeros_in_front_are_named(tmp_path):
+    stamps = ["2026-01-31 12:00:03.980", "2026-01-31 12:00:04.0", "2026-01-31 12:00:04.20", "2026-01-31 12:00:04.100"]
+    rows = [f"{stamp},sit,1,1,1" for stamp in stamps]
+    message = (
+        r"line 5, .* back by 0\.1 s .*; '2026-01-31 12:00:04\.100' comes after '2026-01-31 12:00:04\.20': write 5 ms"
+    )
+    with pytest.raises(DataError, match=message):
+        read(write(tmp_path, rows), time_unit="datetime")
+
+
+def test_channels_with_the_same_values_are_noted(tmp_path):
+    write(tmp_path, [f"{i / 10},sit,ann,{i},{i}" for i in range(20)])
+    write(tmp_path, [f"{i / 10},sit,bob,{i},{-i}" for i in range(20)], "b.csv")
+    assert "x and y have the same values in 1 of 2 recordings: 'a'" in read(tmp_path).notes
+
+
 def test_bad_time_of_day_is_named(tmp_path):
     rows = ["2026-01-31T23:59:59,sit,1,1,1", "2026-31-01,sit,1,1,1"]
     with pytest.raises(DataError, match=r"a\.csv, line 3, column 'time': '2026-31-01' is not a time"):
@@ -619,7 +635,7 @@ def test_the_rate_of_rounded_stamps_is_that_of_their_mean(tmp_path):
 def test_lost_rows_that_are_filled_in_are_noted(tmp_path):
     for name, lost in (("a", 0.02), ("b", 0.4)):
         kept = [i for i in range(500) if i % 100 >= 100 * lost]
-        write(tmp_path, [f"{i / 10},sit,{name},{i},{i}" for i in kept], f"{name}.csv")
+        write(tmp_path, [f"{i / 10},sit,{name},{i},{-i}" for i in kept], f"{name}.csv")
     notes = read(tmp_path, max_gap=6.0).notes
     assert notes[-1] == (
         "rows are lost for more than 5% of the time, and their values are filled in, because they are no more than "
@@ -647,7 +663,7 @@ def test_values_that_rows_repeat_or_a_sensor_holds_are_noted(tmp_path):
     walk = 3 * np.random.default_rng(0).normal(size=900)
     held = {"twice": np.repeat(walk[:450], 2), "long": np.where((np.arange(900) // 200) == 2, walk[400], walk)}
     for name, x in {"whole": walk, "rest": np.round(walk / 9), **held}.items():
-        write(tmp_path, [f"{i / 10},sit,{name},{x[i]:.4f},{x[i]:.4f}" for i in range(900)], f"{name}.csv")
+        write(tmp_path, [f"{i / 10},sit,{name},{x[i]:.4f},{-x[i]:.4f}" for i in range(900)], f"{name}.csv")
     notes = read(tmp_path, channels=(("x", "acc", "hip", "g"), ("y", "pulse", "hip", "bpm"))).notes
     assert [note for note in notes if "values" in note] == [
         "rows repeat the values of acc at hip, which has only 5 new ones a second, as where an app writes faster than "
