@@ -115,8 +115,8 @@ class Repeats:
             count, rows = (int(counts[at]), int(total[at])) if whole is None else (whole, len(time))
             raise DataError(
                 f"{count:,} of {rows:,} rows ({count / rows:.0%}) have the time of the row before, as where stamps are "
-                "cut to whole seconds; set data.table.repeated to 'spread' (evenly until the next stamp), 'mean' or "
-                "'drop'"
+                "cut to whole seconds or are those of arrival; name the sensor's own clock if there is one, or set "
+                "data.table.repeated to 'spread' (evenly until the next stamp), 'mean' or 'drop'"
             )
 
     def finish(self) -> Rows | None:
