@@ -13,9 +13,8 @@ GRAVITY = {"g": 1.0, "m/s^2": 9.80665, "mg": 1000.0}  # in each unit
 ROTATION = ("rad/s", "deg/s")
 KNOWN = {*GRAVITY, *ROTATION}
 FASTEST = 35.0  # rad/s, the range of most gyroscopes: 2000 degrees a second
-TURNING = (
-    6.0  # rates of rotation of a device that moves: in rad/s up to 3.4, in deg/s from 11 on, in recordings at hand
-)
+# The usual rate of a device that moves is at most 3.4 in rad/s and at least 11 in deg/s in the recordings at hand.
+TURNING = 6.0
 MOVING = 0.1  # standard deviation of the acceleration's size within a second, to its mean, of a device that moves
 FEWEST_SECONDS = 5  # of movement, from which rates of rotation are judged
 # In place of a unit: without gravity, the numbers that a sensor sends, and gravity of another size than in any unit.
