@@ -41,7 +41,7 @@ class Sampled(NamedTuple):
     doubts: Mapping[str, str]  # {what may be wrong with its file: where}
     rows: int  # number of its rows
     missing: np.ndarray  # (c,) rows that lack each channel
-    interval: float  # seconds between two rows, the median
+    interval: float  # usual seconds between two rows, see `tables.check_intervals`
     lost: float  # share of its time in which rows are lost, but not so many that it is a gap
     renewed: Mapping[tuple[str, str, str], float]  # {sensor: seconds between new values if rows repeat them, or 0}
     repeated: int  # rows that have the time of the row before

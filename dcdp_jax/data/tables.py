@@ -178,7 +178,8 @@ def check_intervals(passed: np.ndarray, table: ConfigDict) -> tuple[float, float
 
     Returns:
       The usual time, which is the median, or the mean if rows come in bursts or stamps are rounded; the share of the
-      time in which rows are lost; and doubts, where rows come in bursts or times may be numbers of rows.
+      time in which rows are lost, 0 if there are doubts; and doubts: rows come in bursts or far more or less often than
+      `data.table.rate`, or times may be numbers of rows.
 
     Raises:
       DataError: the usual time shows that the unit of time is wrong.

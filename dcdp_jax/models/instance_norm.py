@@ -1,4 +1,4 @@
-"""Instance normalisation of a network's input: each channel also as its shape and its size within the window."""
+"""Gives a network its channels also after instance normalisation, and the size that this takes away."""
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,9 @@ EPS = 1e-6
 
 def with_instance_norm(x: jax.Array) -> jax.Array:
     """Appends each channel standardised within its window, and the logarithm of its standard deviation there.
+
+    The former is instance normalisation (Ulyanov, Vedaldi and Lempitsky 2016, "Instance Normalization: The Missing
+    Ingredient for Fast Stylization") without learnt factors; the latter is not part of it.
 
     Movements far smaller than those of walking, as between sitting and standing, are next to nothing in channels that
     are normalised over the training set. Here they have the size of all others, and the logarithm says which size
@@ -26,6 +29,6 @@ def with_instance_norm(x: jax.Array) -> jax.Array:
       [[ 0. -1.  0.]
        [ 2.  1.  0.]]
     """
-    variance = jnp.var(x, axis=1, keepdims=True) + EPS
-    shape = (x - jnp.mean(x, axis=1, keepdims=True)) * jax.lax.rsqrt(variance)
-    return jnp.concatenate([x, shape, jnp.broadcast_to(0.5 * jnp.log(variance), x.shape)], axis=-1)
+    variance = jnp.var(x, axis=1, keepdims=True)
+    log_std = jnp.broadcast_to(0.5 * jnp.log(variance + EPS), x.shape)
+    return jnp.concatenate([x, jax.nn.standardize(x, axis=1, variance=variance, epsilon=EPS), log_std], axis=-1)

@@ -84,7 +84,7 @@ def calibration_table(calibration: Mapping[str, Any]) -> Table:
 
 
 def split_table(windows: Mapping[str, int], subjects: Mapping[str, Sequence[int | str]]) -> Table:
-    """Returns the windows and the subjects of every part."""
+    """Returns the windows and the subjects of every split."""
     rows = []
     for part in dict.fromkeys([*SPLITS, *windows]):
         names = subjects.get(part, ())

@@ -86,7 +86,6 @@ class LiveRecording:
     recognizer: Recognizer  # predicts its windows
     first: np.generic | None = None  # its first time stamp; None before the first row
     last: float = -np.inf  # seconds from its first to its last row
-    rows: int = 0  # number of rows so far, see `count_rows`
     line: int = 0  # line of its last row
     # for each channel the seconds of its first values, without those that repeat; empty once they were judged
     stamps: list[list[float]] = dataclasses.field(default_factory=list)
@@ -205,7 +204,6 @@ class Reader:
             return
         self._bad = 0
         self._note_times(recording, time, values)
-        recording.rows = int(self._count(recording, frame)[-1]) + 1
         recording.line, recording.last = int(frame.index[-1]), float(time[-1])
         try:
             for event in recording.recognizer.push(values, time):
@@ -216,15 +214,13 @@ class Reader:
     def _times(self, recording: LiveRecording, frame: pd.DataFrame) -> np.ndarray:
         """Returns the seconds of rows since the first of their recording."""
         if TIME not in frame:
-            return self._count(recording, frame) / self.table.rate
+            lines, done = frame.index.to_numpy(), 0
+            if recording.line:
+                done = round(recording.last * self.table.rate) + 1
+            return (done + count_rows(lines, recording.line or int(lines[0]) - 1, self.table)) / self.table.rate
         stamps = frame[TIME].to_numpy()
         recording.first = stamps[0] if recording.first is None else recording.first
         return in_seconds(stamps, recording.first, self.table.time_unit)
-
-    def _count(self, recording: LiveRecording, frame: pd.DataFrame) -> np.ndarray:
-        """Returns the numbers of rows of a recording, after those before."""
-        before = recording.line or int(frame.index[0]) - 1
-        return recording.rows + count_rows(frame.index.to_numpy(), before, self.table)
 
     def _note_times(self, recording: LiveRecording, time: np.ndarray, values: np.ndarray) -> None:
         """Collects the first times of each channel, and checks their intervals once there are enough."""

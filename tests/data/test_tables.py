@@ -63,11 +63,12 @@ def test_a_unit_that_the_name_of_the_column_contradicts(tmp_path):
 
 
 def test_numbers_that_may_have_thousands_and_classes_that_may_be_missing_are_noted(tmp_path):
-    rows = [f"{i / 10},{'null' if i < 5 else '-1'},ann,{980 + 5 * i:,};{i}.125".replace(",", ";") for i in range(9)]
+    labels = ["null", "-1", "<undefined>"]
+    rows = [f"{i / 10},{labels[i // 3]},ann,{980 + 5 * i:,};{i}.125".replace(",", ";") for i in range(9)]
     rows = [re.sub(r";(\d);(\d{3});", r";\1.\2;", row) for row in rows]
     assert read(write(tmp_path, rows, header=HEADER.replace(",", ";")), delimiter=";").notes[2:] == (
         f"'x' may have thousands that are read as decimals, as '1.000': {tmp_path / 'a.csv'}",
-        "classes named as a missing value (empty cells alone have no label): '-1', 'null'",
+        "classes named as a missing value (empty cells alone have no label): '-1', '<undefined>', 'null'",
     )
 
 
